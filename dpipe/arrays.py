@@ -1,0 +1,124 @@
+"""NumPy or CuPy: the only file that names CuPy.
+
+A kernel asks ``namespace(block)`` for arithmetic and ``ndimage(block)`` for compiled filters,
+and never learns which library it got. This module knows nothing of Dask or xarray.
+"""
+
+import importlib
+import importlib.util
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import scipy.ndimage
+
+from dpipe.errors import UsageError
+
+_DEVICES = ("cpu", "cuda")
+_chosen: ContextVar[str] = ContextVar("dpipe_device", default="cpu")
+
+
+@contextmanager
+def device(name: str) -> Iterator[str]:
+    """Choose where blocks are computed, for graphs built inside the ``with``.
+
+    Parameters
+    ----------
+    name : {"cpu", "cuda"}
+        ``"cuda"`` moves whole blocks to the GPU and their results back.
+
+    Yields
+    ------
+    str
+        The name.
+
+    Raises
+    ------
+    UsageError
+        An unknown name, or no CuPy, or no GPU.
+
+    Examples
+    --------
+    >>> with device("cpu") as name:
+    ...     print(name)
+    cpu
+    """
+    if name not in _DEVICES:
+        raise UsageError(f"unknown device {name!r}; known: {', '.join(_DEVICES)}")
+    if name == "cuda" and not has_cuda():
+        raise UsageError(
+            "device 'cuda': no usable GPU found; install dpipe[gpu] on a machine with an NVIDIA "
+            "driver, or use device 'cpu'"
+        )
+    token = _chosen.set(name)
+    try:
+        yield name
+    finally:
+        _chosen.reset(token)
+
+
+def chosen_device() -> str:
+    """Return the device that ``device`` chose, ``"cpu"`` by default."""
+    return _chosen.get()
+
+
+def has_cuda() -> bool:
+    """Tell whether CuPy is installed and sees a GPU."""
+    if importlib.util.find_spec("cupy") is None:
+        return False
+    return bool(importlib.import_module("cupy").cuda.is_available())
+
+
+def namespace(block: Any) -> ModuleType:
+    """Return the array namespace of a block.
+
+    Parameters
+    ----------
+    block : array
+        A NumPy or CuPy array, or any array of the array API standard.
+
+    Returns
+    -------
+    module
+        ``numpy``, ``cupy``, or what ``block.__array_namespace__()`` gives.
+    """
+    if isinstance(block, np.ndarray | np.generic):
+        return np
+    return block.__array_namespace__()
+
+
+def ndimage(block: Any) -> ModuleType:
+    """Return the module of compiled image filters for a block.
+
+    Parameters
+    ----------
+    block : array
+        A NumPy or CuPy array.
+
+    Returns
+    -------
+    module
+        ``cupyx.scipy.ndimage`` for CuPy, else ``scipy.ndimage``, which (with
+        ``SCIPY_ARRAY_API=1``) takes other standard arrays too.
+    """
+    if type(block).__module__.partition(".")[0] == "cupy":
+        return importlib.import_module("cupyx.scipy.ndimage")
+    return scipy.ndimage
+
+
+def to_device(block: np.ndarray, name: str) -> Any:
+    """Move a whole block to the device `name`."""
+    return importlib.import_module("cupy").asarray(block) if name == "cuda" else block
+
+
+def to_host(block: Any) -> np.ndarray:
+    """Bring a block back to NumPy; what is not on a GPU is returned as it is."""
+    return block.get() if type(block).__module__.partition(".")[0] == "cupy" else np.asarray(block)
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Tell whether an error means that the device's memory was too small."""
+    return type(error).__name__ == "OutOfMemoryError" or isinstance(error, MemoryError)

@@ -1,0 +1,342 @@
+"""How arrays are cut into blocks, and kernels mapped over them: the only file that names Dask.
+
+Three ways of cutting, each named after the picture: ``map_frames`` (a volume becomes numbers),
+``map_chunks`` (a volume becomes an array of another size), ``map_tiles`` (same shape out, with a
+halo). A kernel gets plain arrays, NumPy or CuPy, and returns plain arrays. ``lazy`` makes a Dask
+array of a function that reads a region.
+
+This module knows nothing of files, variables or clusters.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import dask
+import dask.array as da
+import numpy as np
+import xarray as xr
+
+from dpipe.arrays import chosen_device, namespace, out_of_memory, to_device, to_host
+from dpipe.errors import SchemaError
+
+Region = tuple[slice, ...]
+
+
+class _Source:
+    """What ``da.from_array`` needs of an array, answered by a function that reads a region."""
+
+    def __init__(
+        self, read: Callable[[Region], np.ndarray], shape: tuple[int, ...], dtype: np.dtype
+    ) -> None:
+        self.read, self.shape, self.dtype, self.ndim = read, shape, dtype, len(shape)
+
+    def __getitem__(self, index: Any) -> np.ndarray:
+        given = index if isinstance(index, tuple) else (index,)
+        given = given + (slice(None),) * (self.ndim - len(given))
+        region = tuple(
+            slice(i, i + 1) if not isinstance(i, slice) else slice(*i.indices(n))
+            for i, n in zip(given, self.shape, strict=True)
+        )
+        whole = tuple(
+            slice(r.start, max(r.start, r.stop)) if r.step == 1 else slice(0, n)
+            for r, n in zip(region, self.shape, strict=True)
+        )
+        block = self.read(whole)
+        rest = tuple(
+            i - r.start if not isinstance(i, slice) else (slice(None) if r.step == 1 else r)
+            for i, r in zip(given, region, strict=True)
+        )
+        return block[rest]
+
+
+def lazy(
+    read: Callable[[Region], np.ndarray],
+    shape: Sequence[int],
+    dtype: np.dtype | str,
+    chunks: Sequence[int],
+) -> da.Array:
+    """Make a lazy array of a function that reads a region.
+
+    Parameters
+    ----------
+    read : callable
+        Takes one slice per dimension (step 1, start and stop set) and returns a NumPy array of
+        that size. It must pickle; it opens what it needs and closes it again.
+    shape : sequence of int
+        Shape of the whole array.
+    dtype : numpy.dtype or str
+        Its dtype.
+    chunks : sequence of int
+        Largest size of a block along each dimension.
+
+    Returns
+    -------
+    dask.array.Array
+        Nothing has been read yet.
+
+    Examples
+    --------
+    >>> lazy(lambda r: np.zeros([s.stop - s.start for s in r]), (4, 6), "f8", (2, 6)).numblocks
+    (2, 1)
+    """
+    dtype = np.dtype(dtype)
+    source = _Source(read, tuple(shape), dtype)
+    meta = np.empty((0,) * len(source.shape), dtype)
+    limits = tuple(max(1, min(c, n)) for c, n in zip(chunks, source.shape, strict=True))
+    return da.from_array(
+        source, chunks=limits, asarray=False, fancy=False, meta=meta, inline_array=True
+    )
+
+
+def map_frames(
+    kernel: Callable[..., Sequence[Any]],
+    frames: xr.DataArray,
+    *,
+    outputs: int,
+    core: Sequence[str] = ("z", "y", "x"),
+    **params: Any,
+) -> tuple[xr.DataArray, ...]:
+    """Turn each frame (plane or volume) into numbers.
+
+    Parameters
+    ----------
+    kernel : callable
+        ``kernel(frame, **params)`` gets one frame with the dims `core` and returns `outputs`
+        numbers (Python numbers or 0-d arrays of the frame's kind).
+    frames : xarray.DataArray
+        Has the dims `core`, and others, which stay.
+    outputs : int
+        How many numbers the kernel returns.
+    core : sequence of str
+        Dims of one frame; they are brought into one block.
+    **params
+        Passed to the kernel.
+
+    Returns
+    -------
+    tuple of xarray.DataArray
+        `outputs` float64 arrays over the other dims of `frames`, lazy if `frames` is.
+    """
+    array, outer = _frames_first(frames, core)
+    run = partial(_numbers, kernel=kernel, core=len(core), outputs=outputs, params=params)
+    result = _map(run, array, len(outer), {len(outer): outputs}, np.dtype("f8"))
+    coords = {k: v for k, v in frames.coords.items() if not set(v.dims) & set(core)}
+    return tuple(xr.DataArray(result[..., i], dims=outer, coords=coords) for i in range(outputs))
+
+
+def map_chunks(
+    kernel: Callable[..., Any],
+    frames: xr.DataArray,
+    *,
+    sizes: Mapping[str, int],
+    dtype: np.dtype | str,
+    core: Sequence[str] = ("z", "y", "x"),
+    **params: Any,
+) -> xr.DataArray:
+    """Turn each frame into an array of another size.
+
+    Parameters
+    ----------
+    kernel : callable
+        ``kernel(frame, **params)`` gets one frame with the dims `core` and returns an array of
+        the shape ``tuple(sizes.values())``.
+    frames : xarray.DataArray
+        Has the dims `core`, and others, which stay.
+    sizes : mapping of str to int
+        Dims and sizes of what the kernel returns.
+    dtype : numpy.dtype or str
+        Its dtype.
+    core : sequence of str
+        Dims of one frame; they are brought into one block.
+    **params
+        Passed to the kernel.
+
+    Returns
+    -------
+    xarray.DataArray
+        Over the other dims of `frames`, then those of `sizes`; coordinates along dims that kept
+        their size are kept.
+    """
+    array, outer = _frames_first(frames, core)
+    shape = tuple(sizes.values())
+    run = partial(
+        _arrays, kernel=kernel, core=len(core), shape=shape, dtype=np.dtype(dtype), params=params
+    )
+    new = {len(outer) + i: n for i, n in enumerate(shape)}
+    result = _map(run, array, len(outer), new, np.dtype(dtype))
+    kept = {
+        name: value
+        for name, value in frames.coords.items()
+        if all(d in outer or sizes.get(str(d)) == frames.sizes[d] for d in value.dims)
+    }
+    return xr.DataArray(result, dims=(*outer, *sizes), coords=kept)
+
+
+def map_tiles(
+    kernel: Callable[..., Any],
+    image: xr.DataArray,
+    *,
+    halo: Mapping[str, int],
+    dtype: np.dtype | str,
+    **params: Any,
+) -> xr.DataArray:
+    """Turn each block into one of the same shape, seeing a halo of its neighbours.
+
+    Parameters
+    ----------
+    kernel : callable
+        ``kernel(block, **params)`` gets a block with its halo and returns one of the same shape.
+    image : xarray.DataArray
+        Any dims.
+    halo : mapping of str to int
+        How many neighbours along each dim a result depends on; at the border of the image the
+        block just ends, so the kernel's own border rule holds there.
+    dtype : numpy.dtype or str
+        Of the result.
+    **params
+        Passed to the kernel.
+
+    Returns
+    -------
+    xarray.DataArray
+        Same dims, shape and coordinates.
+    """
+    array = image.data if isinstance(image.data, da.Array) else da.from_array(image.data)
+    depth = {axis: int(halo.get(str(dim), 0)) for axis, dim in enumerate(image.dims)}
+    run = partial(_on_device, kernel=kernel, params=params, name=chosen_device())
+    result = da.map_overlap(
+        run,
+        array,
+        depth=depth,
+        boundary="none",
+        dtype=np.dtype(dtype),
+        meta=np.empty((0,) * array.ndim, dtype),
+    )
+    return image.copy(data=result)
+
+
+def compute(*values: Any) -> tuple[Any, ...]:
+    """Compute lazy values in this thread, one block after the other."""
+    return dask.compute(*values, scheduler="synchronous")
+
+
+def compute_region(
+    ds: xr.Dataset, names: Sequence[str], region: Mapping[str, slice]
+) -> dict[str, np.ndarray]:
+    """Compute one region of some variables in this thread.
+
+    Parameters
+    ----------
+    ds : xarray.Dataset
+        Lazy or not.
+    names : sequence of str
+        The variables wanted; they are computed in one go, so shared work is done once.
+    region : mapping of str to slice
+        A slice for each dim that is cut; other dims are taken whole.
+
+    Returns
+    -------
+    dict of str to numpy.ndarray
+        The values of each variable in that region.
+    """
+    cut = [ds[n].isel({d: s for d, s in region.items() if d in ds[n].dims}).data for n in names]
+    return {n: np.asarray(v) for n, v in zip(names, compute(*cut), strict=True)}
+
+
+def largest_block(ds: xr.Dataset) -> int:
+    """Return the number of bytes of the largest lazy block among a Dataset's variables."""
+    sizes = [0]
+    for variable in ds.variables.values():
+        if isinstance(variable.data, da.Array):
+            block = int(np.prod([max(c, default=0) for c in variable.data.chunks], dtype=np.int64))
+            sizes.append(block * variable.dtype.itemsize)
+    return max(sizes)
+
+
+def source_bytes(ds: xr.Dataset) -> int:
+    """Return the number of bytes that a Dataset's variables hold when computed."""
+    return sum(int(variable.size) * variable.dtype.itemsize for variable in ds.variables.values())
+
+
+def _frames_first(frames: xr.DataArray, core: Sequence[str]) -> tuple[da.Array, tuple[str, ...]]:
+    """Order the dims as (others, core), one block a frame along the core dims."""
+    missing = [dim for dim in core if dim not in frames.dims]
+    if missing:
+        raise SchemaError(f"frames need the dims {tuple(core)}; found {tuple(frames.dims)}")
+    outer = tuple(str(dim) for dim in frames.dims if dim not in core)
+    ordered = frames.transpose(*outer, *core)
+    array = ordered.data if isinstance(ordered.data, da.Array) else da.from_array(ordered.data)
+    return array.rechunk({len(outer) + i: -1 for i in range(len(core))}), outer
+
+
+def _map(
+    run: Callable[..., Any], array: da.Array, outer: int, new: Mapping[int, int], dtype: np.dtype
+) -> da.Array:
+    """Map over blocks: the axes up to `outer` stay, the rest is dropped and `new` axes made."""
+    kept = tuple(range(outer))
+    return da.blockwise(
+        partial(run, name=chosen_device()),
+        kept + tuple(-1 - i for i in range(len(new))),
+        array,
+        tuple(range(array.ndim)),
+        new_axes={-1 - i: n for i, n in enumerate(new.values())},
+        concatenate=True,
+        dtype=dtype,
+        meta=np.empty((0,) * (outer + len(new)), dtype),
+    )
+
+
+def _numbers(
+    block: np.ndarray,
+    *,
+    kernel: Callable[..., Sequence[Any]],
+    core: int,
+    outputs: int,
+    params: Mapping[str, Any],
+    name: str,
+) -> np.ndarray:
+    outer = block.shape[: block.ndim - core]
+    result = np.empty((*outer, outputs), dtype=np.float64)
+    for index in np.ndindex(*outer):
+        values = kernel(to_device(block[index], name), **params)
+        result[index] = [float(value) for value in values]
+    return result
+
+
+def _arrays(
+    block: np.ndarray,
+    *,
+    kernel: Callable[..., Any],
+    core: int,
+    shape: tuple[int, ...],
+    dtype: np.dtype,
+    params: Mapping[str, Any],
+    name: str,
+) -> np.ndarray:
+    outer = block.shape[: block.ndim - core]
+    result = np.empty((*outer, *shape), dtype=dtype)
+    for index in np.ndindex(*outer):
+        result[index] = to_host(kernel(to_device(block[index], name), **params))
+    return result
+
+
+def _on_device(
+    block: np.ndarray, *, kernel: Callable[..., Any], params: Mapping[str, Any], name: str
+) -> np.ndarray:
+    return to_host(kernel(to_device(block, name), **params))
+
+
+__all__ = [
+    "Region",
+    "compute",
+    "compute_region",
+    "largest_block",
+    "lazy",
+    "map_chunks",
+    "map_frames",
+    "map_tiles",
+    "namespace",
+    "out_of_memory",
+    "source_bytes",
+]

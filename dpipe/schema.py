@@ -1,0 +1,308 @@
+"""The vocabulary: every variable that dpipe reads or makes, with dims, kinds, unit and meaning.
+
+One convention holds for places and times: index 0 is the first voxel, a coordinate is the
+*centre* of its voxel, lengths are micrometres, times are seconds, frames count from 0. A
+coordinate carries its step in ``attrs["spacing"]``, so an axis of one element has a size too.
+
+This module knows names and meanings; it knows nothing of files, blocks or clusters.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from dpipe.errors import SchemaError
+
+MOVIE_DIMS = ("t", "c", "z", "y", "x")
+SPACE_DIMS = ("z", "y", "x")
+_KINDS = {"u": "unsigned integer", "i": "integer", "f": "float", "b": "boolean", "U": "text"}
+
+
+@dataclass(frozen=True)
+class Variable:
+    """One name of the vocabulary.
+
+    Attributes
+    ----------
+    name : str
+        Name of the variable in a Dataset.
+    dims : tuple of str
+        Its dimensions, in order.
+    kinds : str
+        NumPy dtype kinds it may have, for example ``"uif"``.
+    unit : str
+        Unit of its values (UDUNITS name), ``"1"`` for a pure number.
+    meaning : str
+        One sentence; it becomes ``attrs["long_name"]``.
+    flags : tuple of str
+        Meanings of the values 0, 1, 2, ... of a flag variable (CF ``flag_meanings``).
+    """
+
+    name: str
+    dims: tuple[str, ...]
+    kinds: str
+    unit: str
+    meaning: str
+    flags: tuple[str, ...] = ()
+
+    def check(self, ds: xr.Dataset, name: str | None = None) -> xr.DataArray:
+        """Return the variable from a Dataset, or say what is wrong with it.
+
+        Parameters
+        ----------
+        ds : xarray.Dataset
+            Where to look.
+        name : str, optional
+            The name it has there, if not its own.
+
+        Returns
+        -------
+        xarray.DataArray
+            The variable, with its dims in the order of the vocabulary.
+
+        Raises
+        ------
+        SchemaError
+            It is missing, has other dims, or another kind of number.
+        """
+        name = name or self.name
+        if name not in ds:
+            found = ", ".join(map(str, ds.data_vars)) or "none"
+            raise SchemaError(
+                f"no variable {name!r}; expected {self.signature(name)}. Found: {found}"
+            )
+        array = ds[name]
+        if set(array.dims) != set(self.dims):
+            raise SchemaError(
+                f"variable {name!r} has dims ({', '.join(map(str, array.dims))}); "
+                f"expected {self.signature(name)}"
+            )
+        if array.dtype.kind not in self.kinds:
+            allowed = " or ".join(_KINDS.get(kind, kind) for kind in self.kinds)
+            raise SchemaError(f"variable {name!r} is {array.dtype}; expected {allowed}")
+        return array.transpose(*self.dims)
+
+    def wrap(self, array: xr.DataArray, **attrs: Any) -> dict[str, xr.DataArray]:
+        """Name a result: the array under this variable's name, with its unit and meaning.
+
+        Parameters
+        ----------
+        array : xarray.DataArray
+            The values, lazy or not; its dims must be those of the vocabulary.
+        **attrs
+            Further attributes.
+
+        Returns
+        -------
+        dict of str to xarray.DataArray
+            One entry, ready to be unpacked into a Dataset.
+        """
+        if set(array.dims) != set(self.dims):
+            raise SchemaError(
+                f"result for {self.signature()} has dims ({', '.join(map(str, array.dims))})"
+            )
+        described: dict[str, Any] = {"long_name": self.meaning, "units": self.unit}
+        if self.flags:
+            described["flag_values"] = list(range(len(self.flags)))
+            described["flag_meanings"] = " ".join(self.flags)
+        result = array.transpose(*self.dims).rename(self.name)
+        result.attrs = described | attrs
+        return {self.name: result}
+
+    def signature(self, name: str | None = None) -> str:
+        """Return ``name(dims)``, as people write it."""
+        return f"{name or self.name}({', '.join(self.dims)})"
+
+
+def _frame(name: str, unit: str, meaning: str, kinds: str = "f") -> Variable:
+    return Variable(name, ("t", "c"), kinds, unit, meaning)
+
+
+IMAGE = Variable("image", MOVIE_DIMS, "uif", "1", "grey values as the microscope recorded them")
+LABELS = Variable("labels", ("t", "z", "y", "x"), "u", "1", "object number of each voxel, 0 none")
+PROJECTION = Variable(
+    "projection", ("t", "c", "y", "x"), "uif", "1", "maximum over z of each frame and channel"
+)
+THUMBNAIL = Variable(
+    "thumbnail", ("c", "y", "x"), "u", "1", "small picture of one frame, stretched to 8 bit"
+)
+FRAME_SNR = _frame("frame_snr", "dB", "signal-to-noise ratio against the median-filtered frame")
+FRAME_PSNR = _frame("frame_psnr", "dB", "peak signal-to-noise ratio against the Wiener filter")
+FRAME_SNR_WIENER = _frame(
+    "frame_snr_wiener", "dB", "signal-to-noise ratio against the Wiener filter"
+)
+FRAME_CONTRAST_TO_NOISE = _frame(
+    "frame_contrast_to_noise", "1", "foreground over background noise, in standard deviations"
+)
+FRAME_SPECTRAL_TAIL = _frame(
+    "frame_spectral_tail", "dB", "spread of the power spectrum above 0.6 of its largest frequency"
+)
+FRAME_MEAN = _frame("frame_mean", "1", "mean of the normalised projection")
+FRAME_SATURATED = _frame("frame_saturated", "1", "share of voxels at the largest value possible")
+FRAME_FOCUS = _frame(
+    "frame_focus", "1", "variance of the Laplacian of the projection over its mean"
+)
+FRAME_EMPTY_PLANES = _frame("frame_empty_planes", "1", "number of planes that hold zeros only")
+QUALITY_FLAG = Variable(
+    "quality_flag", ("t", "c"), "u", "1", "verdict on a frame", ("good", "doubtful", "unusable")
+)
+QUALITY_REASON = Variable(
+    "quality_reason", ("t", "c"), "u", "1", "why: sum of bits, meanings in attrs['flag_masks']"
+)
+INTENSITY_FLUCTUATION = Variable(
+    "intensity_fluctuation", ("c",), "f", "1", "standard deviation over time of the frame mean"
+)
+
+VARIABLES: dict[str, Variable] = {
+    value.name: value for value in list(globals().values()) if isinstance(value, Variable)
+}
+"""Every variable by name."""
+
+
+def movie(
+    image: xr.DataArray | Any,
+    *,
+    spacing: Sequence[float] = (1.0, 1.0, 1.0),
+    origin: Sequence[float] = (0.0, 0.0, 0.0),
+    times: Sequence[float] | None = None,
+    interval: float = 1.0,
+    channels: Sequence[str] | None = None,
+    colors: Sequence[str] | None = None,
+    attrs: Mapping[str, Any] | None = None,
+) -> xr.Dataset:
+    """Build the Dataset of a movie from its pixels and what is known of them.
+
+    Parameters
+    ----------
+    image : array, shape (t, c, z, y, x)
+        Pixels, lazy or not.
+    spacing : sequence of 3 floats
+        Voxel size along z, y, x in micrometres.
+    origin : sequence of 3 floats
+        Centre of the first voxel along z, y, x in micrometres.
+    times : sequence of float, optional
+        Time of each frame in seconds after the first; by default multiples of `interval`.
+    interval : float
+        Sampling interval in seconds; used for `times` and, with one frame, as its step.
+    channels : sequence of str, optional
+        Channel names; by default ``"0"``, ``"1"``, ... A repeated name gets its number.
+    colors : sequence of str, optional
+        One ``"RRGGBB"`` a channel; by default white.
+    attrs : mapping, optional
+        What else the file says (JSON values), for example ``recording_date``.
+
+    Returns
+    -------
+    xarray.Dataset
+        ``image(t, c, z, y, x)`` with coordinates in seconds and micrometres.
+
+    Raises
+    ------
+    SchemaError
+        The array is not 5-D, or a list has another length than its dimension.
+    """
+    data = image.data if isinstance(image, xr.DataArray) else image
+    if data.ndim != 5:
+        raise SchemaError(f"a movie has dims (t, c, z, y, x); found {data.ndim} dimensions")
+    frames, n_channels = data.shape[:2]
+    names = _distinct(channels if channels is not None else [str(i) for i in range(n_channels)])
+    seconds = np.arange(frames) * float(interval) if times is None else np.asarray(times, float)
+    _same_length("times", len(seconds), "t", frames)
+    _same_length("channels", len(names), "c", n_channels)
+    step = float(np.median(np.diff(seconds))) if frames > 1 else float(interval)
+    coords: dict[str, Any] = {
+        "t": ("t", seconds, {"units": "s", "long_name": "time", "spacing": step}),
+        "c": ("c", np.asarray(names, dtype=str), {"long_name": "channel"}),
+    }
+    for axis, dim in enumerate(SPACE_DIMS):
+        values = float(origin[axis]) + np.arange(data.shape[2 + axis]) * float(spacing[axis])
+        described = {"units": "micrometer", "spacing": float(spacing[axis])}
+        coords[dim] = (dim, values, described)
+    if colors is not None:
+        _same_length("colors", len(colors), "c", n_channels)
+        coords["channel_color"] = ("c", np.asarray(colors, dtype=str), {"long_name": "RRGGBB"})
+    array = xr.DataArray(data, dims=MOVIE_DIMS)
+    return xr.Dataset(IMAGE.wrap(array), coords=coords, attrs=dict(attrs or {}))
+
+
+def spacing(ds: xr.Dataset | xr.DataArray, dim: str) -> float:
+    """Return the step of a coordinate: seconds along t, micrometres along z, y, x.
+
+    Parameters
+    ----------
+    ds : xarray.Dataset or xarray.DataArray
+        Has the coordinate `dim`.
+    dim : str
+        Name of the dimension.
+
+    Returns
+    -------
+    float
+        ``attrs["spacing"]``, else the median step, else 1.
+    """
+    if dim not in ds.coords:
+        return 1.0
+    coordinate = ds.coords[dim]
+    if "spacing" in coordinate.attrs:
+        return float(coordinate.attrs["spacing"])
+    values = np.asarray(coordinate.values)
+    return float(np.median(np.diff(values))) if values.size > 1 else 1.0
+
+
+def revise(ds: xr.Dataset, **said: Any) -> xr.Dataset:
+    """Overrule what a file says of places, times and channels.
+
+    Parameters
+    ----------
+    ds : xarray.Dataset
+        A movie.
+    **said
+        ``spacing`` (z, y, x in micrometres), ``origin`` (centre of the first voxel, z, y, x in
+        micrometres), ``interval`` (seconds), ``channels`` (names), ``colors`` (RRGGBB).
+
+    Returns
+    -------
+    xarray.Dataset
+        The same pixels under the coordinates said.
+
+    Raises
+    ------
+    SchemaError
+        An unknown key, or a list of another length than its dimension.
+    """
+    known = ("spacing", "origin", "interval", "channels", "colors")
+    for key in said:
+        if key not in known:
+            raise SchemaError(f"cannot set {key!r}; what can be set: {', '.join(known)}")
+    if not said:
+        return ds
+    image = IMAGE.check(ds)
+    for key in ("spacing", "origin"):
+        if key in said and len(said[key]) != 3:
+            raise SchemaError(f"set {key}: found {said[key]!r}; expected three numbers (z, y, x)")
+    kept: dict[str, Any] = {
+        "spacing": [spacing(ds, dim) for dim in SPACE_DIMS],
+        "origin": [float(ds[dim].values[0]) for dim in SPACE_DIMS],
+        "channels": list(ds["c"].values),
+        "colors": list(ds["channel_color"].values) if "channel_color" in ds.coords else None,
+    }
+    if "interval" not in said:
+        kept |= {"times": ds["t"].values, "interval": spacing(ds, "t")}
+    return movie(image, attrs=ds.attrs, **(kept | said))
+
+
+def _same_length(what: str, found: int, dim: str, expected: int) -> None:
+    if found != expected:
+        raise SchemaError(f"{what} has {found} entries; dimension {dim} has {expected}")
+
+
+def _distinct(names: Sequence[str]) -> list[str]:
+    """Give repeated or empty names their channel number."""
+    clean = [str(name) for name in names]
+    return [
+        name if name and clean.count(name) == 1 else f"{name or 'channel'} {i}"
+        for i, name in enumerate(clean)
+    ]

@@ -1,0 +1,20 @@
+"""Fixtures shared by all tests."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+os.environ.setdefault("SCIPY_ARRAY_API", "1")  # before SciPy is imported: strict-array kernels
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Folder of real files; tests on them skip where it is missing, unless it was asked for."""
+    asked = os.environ.get("DPIPE_TEST_DATA")
+    root = Path(asked) if asked else Path(__file__).parents[2] / "shared"
+    if (root / "data").is_dir():
+        return root / "data"
+    if asked:
+        pytest.fail(f"DPIPE_TEST_DATA={asked}: no folder data/ in it")
+    pytest.skip("no real files: set DPIPE_TEST_DATA to the folder that holds data/")
