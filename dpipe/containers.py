@@ -1,0 +1,157 @@
+"""Zarr containers outside of any store: what other programs wrote, and what they shall read.
+
+Foreign containers are not trusted: only known codecs are run. This module knows nothing of
+OME-Zarr metadata (``ngff`` does) or of datasets.
+"""
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from dpipe import blocks, pyramid, store
+from dpipe.errors import InputError, NotFoundError
+from dpipe.objects import Objects, open_objects
+
+_ALLOWED_CODECS = frozenset(
+    "bytes endian transpose blosc zstd gzip zlib crc32c crc32 adler32 fletcher32 sharding_indexed "
+    "vlen-utf8 delta shuffle lz4 numcodecs.blosc numcodecs.zlib numcodecs.lz4 numcodecs.zstd "
+    "numcodecs.gzip numcodecs.shuffle numcodecs.delta".split()
+)
+
+
+def read_attributes(uri: str, path: str = "") -> dict[str, Any]:
+    """Return the attributes of a group of a foreign Zarr container, format 2 or 3.
+
+    Parameters
+    ----------
+    uri : str
+        The container: a folder, ``s3://...`` or ``memory://...``.
+    path : str
+        The group below it.
+
+    Returns
+    -------
+    dict
+        Its attributes.
+
+    Raises
+    ------
+    InputError
+        There is no Zarr group.
+    """
+    objects = open_objects(uri)
+    prefix = f"{path.strip('/')}/" if path.strip("/") else ""
+    for key, pick in (("zarr.json", "attributes"), (".zattrs", None)):
+        try:
+            found = json.loads(objects.read(prefix + key))
+        except NotFoundError:
+            continue
+        except ValueError as error:
+            raise InputError(f"{uri}: {prefix}{key} is no JSON ({error})") from error
+        return dict(found.get(pick, {})) if pick else dict(found)
+    raise InputError(
+        f"{uri}: no Zarr group {prefix or '/'}; expected zarr.json or .zattrs. "
+        "Give the folder that holds one of them"
+    )
+
+
+def lazy_array(uri: str, path: str) -> Any:
+    """Open one array of a foreign Zarr container, format 2 or 3, lazily.
+
+    Parameters
+    ----------
+    uri : str
+        The container.
+    path : str
+        The array below it.
+
+    Returns
+    -------
+    dask.array.Array
+        Blocks are shards, or chunks where there are none; chunks that are missing hold the fill
+        value, as the format says.
+
+    Raises
+    ------
+    InputError
+        There is no such array, or it has a codec that dpipe does not run on foreign files.
+    """
+    objects = open_objects(uri)
+    base = path.strip("/")
+    for name in ("zarr.json", ".zarray"):
+        key = f"{base}/{name}" if base else name
+        try:
+            document = objects.read(key)
+        except NotFoundError:
+            continue
+        _check_codecs(document, f"{uri}/{key}")
+        return store.Source(uri, base, document, (), base, foreign=True).lazy()
+    raise InputError(f"{uri}: no Zarr array {base or '/'}; expected zarr.json or .zarray there")
+
+
+def write_tree(
+    folder: str | Path,
+    attributes: Mapping[str, Mapping[str, Any]],
+    arrays: Iterable[tuple[str, xr.DataArray, int]],
+) -> None:
+    """Write a container outside of any store: groups, and arrays with their levels.
+
+    Parameters
+    ----------
+    folder : str or Path
+        New folder or URL.
+    attributes : mapping of str to mapping
+        Attributes of each group by its path, ``""`` for the root.
+    arrays : iterable of (str, xarray.DataArray, int)
+        Path of the group that holds the levels, level 0, and how many levels; level k becomes
+        the array ``<path>/<k>``. Unsigned 32-bit ``labels`` are thinned, images are averaged.
+    """
+    objects = open_objects(str(folder))
+    for path, described in attributes.items():
+        document = {"zarr_format": 3, "node_type": "group", "attributes": dict(described)}
+        objects.put(f"{path}/zarr.json".lstrip("/"), json.dumps(document, indent=2).encode())
+    for path, image, levels in arrays:
+        _write_levels(objects, path.strip("/"), image, levels)
+
+
+def _write_levels(objects: Objects, path: str, image: xr.DataArray, levels: int) -> None:
+    name = str(image.name or "image")
+    layouts = [
+        replace(pyramid.layout(name, image, k, levels), path=f"{path}/{k}".lstrip("/"))
+        for k in range(levels)
+    ]
+    documents = {array.path: store.array_document(array, image.attrs) for array in layouts}
+    for key, document in documents.items():
+        objects.put(f"{key}/zarr.json", document)
+    for region in pyramid.shards(layouts[0], {}):
+        cut = dict(zip(layouts[0].dims, region, strict=True))
+        (block,) = blocks.compute(image.isel(cut).data)
+        for array, place, values in pyramid.levels_of(layouts, cut, np.asarray(block)):
+            for key, data in store.encode(documents[array.path], place, values).items():
+                objects.put(f"{array.path}/{key}", data)
+
+
+def _check_codecs(document: bytes, where: str) -> None:
+    """Refuse codecs that a foreign file should not make us run."""
+    metadata = json.loads(document)
+    found: set[str] = set()
+
+    def collect(codecs: Iterable[Any]) -> None:
+        for codec in codecs:
+            if not codec:
+                continue
+            found.add(codec.get("name") or codec.get("id"))
+            inside = codec.get("configuration") or {}
+            collect([*inside.get("codecs", []), *inside.get("index_codecs", [])])
+
+    if metadata.get("zarr_format") == 2:
+        collect([metadata.get("compressor"), *(metadata.get("filters") or [])])
+    else:
+        collect(metadata.get("codecs", []))
+    if unknown := sorted(map(str, found - _ALLOWED_CODECS)):
+        raise InputError(f"{where}: codec {', '.join(unknown)} is not run on foreign files")
