@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import xarray as xr
+from ome_zarr_models.common.omero import Omero
 from ome_zarr_models.v04 import multiscales as v04
 from ome_zarr_models.v05 import multiscales as v05
 from ome_zarr_models.v05.axes import Axis
@@ -38,6 +39,10 @@ _SECONDS |= {"second": 1.0, "s": 1.0, "minute": 60.0, "hour": 3600.0, "day": 864
 _MICROMETRES = {"angstrom": 1e-4, "picometer": 1e-6, "nanometer": 1e-3, "nm": 1e-3}
 _MICROMETRES |= dict.fromkeys(("micrometer", "micron", "um", "\u00b5m", "\u03bcm"), 1.0)
 _MICROMETRES |= {"millimeter": 1e3, "mm": 1e3, "centimeter": 1e4, "meter": 1e6, "inch": 25400.0}
+
+
+class _ImageAttrs(ImageAttrs):
+    omero: Omero | None = None
 
 
 class Level(NamedTuple):
@@ -109,7 +114,7 @@ def image_attributes(
     said = _pyramid(array, levels, factor, path)
     said |= {"name": name, "type": "local_mean", "metadata": {"method": method}}
     omero = {"omero": _omero(ds, array)} if "c" in array.dims else {}
-    return _checked(ImageAttrs, {"multiscales": [said], **omero})
+    return _checked(_ImageAttrs, {"multiscales": [said], **omero})
 
 
 def labels_attributes(
@@ -238,12 +243,8 @@ def channels(
     found = [re.fullmatch(r"#?([0-9A-Fa-f]{6})", str(c.get("color"))) for c in listed]
     colors = [match[1] if match else "FFFFFF" for match in found]
     windows = [_numbers(c.get("window")) for c in listed]
-    whole = bool(windows) and all(len(window) == len(_WINDOW) for window in windows)
-    return (
-        labels if any(labels) else None,
-        colors if any(found) else None,
-        windows if whole else None,
-    )
+    windows = windows if all(len(window) == len(_WINDOW) for window in windows) else []
+    return labels if any(labels) else None, colors if any(found) else None, windows or None
 
 
 def names(attributes: Mapping[str, Any], key: str) -> list[str]:
@@ -275,6 +276,8 @@ def _pyramid(array: xr.DataArray, levels: int, factor: int, path: str) -> dict[s
             raise SchemaError(f"step along {dim} is {value:g}; expected more than 0")
         if dim != "c" and dim in array.coords and array.sizes[dim]:
             start[dim] = float(array[dim].values[0])
+        if not np.isfinite(start[dim]):
+            raise SchemaError(f"{dim} begins at {start[dim]}; expected a number")
     datasets = []
     for level in range(levels):
         ratio = {dim: factor**level if dim in ("y", "x") else 1 for dim in dims}
@@ -308,7 +311,6 @@ def _omero(ds: xr.Dataset, array: xr.DataArray) -> dict[str, Any]:
 
 
 def _numbers(window: Any) -> dict[str, float]:
-    """Return what is a number of a display window."""
     window = window if isinstance(window, Mapping) else {}
     return {k: float(window[k]) for k in _WINDOW if isinstance(window.get(k), int | float)}
 
@@ -389,7 +391,6 @@ def _factor(name: str, unit: Any) -> float:
 
 
 def _transforms(transforms: Sequence[Any], ndim: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return scale and translation of a list of transformations."""
     found = {"scale": np.ones(ndim), "translation": np.zeros(ndim)}
     for transform in transforms:
         value = getattr(transform, transform.type, None)
