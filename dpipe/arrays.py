@@ -117,8 +117,3 @@ def to_device(block: np.ndarray, name: str) -> Any:
 def to_host(block: Any) -> np.ndarray:
     """Bring a block back to NumPy; what is not on a GPU is returned as it is."""
     return block.get() if type(block).__module__.partition(".")[0] == "cupy" else np.asarray(block)
-
-
-def out_of_memory(error: BaseException) -> bool:
-    """Tell whether an error means that the device's memory was too small."""
-    return type(error).__name__ == "OutOfMemoryError" or isinstance(error, MemoryError)

@@ -17,7 +17,7 @@ import dask.array as da
 import numpy as np
 import xarray as xr
 
-from dpipe.arrays import chosen_device, namespace, out_of_memory, to_device, to_host
+from dpipe.arrays import chosen_device, to_device, to_host
 from dpipe.errors import SchemaError
 
 Region = tuple[slice, ...]
@@ -254,6 +254,18 @@ def largest_block(ds: xr.Dataset) -> int:
     return max(sizes)
 
 
+def regions(array: xr.DataArray) -> list[Region]:
+    """Return the region of each lazy block of an array; one region if it is not lazy."""
+    if not isinstance(array.data, da.Array):
+        return [tuple(slice(0, n) for n in array.shape)]
+    return [tuple(slices) for slices in da.core.slices_from_chunks(array.data.chunks)]
+
+
+def token(ds: xr.Dataset) -> str:
+    """Return a hash of a Dataset's values and names; of its graph where it is lazy."""
+    return str(dask.base.tokenize(ds))
+
+
 def source_bytes(ds: xr.Dataset) -> int:
     """Return the number of bytes that a Dataset's variables hold when computed."""
     return sum(int(variable.size) * variable.dtype.itemsize for variable in ds.variables.values())
@@ -325,18 +337,3 @@ def _on_device(
     block: np.ndarray, *, kernel: Callable[..., Any], params: Mapping[str, Any], name: str
 ) -> np.ndarray:
     return to_host(kernel(to_device(block, name), **params))
-
-
-__all__ = [
-    "Region",
-    "compute",
-    "compute_region",
-    "largest_block",
-    "lazy",
-    "map_chunks",
-    "map_frames",
-    "map_tiles",
-    "namespace",
-    "out_of_memory",
-    "source_bytes",
-]

@@ -73,11 +73,13 @@ class Array:
     @classmethod
     def from_dict(cls, given: Mapping[str, Any]) -> "Array":
         """Make one of what JSON made of it."""
-        known: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in given.items()}
+        known: dict[str, Any] = {
+            k: tuple(v) if isinstance(v, list) else v for k, v in given.items()
+        }
         return cls(**known)
 
 
-def level_count(sizes: Mapping[str, int]) -> int:
+def level_count(sizes: Mapping[Any, int]) -> int:
     """Return how many levels an image of these sizes gets.
 
     Parameters

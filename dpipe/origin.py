@@ -1,0 +1,220 @@
+"""Where a part comes from: its fingerprint, and the lazy Dataset that it will hold.
+
+A part comes from a reader and source items, or from an operator and sealed parts. Its fingerprint
+is a hash of everything that decides its values: the reader's or operator's version, all
+parameters with defaults filled in, and the inputs; not of the machine, the device or the library
+versions, which are provenance.
+
+This module knows readers, operators and seals; it writes nothing.
+"""
+
+import hashlib
+import inspect
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import xarray as xr
+
+from dpipe import operators, readers, schema, seal, sources
+from dpipe.arrays import device
+from dpipe.errors import InputError, UsageError, unknown
+from dpipe.objects import Objects
+
+
+@dataclass(frozen=True)
+class Origin:
+    """How one part is made.
+
+    Attributes
+    ----------
+    kind : {"reader", "operator", "saved"}
+        What makes it.
+    name : str
+        Which reader or operator.
+    version : int
+        Its version.
+    params : dict
+        All its parameters, defaults filled in.
+    items : tuple of dict
+        For a reader: the source items (uri, path, size, etag).
+    inputs : dict
+        For an operator: by parameter, the input parts (stem, fingerprint, base).
+    said : dict
+        For a reader: what the recipe sets over what the files say.
+    levels : int or None
+        Levels of the pyramid, None for as many as the size asks for.
+    device : str
+        Where it is computed; not part of the fingerprint.
+    """
+
+    kind: str
+    name: str
+    version: int
+    params: dict[str, Any] = field(default_factory=dict)
+    items: tuple[dict[str, Any], ...] = ()
+    inputs: dict[str, list[dict[str, str]]] = field(default_factory=dict)
+    said: dict[str, Any] = field(default_factory=dict)
+    levels: int | None = None
+    device: str = "cpu"
+
+    @property
+    def fingerprint(self) -> str:
+        """Twelve hexadecimal digits."""
+        identity = {
+            "kind": self.kind,
+            "name": self.name,
+            "version": self.version,
+            "params": self.params,
+            "said": self.said,
+            "levels": self.levels,
+            "items": [[item["path"], item["size"], item["etag"]] for item in self.items],
+            "inputs": {
+                role: [[part["stem"], part["fingerprint"]] for part in parts]
+                for role, parts in self.inputs.items()
+            },
+        }
+        text = json.dumps(identity, sort_keys=True, default=str)
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as JSON holds it."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, given: Mapping[str, Any]) -> "Origin":
+        """Make one of what JSON holds."""
+        return cls(**{**given, "items": tuple(given["items"])})
+
+
+def from_items(
+    reader: str,
+    items: Sequence[sources.Item],
+    *,
+    options: Mapping[str, Any] | None = None,
+    said: Mapping[str, Any] | None = None,
+    levels: int | None = None,
+) -> Origin:
+    """Return the origin of a part that a reader makes of source items."""
+    found = readers.resolve(reader)
+    params = bind(found.open, options or {}, f"reader {reader}")
+    plain = tuple(asdict(item) for item in items)
+    return Origin("reader", reader, found.version, params, plain, {}, dict(said or {}), levels)
+
+
+def bind(function: Callable[..., Any], given: Mapping[str, Any], what: str) -> dict[str, Any]:
+    """Fill in a function's keyword-only defaults and refuse what it does not take.
+
+    Parameters
+    ----------
+    function : callable
+        A reader's or an operator's function.
+    given : mapping
+        Parameters, as a person wrote them.
+    what : str
+        What the function is called in messages, for example ``"operator frame-quality"``.
+
+    Returns
+    -------
+    dict
+        Every keyword-only parameter with its value.
+
+    Raises
+    ------
+    UsageError
+        An unknown parameter, or a missing one without default.
+    """
+    known = {
+        name: parameter.default
+        for name, parameter in inspect.signature(function).parameters.items()
+        if parameter.kind is inspect.Parameter.KEYWORD_ONLY
+    }
+    for name in given:
+        if name not in known:
+            raise UsageError(f"{what}: {unknown('parameter', name, known)}")
+    bound = {name: given.get(name, default) for name, default in known.items()}
+    missing = [name for name, value in bound.items() if value is inspect.Parameter.empty]
+    if missing:
+        raise UsageError(f"{what}: needs the parameter {missing[0]!r}; give it a value")
+    return bound
+
+
+def lazy(objects: Objects, origin: Origin) -> xr.Dataset:
+    """Return the Dataset that a part will hold, computing nothing.
+
+    Parameters
+    ----------
+    objects : Objects
+        The store that holds its inputs.
+    origin : Origin
+        Where it comes from.
+
+    Returns
+    -------
+    xarray.Dataset
+        Lazy.
+
+    Raises
+    ------
+    InputError
+        A source item is damaged, or changed since it was listed.
+    """
+    if origin.kind == "reader":
+        return read(origin)
+    return operate(origin, {role: _opened(objects, parts) for role, parts in origin.inputs.items()})
+
+
+def read(origin: Origin) -> xr.Dataset:
+    """Open the source items of an origin with its reader."""
+    check_unchanged(origin)
+    reader = readers.resolve(origin.name)
+    uris = [item["uri"] for item in origin.items]
+    ds = reader.open(uris, **origin.params)
+    return schema.revise(ds, **origin.said)
+
+
+def operate(origin: Origin, inputs: Mapping[str, Mapping[str, xr.Dataset]]) -> xr.Dataset:
+    """Apply the operator of an origin to its inputs.
+
+    Parameters
+    ----------
+    origin : Origin
+        Of kind ``"operator"``.
+    inputs : mapping
+        By parameter, the Datasets by stem.
+
+    Returns
+    -------
+    xarray.Dataset
+        The result, lazy.
+    """
+    operator = operators.resolve(origin.name)
+    given: dict[str, Any] = {}
+    for role, kind in operators.inputs(operator):
+        held = inputs[role]
+        given[role] = (
+            xr.DataTree.from_dict({f"/{stem}": ds for stem, ds in held.items()})
+            if kind == "tree"
+            else next(iter(held.values()))
+        )
+    with device(origin.device):
+        return operator.function(**given, **origin.params)
+
+
+def check_unchanged(origin: Origin) -> None:
+    """Refuse items whose size or ETag is not what was listed when the run was planned."""
+    for item in origin.items:
+        now = sources.stat(item["uri"])
+        if (now.size, now.etag) != (item["size"], item["etag"]):
+            raise InputError(
+                f"{item['path']}: changed since the plan was made ({item['size']} bytes then, "
+                f"{now.size} now); run the same command again"
+            )
+
+
+def _opened(objects: Objects, parts: Sequence[Mapping[str, str]]) -> dict[str, xr.Dataset]:
+    return {
+        part["stem"]: seal.open_sealed(objects, seal.read(objects, part["base"])[0])
+        for part in parts
+    }

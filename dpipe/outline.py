@@ -1,0 +1,263 @@
+"""The outline of a part: how a Dataset will lie in the store, before any value is computed.
+
+Variables of image axes make an OME-Zarr part with levels; anything else is plain Zarr. A part is
+cut into *cells* of whole shards along the dims that may be cut, and a run of cells is a
+*partition*, which one task writes.
+
+This module knows shapes and metadata; it writes nothing.
+"""
+
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from dpipe import blocks, ngff, pyramid, schema, store
+from dpipe.errors import SchemaError
+
+SMALL = 1 << 20
+"""Variables of at most this many bytes travel in the marks; ``finish`` writes them as one shard."""
+_MOST_PARTITIONS = 10_000
+
+
+@dataclass(frozen=True)
+class Grid:
+    """How a part is cut into partitions: cells along the cut dims, in C order, in runs.
+
+    Attributes
+    ----------
+    dims : tuple of str
+        The dims that are cut.
+    sizes, steps : tuple of int
+        Size of each, and length of a cell along it.
+    run : int
+        Cells of one partition.
+    """
+
+    dims: tuple[str, ...]
+    sizes: tuple[int, ...]
+    steps: tuple[int, ...]
+    run: int
+
+    @property
+    def counts(self) -> tuple[int, ...]:
+        """Number of cells along each dim."""
+        return tuple(-(-n // step) for n, step in zip(self.sizes, self.steps, strict=True))
+
+    @property
+    def partitions(self) -> int:
+        """Number of partitions."""
+        return -(-math.prod(self.counts) // self.run)
+
+    def cells(self, partition: int) -> Iterator[dict[str, slice]]:
+        """Yield the regions of one partition's cells."""
+        first = partition * self.run
+        for flat in range(first, min(first + self.run, math.prod(self.counts))):
+            index = np.unravel_index(flat, self.counts) if self.counts else ()
+            yield {
+                dim: slice(int(i) * step, min((int(i) + 1) * step, size))
+                for dim, i, step, size in zip(self.dims, index, self.steps, self.sizes, strict=True)
+            }
+
+    @classmethod
+    def from_dict(cls, given: Mapping[str, Any]) -> "Grid":
+        """Make one of what JSON holds."""
+        known: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in given.items()}
+        return cls(**known)
+
+
+@dataclass(frozen=True)
+class Outline:
+    """A part before its values.
+
+    Attributes
+    ----------
+    base : str
+        Its key without suffix.
+    suffix : str
+        ``".ome.zarr"`` or ``".zarr"``.
+    documents : dict
+        Every ``zarr.json``, parsed, by key below the part.
+    arrays : tuple of pyramid.Array
+        How its data variables are cut, level by level.
+    small : tuple of str
+        Variables that travel in the marks.
+    grid : Grid
+        Its partitions.
+    summary : dict
+        Variables, sizes, dtype, levels, bytes, spacing.
+    coordinates : dict of str to bytes
+        Encoded coordinate objects by key below the part; not kept in the mark.
+    """
+
+    base: str
+    suffix: str
+    documents: dict[str, Any] = field(repr=False)
+    arrays: tuple[pyramid.Array, ...]
+    small: tuple[str, ...]
+    grid: Grid
+    summary: dict[str, Any]
+    coordinates: dict[str, bytes] = field(default_factory=dict, repr=False)
+
+    @property
+    def path(self) -> str:
+        """Key prefix of the Zarr group."""
+        return self.base + self.suffix
+
+    def levels(self, name: str) -> list[pyramid.Array]:
+        """Return the levels of a variable."""
+        return [array for array in self.arrays if array.variable == name]
+
+    def document(self, key: str) -> bytes:
+        """Return one ``zarr.json`` as it is stored."""
+        return json.dumps(self.documents[key], indent=1).encode()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as JSON holds it, without the coordinate objects."""
+        return {k: v for k, v in asdict(self).items() if k != "coordinates"}
+
+    @classmethod
+    def from_dict(cls, given: Mapping[str, Any]) -> "Outline":
+        """Make one of what JSON holds."""
+        return cls(
+            **{k: given[k] for k in ("base", "suffix", "documents", "summary")},
+            arrays=tuple(pyramid.Array.from_dict(array) for array in given["arrays"]),
+            small=tuple(given["small"]),
+            grid=Grid.from_dict(given["grid"]),
+        )
+
+
+def base_of(dataset: str, stem: str, fingerprint: str) -> str:
+    """Return the key of a part without suffix."""
+    return f"parts/{dataset}/{stem}-{fingerprint}"
+
+
+def lay_out(
+    ds: xr.Dataset,
+    base: str,
+    *,
+    free: Sequence[str] | None = None,
+    levels: int | None = None,
+    partition_bytes: int = 128 << 20,
+) -> Outline:
+    """Decide how a Dataset will lie in the store, computing nothing.
+
+    Parameters
+    ----------
+    ds : xarray.Dataset
+        Lazy or not.
+    base : str
+        Key of the part without suffix.
+    free : sequence of str, optional
+        Dims along which partitions may be cut; by default all that every variable has.
+    levels : int, optional
+        Levels of the pyramid of images; by default as many as their size asks for.
+    partition_bytes : int
+        About how many decoded bytes of input and output one partition handles.
+
+    Returns
+    -------
+    Outline
+        Where, and in which pieces.
+
+    Raises
+    ------
+    SchemaError
+        There is nothing in it.
+    """
+    if not ds.data_vars:
+        raise SchemaError(f"{base}: a part needs at least one variable; found none")
+    images = _images(ds)
+    depth = {name: levels or pyramid.level_count(ds[name].sizes) for name in images}
+    stem = base.rpartition("/")[2].rpartition("-")[0]
+    template = store.describe(
+        ds,
+        levels=depth or None,
+        attributes=_ome(ds, images, depth, stem) if images else None,
+    )
+    small = tuple(a.variable for a in template.arrays if not a.level and a.nbytes <= SMALL)
+    return Outline(
+        base=base,
+        suffix=".ome.zarr" if images else ".zarr",
+        documents={key: json.loads(data) for key, data in template.documents.items()},
+        coordinates=template.coordinates,
+        arrays=template.arrays,
+        small=small,
+        grid=_grid(ds, template.arrays, small, free, partition_bytes),
+        summary=_summary(ds, template.arrays),
+    )
+
+
+def _summary(ds: xr.Dataset, arrays: Sequence[pyramid.Array]) -> dict[str, Any]:
+    first = arrays[0]
+    return {
+        "variables": [str(name) for name in ds.data_vars],
+        "sizes": {str(dim): int(n) for dim, n in ds.sizes.items()},
+        "dtype": np.dtype(first.dtype).name if first.dtype != "str" else "text",
+        "levels": 1 + max(array.level for array in arrays),
+        "bytes": sum(array.nbytes for array in arrays),
+        "spacing": {d: schema.spacing(ds, d) for d in ("t", "z", "y", "x") if d in ds.coords},
+    }
+
+
+def _images(ds: xr.Dataset) -> list[str]:
+    """Return the variables that OME-Zarr can hold as an image: known axes, in its order."""
+    if "record" in ds.dims:
+        return []
+    axes = [dim for dim in schema.MOVIE_DIMS if dim in ds.dims]
+    return [
+        str(name)
+        for name, variable in ds.data_vars.items()
+        if {"y", "x"} <= set(variable.dims)
+        and list(variable.dims) == [dim for dim in axes if dim in variable.dims]
+        and variable.dtype.kind in "uif"
+    ]
+
+
+def _ome(
+    ds: xr.Dataset, images: Sequence[str], depth: Mapping[str, int], stem: str
+) -> dict[str, Any]:
+    name = "image" if "image" in images else images[0]
+    if name == "labels":
+        source = ds.attrs.get("source_image")
+        return ngff.labels_attributes(ds, name, depth[name], name=stem, source=source)
+    return ngff.image_attributes(ds, name, depth[name], name=stem)
+
+
+def _grid(
+    ds: xr.Dataset,
+    arrays: Sequence[pyramid.Array],
+    small: Sequence[str],
+    free: Sequence[str] | None,
+    partition_bytes: int,
+) -> Grid:
+    top = [array for array in arrays if not array.level]
+    shared = [d for d in top[0].dims if all(d in array.dims for array in top)]
+    dims = tuple(d for d in shared if free is None or d in free)
+    steps = []
+    for dim in dims:
+        lengths = [
+            _chunk(ds[array.variable], dim)
+            if array.variable in small
+            else array.shard[array.dims.index(dim)]
+            for array in top
+        ]
+        steps.append(min(math.lcm(*lengths), ds.sizes[dim]))
+    sizes = tuple(int(ds.sizes[dim]) for dim in dims)
+    cells = math.prod(-(-n // step) for n, step in zip(sizes, steps, strict=True)) or 1
+    heaviest = max(blocks.source_bytes(ds), ds.attrs.get("input_bytes", 0))
+    run = max(
+        1,
+        min(cells, round(partition_bytes / max(1, heaviest / cells))),
+        -(-cells // _MOST_PARTITIONS),
+    )
+    return Grid(dims, sizes, tuple(steps), run)
+
+
+def _chunk(variable: xr.DataArray, dim: str) -> int:
+    chunks = variable.chunksizes.get(dim)
+    return int(chunks[0]) if chunks else int(variable.sizes[dim])
