@@ -143,21 +143,64 @@ FRAME_SPECTRAL_TAIL = _frame(
 FRAME_MEAN = _frame("frame_mean", "1", "mean of the normalised projection")
 FRAME_SATURATED = _frame("frame_saturated", "1", "share of voxels at the largest value possible")
 FRAME_FOCUS = _frame(
-    "frame_focus", "1", "variance of the Laplacian of the projection over its mean"
+    "frame_focus", "1", "variance of the Laplacian of the projection over its squared mean"
 )
-FRAME_EMPTY_PLANES = _frame("frame_empty_planes", "1", "number of planes that hold zeros only")
+FRAME_EMPTY_PLANES = _frame(
+    "frame_empty_planes", "1", "number of planes without a value above zero"
+)
 QUALITY_FLAG = Variable(
     "quality_flag", ("t", "c"), "u", "1", "verdict on a frame", ("good", "doubtful", "unusable")
 )
 QUALITY_REASON = Variable(
-    "quality_reason", ("t", "c"), "u", "1", "why: sum of bits, meanings in attrs['flag_masks']"
-)
-INTENSITY_FLUCTUATION = Variable(
-    "intensity_fluctuation", ("c",), "f", "1", "standard deviation over time of the frame mean"
+    "quality_reason", ("t", "c"), "u", "1", "why: sum of bits, named in attrs['flag_meanings']"
 )
 
+
+def _movie(name: str, unit: str, meaning: str, kinds: str = "f") -> Variable:
+    return Variable(f"movie_{name}", ("movie",), kinds, unit, meaning)
+
+
+MOVIE_SNR = _movie("snr", "dB", "mean signal-to-noise ratio against the median-filtered frame")
+MOVIE_PSNR = _movie("psnr", "dB", "mean peak signal-to-noise ratio against the Wiener filter")
+MOVIE_SNR_WIENER = _movie("snr_wiener", "dB", "mean signal-to-noise ratio against the same")
+MOVIE_CONTRAST_TO_NOISE = _movie(
+    "contrast_to_noise", "1", "mean foreground over background noise, in standard deviations"
+)
+MOVIE_SPECTRAL_TAIL = _movie(
+    "spectral_tail", "dB", "mean spread of the power spectrum at high frequencies"
+)
+MOVIE_INTENSITY_FLUCTUATION = _movie(
+    "intensity_fluctuation", "1", "standard deviation over time of the frame mean"
+)
+MOVIE_SATURATED = _movie("saturated", "1", "share of voxels at the largest value possible")
+MOVIE_FOCUS = _movie("focus", "1", "mean variance of the Laplacian over the squared mean")
+MOVIE_GOOD_SHARE = _movie("good_share", "1", "share of frames whose verdict is good")
+MOVIE_FRAMES_USED = _movie(
+    "frames_used", "1", "number of frames and channels with a finite ratio", "u"
+)
+MOVIE_FRAMES_LEFT_OUT = _movie(
+    "frames_left_out", "1", "number of frames and channels left out: empty or without noise", "u"
+)
+MOVIE_VOXEL_Z = _movie("voxel_z", "micrometer", "voxel size along z")
+MOVIE_VOXEL_Y = _movie("voxel_y", "micrometer", "voxel size along y")
+MOVIE_VOXEL_X = _movie("voxel_x", "micrometer", "voxel size along x")
+MOVIE_NORMALISED: dict[str, Variable] = {
+    column.name: _movie(
+        f"{column.name.removeprefix('movie_')}_normalised",
+        "1",
+        f"{column.meaning}, from 0 at the least to 1 at the largest movie",
+    )
+    for column in (
+        *(MOVIE_SNR, MOVIE_PSNR, MOVIE_SNR_WIENER, MOVIE_CONTRAST_TO_NOISE, MOVIE_SPECTRAL_TAIL),
+        *(MOVIE_INTENSITY_FLUCTUATION, MOVIE_VOXEL_Z, MOVIE_VOXEL_Y, MOVIE_VOXEL_X),
+    )
+}
+"""The columns of a quality table on a common scale, by the name of the column they come from."""
+
 VARIABLES: dict[str, Variable] = {
-    value.name: value for value in list(globals().values()) if isinstance(value, Variable)
+    value.name: value
+    for value in (*list(globals().values()), *MOVIE_NORMALISED.values())
+    if isinstance(value, Variable)
 }
 """Every variable by name."""
 
