@@ -1,0 +1,264 @@
+"""HDF5 of unknown origin: walk hard links only, decode chunks within the size they promise.
+
+Knows HDF5 groups, attributes, filters and chunks. Knows nothing of Imaris beyond the error it
+raises: how the groups are named and what the attributes mean stands in ``imaris.py``.
+
+Two things differ from plain h5py. Nothing here follows a soft, external or user-defined link, nor
+reads a dataset whose bytes lie in other files (external storage, virtual datasets): a file could
+name any path of this machine that way. And chunks whose filters are deflate, LZ4 and shuffle are
+fetched as they lie and decoded by imagecodecs into a buffer of exactly the size of a chunk, which
+is about three times as fast as the HDF5 library and cannot be made to fill the memory.
+"""
+
+import itertools
+import math
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, BinaryIO
+
+import h5py
+import hdf5plugin  # noqa: F401  registers the filters of HDF5, among them LZ4
+import imagecodecs
+import numpy as np
+
+from dpipe.errors import DpipeError, ImarisError, StoreError
+
+Box = tuple[slice, ...]
+
+_DEFLATE, _SHUFFLE, _LZ4 = h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_SHUFFLE, 32004
+_LARGEST_ATTRIBUTE = 1 << 20
+_LARGEST_CHUNK = 1 << 30
+_READ_ERRORS = (OSError, RuntimeError, KeyError, ValueError, TypeError, OverflowError)
+
+
+class Flaw(Exception):
+    """What is wrong with the open file; `open_hdf5` turns it into one line with the file's name."""
+
+
+@contextmanager
+def open_hdf5(file: str | BinaryIO, name: str) -> Iterator[h5py.File]:
+    """Open for reading, without a chunk cache (HDF5 keeps 8 MiB a dataset) and without a lock.
+
+    Inside the ``with``, whatever h5py or imagecodecs raise becomes one line: `ImarisError` for
+    a bad file, `StoreError` where what lies below HDF5 (disk, network, permissions) failed.
+    """
+    try:
+        with _opened(file) as handle:
+            yield handle
+    except DpipeError:
+        raise
+    except Flaw as flaw:
+        raise ImarisError(f"{name}: {flaw}") from None
+    except (FileNotFoundError, IsADirectoryError):
+        raise ImarisError(f"{name}: no such file") from None
+    except _READ_ERRORS as error:
+        said = " ".join(str(error).split()) or type(error).__name__
+        # HDF5's own complaints are bare OSErrors without errno; all others come from below it
+        if isinstance(error, OSError) and (type(error) is not OSError or error.errno is not None):
+            raise StoreError(f"{name}: cannot be read: {said}") from error
+        raise ImarisError(f"{name}: {_diagnosis(said)}") from error
+
+
+def _opened(file: str | BinaryIO) -> h5py.File:
+    try:
+        return h5py.File(file, "r", rdcc_nbytes=0, locking=False)
+    except OSError as error:
+        if "locking flag" not in str(error):
+            raise
+        # someone in this process has it open with locks, and HDF5 wants both alike
+        return h5py.File(file, "r", rdcc_nbytes=0)
+
+
+def _diagnosis(said: str) -> str:
+    if "signature not found" in said:
+        return "not an HDF5 file; expected an Imaris file (.ims, .h5)"
+    if "truncated file" in said:
+        return "truncated, shorter than its header says; fetch or export it again"
+    return f"damaged: {said}; fetch or export it again"
+
+
+def child(group: h5py.Group, key: str, kind: type = h5py.Group) -> Any:
+    """Return a member of a group, None where there is none; refuse anything but a hard link."""
+    name = key.encode()
+    links = group.id.links
+    if not links.exists(name):
+        return None
+    path = f"{group.name}/{key}".lstrip("/")
+    if links.get_info(name).type != h5py.h5l.TYPE_HARD:
+        raise Flaw(f"{path} is a link to another place, which is not followed; export one file")
+    found = group[key]
+    if not isinstance(found, kind):
+        raise Flaw(
+            f"{path} is a {type(found).__name__.lower()}; expected a {kind.__name__.lower()}"
+        )
+    return found
+
+
+def numbered(group: h5py.Group, word: str) -> list[int]:
+    """Return the numbers n of the members called ``word n``, in numeric order."""
+    pattern = re.compile(rf"{re.escape(word)} (0|[1-9]\d{{0,8}})")
+    return sorted(int(found[1]) for found in map(pattern.fullmatch, group) if found)
+
+
+def text(member: h5py.Group | None, key: str) -> str:
+    """Return an attribute as text, "" where there is none.
+
+    Imaris writes arrays of single bytes; other writers use strings or numbers.
+    """
+    name = key.encode()
+    if member is None or not h5py.h5a.exists(member.id, name):
+        return ""
+    held = h5py.h5a.open(member.id, name)
+    size = held.get_space().get_simple_extent_npoints() * held.get_type().get_size()
+    if size > _LARGEST_ATTRIBUTE:
+        raise Flaw(f"attribute {key} of {member.name} holds {size} bytes")
+    if not size or held.get_type().get_class() not in (
+        h5py.h5t.STRING,
+        h5py.h5t.INTEGER,
+        h5py.h5t.FLOAT,
+    ):
+        return ""
+    value = np.asarray(member.attrs[key])
+    parts = value.ravel().tolist()
+    if value.dtype.kind not in "SO":
+        return str(parts[0])
+    raw = b"".join(
+        part.encode(errors="surrogateescape") if isinstance(part, str) else part for part in parts
+    ).split(b"\0", 1)[0]
+    try:
+        return raw.decode("utf-8").strip()
+    except UnicodeDecodeError:
+        return raw.decode("latin-1").strip()
+
+
+def check_volume(dataset: h5py.Dataset) -> None:
+    """Refuse a dataset that is no volume of plain numbers inside this very file."""
+    where, layout = dataset.name.lstrip("/"), dataset.id.get_create_plist()
+    if layout.get_layout() == h5py.h5d.VIRTUAL or layout.get_external_count():
+        raise Flaw(f"{where} keeps its pixels in other files, which is refused; export one file")
+    if dataset.dtype.kind not in "uif" or dataset.dtype.itemsize > 8:
+        raise Flaw(f"{where} holds {dataset.dtype}; expected integers or floats")
+    if dataset.ndim != 3:
+        raise Flaw(f"{where} has shape {dataset.shape}; expected (z, y, x)")
+    if layout.get_layout() == h5py.h5d.CHUNKED:
+        size = math.prod(layout.get_chunk()) * dataset.dtype.itemsize
+        if size > _LARGEST_CHUNK:
+            raise Flaw(f"{where} has chunks of {size} bytes; more than 1 GiB is refused")
+    for code in _filters(dataset):
+        if not h5py.h5z.filter_avail(code):
+            raise Flaw(f"{where} is compressed by HDF5 filter {code}, which is not installed")
+
+
+def read_box(dataset: h5py.Dataset, box: Box, out: np.ndarray) -> None:
+    """Read a box of a dataset into an array of its size.
+
+    Parameters
+    ----------
+    dataset : h5py.Dataset
+        Checked by `check_volume`.
+    box : tuple of slice
+        One per dimension, step 1, inside the dataset.
+    out : numpy.ndarray
+        C-contiguous, of the size of the box and the dataset's kind of number.
+
+    Raises
+    ------
+    Flaw
+        A chunk cannot be decoded, or decodes to another size than that of a chunk.
+    """
+    if dataset.chunks is not None and _is_plain(dataset):
+        _read_chunks(dataset, box, out)
+    else:
+        dataset.read_direct(out, box)
+
+
+def _filters(dataset: h5py.Dataset) -> list[int]:
+    layout = dataset.id.get_create_plist()
+    return [layout.get_filter(i)[0] for i in range(layout.get_nfilters())]
+
+
+def _is_plain(dataset: h5py.Dataset) -> bool:
+    """Whether elements are as in memory, and the filters none, or [shuffle and] one codec."""
+    if dataset.id.get_type() != h5py.h5t.py_create(dataset.dtype):
+        return False  # for example 12 of 16 bits: HDF5 converts those
+    codes = _filters(dataset)
+    return codes[codes[:1] == [_SHUFFLE] :] in ([], [_DEFLATE], [_LZ4])
+
+
+def _read_chunks(dataset: h5py.Dataset, box: Box, out: np.ndarray) -> None:
+    chunk, codes = dataset.chunks, list(enumerate(_filters(dataset)))
+    size = math.prod(chunk) * dataset.dtype.itemsize
+    # what does not compress grows by less than this; h5py refuses a stored chunk above it
+    stored = np.empty(size + size // 64 + 4096, np.uint8)
+    scratch = {code: np.empty(size, np.uint8) for _, code in codes}
+    for corner in _corners(box, chunk):
+        inside, target = _overlap(corner, chunk, box)
+        found = _stored(dataset, corner, stored)
+        if found is None:
+            out[target] = dataset.fillvalue
+            continue
+        skipped, data = found
+        try:
+            for i, code in reversed(codes):
+                if not skipped >> i & 1:
+                    data = _undo(code, data, scratch[code], dataset.dtype.itemsize)
+        except RuntimeError as error:  # the parent of all that imagecodecs raises
+            raise Flaw(f"{_at(dataset, corner)} cannot be decoded ({error})") from error
+        if len(data) != size:
+            raise Flaw(f"{_at(dataset, corner)} decodes to {len(data)} bytes; expected {size}")
+        out[target] = np.frombuffer(data, dataset.dtype).reshape(chunk)[inside]
+
+
+def _at(dataset: h5py.Dataset, corner: Sequence[int]) -> str:
+    return f"damaged: {dataset.name.lstrip('/')}: the chunk at {tuple(corner)}"
+
+
+def _corners(box: Box, chunk: Sequence[int]) -> Iterator[tuple[int, ...]]:
+    """First index of every chunk that meets the box."""
+    return itertools.product(
+        *(range(b.start - b.start % n, b.stop, n) for b, n in zip(box, chunk, strict=True))
+    )
+
+
+def _overlap(corner: Sequence[int], chunk: Sequence[int], box: Box) -> tuple[Box, Box]:
+    """The part of a chunk that lies in the box: as indices of the chunk, and of the box."""
+    inside, target = [], []
+    for first, n, b in zip(corner, chunk, box, strict=True):
+        low, high = max(first, b.start), min(first + n, b.stop)
+        inside.append(slice(low - first, high - first))
+        target.append(slice(low - b.start, high - b.start))
+    return tuple(inside), tuple(target)
+
+
+def _stored(
+    dataset: h5py.Dataset, corner: tuple[int, ...], buffer: np.ndarray
+) -> tuple[int, Any] | None:
+    """Return the mask of skipped filters and the bytes of a chunk; None if never written."""
+    try:
+        return dataset.id.read_direct_chunk(corner, out=buffer)
+    except RuntimeError:
+        if dataset.id.get_chunk_info_by_coord(corner).byte_offset is None:
+            return None
+        raise
+
+
+def _undo(code: int, data: Any, out: np.ndarray, itemsize: int) -> Any:
+    """Undo one filter; the result fills `out`, or is a shorter part of it."""
+    if code == _DEFLATE:
+        return imagecodecs.deflate_decode(data, out=out)
+    if code == _LZ4:
+        # the decoded size stands first: look before the codec believes it
+        promised = int.from_bytes(data[:8], "big")
+        if promised != len(out):
+            raise Flaw(f"damaged: an LZ4 chunk promises {promised} bytes; expected {len(out)}")
+        return imagecodecs.lz4h5_decode(data, out=out)
+    if len(data) != len(out) or itemsize == 1:
+        return data  # of a wrong size the caller speaks
+    planes = np.frombuffer(data, np.uint8).reshape(itemsize, -1)
+    words = out.view(f"<u{itemsize}")  # shifting whole words is five times as fast as a transpose
+    words[...] = planes[-1]
+    for plane in planes[-2::-1]:
+        words <<= 8
+        words |= plane
+    return out
