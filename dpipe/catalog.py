@@ -151,6 +151,33 @@ def describe(summary: Mapping[str, Any]) -> str:
     return " ".join(word for word in words if word)
 
 
+def row(version: Version) -> dict[str, Any]:
+    """Return a version as one row of a listing."""
+    return {
+        "dataset": version.name,
+        "version": version.number,
+        "parts": len(version.parts),
+        "put aside": len(version.put_aside),
+        "bytes": sum(int(ref.summary.get("bytes", 0)) for ref in version.parts),
+        "created": version.created,
+        "author": version.author,
+        "message": version.message,
+    }
+
+
+def text(version: Version, made_from: Sequence[str] = ()) -> list[str]:
+    """Return a version as lines for a terminal."""
+    made_by = version.recipe.get("reader") or version.recipe.get("operator") or "saved"
+    lines = [
+        f"{version.label}  {version.created}  {version.author}",
+        f"  {version.message}",
+        f"  made by {made_by}" + (f" from {', '.join(made_from[1:])}" if made_from[1:] else ""),
+    ]
+    lines += [f"  {ref.stem}  {ref.fingerprint}  {describe(ref.summary)}" for ref in version.parts]
+    lines += [f"  put aside: {a.get('stem')}: {a.get('reason')}" for a in version.put_aside]
+    return lines
+
+
 def check_name(name: str) -> str:
     """Return a dataset's name if it can be one."""
     if not _NAME.fullmatch(name):

@@ -205,8 +205,12 @@ def operate(origin: Origin, inputs: Mapping[str, Mapping[str, xr.Dataset]]) -> x
 def check_unchanged(origin: Origin) -> None:
     """Refuse items whose size or ETag is not what was listed when the run was planned."""
     for item in origin.items:
-        now = sources.stat(item["uri"])
-        if (now.size, now.etag) != (item["size"], item["etag"]):
+        try:
+            listed = {found.uri: found for found in sources.list_items(item["uri"])}
+        except UsageError as error:
+            raise InputError(f"{item['path']}: gone since the plan was made ({error})") from error
+        now = listed.get(item["uri"])
+        if now is not None and (now.size, now.etag) != (item["size"], item["etag"]):
             raise InputError(
                 f"{item['path']}: changed since the plan was made ({item['size']} bytes then, "
                 f"{now.size} now); run the same command again"

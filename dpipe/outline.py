@@ -66,7 +66,9 @@ class Grid:
     @classmethod
     def from_dict(cls, given: Mapping[str, Any]) -> "Grid":
         """Make one of what JSON holds."""
-        known: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in given.items()}
+        known: dict[str, Any] = {
+            k: tuple(v) if isinstance(v, list) else v for k, v in given.items()
+        }
         return cls(**known)
 
 
@@ -143,6 +145,7 @@ def lay_out(
     free: Sequence[str] | None = None,
     levels: int | None = None,
     partition_bytes: int = 128 << 20,
+    input_bytes: int = 0,
 ) -> Outline:
     """Decide how a Dataset will lie in the store, computing nothing.
 
@@ -157,7 +160,9 @@ def lay_out(
     levels : int, optional
         Levels of the pyramid of images; by default as many as their size asks for.
     partition_bytes : int
-        About how many decoded bytes of input and output one partition handles.
+        About how many decoded bytes, of input or output, one partition handles.
+    input_bytes : int
+        Decoded bytes of all inputs, where they are more than the output's.
 
     Returns
     -------
@@ -187,7 +192,13 @@ def lay_out(
         coordinates=template.coordinates,
         arrays=template.arrays,
         small=small,
-        grid=_grid(ds, template.arrays, small, free, partition_bytes),
+        grid=_grid(
+            ds,
+            template.arrays,
+            small,
+            free,
+            partition_bytes / max(1, blocks.source_bytes(ds), input_bytes),
+        ),
         summary=_summary(ds, template.arrays),
     )
 
@@ -233,8 +244,9 @@ def _grid(
     arrays: Sequence[pyramid.Array],
     small: Sequence[str],
     free: Sequence[str] | None,
-    partition_bytes: int,
+    share: float,
 ) -> Grid:
+    """Cut into cells of whole shards, and runs of cells that are about `share` of everything."""
     top = [array for array in arrays if not array.level]
     shared = [d for d in top[0].dims if all(d in array.dims for array in top)]
     dims = tuple(d for d in shared if free is None or d in free)
@@ -249,12 +261,7 @@ def _grid(
         steps.append(min(math.lcm(*lengths), ds.sizes[dim]))
     sizes = tuple(int(ds.sizes[dim]) for dim in dims)
     cells = math.prod(-(-n // step) for n, step in zip(sizes, steps, strict=True)) or 1
-    heaviest = max(blocks.source_bytes(ds), ds.attrs.get("input_bytes", 0))
-    run = max(
-        1,
-        min(cells, round(partition_bytes / max(1, heaviest / cells))),
-        -(-cells // _MOST_PARTITIONS),
-    )
+    run = max(1, min(cells, round(cells * share)), -(-cells // _MOST_PARTITIONS))
     return Grid(dims, sizes, tuple(steps), run)
 
 

@@ -1,7 +1,7 @@
 """Parts: init, partition, finish. The only code that makes them.
 
-``init`` lays a part out and leaves a mark with its outline; ``partition`` computes and writes a run of
-whole shards with every level of their region and leaves a mark with the digests; ``finish``
+``init`` lays a part out and leaves a mark with its outline; ``partition`` computes and writes a
+run of whole shards with every level of their region and leaves a mark with the digests; ``finish``
 refuses while marks are missing, checks every object against the marks, and seals. Each may be
 called again at any time, by anybody, after any kill: nothing marked is done twice, and nothing
 that lies in the store is overwritten.
@@ -47,7 +47,7 @@ def init(
     made_by : mapping
         Its Origin, as a dict.
     options : mapping, optional
-        ``free`` and ``partition_bytes`` of `lay_out`.
+        ``free``, ``partition_bytes`` and ``input_bytes`` of `lay_out`.
 
     Returns
     -------

@@ -1,0 +1,5 @@
+"""``python -m dpipe``."""
+
+from dpipe.cli import main
+
+main()

@@ -1,0 +1,420 @@
+"""The command line: parse, call one function, show. It decides nothing."""
+
+import contextlib
+import json
+import signal
+import sys
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict
+from typing import Any, NoReturn
+
+import click
+import yaml
+
+import dpipe
+from dpipe import catalog, census, demo, errors, plan, report, run, tree, upkeep, view, writers
+from dpipe.config import Settings
+from dpipe.objects import Objects
+from dpipe.recipe import Recipe, load, operator_step, reader_step
+
+_STOPPED = 128
+
+
+class _Stopped(Exception):  # noqa: N818: not an error
+    """A signal asked the program to end."""
+
+
+_store = click.option("--store", metavar="URL", help="The store: a folder or s3://bucket/prefix.")
+_workers = click.option(
+    "--workers", metavar="N|0|tls://...|gateway://...", help="Where tasks run; 0 is this process."
+)
+_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+_quiet = click.option("--quiet", is_flag=True, help="No progress bar.")
+_option = click.option("--option", multiple=True, metavar="K=V", help="Option of the reader.")
+_reader = click.option("--reader", metavar="R", help="Which reader.")
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(dpipe.__version__, package_name="dpipe")
+@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+@click.option("--config", metavar="FILE", help="Settings; by default ./dpipe.toml.")
+@click.pass_context
+def cli(context: click.Context, debug: bool, config: str | None) -> None:
+    """Turn raw bioimage collections into cloud-native, quality-checked data.
+
+    A reader turns foreign files into lazy datasets. The store keeps them as OME-Zarr, in versions.
+    An operator makes datasets of datasets, block by block. A recipe says which operators make
+    which datasets from which sources; a run does the part of it that is missing, and can be
+    killed and repeated at any time. A writer turns datasets into foreign files.
+    """
+    context.obj = {"debug": debug, "config": config}
+
+
+def _settings(**given: Any) -> Settings:
+    context = click.get_current_context().find_root()
+    return Settings.load(context.obj["config"], **{k: v for k, v in given.items() if v is not None})
+
+
+def _open(store: str | None, *, create: bool = False) -> Objects:
+    url = store or _settings().store
+    if not url:
+        raise errors.UsageError("which store? Say --store URL, or set DPIPE_STORE")
+    return catalog.open_store(url, create=create)
+
+
+def _pairs(given: Sequence[str], what: str) -> dict[str, Any]:
+    """Parse K=V pairs; values are YAML."""
+    pairs = {}
+    for text in given:
+        key, mark, value = text.partition("=")
+        if not mark:
+            raise errors.UsageError(f"{what} {text!r}: expected KEY=VALUE")
+        pairs[key] = yaml.safe_load(value)
+    return pairs
+
+
+@cli.command()
+@click.argument("name")
+@_reader
+@click.option("--source", multiple=True, metavar="URL|GLOB", help="What to read; repeatable.")
+@_option
+@click.option(
+    "--set", "said", multiple=True, metavar="K=V", help="Overrule the files: spacing, ..."
+)
+@click.option("--operator", metavar="O", help="Which operator.")
+@click.option("--input", "inputs", multiple=True, metavar="[ROLE=]NAME", help="Its inputs.")
+@click.option("--param", multiple=True, metavar="K=V", help="Parameter of the operator.")
+@click.option("--levels", type=int, help="Levels of the pyramid.")
+@click.option("--message", default="", help="For the history.")
+@_store
+@_workers
+@_quiet
+def make(
+    name: str,
+    reader: str | None,
+    source: tuple[str, ...],
+    option: tuple[str, ...],
+    said: tuple[str, ...],
+    operator: str | None,
+    inputs: tuple[str, ...],
+    param: tuple[str, ...],
+    levels: int | None,
+    message: str,
+    store: str | None,
+    workers: str | None,
+    quiet: bool,
+) -> None:
+    """Make one dataset: a recipe of one step."""
+    if bool(reader) == bool(operator):
+        raise errors.UsageError(
+            "make: say either --reader with --source, or --operator with --input"
+        )
+    if reader:
+        if not source:
+            raise errors.UsageError("make: --reader needs --source")
+        options, overruled = _pairs(option, "--option"), _pairs(said, "--set")
+        step = reader_step(name, reader, source, options=options, said=overruled, levels=levels)
+    else:
+        step = operator_step(
+            name, str(operator), _roles(inputs), params=_pairs(param, "--param"), levels=levels
+        )
+    _run(Recipe.of(step), store, workers, quiet, message=message)
+
+
+def _roles(inputs: Sequence[str]) -> list[str] | dict[str, str]:
+    if any("=" in text for text in inputs):
+        return {k: str(v) for k, v in _pairs(inputs, "--input").items()}
+    return list(inputs)
+
+
+def _run(
+    recipe: Recipe,
+    store: str | None,
+    workers: str | None,
+    quiet: bool,
+    *,
+    choice: plan.Choice | None = None,
+    message: str = "",
+) -> None:
+    """Run, write the report, say what happened, exit with its code."""
+    objects, settings = _open(store, create=True), _settings(workers=workers)
+    outcome = run.run(recipe, objects, settings, choice=choice, message=message, progress=not quiet)
+    where = report.write(objects, outcome)
+    for line in report.lines(outcome):
+        click.echo(line)
+    if where:
+        click.echo(f"report: {where}")
+    if outcome.exit_code:
+        raise click.exceptions.Exit(outcome.exit_code)
+
+
+@cli.command("run")
+@click.argument("recipe", required=False)
+@click.option("--only", metavar="PART", help="Only this part.")
+@click.option("--sample", type=click.IntRange(1), metavar="N", help="Only N parts of each source.")
+@click.option("--retry", metavar="RUN", help="Try again what that run put aside.")
+@click.option("--drop", is_flag=True, help="Parts that are gone may leave the dataset.")
+@click.option("--message", default="", help="For the history.")
+@_store
+@_workers
+@_quiet
+def run_(
+    recipe: str | None,
+    only: str | None,
+    sample: int | None,
+    retry: str | None,
+    drop: bool,
+    message: str,
+    store: str | None,
+    workers: str | None,
+    quiet: bool,
+) -> None:
+    """Do the part of a RECIPE that is missing."""
+    chosen, stems = run.chosen_recipe(recipe, retry, lambda: _open(store))
+    choice = plan.Choice(only, sample, stems, drop)
+    _run(chosen, store, workers, quiet, choice=choice, message=message)
+
+
+@cli.command("plan")
+@click.argument("recipe")
+@click.option("--only", metavar="PART", help="Only this part.")
+@click.option("--sample", type=click.IntRange(1), metavar="N", help="Only N parts of each source.")
+@click.option("--drop", is_flag=True, help="Parts that are gone may leave the dataset.")
+@_json
+@_store
+@_workers
+def plan_(
+    recipe: str,
+    only: str | None,
+    sample: int | None,
+    drop: bool,
+    as_json: bool,
+    store: str | None,
+    workers: str | None,
+) -> None:
+    """Say what a run of RECIPE would do, why, and how large it is."""
+    planner = plan.Planner(
+        _open(store, create=True),
+        _settings(workers=workers),
+        plan.Choice(only, sample, drop=drop),
+    )
+    plans = planner.recipe(load(recipe))
+    rows = [part.to_dict() for step in plans for part in step.parts]
+    _show(
+        rows,
+        as_json,
+        (
+            "dataset",
+            "stem",
+            "action",
+            "why",
+            "partitions",
+            "bytes_in",
+            "bytes_out",
+            "task_memory",
+            "requests",
+        ),
+    )
+
+
+@cli.command()
+@_store
+@_json
+def ls(store: str | None, as_json: bool) -> None:
+    """List the datasets of a store."""
+    objects = _open(store)
+    _show([catalog.row(catalog.resolve(objects, name)) for name in catalog.names(objects)], as_json)
+
+
+@cli.command()
+@click.argument("name")
+@_store
+@_json
+def show(name: str, store: str | None, as_json: bool) -> None:
+    """Show a version: NAME or NAME@VERSION."""
+    objects = _open(store)
+    version = catalog.resolve(objects, name)
+    if as_json:
+        click.echo(json.dumps(version.to_dict() | {"lineage": catalog.lineage(objects, name)}))
+        return
+    click.echo("\n".join(catalog.text(version, catalog.lineage(objects, name))))
+
+
+@cli.command()
+@click.argument("name")
+@_store
+@_json
+def history(name: str, store: str | None, as_json: bool) -> None:
+    """List the versions of a dataset, newest first."""
+    _show([catalog.row(version) for version in catalog.history(_open(store), name)], as_json)
+
+
+@cli.command()
+@_store
+@_json
+def runs(store: str | None, as_json: bool) -> None:
+    """List the runs of a store, newest first."""
+    _show(upkeep.runs(_open(store)), as_json)
+
+
+@cli.command()
+@click.argument("names", nargs=-1)
+@click.option(
+    "--mode",
+    type=click.Choice(["exists", "bytes", "decode"]),
+    default="bytes",
+    show_default=True,
+    help="Compare sizes; also digests; also decode.",
+)
+@_store
+@_json
+def verify(names: tuple[str, ...], mode: str, store: str | None, as_json: bool) -> None:
+    """Check datasets against their seals; exit 5 if anything is wrong."""
+    found = [asdict(finding) for finding in upkeep.verify(_open(store), names, mode=mode)]
+    _show(found, as_json, none="every object is as it was sealed")
+    if found:
+        raise click.exceptions.Exit(5)
+
+
+@cli.command()
+@click.argument("writer")
+@click.option(
+    "--input",
+    "inputs",
+    multiple=True,
+    required=True,
+    metavar="NAME",
+    help="Dataset, or NAME@VERSION; further ones are merged in by stem.",
+)
+@click.option("--to", required=True, metavar="PATH", help="Folder for the files.")
+@click.option("--part", metavar="STEM", help="Only this part.")
+@click.option("--option", multiple=True, metavar="K=V", help="Option of the writer.")
+@_store
+def export(
+    writer: str,
+    inputs: tuple[str, ...],
+    to: str,
+    part: str | None,
+    option: tuple[str, ...],
+    store: str | None,
+) -> None:
+    """Write datasets as foreign files."""
+    data = tree.open(_open(store).url, *inputs, part=part)
+    for path in writers.export(data, writer, to, **_pairs(option, "--option")):
+        click.echo(path)
+
+
+@cli.command("census")
+@click.argument("source", nargs=-1, required=True)
+@click.option("--reader", default="imaris", show_default=True, metavar="R", help="Which reader.")
+@_option
+@_json
+def census_(source: tuple[str, ...], reader: str, option: tuple[str, ...], as_json: bool) -> None:
+    """Say what is in a SOURCE, from headers only."""
+    rows = census.census(reader, source, options=_pairs(option, "--option"))
+    _show(rows, as_json)
+    for line in census.warnings(rows):
+        click.echo(f"warning: {line}", err=True)
+
+
+@cli.command()
+@click.option("--delete", is_flag=True, help="Delete; without it nothing is touched.")
+@click.option("--grace-hours", type=float, help="Leave what is younger.")
+@_store
+@_json
+def sweep(delete: bool, grace_hours: float | None, store: str | None, as_json: bool) -> None:
+    """Find what no version names; a dry run unless --delete."""
+    hours = _settings(grace_hours=grace_hours).grace_hours
+    found = upkeep.sweep(_open(store), grace_hours=hours, delete=delete)
+    _show([asdict(entry) for entry in found], as_json, none="nothing to sweep")
+
+
+@cli.command("view")
+@click.argument("name")
+@click.option("--part", metavar="STEM", help="Which part.")
+@_store
+def view_(name: str, part: str | None, store: str | None) -> None:
+    """Open a dataset in napari."""
+    view.view(_open(store).url, name, part)
+
+
+@cli.command("demo")
+@click.argument("folder", default="dpipe-demo")
+@_workers
+@_quiet
+def demo_(folder: str, workers: str | None, quiet: bool) -> None:
+    """Write a small study, run its recipe, verify it, and say where everything is."""
+    store = f"{folder}/store"
+    recipe = demo.ensure_study(f"{folder}/study")
+    with contextlib.suppress(click.exceptions.Exit):
+        _run(load(recipe), store, workers or "2", quiet)
+    found = list(upkeep.verify(_open(store), ()))
+    for line in demo.farewell(folder, found):
+        click.echo(line)
+    if found:
+        raise click.exceptions.Exit(5)
+
+
+def _show(
+    rows: Sequence[dict[str, Any]],
+    as_json: bool,
+    columns: Sequence[str] = (),
+    none: str = "nothing",
+) -> None:
+    """Print rows as a table, or as JSON."""
+    if as_json:
+        click.echo(json.dumps(list(rows), default=str))
+        return
+    for line in report.table(rows, columns) or [none]:
+        click.echo(line)
+
+
+@contextlib.contextmanager
+def _signals() -> Iterator[None]:
+    """Turn SIGTERM into an exception, so that everything is closed."""
+
+    def stop(number: int, _: Any) -> NoReturn:
+        raise _Stopped(number)
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def main(args: Sequence[str] | None = None) -> NoReturn:
+    """Run the command line; an error is one line on stderr and an exit code.
+
+    Parameters
+    ----------
+    args : sequence of str, optional
+        By default those of the process.
+    """
+    sys.exit(_guarded(lambda: cli.main(args, "dpipe", standalone_mode=False)))
+
+
+def _guarded(command: Callable[[], Any]) -> int:
+    debug = "--debug" in sys.argv
+    try:
+        with _signals():
+            code = command()
+        return code if isinstance(code, int) else 0
+    except click.ClickException as error:
+        error.show()
+        return errors.UsageError.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        return _STOPPED + signal.SIGINT
+    except _Stopped as error:
+        return _STOPPED + int(error.args[0])
+    except errors.DpipeError as error:
+        if debug:
+            traceback.print_exc()
+        click.echo(f"{type(error).__name__}: {error}", err=True)
+        return error.exit_code
+    except Exception as error:  # noqa: BLE001: the last door
+        if debug:
+            traceback.print_exc()
+        click.echo(f"bug: {type(error).__name__}: {error} (--debug shows where)", err=True)
+        return errors.DpipeError.exit_code

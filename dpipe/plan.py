@@ -1,0 +1,348 @@
+"""What a run would do, and why: make, reuse or refuse each part, before anything is written.
+
+Fingerprints decide: a part whose seal is there is reused, one that is not is made. The plan also
+says how large the work is (partitions, bytes, memory of one task, S3 requests) and refuses what
+would not fit or would make parts vanish.
+
+This module opens sources and seals; it writes nothing.
+"""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import xarray as xr
+
+from dpipe import blocks, catalog, operators, origin, readers, seal, sources
+from dpipe.config import Settings
+from dpipe.errors import InputError, RefusedError, SchemaError, UsageError, unknown
+from dpipe.objects import Objects
+from dpipe.origin import Origin
+from dpipe.outline import Outline, base_of, lay_out
+from dpipe.recipe import Recipe, Step
+
+_COPIES = 4
+"""Copies of one cell that a task holds at most: input, result, a contiguous copy, encoded bytes."""
+
+
+@dataclass(frozen=True)
+class PartPlan:
+    """What will be done about one part.
+
+    Attributes
+    ----------
+    dataset, stem, base : str
+        Its dataset, name and key.
+    origin : Origin
+        How it is made.
+    action : {"make", "reuse", "aside"}
+        Make it, use the one that is sealed, or leave it put aside.
+    why : str
+        The reason, for people.
+    partitions, tasks_memory, bytes_in, bytes_out, requests : int
+        How large the work is; 0 where nothing is made.
+    options : dict
+        How it is cut.
+    items : int
+        Source items, or 1 for a part made of parts.
+    """
+
+    dataset: str
+    stem: str
+    base: str
+    origin: Origin
+    action: str
+    why: str
+    partitions: int = 0
+    task_memory: int = 0
+    bytes_in: int = 0
+    bytes_out: int = 0
+    requests: int = 0
+    options: dict[str, Any] = field(default_factory=dict)
+    items: int = 1
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as JSON holds it."""
+        return {k: v for k, v in vars(self).items() if k != "origin"} | {
+            "origin": self.origin.to_dict()
+        }
+
+
+@dataclass(frozen=True)
+class StepPlan:
+    """What will be done about one dataset."""
+
+    step: Step
+    parts: tuple[PartPlan, ...]
+    leaving: tuple[str, ...] = ()
+
+    def of(self, action: str) -> list[PartPlan]:
+        """Return the parts with this action."""
+        return [part for part in self.parts if part.action == action]
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Which parts a person wants."""
+
+    only: str | None = None
+    sample: int | None = None
+    retry: frozenset[str] = frozenset()
+    drop: bool = False
+
+
+class Planner:
+    """Plans the steps of a recipe, one after the other.
+
+    Parameters
+    ----------
+    objects : Objects
+        The store.
+    settings : Settings
+        Memory of a worker and size of a partition.
+    choice : Choice
+        Which parts are wanted.
+    """
+
+    def __init__(self, objects: Objects, settings: Settings, choice: Choice | None = None) -> None:
+        self.objects, self.settings, self.choice = objects, settings, choice or Choice()
+        self._lazy: dict[str, xr.Dataset] = {}
+
+    def recipe(self, recipe: Recipe) -> list[StepPlan]:
+        """Plan all steps, as if every part that can be made will be.
+
+        Parameters
+        ----------
+        recipe : Recipe
+            A checked recipe.
+
+        Returns
+        -------
+        list of StepPlan
+            In the order of the steps.
+        """
+        made: dict[str, list[catalog.PartRef]] = {}
+        plans = []
+        for step in recipe.steps:
+            plan = self.step(step, made)
+            plans.append(plan)
+            made[step.name] = [
+                catalog.PartRef(part.stem, part.origin.fingerprint, part.base)
+                for part in plan.parts
+                if part.action != "aside"
+            ]
+        return plans
+
+    def step(self, step: Step, made: Mapping[str, Sequence[catalog.PartRef]]) -> StepPlan:
+        """Plan one step.
+
+        Parameters
+        ----------
+        step : Step
+            The step.
+        made : mapping of str to sequence of PartRef
+            The parts of the recipe's earlier datasets; others are looked up in the store.
+
+        Returns
+        -------
+        StepPlan
+            What to do about each part.
+
+        Raises
+        ------
+        RefusedError
+            A task would not fit into a worker, or a part would leave without ``drop``.
+        """
+        parent = catalog.newest(self.objects, step.name)
+        origins = list(self._sources(step) if step.reader else self._operands(step, made))
+        stems = [stem for stem, _ in origins]
+        if repeated := sorted({stem for stem in stems if stems.count(stem) > 1}):
+            raise UsageError(
+                f"{step.name}: two sources are called {repeated[0]!r}; "
+                "rename one, or put them into two datasets"
+            )
+        before = parent.put_aside if parent else ()
+        aside = {entry.get("fingerprint") for entry in before}
+        chosen = [
+            self._part(step, stem, found, aside) for stem, found in self._wanted(step, origins)
+        ]
+        leaving = self._leaving(step, parent, stems)
+        return StepPlan(step, tuple(chosen), leaving)
+
+    def _sources(self, step: Step) -> Iterator[tuple[str, Origin]]:
+        """Yield the parts that a reader finds."""
+        items: dict[str, sources.Item] = {}
+        for source in step.sources:
+            items |= {item.uri: item for item in sources.list_items(source)}
+        found = list(readers.resolve(step.reader).find(items.values()))
+        if not found:
+            raise UsageError(
+                f"{step.name}: reader {step.reader} finds nothing in {', '.join(step.sources)} "
+                f"({len(items)} files there); check the source and the reader"
+            )
+        for part in found:
+            yield (
+                part.stem,
+                origin.from_items(
+                    step.reader,
+                    part.items,
+                    options=step.params,
+                    said=step.said,
+                    levels=step.levels,
+                ),
+            )
+
+    def _operands(
+        self, step: Step, made: Mapping[str, Sequence[catalog.PartRef]]
+    ) -> Iterator[tuple[str, Origin]]:
+        """Yield the parts that an operator makes: one a stem, or one of a whole dataset."""
+        operator = operators.resolve(step.operator)
+        kinds = dict(operators.inputs(operator))
+        held = {role: self._refs(name, made) for role, name in step.inputs.items()}
+        per_part = [role for role, kind in kinds.items() if kind == "dataset"]
+        stems = [ref.stem for ref in held[per_part[0]]] if per_part else [step.name]
+        for stem in stems:
+            chosen = {
+                role: refs if kinds[role] == "tree" else [ref for ref in refs if ref.stem == stem]
+                for role, refs in held.items()
+            }
+            if not all(chosen.values()):
+                continue
+            inputs = {
+                role: [
+                    {"stem": ref.stem, "fingerprint": ref.fingerprint, "base": ref.base}
+                    for ref in refs
+                ]
+                for role, refs in chosen.items()
+            }
+            yield (
+                stem,
+                Origin(
+                    "operator",
+                    step.operator,
+                    operator.version,
+                    step.params,
+                    (),
+                    inputs,
+                    {},
+                    step.levels,
+                    self.settings.device,
+                ),
+            )
+
+    def _refs(
+        self, name: str, made: Mapping[str, Sequence[catalog.PartRef]]
+    ) -> Sequence[catalog.PartRef]:
+        return made[name] if name in made else catalog.resolve(self.objects, name).parts
+
+    def _wanted(self, step: Step, origins: list[tuple[str, Origin]]) -> list[tuple[str, Origin]]:
+        only, sample = self.choice.only, self.choice.sample
+        if only is not None and origins:
+            kept = [pair for pair in origins if pair[0] == only]
+            if not kept and step.reader:
+                raise UsageError(f"{step.name}: {unknown('part', only, [s for s, _ in origins])}")
+            return kept or [pair for pair in origins if pair[0] == step.name]
+        return origins[:sample] if sample and step.reader else origins
+
+    def _leaving(
+        self, step: Step, parent: catalog.Version | None, stems: list[str]
+    ) -> tuple[str, ...]:
+        if parent is None or self.choice.only or self.choice.sample:
+            return ()
+        leaving = tuple(ref.stem for ref in parent.parts if ref.stem not in stems)
+        if leaving and not self.choice.drop and step.reader:
+            raise RefusedError(
+                f"{step.name}: {', '.join(leaving[:5])} would leave the dataset: in {parent.label}, "
+                "not among the sources now. Mount the share or widen the source, or say --drop"
+            )
+        return leaving
+
+    def _part(self, step: Step, stem: str, found: Origin, aside: set[Any]) -> PartPlan:
+        base = base_of(step.name, stem, found.fingerprint)
+        items = max(1, len(found.items))
+        plan = PartPlan(step.name, stem, base, found, "make", "new", items=items)
+        if self.objects.exists(f"{base}.json"):
+            return replace(plan, action="reuse", why="sealed already")
+        if found.fingerprint in aside and stem not in self.choice.retry:
+            return replace(plan, action="aside", why="put aside before, and unchanged")
+        try:
+            ds = self._dataset(base, found)
+        except (InputError, SchemaError) as error:
+            return replace(plan, why=f"cannot be opened: {error}")
+        begun = self.objects.exists(f"{base}.marks/init.json")
+        return self._sized(replace(plan, why="begun before" if begun else "new"), ds)
+
+    def _sized(self, plan: PartPlan, ds: xr.Dataset) -> PartPlan:
+        made = plan.origin
+        inputs = [self._input(part) for parts in made.inputs.values() for part in parts]
+        bytes_in = sum(map(blocks.source_bytes, inputs)) or sum(i["size"] for i in made.items)
+        free = operators.resolve(made.name).free if made.kind == "operator" else None
+        options = {
+            "free": free,
+            "partition_bytes": self.settings.partition_bytes,
+            "input_bytes": sum(map(blocks.source_bytes, inputs)),
+        }
+        outline = lay_out(ds, plan.base, levels=made.levels, **options)
+        memory = _COPIES * max(
+            _cell_bytes(outline), *map(_frame_bytes, inputs), blocks.largest_block(ds)
+        )
+        if memory > self.settings.memory:
+            raise RefusedError(
+                f"{plan.dataset}/{plan.stem}: one task needs about {memory / 2**30:.1f} GiB, a "
+                f"worker has {self.settings.memory / 2**30:.1f} GiB; use fewer workers, or set "
+                f"memory to at least {math.ceil(memory / 2**30)} GiB"
+            )
+        written = sum(_objects_of(outline))
+        return replace(
+            plan,
+            partitions=outline.grid.partitions,
+            task_memory=memory,
+            bytes_in=bytes_in,
+            bytes_out=int(outline.summary["bytes"]),
+            requests=written + 2 * outline.grid.partitions + 8,
+            options=options,
+        )
+
+    def _dataset(self, base: str, made: Origin) -> xr.Dataset:
+        if base not in self._lazy:
+            if made.kind == "reader":
+                self._lazy[base] = origin.read(made)
+            else:
+                held = {
+                    role: {part["stem"]: self._input(part) for part in parts}
+                    for role, parts in made.inputs.items()
+                }
+                self._lazy[base] = origin.operate(made, held)
+        return self._lazy[base]
+
+    def _input(self, part: Mapping[str, str]) -> xr.Dataset:
+        """Return an input: what an earlier step will make, or what is sealed."""
+        base = part["base"]
+        if base not in self._lazy:
+            self._lazy[base] = seal.open_sealed(self.objects, seal.read(self.objects, base)[0])
+        return self._lazy[base]
+
+
+def _cell_bytes(outline: Outline) -> int:
+    """Bytes of one cell of all variables."""
+    share = math.prod(
+        min(step, size) / max(1, size)
+        for step, size in zip(outline.grid.steps, outline.grid.sizes, strict=True)
+    )
+    return int(outline.summary["bytes"] * share)
+
+
+def _frame_bytes(ds: xr.Dataset) -> int:
+    """Bytes of the largest block of an input, at least one whole frame."""
+    frames = [
+        math.prod(v.sizes[d] for d in ("z", "y", "x") if d in v.dims) * v.dtype.itemsize
+        for v in ds.data_vars.values()
+    ]
+    return max([blocks.largest_block(ds), *frames])
+
+
+def _objects_of(outline: Outline) -> Iterator[int]:
+    for array in outline.arrays:
+        yield math.prod(-(-n // s) for n, s in zip(array.shape, array.shard, strict=True))
+    yield len(outline.documents) + len(outline.coordinates)

@@ -1,0 +1,379 @@
+"""The YAML of a recipe, checked: which operators make which datasets from which sources.
+
+    name: leuko
+    study: {title: ..., license: CC-BY-4.0}
+    datasets:
+      leuko: {reader: imaris, source: raw/*.h5, set: {spacing: [2, 0.5, 0.5]}}
+      leuko-quality: {operator: frame-quality, input: leuko, params: {median: 5}}
+
+Every mistake is told with file, line and column. Relative sources are below the recipe's folder.
+This module knows names and parameters; it opens no source and no store.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from dpipe import operators, origin, readers
+from dpipe.catalog import check_name
+from dpipe.errors import DpipeError, RecipeError, unknown
+from dpipe.metadata import Study
+
+_TOP = ("name", "study", "datasets")
+_READER = ("reader", "source", "options", "set", "levels")
+_OPERATOR = ("operator", "input", "params", "levels")
+_LARGEST = 1 << 20
+
+
+@dataclass(frozen=True)
+class Step:
+    """One dataset of a recipe.
+
+    Attributes
+    ----------
+    name : str
+        The dataset.
+    reader, operator : str
+        What makes it; one of the two is "".
+    sources : tuple of str
+        Where a reader looks.
+    params : dict
+        Options of the reader, or parameters of the operator, defaults filled in.
+    inputs : dict of str to str
+        For an operator: by parameter, a dataset of this recipe or of the store.
+    said : dict
+        What is set over what files say.
+    levels : int or None
+        Levels of the pyramid.
+    """
+
+    name: str
+    reader: str = ""
+    operator: str = ""
+    sources: tuple[str, ...] = ()
+    params: dict[str, Any] = field(default_factory=dict)
+    inputs: dict[str, str] = field(default_factory=dict)
+    said: dict[str, Any] = field(default_factory=dict)
+    levels: int | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what a version keeps of it."""
+        kept = {k: v for k, v in vars(self).items() if v not in ("", (), {}, None)}
+        return kept | ({"sources": list(self.sources)} if self.sources else {})
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A checked recipe: its steps stand in an order in which they can be made."""
+
+    name: str
+    steps: tuple[Step, ...]
+    study: Study | None = None
+    digest: str = ""
+
+    @classmethod
+    def of(cls, *steps: Step) -> "Recipe":
+        """Make a recipe of steps, as the command line does."""
+        text = json.dumps([step.to_dict() for step in steps], sort_keys=True, default=str)
+        digest = hashlib.sha256(text.encode()).hexdigest()[:12]
+        return cls(steps[-1].name, tuple(steps), None, digest)
+
+
+def reader_step(
+    name: str,
+    reader: str,
+    sources: Sequence[str],
+    *,
+    options: Mapping[str, Any] | None = None,
+    said: Mapping[str, Any] | None = None,
+    levels: int | None = None,
+) -> Step:
+    """Return a checked step that reads.
+
+    Parameters
+    ----------
+    name : str
+        The dataset.
+    reader : str
+        Which reader.
+    sources : sequence of str
+        Files, folders, globs or URLs.
+    options, said : mapping, optional
+        Options of the reader; what to set over what files say.
+    levels : int, optional
+        Levels of the pyramid.
+
+    Returns
+    -------
+    Step
+        With all options filled in.
+
+    Raises
+    ------
+    UsageError
+        An unknown reader or option, or a bad name.
+    """
+    params = origin.bind(readers.resolve(reader).open, options or {}, f"reader {reader}")
+    return Step(
+        check_name(name),
+        reader=reader,
+        sources=tuple(sources),
+        params=params,
+        said=dict(said or {}),
+        levels=levels,
+    )
+
+
+def operator_step(
+    name: str,
+    operator: str,
+    inputs: str | Sequence[str] | Mapping[str, str],
+    *,
+    params: Mapping[str, Any] | None = None,
+    levels: int | None = None,
+) -> Step:
+    """Return a checked step that computes.
+
+    Parameters
+    ----------
+    name : str
+        The dataset.
+    operator : str
+        Which operator.
+    inputs : str, sequence or mapping
+        Datasets in the order of the operator's parameters, or by parameter.
+    params : mapping, optional
+        Its parameters.
+    levels : int, optional
+        Levels of the pyramid.
+
+    Returns
+    -------
+    Step
+        With all parameters filled in.
+
+    Raises
+    ------
+    UsageError
+        An unknown operator, parameter or input.
+    """
+    found = operators.resolve(operator)
+    bound = origin.bind(found.function, params or {}, f"operator {operator}")
+    roles = [role for role, _ in operators.inputs(found)]
+    if not isinstance(inputs, Mapping):
+        listed = [inputs] if isinstance(inputs, str) else list(inputs)
+        inputs = dict(zip(roles, listed, strict=False)) if len(listed) <= len(roles) else {}
+    for role in inputs:
+        if role not in roles:
+            raise RecipeError(f"operator {operator}: {unknown('input', role, roles)}")
+    if missing := [role for role in roles if role not in inputs]:
+        raise RecipeError(
+            f"operator {operator}: needs {len(roles)} input(s): {', '.join(roles)}; "
+            f"{missing[0]} is missing"
+        )
+    return Step(
+        check_name(name), operator=operator, params=bound, inputs=dict(inputs), levels=levels
+    )
+
+
+def load(path: str | Path) -> Recipe:
+    """Read and check a recipe.
+
+    Parameters
+    ----------
+    path : str or Path
+        A YAML file.
+
+    Returns
+    -------
+    Recipe
+        Its steps in an order in which they can be made.
+
+    Raises
+    ------
+    RecipeError
+        With line and column of the mistake.
+    """
+    file = Path(path)
+    try:
+        text = file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise RecipeError(f"{path}: cannot read the recipe ({error})") from error
+    if len(text) > _LARGEST:
+        raise RecipeError(f"{path}: {len(text)} characters; a recipe has at most {_LARGEST}")
+    return parse(text, str(path), file.parent)
+
+
+def parse(text: str, where: str = "recipe", folder: Path | None = None) -> Recipe:
+    r"""Check the text of a recipe.
+
+    Parameters
+    ----------
+    text : str
+        YAML.
+    where : str
+        What to call it in messages.
+    folder : Path, optional
+        Relative sources are below it.
+
+    Returns
+    -------
+    Recipe
+        Its steps in an order in which they can be made.
+
+    Examples
+    --------
+    >>> parse("name: a\ndatasets:\n  x: {raeder: imaris}")
+    Traceback (most recent call last):
+    dpipe.errors.RecipeError: recipe:3:7: unknown key 'raeder'; did you mean 'reader'? Known: \
+input, levels, operator, options, params, reader, set, source
+    """
+    top = _Node.root(text, where)
+    top.keys(_TOP)
+    datasets = top.get("datasets")
+    if datasets is None or not datasets.items():
+        raise top.error("a recipe needs datasets: at least one name with a reader or an operator")
+    steps = {name: _step(name, node, folder) for name, node in datasets.items()}
+    study = top.get("study")
+    digest = hashlib.sha256(text.encode()).hexdigest()[:12]
+    named = top.get("name")
+    return Recipe(
+        str(named.value if named else Path(where).stem),
+        tuple(_ordered(steps, datasets)),
+        study.told(Study.from_dict, study.value) if study else None,
+        digest,
+    )
+
+
+def _step(name: str, node: "_Node", folder: Path | None) -> Step:
+    node.keys(sorted({*_READER, *_OPERATOR}))
+    kinds = [kind for kind in ("reader", "operator") if node.get(kind)]
+    if len(kinds) != 1:
+        raise node.error(f"dataset {name!r} needs either a reader or an operator")
+    node.keys(_READER if kinds == ["reader"] else _OPERATOR)
+    levels = node.plain("levels", int, None)
+    if kinds == ["reader"]:
+        listed = node.plain("source", (str, list), None)
+        if not listed:
+            raise node.error(f"dataset {name!r} needs a source: a file, folder, glob or URL")
+        found = [listed] if isinstance(listed, str) else [str(entry) for entry in listed]
+        return node.told(
+            reader_step,
+            name,
+            node.plain("reader", str, ""),
+            [_below(folder, source) for source in found],
+            options=node.plain("options", dict, {}),
+            said=node.plain("set", dict, {}),
+            levels=levels,
+        )
+    inputs = node.plain("input", (str, list, dict), None)
+    if not inputs:
+        raise node.error(f"dataset {name!r} needs an input: the name of a dataset")
+    return node.told(
+        operator_step,
+        name,
+        node.plain("operator", str, ""),
+        inputs,
+        params=node.plain("params", dict, {}),
+        levels=levels,
+    )
+
+
+def _below(folder: Path | None, source: str) -> str:
+    """Put a relative source below the recipe's folder."""
+    if folder is None or "://" in source or source.startswith(("/", "~", "zenodo:")):
+        return source
+    return str(folder / source)
+
+
+def _ordered(steps: Mapping[str, Step], node: "_Node") -> list[Step]:
+    """Put inputs before what is made of them."""
+    done: list[Step] = []
+    waiting = dict(steps)
+    while waiting:
+        ready = [s for s in waiting.values() if not set(s.inputs.values()) & set(waiting)]
+        if not ready:
+            raise node.error(f"these datasets need each other: {', '.join(sorted(waiting))}")
+        for step in ready:
+            done.append(waiting.pop(step.name))
+    return done
+
+
+@dataclass(frozen=True)
+class _Node:
+    """A piece of YAML that knows where it stands."""
+
+    node: yaml.Node
+    where: str
+    value: Any
+
+    @classmethod
+    def root(cls, text: str, where: str) -> "_Node":
+        try:
+            for event in yaml.parse(text, Loader=yaml.SafeLoader):
+                if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
+                    mark = event.start_mark
+                    raise RecipeError(
+                        f"{where}:{mark.line + 1}:{mark.column + 1}: anchors and aliases are not "
+                        "used in recipes; write the value out"
+                    )
+            node = yaml.compose(text, Loader=yaml.SafeLoader)
+            value = yaml.safe_load(text)
+        except yaml.MarkedYAMLError as error:
+            mark = error.problem_mark or error.context_mark
+            place = f":{mark.line + 1}:{mark.column + 1}" if mark else ""
+            raise RecipeError(f"{where}{place}: not YAML: {error.problem}") from error
+        if not isinstance(node, yaml.MappingNode):
+            raise RecipeError(f"{where}:1:1: expected a mapping with the keys {', '.join(_TOP)}")
+        return cls(node, where, value)
+
+    def error(self, text: str, node: yaml.Node | None = None) -> RecipeError:
+        mark = (node or self.node).start_mark
+        return RecipeError(f"{self.where}:{mark.line + 1}:{mark.column + 1}: {text}")
+
+    def items(self) -> list[tuple[str, "_Node"]]:
+        if not isinstance(self.node, yaml.MappingNode):
+            raise self.error(f"expected a mapping; found {self.value!r}")
+        seen: set[str] = set()
+        for key, _ in self.node.value:
+            if str(key.value) in seen:
+                raise self.error(f"{key.value!r} stands here twice", key)
+            seen.add(str(key.value))
+        pairs = zip(self.node.value, self.value.values(), strict=True)
+        return [(str(key.value), _Node(node, self.where, value)) for (key, node), value in pairs]
+
+    def keys(self, known: Sequence[str]) -> None:
+        self.items()
+        for key, _ in self.node.value:
+            if key.value not in known:
+                raise self.error(unknown("key", str(key.value), known), key)
+
+    def get(self, name: str) -> "_Node | None":
+        return dict(self.items()).get(name)
+
+    def plain(self, name: str, kinds: type | tuple[type, ...], default: Any) -> Any:
+        found = self.get(name)
+        if found is None:
+            return default
+        if not isinstance(found.value, kinds):
+            wanted = kinds if isinstance(kinds, tuple) else (kinds,)
+            names = " or ".join(_KINDS[kind] for kind in wanted)
+            raise found.error(f"{name}: expected {names}; found {found.value!r}")
+        return found.value
+
+    def told(self, function: Any, *args: Any, **kwargs: Any) -> Any:
+        """Call a function; what it refuses is said with this place."""
+        try:
+            return function(*args, **kwargs)
+        except RecipeError as error:
+            raise self.error(str(error)) from error
+        except (DpipeError, TypeError, ValueError) as error:
+            raise self.error(str(error)) from error
+
+
+_KINDS = {str: "text", int: "a whole number", dict: "a mapping", list: "a list"}
