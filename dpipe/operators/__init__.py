@@ -1,0 +1,190 @@
+"""Operators: each turns a Dataset into a Dataset, lazily; this file is their table.
+
+It knows names, versions and signatures. A version goes up when a change moves numbers: results
+are found again by it. ``free`` names the dims along which a run may cut partitions.
+"""
+
+import importlib
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import xarray as xr
+
+from dpipe.errors import UsageError, unknown
+from dpipe.operators.projections import projections
+from dpipe.operators.quality import frame_quality
+from dpipe.operators.quality_table import quality_table
+from dpipe.operators.thumbnails import thumbnails
+
+
+@dataclass(frozen=True)
+class Operator:
+    """An operator as runs see it.
+
+    Attributes
+    ----------
+    function : callable
+        ``function(ds, ..., *, parameters) -> Dataset``.
+    version : int
+        Goes up when its numbers change.
+    free : tuple of str
+        Dims along which a run may cut partitions.
+    """
+
+    function: Callable[..., xr.Dataset]
+    version: int
+    free: tuple[str, ...] = ()
+
+
+OPERATORS: dict[str, Operator] = {
+    "frame-quality": Operator(frame_quality, version=1, free=("t", "c")),
+    "projections": Operator(projections, version=1, free=("t", "c")),
+    "quality-table": Operator(quality_table, version=1),
+    "thumbnails": Operator(thumbnails, version=1, free=("c",)),
+}
+
+_KINDS = {xr.Dataset: "dataset", xr.DataTree: "tree"}
+
+
+def resolve(name: str) -> Operator:
+    """Find an operator by its name, or import one of the user's own.
+
+    Parameters
+    ----------
+    name : str
+        A key of `OPERATORS`, or ``"package.module:function"``; that function may carry the
+        attributes ``version`` (default 1) and ``free`` (default none).
+
+    Returns
+    -------
+    Operator
+        The operator.
+
+    Raises
+    ------
+    UsageError
+        No such name, module or function, or one that is no operator.
+
+    Examples
+    --------
+    >>> resolve("thumbnails").free
+    ('c',)
+    """
+    if ":" not in name:
+        if name not in OPERATORS:
+            raise UsageError(unknown("operator", name, OPERATORS))
+        return OPERATORS[name]
+    module_name, _, attribute = name.partition(":")
+    try:
+        module = importlib.import_module(module_name)
+    except Exception as error:  # a user's module may raise anything
+        raise UsageError(
+            f"operator {name!r}: cannot import {module_name!r} ({type(error).__name__}: {error})"
+        ) from error
+    function = getattr(module, attribute, None)
+    if not callable(function):
+        known = [key for key, value in vars(module).items() if inspect.isfunction(value)]
+        raise UsageError(f"operator {name!r}: {unknown('function', attribute, known)}")
+    version, free = getattr(function, "version", 1), getattr(function, "free", ())
+    if isinstance(version, bool) or not isinstance(version, int):
+        raise UsageError(f"operator {name!r}: version is {version!r}; expected a whole number")
+    if isinstance(free, str) or not all(isinstance(dim, str) for dim in free):
+        raise UsageError(f"operator {name!r}: free is {free!r}; expected a tuple of dims")
+    operator = Operator(function, version, tuple(free))
+    inputs(operator)
+    return operator
+
+
+def inputs(operator: Operator) -> list[tuple[str, str]]:
+    """Read from the signature what an operator takes.
+
+    Parameters
+    ----------
+    operator : Operator
+        Its positional parameters are annotated ``xr.Dataset`` or ``xr.DataTree``.
+
+    Returns
+    -------
+    list of (str, str)
+        Name and kind of each input: ``"dataset"`` (once per part) or ``"tree"`` (all parts).
+
+    Raises
+    ------
+    UsageError
+        It has no input, or one with another annotation.
+
+    Examples
+    --------
+    >>> inputs(OPERATORS["frame-quality"]), inputs(OPERATORS["quality-table"])
+    ([('ds', 'dataset')], [('tree', 'tree')])
+    """
+    found = []
+    for parameter in _signature(operator).parameters.values():
+        if parameter.kind is parameter.POSITIONAL_OR_KEYWORD:
+            if parameter.annotation not in _KINDS:
+                raise UsageError(
+                    f"{_name(operator)}: input {parameter.name!r} must be annotated xr.Dataset or "
+                    "xr.DataTree; what is a parameter must stand behind a *"
+                )
+            found.append((parameter.name, _KINDS[parameter.annotation]))
+        elif parameter.kind is not parameter.KEYWORD_ONLY:
+            raise UsageError(
+                f"{_name(operator)}: {parameter} in its signature; expected plain names"
+            )
+    if not found:
+        raise UsageError(f"{_name(operator)}: no input; expected a first parameter ds: xr.Dataset")
+    return found
+
+
+def bind(operator: Operator, params: Mapping[str, Any]) -> dict[str, Any]:
+    """Fill in the defaults of an operator's parameters.
+
+    Parameters
+    ----------
+    operator : Operator
+        Its keyword-only parameters are meant.
+    params : mapping
+        Some of them by name.
+
+    Returns
+    -------
+    dict
+        All of them, in the order of the signature.
+
+    Raises
+    ------
+    UsageError
+        An unknown name (the text lists the known ones and the nearest), or one that has no
+        default and is missing.
+
+    Examples
+    --------
+    >>> bind(OPERATORS["projections"], {"normalise": "plane"})
+    {'image': 'image', 'normalise': 'plane'}
+    """
+    known = {
+        parameter.name: parameter.default
+        for parameter in _signature(operator).parameters.values()
+        if parameter.kind is parameter.KEYWORD_ONLY
+    }
+    for name in params:
+        if name not in known:
+            raise UsageError(f"{_name(operator)}: {unknown('parameter', str(name), known)}")
+    bound = known | dict(params)
+    for name, value in bound.items():
+        if value is inspect.Parameter.empty:
+            raise UsageError(f"{_name(operator)}: parameter {name!r} is missing; it has no default")
+    return bound
+
+
+def _signature(operator: Operator) -> inspect.Signature:
+    try:
+        return inspect.signature(operator.function, eval_str=True)
+    except (NameError, TypeError, ValueError) as error:
+        raise UsageError(f"{_name(operator)}: cannot read its signature ({error})") from error
+
+
+def _name(operator: Operator) -> str:
+    return str(getattr(operator.function, "__name__", operator.function))
