@@ -115,6 +115,6 @@ def _create(path: Path) -> BinaryIO:
 def _make(folder: Path) -> None:
     if not folder.is_dir():
         _make(folder.parent)
-        with contextlib.suppress(FileNotFoundError):  # pruned in between: the caller tries again
-            folder.mkdir(exist_ok=True)
+        with contextlib.suppress(FileNotFoundError, FileExistsError):  # others make and prune too
+            folder.mkdir()
             sync(folder.parent)

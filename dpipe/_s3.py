@@ -26,6 +26,7 @@ from botocore.exceptions import (
     NoCredentialsError,
     PartialCredentialsError,
 )
+from botocore.exceptions import ConnectionError as BotoConnectionError
 from s3fs.core import S3_RETRYABLE_ERRORS
 
 from dpipe.errors import DpipeError, NotFoundError, StoreError
@@ -35,7 +36,14 @@ _PASSING_STATUS = frozenset({409, 429, 500, 502, 503, 504})
 _PASSING_CODES = frozenset(
     {"RequestTimeout", "SlowDown", "Throttling", "XAmzContentSHA256Mismatch"}
 )
-_PASSING_ERRORS = (*S3_RETRYABLE_ERRORS, FlexibleChecksumError, ConnectionError, TimeoutError)
+_PASSING_ERRORS = (
+    *S3_RETRYABLE_ERRORS,
+    FlexibleChecksumError,
+    BotoConnectionError,
+    ConnectionError,
+    TimeoutError,
+)
+_known_buckets: set[tuple[str, str]] = set()
 
 
 class PatientS3(s3fs.S3FileSystem):
@@ -81,7 +89,7 @@ def connect(*, anonymous: bool = False, asynchronous: bool = False) -> PatientS3
     return _connect(said, anonymous, asynchronous)
 
 
-@functools.lru_cache(maxsize=16)
+@functools.cache  # never dropped: a connection is closed at the end of the process
 def _connect(said: tuple[tuple[str, str], ...], anonymous: bool, asynchronous: bool) -> PatientS3:
     return PatientS3(
         anon=anonymous,
@@ -135,7 +143,7 @@ def told(url: str, key: str, what: str, *, anonymous: bool = False) -> Iterator[
             f"{where}: no credentials; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, AWS_PROFILE"
             " or a role; a public bucket is anon+s3://"
         ) from error
-    except (OSError, ClientError, BotoCoreError) as error:
+    except (OSError, ValueError, ClientError, BotoCoreError) as error:
         raise StoreError(
             f"{where}: cannot {what}: {describe(error)}; check AWS_ENDPOINT_URL and the server"
         ) from error
@@ -144,15 +152,16 @@ def told(url: str, key: str, what: str, *, anonymous: bool = False) -> Iterator[
 def _no_bucket(error: FileNotFoundError, bucket: str, *, anonymous: bool) -> bool:
     """Tell a missing bucket from a missing object, which a HEAD does not."""
     code = answer(error)[1]
-    if code == "NoSuchBucket":
+    known = (os.environ.get("AWS_ENDPOINT_URL", ""), bucket)
+    if code != "404" or known in _known_buckets:
+        return code == "NoSuchBucket"
+    try:
+        connect(anonymous=anonymous).call("head_bucket", Bucket=bucket)
+    except FileNotFoundError:
         return True
-    if code == "404":
-        try:
-            connect(anonymous=anonymous).call("head_bucket", Bucket=bucket)
-        except FileNotFoundError:
-            return True
-        except OSError:  # it is there, or cannot be known
-            return False
+    except OSError:  # it is there, or cannot be known
+        return False
+    _known_buckets.add(known)
     return False
 
 

@@ -255,8 +255,9 @@ class _Folder(Objects):
 
     def delete(self, key: str) -> None:
         path = self._path(key)
-        with told(path, "delete"):
-            path.unlink(missing_ok=True)
+        with told(path, "delete"), contextlib.suppress(NotADirectoryError):
+            if not path.is_dir():
+                path.unlink(missing_ok=True)
         prune(path.parent, self.root)
 
     def filesystem(self) -> tuple[Any, str]:

@@ -1,9 +1,13 @@
 """Fixtures shared by all tests."""
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))  # pytest's importlib mode leaves this folder out
+from servers import bucket, fault_proxy, s3_server, web  # noqa: F401 - fixtures
 
 os.environ.setdefault("SCIPY_ARRAY_API", "1")  # before SciPy is imported: strict-array kernels
 

@@ -1,0 +1,427 @@
+"""Where foreign files come from: paths, folders, globs, buckets, HTTPS and Zenodo records.
+
+A source is a text that a person wrote in a recipe; an item is one file found there, with a URI
+that ``opened`` takes in any process. Files in a bucket are read in place; files of a web server or
+a repository are downloaded once into a cache folder (``DPIPE_CACHE``), resumed and checked.
+
+A wrong text is a ``UsageError``; a file that is gone or has a wrong checksum an ``InputError``; a
+fault of network, server or credential is a ``StoreError`` and blames no input.
+
+This module knows nothing of formats or datasets.
+"""
+
+import contextlib
+import fnmatch
+import glob
+import os
+import re
+import urllib.parse
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from fsspec.spec import AbstractBufferedFile
+
+from dpipe._download import download, is_safe, request
+from dpipe._zenodo import get_record, resolve_record
+from dpipe.errors import InputError, NotFoundError, StoreError, UsageError
+from dpipe.objects import Objects, open_objects, safe_key
+
+__all__ = [
+    "Item",
+    "Part",
+    "cache_folder",
+    "fetch",
+    "list_items",
+    "natural_key",
+    "opened",
+    "resolve_record",
+    "resolve_uri",
+    "safe_key",
+    "stem_of",
+]
+
+_BUCKETS = ("s3", "anon+s3", "memory")
+_KNOWN = "a path, s3://, anon+s3://, memory://, https:// or zenodo:RECORD/file"
+_SECRET = re.compile(r"signature|token|secret|passw|credential|api_?key|\bsig=", re.IGNORECASE)
+_BLOCK = 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One foreign file.
+
+    Attributes
+    ----------
+    uri : str
+        What ``opened`` takes: an absolute path, or a URL.
+    path : str
+        Its path below the source given, with ``/``.
+    size : int
+        Bytes, -1 where a server does not say.
+    etag : str
+        What changes when the bytes do: an ETag, the modification time in nanoseconds on a
+        folder, or a repository's checksum.
+    """
+
+    uri: str
+    path: str
+    size: int
+    etag: str
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """The items that make one part, and the part's name."""
+
+    stem: str
+    items: tuple[Item, ...]
+
+
+def natural_key(text: str) -> tuple[Any, ...]:
+    """Return a sorting key by which ``TimePoint 10`` comes after ``TimePoint 2``.
+
+    Examples
+    --------
+    >>> sorted(["f10.tif", "f2.tif", "f1.tif"], key=natural_key)
+    ['f1.tif', 'f2.tif', 'f10.tif']
+    """
+    pieces = re.split("([0-9]+)", text)
+    return (*(int(piece) if i % 2 else piece for i, piece in enumerate(pieces)), text)
+
+
+def stem_of(path: str, suffixes: Sequence[str] = ()) -> str:
+    """Return the name of a file without its suffix.
+
+    Parameters
+    ----------
+    path : str
+        A path with ``/``.
+    suffixes : sequence of str
+        Suffixes to take off, in any case; the longest that fits goes. If none fits, what stands
+        after the last dot goes.
+
+    Examples
+    --------
+    >>> stem_of("plate/A01.ome.tif", [".tif", ".ome.tif"]), stem_of("a/Neu1.v2.ims")
+    ('A01', 'Neu1.v2')
+    """
+    name = path.rstrip("/").rpartition("/")[2]
+    for suffix in sorted(suffixes, key=len, reverse=True):
+        if suffix and name.lower().endswith(suffix.lower()) and len(name) > len(suffix):
+            return name[: -len(suffix)]
+    return Path(name).stem
+
+
+def resolve_uri(uri: str | os.PathLike[str]) -> str:
+    """Check a path or URL that a person wrote, and return its one spelling.
+
+    Parameters
+    ----------
+    uri : str or path
+        A path (relative ones are of the working folder), ``file:///``, ``s3://``, ``anon+s3://``,
+        ``memory://``, ``https://`` or ``zenodo:RECORD[/file]``; globs are left as they are.
+
+    Returns
+    -------
+    str
+        An absolute path, or the URL.
+
+    Raises
+    ------
+    UsageError
+        Another scheme, a chain (``::``), a credential, or ``..``, a backslash or a control
+        character in a URL.
+
+    Examples
+    --------
+    >>> resolve_uri("file:///data/./Neu1.ims"), resolve_uri("zenodo:13787839/Neu1.ims")
+    ('/data/Neu1.ims', 'zenodo:13787839/Neu1.ims')
+    """
+    text = os.fspath(uri)
+    scheme = _scheme(text)
+    if not text or "\0" in text or "::" in text:
+        raise UsageError(f"source {text!r}: empty, a chain (::) or a NUL; expected {_KNOWN}")
+    if scheme in ("", "file"):
+        return os.path.abspath(Path(text.removeprefix("file://")).expanduser())
+    rest = text.removeprefix(scheme + ":").removeprefix("//")
+    host, _, path = rest.partition("/")
+    if scheme not in (*_BUCKETS, "https", "http", "zenodo"):
+        raise UsageError(f"source scheme {scheme + ':'!r} is not known; expected {_KNOWN}")
+    if "@" in host or _SECRET.search(text.partition("?")[2]):
+        raise UsageError(
+            f"source {scheme}://...: it holds a credential; keep those in the environment"
+        )
+    if "\\" in text or not text.isprintable() or ".." in path.split("/") or not host:
+        raise UsageError(f"source {text!r}: '..', a backslash or no name; expected {_KNOWN}")
+    if scheme == "zenodo" and not host.isdigit():
+        raise UsageError(
+            f"source {text!r}: expected zenodo:RECORD/file with the record's number, which stands "
+            "after 'zenodo.' in its DOI"
+        )
+    if scheme in ("http", "https") and not is_safe(text):
+        raise UsageError(f"source {text!r}: http is not safe; use https")
+    return text
+
+
+def list_items(source: str | os.PathLike[str]) -> list[Item]:
+    """List the files of a source, in natural order.
+
+    Parameters
+    ----------
+    source : str or path
+        A file, a folder (searched to its depth), or a glob with ``*``, ``?``, ``[...]`` and
+        ``**``, on disk, in a bucket or in memory; an HTTPS address of one file; a Zenodo record,
+        whole or with a file's name or a glob after a slash. An old record stands for its latest
+        version, which the items name.
+
+    Returns
+    -------
+    list of Item
+        At least one. Hidden files and ``.tmp`` and ``.partial`` files are left out.
+
+    Raises
+    ------
+    UsageError
+        The text is no source, or nothing is there.
+    StoreError
+        The disk, the network, a server or a credential failed.
+    """
+    text = resolve_uri(source)
+    scheme = _scheme(text)
+    lister: Callable[[str], Iterable[Item]] = _list_folder
+    if scheme in _BUCKETS:
+        lister = _list_bucket
+    elif scheme:
+        lister = _list_zenodo if scheme == "zenodo" else _list_web
+    found = [item for item in lister(text) if not _is_hidden(item.path)]
+    if not found:
+        what = "the glob matches no file" if glob.has_magic(text) else "no such file or folder"
+        raise UsageError(f"source {text}: {what}; check the path, or that the disk is mounted")
+    return sorted(found, key=lambda item: natural_key(item.path))
+
+
+@contextlib.contextmanager
+def opened(uri: str) -> Iterator[str | BinaryIO]:
+    """Open an item for a reader.
+
+    Parameters
+    ----------
+    uri : str
+        ``Item.uri``.
+
+    Yields
+    ------
+    str or binary file
+        A local path, where the file is on disk or was downloaded; else a seekable file that is
+        closed at the end.
+
+    Raises
+    ------
+    InputError
+        The file is gone.
+    StoreError
+        The network, a server or a credential failed.
+    """
+    text = resolve_uri(uri)
+    scheme = _scheme(text)
+    if scheme not in _BUCKETS:
+        path = fetch(text, cache_folder()) if scheme else Path(text)
+        if not path.exists():
+            raise InputError(f"{text}: no such file; it was there when the source was listed")
+        yield str(path)
+        return
+    places, key = _bucket(text)
+    try:
+        size = places.size(key)
+    except NotFoundError as error:
+        raise InputError(f"{text}: no such object; is it deleted?") from error
+    with _Remote(places, key, size) as file:
+        yield file
+
+
+def fetch(uri: str, folder: str | os.PathLike[str]) -> Path:
+    """Download a file of a web server or repository into a folder, unless it is there.
+
+    Parameters
+    ----------
+    uri : str
+        ``https://...``, where ``#sha256=...`` or ``#md5=...`` may say the checksum, or
+        ``zenodo:RECORD/file``; exactly that record, not a later version.
+    folder : str or path
+        The file lands in a folder of its record or host below it. A broken download is resumed;
+        two processes do not both download.
+
+    Returns
+    -------
+    pathlib.Path
+        The file, whole and with the checksum that the repository gives.
+
+    Raises
+    ------
+    UsageError
+        No such URI, or a record that has no such file.
+    InputError
+        The file is gone from its server, or its size or checksum is wrong twice.
+    StoreError
+        The network, the server, a credential or the local disk failed.
+    """
+    text = resolve_uri(uri)
+    if _scheme(text) == "zenodo":
+        record, _, name = text.removeprefix("zenodo:").partition("/")
+        known = {file["name"]: file for file in get_record(record)["files"]}
+        if name not in known:
+            raise UsageError(f"{text}: no such file; the record has {', '.join(known) or 'none'}")
+        file = known[name]
+        path = Path(folder) / "zenodo" / record / safe_key(name)
+        download(file["url"], path, size=file["size"], checksum=file["checksum"], tag="")
+        return path
+    if _scheme(text) not in ("http", "https"):
+        raise UsageError(f"{text}: expected https:// or zenodo:RECORD/file")
+    item, (url, _, said) = _ask_web(text), text.partition("#")
+    checksum = said.replace("=", ":", 1) if said.startswith(("md5=", "sha256=")) else ""
+    host = urllib.parse.urlsplit(url).netloc.replace(":", "-")
+    tag = re.sub("[^A-Za-z0-9]", "", f"{item.etag}{item.size}")[-40:]
+    query = urllib.parse.quote(url.partition("?")[2], safe="")[:40]
+    path = Path(folder) / host / (tag + query) / safe_key(item.path)
+    size = None if item.size < 0 else item.size
+    download(url, path, size=size, checksum=checksum, tag=item.etag)
+    return path
+
+
+def cache_folder() -> Path:
+    """Return the folder of downloads: ``DPIPE_CACHE``, by default ``~/.cache/dpipe``."""
+    return Path(os.environ.get("DPIPE_CACHE") or "~/.cache/dpipe").expanduser().absolute()
+
+
+class _Remote(AbstractBufferedFile):
+    """A seekable file over an object; the blocks read last are kept."""
+
+    def __init__(self, places: Objects, key: str, size: int) -> None:
+        self.places = places
+        super().__init__(
+            None, key, block_size=_BLOCK, cache_type="blockcache",
+            cache_options={"maxblocks": 64}, size=size,
+        )  # fmt: skip
+
+    def _fetch_range(self, start: int, end: int) -> bytes:
+        return self.places.read_range(self.path, start, end)
+
+
+def _scheme(text: str) -> str:
+    """Return what stands before ``:`` of a URL, "" for a path."""
+    match = re.match(r"([A-Za-z][A-Za-z0-9+.-]+):", text)
+    if not match or (not text.startswith(match[0] + "//") and Path(text).exists()):
+        return ""
+    return match[1].lower()
+
+
+def _is_hidden(path: str) -> bool:
+    return any(n.startswith(".") for n in path.split("/")) or path.endswith((".tmp", ".partial"))
+
+
+def _list_folder(text: str) -> Iterator[Item]:
+    path = Path(text)
+    if path.is_file():
+        yield _local(path, path.name)
+    elif path.is_dir():
+        yield from _walk(path, "", frozenset())
+    elif glob.has_magic(text):
+        names = text.split("/")
+        plain = next(i for i, name in enumerate(names) if glob.has_magic(name))
+        root = "/".join(names[:plain]) or "/"
+        seen = set()
+        for found in glob.iglob(text, recursive=True):
+            below = os.path.relpath(found, root)
+            inside = _walk(Path(found), below + "/", frozenset())
+            for item in inside if os.path.isdir(found) else [_local(Path(found), below)]:
+                if item.uri not in seen:
+                    seen.add(item.uri)
+                    yield item
+
+
+def _walk(folder: Path, base: str, above: frozenset[str]) -> Iterator[Item]:
+    """List a folder to its depth; a link back to a folder above is not followed."""
+    real = os.path.realpath(folder)
+    if real in above:
+        return
+    try:
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if entry.name.startswith("."):
+                    continue
+                if entry.is_dir():
+                    yield from _walk(Path(entry), f"{base}{entry.name}/", above | {real})
+                elif entry.is_file():
+                    yield _local(Path(entry), base + entry.name)
+    except OSError as error:
+        raise StoreError(f"{folder}: cannot list: {error.strerror or error}") from error
+
+
+def _local(path: Path, below: str) -> Item:
+    stat = path.stat()
+    return Item(os.path.abspath(path), below, stat.st_size, str(stat.st_mtime_ns))
+
+
+def _bucket(text: str) -> tuple[Objects, str]:
+    scheme, _, rest = text.partition("://")
+    bucket, _, key = rest.partition("/")
+    return open_objects(f"{scheme}://{bucket}"), key
+
+
+def _list_bucket(text: str) -> Iterator[Item]:
+    places, key = _bucket(text)
+    key = key.rstrip("/")
+    plain, names = 0, key.split("/")
+    if glob.has_magic(key):
+        plain = next(i for i, name in enumerate(names) if glob.has_magic(name))
+        start = re.split(r"[*?\[]", key, maxsplit=1)[0]
+        found = (f for f in places.list(start) if _fits(f.key.split("/"), names))
+    elif (single := next(places.list(key), None)) and single.key == key:
+        plain, found = len(names) - 1, iter([single])
+    else:
+        plain = len(names) if key else 0
+        found = places.list(key + "/" if key else "")
+    for one in found:
+        below = "/".join(one.key.split("/")[plain:])
+        yield Item(f"{places.url}/{one.key}", below, one.size, one.etag or str(one.mtime))
+
+
+def _fits(names: Sequence[str], patterns: Sequence[str]) -> bool:
+    """Tell whether names fit patterns from the first on; what lies in a folder that fits, fits."""
+    if not patterns:
+        return True
+    if patterns[0] == "**":
+        return any(_fits(names[i:], patterns[1:]) for i in range(len(names)))
+    if not names or not fnmatch.fnmatchcase(names[0], patterns[0]):
+        return False
+    return _fits(names[1:], patterns[1:])
+
+
+def _list_zenodo(text: str) -> Iterator[Item]:
+    asked, _, pattern = text.removeprefix("zenodo:").partition("/")
+    record = resolve_record(asked)
+    for file in record["files"]:
+        name = safe_key(file["name"])
+        if name == pattern or not pattern or _fits(name.split("/"), pattern.split("/")):
+            uri = f"zenodo:{record['resolved']}/{name}"
+            yield Item(uri, name, file["size"], file["checksum"])
+
+
+def _list_web(text: str) -> Iterator[Item]:
+    try:
+        yield _ask_web(text)
+    except InputError as error:
+        raise UsageError(str(error)) from error
+
+
+def _ask_web(text: str) -> Item:
+    url = urllib.parse.urlsplit(text)
+    name = urllib.parse.unquote(url.path.rpartition("/")[2]) or "index"
+    address = text.partition("#")[0]
+    with contextlib.closing(request(address, "HEAD", accept={405, 501})) as answer:
+        told = answer.headers if answer.status < 400 else {}
+        size = int(told.get("Content-Length") or -1)
+        etag = (told.get("ETag") or told.get("Last-Modified") or "").strip('"')
+    return Item(text, name, size, etag)
