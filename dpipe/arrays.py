@@ -87,7 +87,30 @@ def namespace(block: Any) -> ModuleType:
     """
     if isinstance(block, np.ndarray | np.generic):
         return np
+    if _is_cupy(block):  # CuPy 14 arrays have no __array_namespace__
+        return importlib.import_module("cupy")
     return block.__array_namespace__()
+
+
+def beside(block: Any) -> dict[str, Any]:
+    """Return what makes a creation function put its array on the device of a block.
+
+    Parameters
+    ----------
+    block : array
+        A NumPy or CuPy array, or any array of the array API standard.
+
+    Returns
+    -------
+    dict
+        ``{"device": ...}``; nothing for CuPy 14, whose functions know no such parameter.
+
+    Examples
+    --------
+    >>> np.zeros(2, **beside(np.ones(3)))
+    array([0., 0.])
+    """
+    return {} if _is_cupy(block) else {"device": block.device}
 
 
 def ndimage(block: Any) -> ModuleType:
@@ -104,7 +127,7 @@ def ndimage(block: Any) -> ModuleType:
         ``cupyx.scipy.ndimage`` for CuPy, else ``scipy.ndimage``, which (with
         ``SCIPY_ARRAY_API=1``) takes other standard arrays too.
     """
-    if type(block).__module__.partition(".")[0] == "cupy":
+    if _is_cupy(block):
         return importlib.import_module("cupyx.scipy.ndimage")
     return scipy.ndimage
 
@@ -116,4 +139,8 @@ def to_device(block: np.ndarray, name: str) -> Any:
 
 def to_host(block: Any) -> np.ndarray:
     """Bring a block back to NumPy; what is not on a GPU is returned as it is."""
-    return block.get() if type(block).__module__.partition(".")[0] == "cupy" else np.asarray(block)
+    return block.get() if _is_cupy(block) else np.asarray(block)
+
+
+def _is_cupy(block: Any) -> bool:
+    return type(block).__module__.partition(".")[0] == "cupy"

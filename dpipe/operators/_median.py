@@ -15,7 +15,7 @@ import numpy as np
 from numba import types
 from numba.extending import intrinsic
 
-from dpipe.arrays import namespace, ndimage
+from dpipe.arrays import beside, namespace, ndimage
 
 Pairs = tuple[tuple[int, int], ...]
 
@@ -65,7 +65,7 @@ def by_network(plane: Any, size: int) -> Any:
     xp = namespace(plane)
     height, width = plane.shape
     half = size // 2
-    padded = xp.zeros((height + 2 * half, width + 2 * half), dtype=plane.dtype, device=plane.device)
+    padded = xp.zeros((height + 2 * half, width + 2 * half), dtype=plane.dtype, **beside(plane))
     padded[half : half + height, half : half + width] = plane
     columns = [padded[i : i + height, :] for i in range(size)]
     _apply(xp, COLUMN[size], columns)

@@ -9,7 +9,7 @@ from typing import Any
 import numba
 import numpy as np
 
-from dpipe.arrays import namespace
+from dpipe.arrays import beside, namespace
 
 
 def normalised_projection(volume: Any, full_scale: float = np.inf) -> tuple[Any, Any, Any]:
@@ -39,9 +39,9 @@ def normalised_projection(volume: Any, full_scale: float = np.inf) -> tuple[Any,
 def by_planes(volume: Any, full_scale: float = np.inf) -> tuple[Any, Any, Any]:
     """Do it plane by plane, on any kind of array."""
     xp = namespace(volume)
-    largest = xp.zeros(volume.shape[1:], dtype=xp.float64, device=volume.device)
-    empty = xp.zeros((), dtype=xp.int64, device=volume.device)
-    saturated = xp.zeros((), dtype=xp.int64, device=volume.device)
+    largest = xp.zeros(volume.shape[1:], dtype=xp.float64, **beside(volume))
+    empty = xp.zeros((), dtype=xp.int64, **beside(volume))
+    saturated = xp.zeros((), dtype=xp.int64, **beside(volume))
     for z in range(volume.shape[0]):
         plane = xp.astype(volume[z, :, :], xp.float64)
         saturated = saturated + xp.count_nonzero(plane >= full_scale)

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numba
 import numpy as np
 
-from dpipe.arrays import namespace
+from dpipe.arrays import beside, namespace
 
 
 class FrameSums(NamedTuple):
@@ -62,7 +62,7 @@ def by_planes(frame: Any, median: Any, wiener: Any) -> FrameSums:
     pixels = int(frame.shape[0] * frame.shape[1])
     f, m, w = (xp.astype(plane, xp.int64) for plane in (frame, median, wiener))
     # An array library need not have a histogram; all can sort.
-    edges = xp.arange(257, dtype=m.dtype, device=m.device)
+    edges = xp.arange(257, dtype=m.dtype, **beside(m))
     counts = xp.diff(xp.searchsorted(xp.sort(xp.reshape(m, (-1,))), edges))
     inside = m > otsu(counts)
     excess = xp.maximum(f - m, xp.zeros_like(f))
@@ -93,7 +93,7 @@ def otsu(counts: Any) -> Any:
     """
     xp = namespace(counts)
     n = xp.astype(counts, xp.float64)
-    grey = xp.arange(n.shape[0], dtype=xp.float64, device=n.device)
+    grey = xp.arange(n.shape[0], dtype=xp.float64, **beside(n))
     below = xp.cumulative_sum(n)
     moment = xp.cumulative_sum(n * grey)
     both = below * (below[-1] - below)

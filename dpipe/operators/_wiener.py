@@ -14,7 +14,7 @@ from typing import Any
 import numba
 import numpy as np
 
-from dpipe.arrays import namespace
+from dpipe.arrays import beside, namespace
 
 _LARGEST = 13  # 13 ** 4 * 255 ** 2 still fits 31 bits
 
@@ -49,7 +49,7 @@ def _box(xp: Any, grey: Any, size: int) -> Any:
     """Sum over windows: rows first, then columns."""
     height, width = grey.shape
     before = (size - 1) // 2
-    padded = xp.zeros((height + size - 1, width + size - 1), dtype=grey.dtype, device=grey.device)
+    padded = xp.zeros((height + size - 1, width + size - 1), dtype=grey.dtype, **beside(grey))
     padded[before : before + height, before : before + width] = grey
     tall = sum((padded[i : i + height, :] for i in range(1, size)), start=padded[:height, :])
     return sum((tall[:, j : j + width] for j in range(1, size)), start=tall[:, :width])

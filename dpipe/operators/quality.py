@@ -12,7 +12,7 @@ import numpy as np
 import xarray as xr
 
 from dpipe import schema
-from dpipe.arrays import namespace
+from dpipe.arrays import beside, namespace
 from dpipe.blocks import map_frames
 from dpipe.errors import UsageError
 from dpipe.operators._median import median as median_filter
@@ -246,8 +246,10 @@ def _spectral_tail(frame: Any) -> Any:
     if float(xp.min(power)) == 0:
         return math.nan
     # One-sided: every bin but the last stands for two. Constant factors leave the spread alone.
-    half = xp.arange(power.shape[0], device=power.device) == power.shape[0] - 1
-    return xp.std(10 * xp.log10(xp.where(half, power / 2, power)), correction=1)
+    half = xp.arange(power.shape[0], **beside(power)) == power.shape[0] - 1
+    decibels = 10 * xp.log10(xp.where(half, power / 2, power))
+    rest = decibels - xp.mean(decibels)
+    return xp.sqrt(xp.sum(rest * rest) / (rest.shape[0] - 1))
 
 
 def _reasons(

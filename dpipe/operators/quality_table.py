@@ -12,7 +12,7 @@ import numpy as np
 import xarray as xr
 
 from dpipe import schema
-from dpipe.arrays import namespace
+from dpipe.arrays import beside, namespace
 from dpipe.blocks import map_chunks
 from dpipe.errors import SchemaError, UsageError
 
@@ -140,8 +140,9 @@ def _movie_line(frames: Any, *, averaging: str, voxel: Sequence[float]) -> Any:
         ratios = [xp.floor(column) for column in (share, *nonzero)]
     else:
         ratios = [_means(xp, v, used) for v in (psnr, snr_wiener, contrast)]
-    lasting = mean.shape[0] > 1
-    fluctuation = xp.std(mean, axis=0, correction=1) if lasting else mean[0, :] * math.nan
+    rest = mean - xp.mean(mean, axis=0)
+    freedom = float(mean.shape[0] - 1) or math.nan
+    fluctuation = xp.sqrt(xp.sum(rest * rest, axis=0) / freedom)
     per_channel = [
         _means(xp, snr, used),
         *ratios,
@@ -154,7 +155,7 @@ def _movie_line(frames: Any, *, averaging: str, voxel: Sequence[float]) -> Any:
     columns = [_means(xp, v[:, None], every[0, :, None])[0] for v in per_channel]
     count = float(xp.count_nonzero(used))
     rest = [count, used.shape[0] * used.shape[1] - count, *voxel]
-    return xp.stack([*columns, *xp.asarray(rest, dtype=xp.float64, device=frames.device)])
+    return xp.stack([*columns, *xp.asarray(rest, dtype=xp.float64, **beside(frames))])
 
 
 def _means(xp: Any, values: Any, used: Any) -> Any:

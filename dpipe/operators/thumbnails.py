@@ -11,7 +11,7 @@ import numpy as np
 import xarray as xr
 
 from dpipe import schema
-from dpipe.arrays import namespace
+from dpipe.arrays import beside, namespace
 from dpipe.blocks import map_chunks
 from dpipe.errors import UsageError
 
@@ -126,7 +126,7 @@ def _thumbnail(volume: Any, *, shape: tuple[int, int], low: float, high: float) 
 def _areas(xp: Any, picture: Any, axis: int, count: int) -> Any:
     """Return the weights (count, n) of the pixels of an axis in the mean of each new pixel."""
     n = picture.shape[axis]
-    old = xp.arange(n, dtype=xp.float64, device=picture.device)[None, :]
-    new = xp.arange(count, dtype=xp.float64, device=picture.device)[:, None] * (n / count)
+    old = xp.arange(n, dtype=xp.float64, **beside(picture))[None, :]
+    new = xp.arange(count, dtype=xp.float64, **beside(picture))[:, None] * (n / count)
     end = xp.minimum(old + 1, new + n / count)
     return xp.clip(end - xp.maximum(old, new), 0.0, None) * (count / n)
