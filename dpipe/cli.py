@@ -13,7 +13,8 @@ import click
 import yaml
 
 import dpipe
-from dpipe import catalog, census, demo, errors, plan, report, run, tree, upkeep, view, writers
+from dpipe import catalog, demo, errors, plan, report, run, tree, upkeep, view, writers
+from dpipe.census import census, warnings
 from dpipe.config import Settings
 from dpipe.objects import Objects
 from dpipe.recipe import Recipe, load, operator_step, reader_step
@@ -312,9 +313,9 @@ def export(
 @_json
 def census_(source: tuple[str, ...], reader: str, option: tuple[str, ...], as_json: bool) -> None:
     """Say what is in a SOURCE, from headers only."""
-    rows = census.census(reader, source, options=_pairs(option, "--option"))
+    rows = census(reader, source, options=_pairs(option, "--option"))
     _show(rows, as_json)
-    for line in census.warnings(rows):
+    for line in warnings(rows):
         click.echo(f"warning: {line}", err=True)
 
 

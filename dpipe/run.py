@@ -1,46 +1,33 @@
-"""Drives parts on workers: a bounded window, retries, what is put aside, resume, commit.
+"""A run: does the part of a recipe that is missing, one dataset after the other.
 
-One dataset after the other, in the order of the recipe: its parts go through ``init``, their
-partitions and ``finish`` as tasks, at most a window of them in flight; then the dataset gets a new
-version. A damaged input is put aside with its reason and the rest goes on; a fault of the store or
-the network ends the run, and the same command resumes it. When nothing needs doing, nothing is
-written and no cluster is started.
+Each dataset's parts are made on workers (``drive``), then it gets a new version, unless too many
+were put aside. When nothing needs doing, nothing is written and no cluster is started. A run that
+is killed or ends with a fault of the store is resumed by the same command.
 
-This module decides what is tried again; it knows nothing of pixels.
+This module decides what is committed; it knows nothing of tasks or pixels.
 """
 
 import contextlib
 import json
+import os
 import secrets
 import time
-from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from tqdm import tqdm
-
-from dpipe import catalog, cluster, parts, seal
-from dpipe.cluster import Finished, Workers
+from dpipe import catalog, cluster, seal
+from dpipe.cluster import Workers
 from dpipe.config import Settings
-from dpipe.errors import (
-    DamageError,
-    DpipeError,
-    InputError,
-    NotFoundError,
-    SchemaError,
-    StoreError,
-    UsageError,
-)
-from dpipe.objects import Objects
-from dpipe.plan import Choice, PartPlan, Planner, StepPlan
+from dpipe.drive import Drive, Job
+from dpipe.errors import UsageError
 from dpipe.metadata import Study
+from dpipe.objects import Objects
+from dpipe.plan import Choice, Planner, StepPlan
 from dpipe.recipe import Recipe, Step, load
 
 DONE, SOME_ASIDE, TOO_MANY, BUG = 0, 3, 4, 70
-_PAUSE = 0.5
-_Task = tuple["_Job", str, Callable[..., Any], tuple[Any, ...]]
 
 
 @dataclass
@@ -72,40 +59,6 @@ class Outcome:
     def count(self, what: str) -> int:
         """Return the number of parts that were ``made``, ``reused`` or put ``aside``."""
         return sum(len(step[what]) for step in self.steps)
-
-
-@dataclass
-class _Job:
-    """One part on its way."""
-
-    plan: PartPlan
-    left: int = 0
-    seal: str = ""
-    summary: dict[str, Any] = field(default_factory=dict)
-    reason: str = ""
-    bug: bool = False
-    seconds: float = 0.0
-    written: int = 0
-    tries: dict[str, int] = field(default_factory=dict)
-
-    @property
-    def aside(self) -> bool:
-        return bool(self.reason)
-
-    def ref(self) -> catalog.PartRef:
-        plan = self.plan
-        return catalog.PartRef(
-            plan.stem, plan.origin.fingerprint, plan.base, self.seal, self.summary
-        )
-
-    def put_aside(self) -> dict[str, Any]:
-        return {
-            "stem": self.plan.stem,
-            "fingerprint": self.plan.origin.fingerprint,
-            "reason": self.reason,
-            "items": self.plan.items,
-            "sources": [item["path"] for item in self.plan.origin.items],
-        }
 
 
 def run(
@@ -218,10 +171,18 @@ class _Driver:
         began = time.perf_counter()
         step = next(step for step in self.recipe.steps if step.name == name)
         plan = self.planner.step(step, self.made)
-        jobs = [_Job(part) for part in plan.parts]
+        jobs = [Job(part) for part in plan.parts]
         todo = [job for job in jobs if job.plan.action == "make"]
         if todo and workers is not None:
-            self._make(name, todo, workers)
+            drive = Drive(
+                name,
+                self.objects.url,
+                workers,
+                retries=self.settings.retries,
+                record=self._record,
+                progress=self.progress,
+            )
+            drive.make(todo)
         for job in jobs:
             if job.plan.action == "aside":
                 job.reason = job.plan.why
@@ -249,7 +210,7 @@ class _Driver:
         self.outcome.exit_code = max(self.outcome.exit_code, fate)
         return version is not None
 
-    def _fate(self, jobs: Sequence[_Job]) -> int:
+    def _fate(self, jobs: Sequence[Job]) -> int:
         """Decide what a step ends in: its exit code."""
         if any(job.bug for job in jobs):
             return BUG
@@ -261,7 +222,7 @@ class _Driver:
         too_many = lost > allowed(self.settings.max_quarantine, items)
         return TOO_MANY if everything or too_many else SOME_ASIDE
 
-    def _commit(self, plan: StepPlan, jobs: Sequence[_Job]) -> catalog.Version | None:
+    def _commit(self, plan: StepPlan, jobs: Sequence[Job]) -> catalog.Version | None:
         refs = {job.plan.stem: job.ref() for job in jobs if not job.aside}
         aside = tuple(job.put_aside() for job in jobs if job.aside)
         partial = bool(self.planner.choice.only or self.planner.choice.sample)
@@ -274,11 +235,10 @@ class _Driver:
         def build(parent: catalog.Version | None) -> dict[str, Any] | None:
             kept = {ref.stem: ref for ref in parent.parts} if parent and partial else {}
             held = tuple((kept | refs).values())
-            if parent and catalog.same_parts(parent.parts, held):
-                if {a["fingerprint"] for a in aside} <= {
-                    a["fingerprint"] for a in parent.put_aside
-                }:
-                    return None
+            known = {entry["fingerprint"] for entry in parent.put_aside} if parent else set()
+            news = {entry["fingerprint"] for entry in aside} - known
+            if parent and not news and catalog.same_parts(parent.parts, held):
+                return None
             return {
                 "parts": held,
                 "put_aside": aside,
@@ -290,131 +250,37 @@ class _Driver:
         made = catalog.commit(self.objects, plan.step.name, build, author=self.settings.author)
         return made or catalog.newest(self.objects, plan.step.name)
 
-    def _make(self, name: str, jobs: Sequence[_Job], workers: Workers) -> None:
-        todo: deque[_Task] = deque(self._init(job) for job in jobs)
-        alone: deque[_Task] = deque()
-        flying: dict[str, _Task] = {}
-        total = sum(max(1, job.plan.partitions) for job in jobs)
-        bar = tqdm(
-            total=total,
-            desc=name,
-            unit="part.",
-            disable=not self.progress,
-            mininterval=0.2,
-            dynamic_ncols=True,
-        )
-        with bar:
-            while todo or alone or flying:
-                self._launch(todo, alone, flying, workers)
-                if flying:
-                    done = workers.next()
-                    task = flying.pop(done.key)
-                    bar.update(self._land(task, done, todo, alone))
-                    aside = sum(job.aside for job in jobs)
-                    if aside:
-                        bar.set_postfix_str(f"{aside} put aside")
-
-    def _launch(
-        self,
-        todo: deque[_Task],
-        alone: deque[_Task],
-        flying: dict[str, _Task],
-        workers: Workers,
-    ) -> None:
-        """Fill the window; suspects fly alone, when everything else is done."""
-        if alone and not todo and not flying:
-            todo.append(alone.popleft())
-        while todo and len(flying) < workers.capacity:
-            task = todo.popleft()
-            job, what, function, args = task
-            if job.aside:
-                continue
-            attempt = sum(job.tries.get(kind + what, 0) for kind in ("store", "alone"))
-            key = f"{job.plan.base}#{what}#{attempt}"
-            flying[key] = task
-            workers.submit(key, function, *args)
-            if job.tries.get("alone" + what):
-                return
-
-    def _land(self, task: _Task, done: Finished, todo: deque[_Task], alone: deque[_Task]) -> int:
-        """Deal with a finished task; return by how much the work got less."""
-        job, what, _, _ = task
-        if job.aside:
-            return 0
-        if done.error is not None:
-            return self._failed(task, done, todo, alone)
-        if what == "init":
-            return self._begun(job, done.value, todo)
-        if what == "finish":
-            job.seal, job.summary = done.value["seal"], done.value["summary"]
-            return 0
-        job.left -= 1
-        job.seconds += done.value["seconds"]
-        job.written += done.value["bytes"]
-        if not job.left:
-            todo.appendleft(self._finish(job))
-        return 1
-
-    def _begun(self, job: _Job, found: Mapping[str, Any], todo: deque[_Task]) -> int:
-        marked = set(found["done"])
-        left = [i for i in range(found["partitions"]) if i not in marked]
-        job.left = len(left)
-        url, base = self.objects.url, job.plan.base
-        todo.extendleft((job, str(i), parts.partition, (url, base, i)) for i in reversed(left))
-        if not left:
-            todo.appendleft(self._finish(job))
-        return len(marked) if not found["sealed"] else max(1, job.plan.partitions)
-
-    def _init(self, job: _Job) -> _Task:
-        plan = job.plan
-        args = (self.objects.url, plan.base, plan.origin.to_dict(), plan.options)
-        return job, "init", parts.init, args
-
-    def _finish(self, job: _Job) -> _Task:
-        plan = job.plan
-        args = (self.objects.url, plan.base, plan.stem, plan.origin.fingerprint)
-        return job, "finish", parts.finish, args
-
-    def _failed(self, task: _Task, done: Finished, todo: deque[_Task], alone: deque[_Task]) -> int:
-        """Try again, put aside, or end the run."""
-        job, what, _, _ = task
-        error = done.error
-        if done.killed or isinstance(error, MemoryError):
-            if not job.tries.get("alone" + what):
-                job.tries["alone" + what] = 1
-                alone.append(task)
-                return 0
-            return self._aside(job, f"its task ended its worker twice, once alone: {error}")
-        if isinstance(error, InputError | SchemaError):
-            return self._aside(job, str(error))
-        if isinstance(error, StoreError | DamageError | OSError):
-            job.tries["store" + what] = job.tries.get("store" + what, 0) + 1
-            if job.tries["store" + what] <= self.settings.retries and not isinstance(
-                error, NotFoundError | DamageError
-            ):
-                time.sleep(_PAUSE * 2 ** job.tries["store" + what])
-                todo.appendleft(task)
-                return 0
-            if isinstance(error, DpipeError):
-                raise error
-            raise StoreError(f"{job.plan.base}: {error}") from error
-        notes = "".join(getattr(error, "__notes__", []))
-        self._record(job, notes)
-        job.bug = True
-        return self._aside(job, f"a bug: {type(error).__name__}: {error}")
-
-    def _aside(self, job: _Job, reason: str) -> int:
-        job.reason = " ".join(reason.split())
-        self._record(job)
-        return max(1, job.plan.partitions)
-
-    def _record(self, job: _Job, trace: str = "") -> None:
+    def _record(self, job: Job, trace: str) -> None:
         """Keep the reason in the run's folder, so that it can be read and tried again."""
         key = f"runs/{self.outcome.run}/quarantine/{job.plan.dataset}-{job.plan.stem}.json"
-        entry = (
-            job.put_aside() | {"dataset": job.plan.dataset} | ({"trace": trace} if trace else {})
-        )
+        entry = job.put_aside() | {"dataset": job.plan.dataset, "trace": trace}
         self.objects.put(key, json.dumps(entry, indent=1).encode())
+
+
+def run_recipe(
+    recipe: Recipe | str | os.PathLike[str], store: str, *, progress: bool = True, **settings: Any
+) -> Outcome:
+    """Run a recipe from Python, as ``dpipe run`` does.
+
+    Parameters
+    ----------
+    recipe : Recipe, str or path
+        A recipe, or its file.
+    store : str
+        A store, or a new place.
+    progress : bool
+        Show a progress bar on stderr.
+    **settings
+        Over what ``Settings.load`` finds, for example ``workers="2"``.
+
+    Returns
+    -------
+    Outcome
+        What was made, reused and put aside.
+    """
+    chosen = recipe if isinstance(recipe, Recipe) else load(os.fspath(recipe))
+    objects = catalog.open_store(store, create=True)
+    return run(chosen, objects, Settings.load(**settings), progress=progress)
 
 
 def chosen_recipe(

@@ -61,6 +61,24 @@ def open(  # noqa: A001: the verb that people expect, as in xarray
     return xr.DataTree.from_dict({f"/{stem}": ds for stem, ds in held.items()})
 
 
+def history(store: str, name: str) -> catalog.History:
+    """Return the versions of a dataset, newest first; it shows as a table in a notebook.
+
+    Parameters
+    ----------
+    store : str
+        A store.
+    name : str
+        A dataset.
+
+    Returns
+    -------
+    catalog.History
+        Its versions.
+    """
+    return catalog.history(catalog.open_store(store), name)
+
+
 def _merged(objects: Objects, versions: list[catalog.Version], stem: str, level: int) -> xr.Dataset:
     versions[0].part(stem)
     merged = xr.Dataset()

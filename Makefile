@@ -1,0 +1,39 @@
+# One environment, .venv, made from requirements.lock; every target makes what it needs.
+.PHONY: demo test check bench clean env lock
+
+VENV := .venv
+PYTHON := $(VENV)/bin/python
+STAMP := $(VENV)/.made-from-lock
+
+demo: env
+	$(VENV)/bin/dpipe demo .demo
+
+test: env
+	$(PYTHON) -m coverage erase
+	$(PYTHON) -m pytest --cov --cov-report=term-missing:skip-covered --cov-fail-under=95 $(ARGS)
+
+check: env
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/mypy
+
+bench: env
+	$(PYTHON) benchmarks/movies.py
+
+env: $(STAMP)
+
+$(STAMP): requirements.lock pyproject.toml tools/find-python
+	rm -rf $(VENV)
+	"$$(sh tools/find-python)" -m venv $(VENV)
+	$(PYTHON) -m pip install --quiet --disable-pip-version-check uv
+	$(VENV)/bin/uv pip sync --quiet --python $(PYTHON) --require-hashes requirements.lock
+	$(VENV)/bin/uv pip install --quiet --python $(PYTHON) --no-deps --editable .
+	touch $@
+
+lock:
+	uv pip compile pyproject.toml --extra dev --extra bench --universal --python-version 3.12 \
+	  --generate-hashes --no-header --no-emit-index-url --upgrade --output-file requirements.lock
+
+clean:
+	rm -rf $(VENV) .demo .coverage* .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,209 @@
+"""One dataset's parts on workers: a bounded window, retries, what is put aside.
+
+Each part goes through ``init``, its partitions and ``finish`` as tasks. A damaged input is put
+aside with its reason and the rest goes on. A task that took its worker down flies again alone; if
+it does so twice, its part is put aside. A fault of the store or the network is tried again, then
+ends the run, and blames no input.
+
+This module decides what is tried again; it knows nothing of versions or pixels.
+"""
+
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from tqdm import tqdm
+
+from dpipe import catalog, parts
+from dpipe.cluster import Finished, Workers
+from dpipe.errors import DamageError, DpipeError, InputError, NotFoundError, SchemaError, StoreError
+from dpipe.plan import PartPlan
+
+_PAUSE = 0.5
+_Task = tuple["Job", str, Callable[..., Any], tuple[Any, ...]]
+
+
+@dataclass
+class Job:
+    """One part on its way: what is left of it, and how it ended."""
+
+    plan: PartPlan
+    left: int = 0
+    seal: str = ""
+    summary: dict[str, Any] = field(default_factory=dict)
+    reason: str = ""
+    bug: bool = False
+    seconds: float = 0.0
+    written: int = 0
+    tries: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def aside(self) -> bool:
+        """Whether it was put aside."""
+        return bool(self.reason)
+
+    def ref(self) -> catalog.PartRef:
+        """Return it as a version names it."""
+        plan = self.plan
+        return catalog.PartRef(
+            plan.stem, plan.origin.fingerprint, plan.base, self.seal, self.summary
+        )
+
+    def put_aside(self) -> dict[str, Any]:
+        """Return what a version keeps of one that was put aside."""
+        return {
+            "stem": self.plan.stem,
+            "fingerprint": self.plan.origin.fingerprint,
+            "reason": self.reason,
+            "items": self.plan.items,
+            "sources": [item["path"] for item in self.plan.origin.items],
+        }
+
+
+class Drive:
+    """Makes the parts of one dataset.
+
+    Parameters
+    ----------
+    name : str
+        The dataset, for the progress bar.
+    url : str
+        The store.
+    workers : Workers
+        Where tasks run.
+    retries : int
+        How often a task is tried again after a fault of the store.
+    record : callable
+        Called with a job that was put aside and a traceback or "".
+    progress : bool
+        Show a bar on stderr.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        url: str,
+        workers: Workers,
+        *,
+        retries: int,
+        record: Callable[[Job, str], None],
+        progress: bool,
+    ) -> None:
+        self.name, self.url, self.workers = name, url, workers
+        self.retries, self.record, self.progress = retries, record, progress
+        self._todo: deque[_Task] = deque()
+        self._alone: deque[_Task] = deque()
+        self._flying: dict[str, _Task] = {}
+
+    def make(self, jobs: Sequence[Job]) -> None:
+        """Make the parts, or put them aside; raise if the run must end."""
+        self._todo.extend(self._init(job) for job in jobs)
+        total = sum(max(1, job.plan.partitions) for job in jobs)
+        bar = tqdm(
+            total=total,
+            desc=self.name,
+            unit="part.",
+            disable=not self.progress,
+            mininterval=0.2,
+            dynamic_ncols=True,
+        )
+        with bar:
+            while self._todo or self._alone or self._flying:
+                self._launch()
+                if self._flying:
+                    done = self.workers.next()
+                    bar.update(self._land(self._flying.pop(done.key), done))
+                    aside = sum(job.aside for job in jobs)
+                    if aside:
+                        bar.set_postfix_str(f"{aside} put aside")
+
+    def _launch(self) -> None:
+        """Fill the window; suspects fly alone, when everything else is done."""
+        if self._alone and not self._todo and not self._flying:
+            self._todo.append(self._alone.popleft())
+        while self._todo and len(self._flying) < self.workers.capacity:
+            task = self._todo.popleft()
+            job, what, function, args = task
+            if job.aside:
+                continue
+            attempt = sum(job.tries.get(kind + what, 0) for kind in ("store", "alone"))
+            key = f"{job.plan.base}#{what}#{attempt}"
+            self._flying[key] = task
+            self.workers.submit(key, function, *args)
+            if job.tries.get("alone" + what):
+                return
+
+    def _land(self, task: _Task, done: Finished) -> int:
+        """Deal with a finished task; return by how much the work got less."""
+        job, what, _, _ = task
+        if job.aside:
+            return 0
+        if done.error is not None:
+            return self._failed(task, done)
+        if what == "init":
+            return self._begun(job, done.value)
+        if what == "finish":
+            job.seal, job.summary = done.value["seal"], done.value["summary"]
+            return 0
+        job.left -= 1
+        job.seconds += done.value["seconds"]
+        job.written += done.value["bytes"]
+        if not job.left:
+            self._todo.appendleft(self._finish(job))
+        return 1
+
+    def _begun(self, job: Job, found: Mapping[str, Any]) -> int:
+        marked = set(found["done"])
+        left = [i for i in range(found["partitions"]) if i not in marked]
+        job.left = len(left)
+        url, base = self.url, job.plan.base
+        self._todo.extendleft(
+            (job, str(i), parts.partition, (url, base, i)) for i in reversed(left)
+        )
+        if not left:
+            self._todo.appendleft(self._finish(job))
+        return len(marked) if not found["sealed"] else max(1, job.plan.partitions)
+
+    def _init(self, job: Job) -> _Task:
+        plan = job.plan
+        args = (self.url, plan.base, plan.origin.to_dict(), plan.options)
+        return job, "init", parts.init, args
+
+    def _finish(self, job: Job) -> _Task:
+        plan = job.plan
+        args = (self.url, plan.base, plan.stem, plan.origin.fingerprint)
+        return job, "finish", parts.finish, args
+
+    def _failed(self, task: _Task, done: Finished) -> int:
+        """Try again, put aside, or end the run."""
+        job, what, _, _ = task
+        error = done.error
+        if done.killed or isinstance(error, MemoryError):
+            if not job.tries.get("alone" + what):
+                job.tries["alone" + what] = 1
+                self._alone.append(task)
+                return 0
+            return self._aside(job, f"its task ended its worker twice, once alone: {error}")
+        if isinstance(error, InputError | SchemaError):
+            return self._aside(job, str(error))
+        if isinstance(error, StoreError | DamageError | OSError):
+            job.tries["store" + what] = job.tries.get("store" + what, 0) + 1
+            if job.tries["store" + what] <= self.retries and not isinstance(
+                error, NotFoundError | DamageError
+            ):
+                time.sleep(_PAUSE * 2 ** job.tries["store" + what])
+                self._todo.appendleft(task)
+                return 0
+            if isinstance(error, DpipeError):
+                raise error
+            raise StoreError(f"{job.plan.base}: {error}") from error
+        job.bug = True
+        trace = "".join(getattr(error, "__notes__", []))
+        return self._aside(job, f"a bug: {type(error).__name__}: {error}", trace)
+
+    def _aside(self, job: Job, reason: str, trace: str = "") -> int:
+        job.reason = " ".join(reason.split())
+        self.record(job, trace)
+        return max(1, job.plan.partitions)
