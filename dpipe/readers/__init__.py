@@ -1,0 +1,72 @@
+"""Readers: each turns foreign files into lazy Datasets, one module a format.
+
+A reader is two functions. ``find`` groups the items of a source into parts, by their names only;
+``open`` makes a lazy Dataset of the items of one part, without reading a pixel or leaving a file
+open. `READERS` names them all.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+import xarray as xr
+
+from dpipe.errors import UsageError, unknown
+from dpipe.readers import imaris, ome_zarr, tiff
+from dpipe.sources import Item, Part
+
+__all__ = ["READERS", "Reader", "resolve"]
+
+
+@dataclass(frozen=True)
+class Reader:
+    """One format.
+
+    Attributes
+    ----------
+    find : callable
+        ``find(items)`` yields a Part for each movie or collection among the items.
+    open : callable
+        ``open(urls, **options)`` returns the lazy Dataset of one part.
+    version : int
+        Raised whenever the same files would give other values than before.
+    """
+
+    find: Callable[[Iterable[Item]], Iterator[Part]]
+    open: Callable[..., xr.Dataset]
+    version: int
+
+
+READERS = {
+    "imaris": Reader(imaris.find, imaris.open_imaris, version=1),
+    "ome-zarr": Reader(ome_zarr.find, ome_zarr.open_ome_zarr, version=1),
+    "tiff": Reader(tiff.find, tiff.open_tiff, version=1),
+}
+"""Every reader by its name in recipes and on the command line."""
+
+
+def resolve(name: str) -> Reader:
+    """Return a reader by its name.
+
+    Parameters
+    ----------
+    name : str
+        A key of `READERS`.
+
+    Returns
+    -------
+    Reader
+        The reader.
+
+    Raises
+    ------
+    UsageError
+        There is none of that name; the nearest is suggested.
+
+    Examples
+    --------
+    >>> resolve("tiff").version
+    1
+    """
+    if name not in READERS:
+        raise UsageError(unknown("reader", name, READERS))
+    return READERS[name]

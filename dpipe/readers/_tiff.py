@@ -1,0 +1,250 @@
+"""TIFF of unknown origin: where the planes lie, and how they are read and decoded.
+
+Knows pages, series, compression and file sizes, by way of tifffile. What the axes mean and what
+a file says of its pixels stands in ``tiff.py`` and ``_tiff_facts.py``.
+
+Nothing here follows the names of other files that an OME header may give, runs a codec that is
+not on a short list, or believes sizes that the file could not hold.
+"""
+
+import logging
+import math
+import struct
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, BinaryIO
+
+import numpy as np
+from tifffile import TiffFile, TiffPage
+
+from dpipe.errors import DpipeError, InputError, StoreError
+
+CODECS = {1: "none", 5: "LZW", 8: "deflate", 32946: "deflate", 32773: "PackBits"}
+CODECS |= {34925: "LZMA", 50000: "Zstandard", 34926: "Zstandard"}
+_LARGEST_RATIO = 40_000
+"""No codec of the list packs tighter; a page that promises more is a decompression bomb."""
+_UNSUSPICIOUS = 64 << 20
+_READ_ERRORS = (
+    *(OSError, RuntimeError, LookupError, ValueError, TypeError, ArithmeticError),
+    *(AssertionError, AttributeError, MemoryError, SyntaxError, struct.error),
+)
+
+
+class Flaw(Exception):
+    """What is wrong with the open file; `open_tiff_file` makes one line of it."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where the planes of an image lie in a file.
+
+    Attributes
+    ----------
+    axes : str
+        One letter a dimension, as tifffile names them; no dimension but Y and X is 1 long.
+    shape : tuple of int
+        Sizes along the axes.
+    dtype : numpy.dtype
+        In the byte order of this machine.
+    inner : int
+        How many of the last axes one unit, the page, holds.
+    stored : str
+        dtype string as stored, for pages that lie one behind the other, undivided.
+    offset : int or None
+        Where those begin; None if every page must be looked up.
+    pages : bytes
+        Otherwise: the positions of all pages' directories, int64 each.
+    """
+
+    axes: str
+    shape: tuple[int, ...]
+    dtype: np.dtype
+    inner: int
+    stored: str
+    offset: int | None
+    pages: bytes
+
+    @property
+    def outer(self) -> tuple[int, ...]:
+        """Sizes of the axes along which pages are counted."""
+        return self.shape[: len(self.shape) - self.inner]
+
+    @property
+    def page(self) -> tuple[int, ...]:
+        """Shape of one page."""
+        return self.shape[len(self.shape) - self.inner :]
+
+    @property
+    def page_bytes(self) -> int:
+        """Bytes of one page, decoded."""
+        return math.prod(self.page) * self.dtype.itemsize
+
+
+@contextmanager
+def open_tiff_file(file: str | BinaryIO, name: str) -> Iterator[TiffFile]:
+    """Open for reading; inside the ``with``, whatever is raised becomes one line.
+
+    `InputError` for a bad file, `StoreError` where what lies below (disk, network) failed.
+    """
+    try:
+        # _multifile: an OME header may name any file of this machine as the home of its planes
+        with _complaints() as said, TiffFile(file, _multifile=False) as tif:
+            yield tif
+            if said:
+                raise Flaw(f"damaged: {said[0]}; fetch or export it again")
+    except DpipeError:
+        raise
+    except Flaw as flaw:
+        raise InputError(f"{name}: {flaw}") from None
+    except (FileNotFoundError, IsADirectoryError):
+        raise InputError(f"{name}: no such file") from None
+    except _READ_ERRORS as error:
+        text = " ".join(str(error).split()) or type(error).__name__
+        if isinstance(error, OSError) and error.errno is not None:
+            raise StoreError(f"{name}: cannot be read: {text}") from error
+        if "not a TIFF file" in text or "ZARR" in text:
+            raise InputError(f"{name}: not a TIFF file") from error
+        raise InputError(f"{name}: damaged: {text}; fetch or export it again") from error
+
+
+@contextmanager
+def _complaints() -> Iterator[list[str]]:
+    """Collect what tifffile logs as an error in this thread: it goes on with what it has."""
+    found: list[str] = []
+    thread = threading.get_ident()
+
+    class _Collect(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            if record.thread == thread and record.levelno >= logging.ERROR:
+                found.append(" ".join(record.getMessage().split()))
+
+    handler, logger = _Collect(), logging.getLogger("tifffile")
+    logger.addHandler(handler)
+    try:
+        yield found
+    finally:
+        logger.removeHandler(handler)
+
+
+def survey(tif: TiffFile, number: int | None) -> Layout:
+    """Find the planes of one image (a series, in the words of tifffile) of an open file.
+
+    Parameters
+    ----------
+    tif : tifffile.TiffFile
+        Open.
+    number : int or None
+        Which image; None for the only one.
+
+    Returns
+    -------
+    Layout
+        No pixel has been read.
+
+    Raises
+    ------
+    Flaw
+        No image, several, planes that are missing or lie elsewhere, or an unknown codec.
+    """
+    series = _series(tif, number)
+    if series.dtype.kind not in "uifb" or series.dtype.itemsize > 8:
+        raise Flaw(f"pixels are {series.dtype}; expected integers or floats")
+    keep = [n != 1 or axis in "YX" for n, axis in zip(series.shape, series.axes, strict=True)]
+    axes = "".join(a for a, kept in zip(series.axes, keep, strict=True) if kept)
+    shape = tuple(int(n) for n, kept in zip(series.shape, keep, strict=True) if kept)
+    first, page = series.keyframe, tuple(int(n) for n in series.keyframe.shape)
+    if not math.prod(shape):
+        raise Flaw(f"an image of shape {shape} holds no pixels")
+    _check(first, tif.filehandle.size)
+    dtype = np.dtype("u1") if series.dtype.kind == "b" else series.dtype.newbyteorder("=")
+    plain = first.is_contiguous and first.predictor == 1 and first.fillorder == 1
+    offset = series.dataoffset if plain else None
+    if offset is not None:
+        end = offset + math.prod(shape) * series.dtype.itemsize
+        if end > tif.filehandle.size:
+            raise Flaw(f"truncated: {end} bytes expected, {tif.filehandle.size} found")
+        plane = shape[axes.index("Y") :]
+        stored = series.dtype.newbyteorder(tif.byteorder).str
+        return Layout(axes, shape, dtype, len(plane), stored, int(offset), b"")
+    if shape[len(shape) - len(page) :] != page:
+        raise Flaw(f"pages of shape {page} do not make an image of shape {shape}")
+    found = [series[i] for i in range(len(series))]
+    if None in found or len(found) * math.prod(page) != math.prod(shape):
+        there = len(found) - found.count(None)
+        wanted = math.prod(shape) // math.prod(page)
+        raise Flaw(f"{there} planes found, {wanted} expected; fetch or export it again")
+    _check(found[-1], tif.filehandle.size)
+    positions = np.array([each.offset for each in found], np.int64)
+    return Layout(axes, shape, dtype, len(page), "", None, positions.tobytes())
+
+
+def read_pages(tif: TiffFile, layout: Layout, numbers: Iterable[int]) -> Iterator[np.ndarray]:
+    """Read and decode some pages.
+
+    Parameters
+    ----------
+    tif : tifffile.TiffFile
+        Open.
+    layout : Layout
+        Of this file.
+    numbers : iterable of int
+        Which pages, counted in C order of ``layout.outer``.
+
+    Yields
+    ------
+    numpy.ndarray
+        One page, of ``layout.page`` and ``layout.dtype``.
+    """
+    handle = tif.filehandle
+    if layout.offset is not None:
+        stored = np.dtype(layout.stored)
+        for number in numbers:
+            handle.seek(layout.offset + number * layout.page_bytes)
+            data = handle.read(layout.page_bytes)
+            if len(data) != layout.page_bytes:
+                raise Flaw(f"truncated in plane {number}; fetch or export it again")
+            yield np.frombuffer(data, stored).astype(layout.dtype).reshape(layout.page)
+        return
+    positions = np.frombuffer(layout.pages, np.int64)
+    for number in numbers:
+        handle.seek(int(positions[number]))
+        page = TiffPage(tif, number)
+        if tuple(page.shape) != layout.page:
+            raise Flaw(f"page {number} has shape {tuple(page.shape)}; expected {layout.page}")
+        _check(page, handle.size)
+        yield page.asarray(maxworkers=1).astype(layout.dtype, copy=False).reshape(layout.page)
+
+
+def _series(tif: TiffFile, number: int | None) -> Any:
+    found = tif.series
+    if tif.is_ome and any(each.kind != "ome" for each in found):
+        raise Flaw(
+            "its OME header spreads the planes over several files, which is refused; "
+            "export one file, or a series of files named t000, t001, ..."
+        )
+    if number is None and len(found) > 1:
+        listed = ", ".join(f"{i}: {each.axes} {tuple(each.shape)}" for i, each in enumerate(found))
+        kind = "images inside" if tif.is_ome else "unlike sizes of pages"
+        raise Flaw(f"{len(found)} {kind}; choose one with series=. Found {listed[:300]}")
+    if not 0 <= (number or 0) < len(found):
+        raise Flaw(f"no image {number or 0}; it holds {len(found)}")
+    return found[number or 0]
+
+
+def _check(page: Any, size: int) -> None:
+    """Refuse a page whose bytes are not all there, or that could not hold what it promises."""
+    keyframe = page.keyframe
+    if keyframe.compression not in CODECS:
+        known = ", ".join(dict.fromkeys(CODECS.values()))
+        raise Flaw(f"compression {keyframe.compression!r} is not read; known: {known}")
+    counts = page.databytecounts
+    if not page.dataoffsets or len(counts) != len(page.dataoffsets) or not all(counts):
+        raise Flaw(f"page {page.index} has no pixels; fetch or export it again")
+    end = max(map(sum, zip(page.dataoffsets, counts, strict=True)))
+    if end > size:
+        raise Flaw(f"truncated: {end} bytes expected, {size} found")
+    promised = max(keyframe.nbytes, math.prod(keyframe.chunks) * keyframe.dtype.itemsize)
+    if promised > max(_UNSUSPICIOUS, _LARGEST_RATIO * sum(counts)):
+        raise Flaw(f"a page promises {promised} bytes in {sum(counts)} stored; this cannot be")
