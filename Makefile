@@ -4,6 +4,7 @@
 VENV := .venv
 PYTHON := $(VENV)/bin/python
 STAMP := $(VENV)/.made-from-lock
+CANDIDATES := python3.14 python3.13 python3.12 $(wildcard $(HOME)/.pyenv/versions/3.1[2-9]*/bin/python) python3
 
 demo: env
 	$(VENV)/bin/dpipe demo .demo
@@ -22,9 +23,15 @@ bench: env
 
 env: $(STAMP)
 
-$(STAMP): requirements.lock pyproject.toml tools/find-python
+$(STAMP): requirements.lock pyproject.toml
 	rm -rf $(VENV)
-	"$$(sh tools/find-python)" -m venv $(VENV)
+	@for python in $(CANDIDATES); do \
+	  if $$python -c 'import sys, venv; sys.exit(sys.version_info < (3, 12))' 2>/dev/null; then \
+	    echo "environment: $(VENV), with $$($$python --version)"; \
+	    exec $$python -m venv $(VENV); \
+	  fi; \
+	done; \
+	echo "dpipe needs Python 3.12 or newer; install python3.13 and its venv module" >&2; exit 1
 	$(PYTHON) -m pip install --quiet --disable-pip-version-check uv
 	$(VENV)/bin/uv pip sync --quiet --python $(PYTHON) --require-hashes requirements.lock
 	$(VENV)/bin/uv pip install --quiet --python $(PYTHON) --no-deps --editable .

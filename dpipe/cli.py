@@ -22,7 +22,7 @@ from dpipe.recipe import Recipe, load, operator_step, reader_step
 _STOPPED = 128
 
 
-class _Stopped(Exception):  # noqa: N818: not an error
+class _Stopped(Exception):
     """A signal asked the program to end."""
 
 
@@ -414,7 +414,7 @@ def _guarded(command: Callable[[], Any]) -> int:
             traceback.print_exc()
         click.echo(f"{type(error).__name__}: {error}", err=True)
         return error.exit_code
-    except Exception as error:  # noqa: BLE001: the last door
+    except Exception as error:  # noqa: BLE001  the last door
         if debug:
             traceback.print_exc()
         click.echo(f"bug: {type(error).__name__}: {error} (--debug shows where)", err=True)

@@ -20,7 +20,7 @@ from dpipe.outline import base_of, lay_out
 DataLike = xr.Dataset | xr.DataTree | Mapping[str, xr.Dataset]
 
 
-def open(  # noqa: A001: the verb that people expect, as in xarray
+def open(
     store: str, *names: str, part: str | None = None, level: int = 0
 ) -> xr.Dataset | xr.DataTree:
     """Open datasets of a store, lazily.
