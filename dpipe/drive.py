@@ -96,12 +96,13 @@ class Drive:
         self._todo: deque[_Task] = deque()
         self._alone: deque[_Task] = deque()
         self._flying: dict[str, _Task] = {}
+        self._bar = tqdm(disable=True)
 
     def make(self, jobs: Sequence[Job]) -> None:
         """Make the parts, or put them aside; raise if the run must end."""
         self._todo.extend(self._init(job) for job in jobs)
         total = sum(max(1, job.plan.partitions) for job in jobs)
-        bar = tqdm(
+        self._bar = tqdm(
             total=total,
             desc=self.name,
             unit="part.",
@@ -109,15 +110,15 @@ class Drive:
             mininterval=0.2,
             dynamic_ncols=True,
         )
-        with bar:
+        with self._bar:
             while self._todo or self._alone or self._flying:
                 self._launch()
                 if self._flying:
                     done = self.workers.next()
-                    bar.update(self._land(self._flying.pop(done.key), done))
+                    self._bar.update(self._land(self._flying.pop(done.key), done))
                     aside = sum(job.aside for job in jobs)
                     if aside:
-                        bar.set_postfix_str(f"{aside} put aside")
+                        self._bar.set_postfix_str(f"{aside} put aside")
 
     def _launch(self) -> None:
         """Fill the window; suspects fly alone, when everything else is done."""
@@ -156,6 +157,8 @@ class Drive:
 
     def _begun(self, job: Job, found: Mapping[str, Any]) -> int:
         marked = set(found["done"])
+        if not found["sealed"]:  # what was begun before may be cut in another way
+            self._bar.total += found["partitions"] - max(1, job.plan.partitions)
         left = [i for i in range(found["partitions"]) if i not in marked]
         job.left = len(left)
         url, base = self.url, job.plan.base

@@ -36,11 +36,12 @@ class PartPlan:
         Its dataset, name and key.
     origin : Origin
         How it is made.
-    action : {"make", "reuse", "aside"}
-        Make it, use the one that is sealed, or leave it put aside.
+    action : {"make", "reuse", "damaged", "aside"}
+        Make it, use the one that is sealed, put it aside since it cannot be opened, or leave it
+        put aside as it was before.
     why : str
         The reason, for people.
-    partitions, tasks_memory, bytes_in, bytes_out, requests : int
+    partitions, task_memory, bytes_in, bytes_out, requests : int
         How large the work is; 0 where nothing is made.
     options : dict
         How it is cut.
@@ -108,6 +109,7 @@ class Planner:
     def __init__(self, objects: Objects, settings: Settings, choice: Choice | None = None) -> None:
         self.objects, self.settings, self.choice = objects, settings, choice or Choice()
         self._lazy: dict[str, xr.Dataset] = {}
+        self._sealed: dict[str, xr.Dataset] = {}
 
     def recipe(self, recipe: Recipe) -> list[StepPlan]:
         """Plan all steps, as if every part that can be made will be.
@@ -130,7 +132,7 @@ class Planner:
             made[step.name] = [
                 catalog.PartRef(part.stem, part.origin.fingerprint, part.base)
                 for part in plan.parts
-                if part.action != "aside"
+                if part.action in ("make", "reuse")
             ]
         return plans
 
@@ -253,8 +255,8 @@ class Planner:
         leaving = tuple(ref.stem for ref in parent.parts if ref.stem not in stems)
         if leaving and not self.choice.drop and step.reader:
             raise RefusedError(
-                f"{step.name}: {', '.join(leaving[:5])} would leave the dataset: in {parent.label}, "
-                "not among the sources now. Mount the share or widen the source, or say --drop"
+                f"{step.name}: {', '.join(leaving[:5])} would leave: in {parent.label}, not among "
+                "the sources now. Mount the share or widen the source, or say --drop"
             )
         return leaving
 
@@ -269,7 +271,7 @@ class Planner:
         try:
             ds = self._dataset(base, found)
         except (InputError, SchemaError) as error:
-            return replace(plan, why=f"cannot be opened: {error}")
+            return replace(plan, action="damaged", why=str(error))
         begun = self.objects.exists(f"{base}.marks/init.json")
         return self._sized(replace(plan, why="begun before" if begun else "new"), ds)
 
@@ -284,9 +286,8 @@ class Planner:
             "input_bytes": sum(map(blocks.source_bytes, inputs)),
         }
         outline = lay_out(ds, plan.base, levels=made.levels, **options)
-        memory = _COPIES * max(
-            _cell_bytes(outline), *map(_frame_bytes, inputs), blocks.largest_block(ds)
-        )
+        heaviest = max([_cell_bytes(outline), blocks.largest_block(ds), *map(_frame_bytes, inputs)])
+        memory = _COPIES * heaviest
         if memory > self.settings.memory:
             raise RefusedError(
                 f"{plan.dataset}/{plan.stem}: one task needs about {memory / 2**30:.1f} GiB, a "
@@ -294,6 +295,7 @@ class Planner:
                 f"memory to at least {math.ceil(memory / 2**30)} GiB"
             )
         written = sum(_objects_of(outline))
+        self._sealed[plan.base] = _as_sealed(ds, outline)
         return replace(
             plan,
             partitions=outline.grid.partitions,
@@ -319,9 +321,22 @@ class Planner:
     def _input(self, part: Mapping[str, str]) -> xr.Dataset:
         """Return an input: what an earlier step will make, or what is sealed."""
         base = part["base"]
-        if base not in self._lazy:
-            self._lazy[base] = seal.open_sealed(self.objects, seal.read(self.objects, base)[0])
-        return self._lazy[base]
+        if base not in self._sealed:
+            self._sealed[base] = seal.open_sealed(self.objects, seal.read(self.objects, base)[0])
+        return self._sealed[base]
+
+
+def _as_sealed(ds: xr.Dataset, outline: Outline) -> xr.Dataset:
+    """Cut a Dataset as it will be when it is opened from the store: by shards."""
+    top = [array for array in outline.arrays if not array.level]
+    return ds.assign(
+        {
+            array.variable: ds[array.variable].chunk(
+                dict(zip(array.dims, array.shard, strict=True))
+            )
+            for array in top
+        }
+    )
 
 
 def _cell_bytes(outline: Outline) -> int:

@@ -134,7 +134,7 @@ class _Driver:
 
     def needed(self, plan: StepPlan) -> bool:
         """Tell whether a step would make a part or commit a version."""
-        if plan.of("make"):
+        if plan.of("make") or plan.of("damaged"):
             return True
         parent = catalog.newest(self.objects, plan.step.name)
         held = {ref.base for ref in parent.parts} if parent else set()
@@ -184,8 +184,10 @@ class _Driver:
             )
             drive.make(todo)
         for job in jobs:
-            if job.plan.action == "aside":
+            if job.plan.action in ("aside", "damaged"):
                 job.reason = job.plan.why
+                if job.plan.action == "damaged":
+                    self._record(job, "")
             elif job.plan.action == "reuse":
                 sealed, job.seal = seal.read(self.objects, job.plan.base)
                 job.summary = sealed.summary
