@@ -9,6 +9,7 @@ This module turns Datasets into dicts of attributes and back, checked by the mod
 ome-zarr-models. It does no I/O and knows nothing of Zarr, stores or blocks.
 """
 
+import itertools
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -31,7 +32,6 @@ from dpipe.errors import InputError, SchemaError
 VERSION = "0.5"
 PALETTE = ("00FF00", "FF00FF", "00FFFF", "FFFF00", "FF0000", "0000FF", "FFFFFF")
 """Display colours of channels that have none, if there are several; a single one is white."""
-_WINDOW = ("min", "max", "start", "end")
 _TYPES = {"t": "time", "c": "channel", "z": "space", "y": "space", "x": "space"}
 _UNITS = {"t": "second", "z": "micrometer", "y": "micrometer", "x": "micrometer"}
 _SECONDS = {"nanosecond": 1e-9, "microsecond": 1e-6, "millisecond": 1e-3, "ms": 1e-3}
@@ -79,7 +79,7 @@ def image_attributes(
     ----------
     ds : xarray.Dataset
         Holds the variable and its coordinates; ``ds["c"].attrs["windows"]`` may hold one
-        mapping a channel with ``start`` and ``end`` (and ``min``, ``max``) for display.
+        pair (start, end) a channel, the grey values between which it is shown.
     variable : str
         Name of the variable; its dims are among t, c, z, y, x, in that order.
     levels : int
@@ -227,13 +227,13 @@ def coords(ms: Multiscale, level: int, shape: Sequence[int]) -> dict[str, Any]:
 
 def channels(
     attributes: Mapping[str, Any],
-) -> tuple[list[str] | None, list[str] | None, list[dict[str, float]] | None]:
+) -> tuple[list[str] | None, list[str] | None, list[list[float]] | None]:
     """Read names, colours and display windows of the channels.
 
     Returns
     -------
     labels, colors, windows : list or None
-        One entry a channel, None if the file says nothing; a colour that is none becomes white.
+        One entry a channel, None if the file says nothing; a window is a pair (start, end).
     """
     omero = _said(attributes)[0].get("omero")
     listed = omero.get("channels") if isinstance(omero, Mapping) else None
@@ -242,8 +242,8 @@ def channels(
     labels = [str(c.get("label", "")) for c in listed]
     found = [re.fullmatch(r"#?([0-9A-Fa-f]{6})", str(c.get("color"))) for c in listed]
     colors = [match[1] if match else "FFFFFF" for match in found]
-    windows = [_numbers(c.get("window")) for c in listed]
-    windows = windows if all(len(window) == len(_WINDOW) for window in windows) else []
+    windows = [_window(c.get("window")) for c in listed]
+    windows = windows if all(windows) else []
     return labels if any(labels) else None, colors if any(found) else None, windows or None
 
 
@@ -299,20 +299,21 @@ def _omero(ds: xr.Dataset, array: xr.DataArray) -> dict[str, Any]:
     else:
         colors = [PALETTE[i % len(PALETTE)] if count > 1 else "FFFFFF" for i in range(count)]
     low, high = (float(info.min), float(info.max)) if info else (0.0, 1.0)
-    whole = {"min": low, "max": high, "start": low, "end": high}
     windows = ds["c"].attrs.get("windows", ()) if "c" in ds.coords else ()
-    windows = windows if len(windows) == count else [{}] * count
-    listed = [
-        {"label": label, "color": color, "active": True, "window": whole | _numbers(window)}
-        for label, color, window in zip(labels, colors, windows, strict=True)
-    ]
+    listed = []
+    for label, color, window in itertools.zip_longest(labels, colors, windows[:count]):
+        start, end = _window(window) or (low, high)
+        shown = {"min": min(low, start), "max": max(high, end), "start": start, "end": end}
+        listed.append({"label": label, "color": color, "active": True, "window": shown})
     rdefs = {"defaultT": 0, "defaultZ": array.sizes.get("z", 1) // 2, "model": "color"}
     return {"channels": listed, "rdefs": rdefs}
 
 
-def _numbers(window: Any) -> dict[str, float]:
-    window = window if isinstance(window, Mapping) else {}
-    return {k: float(window[k]) for k in _WINDOW if isinstance(window.get(k), int | float)}
+def _window(window: Any) -> list[float]:
+    given = isinstance(window, Mapping)
+    pair: Any = [window.get("start"), window.get("end")] if given else window
+    fine = isinstance(pair, list | tuple) and [isinstance(v, int | float) for v in pair] == [1, 1]
+    return [float(value) for value in pair] if fine else []
 
 
 def _checked(model: Any, said: Mapping[str, Any]) -> dict[str, Any]:

@@ -112,14 +112,16 @@ def test_windows_without_any_are_the_range(dtype, low, high):
 
 def test_windows_names_and_colours_come_back():
     ds = movie()
-    ds["c"].attrs["windows"] = [{"start": 3, "end": 90}, {"start": 0, "end": 7, "max": 4095}]
+    ds["c"].attrs["windows"] = [[3, 90], [-5.5, 7]]
     said = ngff.image_attributes(ds, "image", 1, name="a")
     labels, colors, windows = ngff.channels(said)
     assert labels == ["GFP", "RFP"]
     assert colors == ["00FF00", "FF0000"]
-    assert windows == [
+    assert windows == [[3, 90], [-5.5, 7]]
+    listed = [channel["window"] for channel in said["ome"]["omero"]["channels"]]
+    assert listed == [
         {"min": 0, "max": 65535, "start": 3, "end": 90},
-        {"min": 0, "max": 4095, "start": 0, "end": 7},
+        {"min": -5.5, "max": 65535, "start": -5.5, "end": 7},  # a window lies in its range
     ]
     assert said["ome"]["omero"]["rdefs"] == {"defaultT": 0, "defaultZ": 2, "model": "color"}
 
@@ -200,12 +202,13 @@ def test_labels_must_be_integers():
         ngff.labels_attributes(ds, "labels", 1, name="a", source=None)
 
 
-def test_windows_that_are_no_numbers_are_left_out():
+@pytest.mark.parametrize("windows", [[["x", 9], None], [[1, 2, 3], 4], [[1, 2]], [{}, {}]])
+def test_windows_that_are_none_are_left_out(windows):
     ds = movie()
-    ds["c"].attrs["windows"] = [{"start": "x", "end": 9}, None]
-    windows = ngff.channels(ngff.image_attributes(ds, "image", 1, name="a"))[2]
-    assert windows is not None
-    assert [(w["start"], w["end"]) for w in windows] == [(0, 9), (0, 65535)]
+    ds["c"].attrs["windows"] = windows
+    said = ngff.channels(ngff.image_attributes(ds, "image", 1, name="a"))[2]
+    assert said is not None
+    assert said[1] == [0, 65535]
 
 
 def test_round_trip_of_places():
