@@ -351,7 +351,7 @@ def demo_(folder: str, workers: str | None, quiet: bool) -> None:
     with contextlib.suppress(click.exceptions.Exit):
         _run(load(recipe), store, workers or "2", quiet)
     found = list(upkeep.verify(_open(store), ()))
-    for line in demo.farewell(folder, len(found)):
+    for line in demo.farewell(folder, found):
         click.echo(line)
     if found:
         raise click.exceptions.Exit(5)

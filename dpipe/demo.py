@@ -166,7 +166,10 @@ def farewell(folder: str, problems: Sequence[object]) -> list[str]:
         f"store     {folder}/store",
         f"verified  {verdict}",
         f"next      dpipe ls --store {folder}/store",
-        f"          dpipe serve --store {folder}/store",
+        f"          dpipe show leuko-quality --store {folder}/store",
+        f"          dpipe export tiff --input leuko --to {folder}/tiff --store {folder}/store",
+        f"          python: dpipe.open('{folder}/store', 'leuko')",
+        "again     the same command: nothing will need doing",
     ]
 
 
@@ -270,29 +273,3 @@ def draw_frame(said: Mapping[str, Any], t: int, c: int, *, noise: bool = True) -
     else:
         noisy = rng.normal(image, channel["noise"]["sigma"])
     return np.clip(noisy.round(), 0, np.iinfo(said["dtype"]).max).astype(said["dtype"])
-
-
-def ensure_study(folder: str | os.PathLike[str]) -> Path:
-    """Return the recipe of a study, and write the study first if it is not there.
-
-    What is there is left as it is: written again it would be a new study, and all of it would be
-    made again.
-    """
-    recipe = Path(folder) / "recipe.yaml"
-    return recipe if recipe.exists() else write_study(folder)
-
-
-def farewell(folder: str, problems: int) -> list[str]:
-    """Say where the demo's study and store are, and how to go on."""
-    verdict = f"{problems} problems found" if problems else "every object is as it was sealed"
-    return [
-        f"verified: {verdict}",
-        f"study:    {folder}/study (raw/*.h5, truth.json, recipe.yaml)",
-        f"store:    {folder}/store",
-        "go on:",
-        f"  dpipe ls --store {folder}/store",
-        f"  dpipe show leuko-quality --store {folder}/store",
-        f"  dpipe export tiff --input leuko --to {folder}/tiff --store {folder}/store",
-        f'  python -c "import dpipe; print(dpipe.open(\'{folder}/store\', \'leuko\'))"',
-        "run it again: nothing will need doing",
-    ]

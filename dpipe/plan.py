@@ -280,7 +280,7 @@ class Planner:
         inputs = [self._input(part) for parts in made.inputs.values() for part in parts]
         bytes_in = sum(map(blocks.source_bytes, inputs)) or sum(i["size"] for i in made.items)
         free = operators.resolve(made.name).free if made.kind == "operator" else None
-        options = {
+        options: dict[str, Any] = {
             "free": free,
             "partition_bytes": self.settings.partition_bytes,
             "input_bytes": sum(map(blocks.source_bytes, inputs)),

@@ -317,9 +317,9 @@ class _Node:
         try:
             for event in yaml.parse(text, Loader=yaml.SafeLoader):
                 if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
-                    mark = event.start_mark
+                    line, column = event.start_mark.line + 1, event.start_mark.column + 1
                     raise RecipeError(
-                        f"{where}:{mark.line + 1}:{mark.column + 1}: anchors and aliases are not "
+                        f"{where}:{line}:{column}: anchors and aliases are not "
                         "used in recipes; write the value out"
                     )
             node = yaml.compose(text, Loader=yaml.SafeLoader)
