@@ -1,0 +1,98 @@
+"""Writers: each turns lazy Datasets into foreign files, one module a format.
+
+A writer is one function: ``write(parts, to, **options)`` takes Datasets by stem, writes files
+below the folder `to`, computing piece by piece, and returns their paths. It never overwrites, and
+a file gets its name when it is whole. `WRITERS` names them all, `export` calls one.
+"""
+
+import inspect
+import os
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import xarray as xr
+
+from dpipe.errors import UsageError, unknown
+from dpipe.writers.ome_zarr import write_ome_zarr
+from dpipe.writers.tables import write_csv, write_parquet
+from dpipe.writers.tiff import write_tiff
+
+__all__ = ["WRITERS", "export", "write_csv", "write_ome_zarr", "write_parquet", "write_tiff"]
+
+WRITERS: dict[str, Callable[..., list[str]]] = {
+    "csv": write_csv,
+    "ome-zarr": write_ome_zarr,
+    "parquet": write_parquet,
+    "tiff": write_tiff,
+}
+"""Every writer by its name on the command line."""
+
+
+def export(
+    data: xr.Dataset | xr.DataTree | Mapping[str, xr.Dataset],
+    writer: str,
+    to: str | os.PathLike[str],
+    **options: Any,
+) -> list[str]:
+    """Write Datasets as foreign files.
+
+    Parameters
+    ----------
+    data : xarray.Dataset, xarray.DataTree or mapping of str to xarray.Dataset
+        What `dpipe.open` returns, or Datasets by stem. A single Dataset is called
+        ``attrs["stem"]``, or ``data``.
+    writer : str
+        A key of `WRITERS`.
+    to : str or path
+        Folder on disk; it is made if need be.
+    **options
+        Of the writer.
+
+    Returns
+    -------
+    list of str
+        Paths of what was written.
+
+    Raises
+    ------
+    UsageError
+        An unknown writer or option, a name that is no file name, or nothing to write.
+
+    Examples
+    --------
+    >>> import tempfile, numpy as np
+    >>> from dpipe import schema
+    >>> ds = schema.movie(np.zeros((1, 1, 1, 4, 4), "u1"))
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     [os.path.basename(path) for path in export({"Neu1": ds}, "tiff", folder)]
+    ['Neu1.ome.tif']
+    """
+    if writer not in WRITERS:
+        raise UsageError(unknown("writer", writer, WRITERS))
+    write = WRITERS[writer]
+    known = [
+        parameter.name
+        for parameter in inspect.signature(write).parameters.values()
+        if parameter.kind is inspect.Parameter.KEYWORD_ONLY
+    ]
+    for option in options:
+        if option not in known:
+            raise UsageError(f"writer {writer}: {unknown('option', option, known)}")
+    if "://" in os.fspath(to):
+        raise UsageError(f"to={os.fspath(to)!r}: writers write to a folder on disk")
+    parts = _parts(data)
+    for stem in parts:
+        if not stem or stem.startswith(".") or any(c in stem for c in "/\\\0"):
+            raise UsageError(f"part {stem!r}: its name is no file name")
+    if not parts:
+        raise UsageError("nothing to write: no parts")
+    return write(parts, to, **options)
+
+
+def _parts(data: xr.Dataset | xr.DataTree | Mapping[str, xr.Dataset]) -> dict[str, xr.Dataset]:
+    if isinstance(data, xr.DataTree):
+        found = {str(stem): child.to_dataset() for stem, child in data.children.items()}
+        return found or _parts(data.to_dataset())
+    if isinstance(data, xr.Dataset):
+        return {str(data.attrs.get("stem", "data")): data}
+    return {str(stem): ds for stem, ds in data.items()}

@@ -1,0 +1,257 @@
+"""Tables: CSV with a description beside it, and Parquet.
+
+A tidy table has one row for each index along the dims of its variables, in every part: the
+numbers of frames over ``(t, c)`` give a row for each frame and channel. Variables over other dims
+go into a table of their own, and one over ``name`` becomes a column for each name. The first
+column, ``part``, is the stem.
+
+Both writers go through parts and rows piece by piece; they never hold a whole table.
+"""
+
+import json
+import os
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import xarray as xr
+
+from dpipe.blocks import compute
+from dpipe.errors import SchemaError, UsageError
+
+PIXEL_DIMS = ("y", "x", "value")
+ROWS = 1 << 18
+"""About so many rows are computed and written at a time."""
+
+
+@dataclass(frozen=True)
+class _Table:
+    """The variables over the same dims, of all parts, and their columns."""
+
+    name: str
+    dims: tuple[str, ...]
+    columns: pa.Schema
+
+
+def write_csv(
+    parts: Mapping[str, xr.Dataset],
+    to: str | os.PathLike[str],
+    *,
+    name: str = "table",
+    variables: str | Sequence[str] | None = None,
+) -> list[str]:
+    """Write the numbers of all parts as CSV.
+
+    Parameters
+    ----------
+    parts : mapping of str to xarray.Dataset
+        By stem.
+    to : str or path
+        Folder; it is made if need be.
+    name : str
+        Of the file: ``<name>.csv``, or ``<name>_<dims>.csv`` where there are several tables.
+        Beside each lies ``<name>.columns.json``: type, unit and meaning of each column.
+    variables : str or sequence of str, optional
+        Which ones (a text is cut at commas); by default all.
+
+    Returns
+    -------
+    list of str
+        Paths of the files.
+
+    Raises
+    ------
+    SchemaError
+        A variable has pixel dims, which no table holds, or is not there.
+    UsageError
+        A file is there already.
+    """
+    folder, written = Path(to).expanduser().absolute(), list[str]()
+    for table in _tables(parts, variables, name):
+        described = json.dumps(_described(table.columns), indent=1, ensure_ascii=False)
+        with ExitStack() as stack:
+            file = stack.enter_context(_aside(folder / f"{table.name}.csv"))
+            beside = stack.enter_context(_aside(folder / f"{table.name}.columns.json"))
+            beside.write_text(described + "\n", encoding="utf-8")
+            with file.open("w", encoding="utf-8", newline="") as out:
+                pd.DataFrame(columns=table.columns.names).to_csv(out, index=False)
+                for frame in _frames(parts, table):
+                    frame.to_csv(out, index=False, header=False)
+        written += [str(folder / f"{table.name}{end}") for end in (".csv", ".columns.json")]
+    return written
+
+
+def write_parquet(
+    parts: Mapping[str, xr.Dataset],
+    to: str | os.PathLike[str],
+    *,
+    name: str = "table",
+    variables: str | Sequence[str] | None = None,
+) -> list[str]:
+    """Write the numbers of all parts as Parquet.
+
+    Parameters
+    ----------
+    parts, to, name, variables
+        As for `write_csv`; unit and meaning are metadata of the columns (``unit``,
+        ``description``), and no other file is written.
+
+    Returns
+    -------
+    list of str
+        Paths of the files.
+    """
+    folder, written = Path(to).expanduser().absolute(), list[str]()
+    for table in _tables(parts, variables, name):
+        target = folder / f"{table.name}.parquet"
+        with _aside(target) as file, pq.ParquetWriter(file, table.columns) as out:
+            for frame in _frames(parts, table):
+                rows = pa.Table.from_pandas(frame, schema=table.columns, preserve_index=False)
+                out.write_table(rows)
+        written.append(str(target))
+    return written
+
+
+@contextmanager
+def _aside(target: Path) -> Iterator[Path]:
+    """Give a path to write to, which takes the name of `target` when all went well."""
+    if target.exists():
+        raise UsageError(f"{target}: is there already; delete it, or choose another folder")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    aside = target.with_name(f".{target.name}.partial")
+    try:
+        yield aside
+        aside.replace(target)
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def _tables(
+    parts: Mapping[str, xr.Dataset], wanted: str | Sequence[str] | None, name: str
+) -> list[_Table]:
+    """Sort the variables of all parts by their dims, and settle the columns."""
+    names = wanted.split(",") if isinstance(wanted, str) else wanted
+    groups: dict[frozenset[Hashable], tuple[tuple[str, ...], dict[str, pa.Field]]] = {}
+    for stem, whole in parts.items():
+        ds = _chosen(stem, whole, names)
+        for key, variable in ds.data_vars.items():
+            dims, fields = groups.setdefault(
+                frozenset(variable.dims), (tuple(map(str, variable.dims)), {})
+            )
+            for column in (*_beside(ds, variable), str(key)):
+                _settle(fields, column, ds[column])
+    if not groups:
+        raise SchemaError("no variables to write as a table")
+    first = pa.field("part", pa.string(), metadata={"description": "name of the part"})
+    return [
+        _Table(
+            name if len(groups) == 1 else "_".join((name, *(dims or ("part",)))),
+            dims,
+            pa.schema([first, *_ordered(dims, fields)]),
+        )
+        for dims, fields in groups.values()
+    ]
+
+
+def _chosen(stem: str, ds: xr.Dataset, names: Sequence[str] | None) -> xr.Dataset:
+    """Return the variables wanted, without those of pixels, spread along ``name``."""
+    for name in names or ():
+        if name not in ds.data_vars:
+            found = ", ".join(map(str, ds.data_vars)) or "none"
+            raise SchemaError(f"{stem}: no variable {name!r}. Found: {found}")
+    kept = ds if names is None else ds[list(names)]
+    for name, variable in kept.data_vars.items():
+        if pixels := [str(dim) for dim in variable.dims if dim in PIXEL_DIMS]:
+            raise SchemaError(
+                f"{stem}: variable {name!r} has pixels ({', '.join(pixels)}), which no table "
+                "holds; say which variables to write with variables="
+            )
+    if "part" in kept.variables or "part" in kept.dims:
+        raise SchemaError(f"{stem}: 'part' is the column of the stems; rename that variable")
+    return _spread(kept)
+
+
+def _spread(ds: xr.Dataset) -> xr.Dataset:
+    """Turn each variable over ``name`` into one variable a name."""
+    if "name" not in ds.dims or "name" not in ds.coords:
+        return ds
+    spread = {
+        str(name): ds[key].isel(name=i, drop=True)
+        for key in ds.data_vars
+        if "name" in ds[key].dims
+        for i, name in enumerate(ds["name"].values)
+    }
+    rest = ds.drop_vars([key for key in ds.data_vars if "name" in ds[key].dims])
+    if twice := set(spread) & set(rest.variables):
+        raise SchemaError(f"the names {sorted(twice)} are variables too; rename them")
+    return rest.drop_dims("name").assign(spread)
+
+
+def _beside(ds: xr.Dataset, variable: xr.DataArray) -> list[str]:
+    """Coordinates that become columns: all that lie along the dims of the variable."""
+    inside = [str(k) for k, c in ds.coords.items() if c.dims and set(c.dims) <= set(variable.dims)]
+    return inside + [str(dim) for dim in variable.dims if dim not in ds.coords]
+
+
+def _settle(fields: dict[str, pa.Field], name: str, array: xr.DataArray) -> None:
+    """Note a column, of the larger type if it was there already."""
+    text = array.dtype.kind in "UOST"
+    kind = pa.string() if text else pa.from_numpy_dtype(array.dtype)
+    if name in fields and fields[name].type != kind:
+        known = fields[name].type
+        if text or known == pa.string():
+            raise SchemaError(f"column {name!r} is text in one part and {array.dtype} in another")
+        larger = np.promote_types(known.to_pandas_dtype(), array.dtype)
+        fields[name] = fields[name].with_type(pa.from_numpy_dtype(larger))
+    elif name not in fields:
+        told = {"unit": array.attrs.get("units"), "description": array.attrs.get("long_name")}
+        metadata = {key: str(value) for key, value in told.items() if value is not None}
+        fields[name] = pa.field(name, kind, metadata=metadata)
+
+
+def _ordered(dims: Sequence[str], fields: Mapping[str, pa.Field]) -> list[pa.Field]:
+    return [fields[dim] for dim in dims] + [f for name, f in fields.items() if name not in dims]
+
+
+def _described(columns: pa.Schema) -> list[dict[str, str]]:
+    return [
+        {"name": field.name, "type": str(field.type)}
+        | {key.decode(): value.decode() for key, value in (field.metadata or {}).items()}
+        for field in columns
+    ]
+
+
+def _frames(parts: Mapping[str, xr.Dataset], table: _Table) -> Iterator[pd.DataFrame]:
+    """Yield the rows of all parts, some at a time."""
+    for stem, whole in parts.items():
+        ds = _spread(whole)
+        names = [n for n in table.columns.names if n in ds.data_vars]
+        names = [n for n in names if set(ds[n].dims) == set(table.dims)]
+        if not names:
+            continue
+        chosen = ds[names]
+        if not table.dims:
+            yield _frame(chosen.expand_dims("_row"), ("_row",), stem, table)
+            continue
+        dim = table.dims[0]
+        blocks = [max(chosen[name].chunksizes.get(dim, (1,))) for name in names]
+        others = int(np.prod([chosen.sizes[d] for d in table.dims[1:]], dtype=np.int64))
+        step = max(blocks) * max(1, ROWS // max(1, others * max(blocks)))
+        for start in range(0, chosen.sizes[dim], step):
+            piece = chosen.isel({dim: slice(start, start + step)})
+            yield _frame(piece, table.dims, stem, table)
+
+
+def _frame(ds: xr.Dataset, dims: Sequence[str], stem: str, table: _Table) -> pd.DataFrame:
+    computed = compute(*(ds[name].data for name in ds.data_vars))
+    loaded = ds.assign(
+        {n: (ds[n].dims, values) for n, values in zip(ds.data_vars, computed, strict=True)}
+    )
+    frame = loaded.to_dataframe(dim_order=list(dims)).reset_index()
+    frame["part"] = stem
+    return frame.reindex(columns=table.columns.names)
