@@ -118,7 +118,7 @@ def test_ensure_study_writes_once(tmp_path):
 def test_farewell(problems, verdict):
     lines = farewell("here", problems)
     assert any(verdict in line for line in lines)
-    assert any("dpipe serve --store here/store" in line for line in lines)
+    assert any("dpipe ls --store here/store" in line for line in lines)
 
 
 class TestWriteImaris:

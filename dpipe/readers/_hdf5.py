@@ -150,7 +150,7 @@ def check_volume(dataset: h5py.Dataset) -> None:
             raise Flaw(f"{where} is compressed by HDF5 filter {code}, which is not installed")
 
 
-def read_box(dataset: h5py.Dataset, box: Box, out: np.ndarray) -> None:
+def read_box(dataset: h5py.Dataset, box: Box, out: np.ndarray, *, fill: bool = False) -> None:
     """Read a box of a dataset into an array of its size.
 
     Parameters
@@ -161,16 +161,26 @@ def read_box(dataset: h5py.Dataset, box: Box, out: np.ndarray) -> None:
         One per dimension, step 1, inside the dataset.
     out : numpy.ndarray
         C-contiguous, of the size of the box and the dataset's kind of number.
+    fill : bool
+        Whether a chunk that the file does not hold reads as the fill value, as HDF5 would have
+        it. Damage to a chunk index looks just like that, so by default it is refused.
 
     Raises
     ------
     Flaw
-        A chunk cannot be decoded, or decodes to another size than that of a chunk.
+        A chunk is not there, cannot be decoded, or decodes to another size than that of a chunk.
     """
     if dataset.chunks is not None and _is_plain(dataset):
-        _read_chunks(dataset, box, out)
+        _read_chunks(dataset, box, out, fill)
+        return
+    if dataset.chunks is not None:
+        missing = (corner for corner in _corners(box, dataset.chunks) if _is_hole(dataset, corner))
+        hole = next(missing, None)
     else:
-        dataset.read_direct(out, box)
+        hole = (0, 0, 0) if dataset.id.get_storage_size() == 0 else None
+    if hole is not None and not fill:
+        raise _missing(dataset, hole)
+    dataset.read_direct(out, box)
 
 
 def _filters(dataset: h5py.Dataset) -> list[int]:
@@ -186,7 +196,7 @@ def _is_plain(dataset: h5py.Dataset) -> bool:
     return codes[codes[:1] == [_SHUFFLE] :] in ([], [_DEFLATE], [_LZ4])
 
 
-def _read_chunks(dataset: h5py.Dataset, box: Box, out: np.ndarray) -> None:
+def _read_chunks(dataset: h5py.Dataset, box: Box, out: np.ndarray, fill: bool) -> None:
     chunk, codes = dataset.chunks, list(enumerate(_filters(dataset)))
     size = math.prod(chunk) * dataset.dtype.itemsize
     # what does not compress grows by less than this; h5py refuses a stored chunk above it
@@ -196,6 +206,8 @@ def _read_chunks(dataset: h5py.Dataset, box: Box, out: np.ndarray) -> None:
         inside, target = _overlap(corner, chunk, box)
         found = _stored(dataset, corner, stored)
         if found is None:
+            if not fill:
+                raise _missing(dataset, corner)
             out[target] = dataset.fillvalue
             continue
         skipped, data = found
@@ -208,6 +220,17 @@ def _read_chunks(dataset: h5py.Dataset, box: Box, out: np.ndarray) -> None:
         if len(data) != size:
             raise Flaw(f"{_at(dataset, corner)} decodes to {len(data)} bytes; expected {size}")
         out[target] = np.frombuffer(data, dataset.dtype).reshape(chunk)[inside]
+
+
+def _missing(dataset: h5py.Dataset, corner: Sequence[int]) -> Flaw:
+    return Flaw(
+        f"{_at(dataset, corner)} is not in the file; fetch or export it again, or, if it was "
+        "never written, set fill_missing"
+    )
+
+
+def _is_hole(dataset: h5py.Dataset, corner: tuple[int, ...]) -> bool:
+    return dataset.id.get_chunk_info_by_coord(corner).byte_offset is None
 
 
 def _at(dataset: h5py.Dataset, corner: Sequence[int]) -> str:
@@ -238,7 +261,7 @@ def _stored(
     try:
         return dataset.id.read_direct_chunk(corner, out=buffer)
     except RuntimeError:
-        if dataset.id.get_chunk_info_by_coord(corner).byte_offset is None:
+        if _is_hole(dataset, corner):
             return None
         raise
 

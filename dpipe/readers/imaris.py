@@ -73,12 +73,13 @@ def find(items: Iterable[Item]) -> Iterator[Part]:
             yield Part(stem_of(item.path, SUFFIXES), (item,))
 
 
-def open_imaris(url: str | os.PathLike[str] | Sequence[str], *, level: int = 0) -> xr.Dataset:
+def open_imaris(
+    url: str | os.PathLike[str] | Sequence[str], *, level: int = 0, fill_missing: bool = False
+) -> xr.Dataset:
     """Open an Imaris file as a lazy movie; no pixel is read and no file stays open.
 
     Every dataset's header is looked at, so a movie with a missing or unlike time point or
-    channel is refused here and not halfway through a run. A chunk that was never written reads
-    as the dataset's fill value, as in HDF5.
+    channel is refused here and not halfway through a run.
 
     Parameters
     ----------
@@ -87,6 +88,9 @@ def open_imaris(url: str | os.PathLike[str] | Sequence[str], *, level: int = 0) 
     level : int
         Resolution level, 0 the finest. The voxels of a lower level are as much larger as it has
         fewer of them.
+    fill_missing : bool
+        Read chunks that the file does not hold as its fill value (zero), as HDF5 does. By default
+        they are an error on computing, since a damaged index looks the same.
 
     Returns
     -------
@@ -122,7 +126,7 @@ def open_imaris(url: str | os.PathLike[str] | Sequence[str], *, level: int = 0) 
         frames, channels, volume = _survey(h5, level)
         facts = _facts(h5, frames, channels, volume.size)
         chunks = (1, 1, *_block(volume, frames * channels))
-    read = partial(_read, uri=uri, name=name, level=level, volume=volume)
+    read = partial(_read, uri=uri, name=name, level=level, volume=volume, fill=fill_missing)
     image = lazy(read, (frames, channels, *volume.size), volume.dtype, chunks)
     windows = facts.pop("windows")
     ds = schema.movie(image, **facts)
@@ -228,7 +232,9 @@ def _block(volume: _Volume, volumes: int) -> tuple[int, ...]:
     return tuple(block)
 
 
-def _read(region: Region, *, uri: str, name: str, level: int, volume: _Volume) -> np.ndarray:
+def _read(
+    region: Region, *, uri: str, name: str, level: int, volume: _Volume, fill: bool
+) -> np.ndarray:
     """Read one region of the movie; runs in a task, so it opens the file itself."""
     out = np.empty([s.stop - s.start for s in region], volume.dtype)
     with opened(uri) as file, open_hdf5(file, name) as h5:
@@ -238,7 +244,7 @@ def _read(region: Region, *, uri: str, name: str, level: int, volume: _Volume) -
             dataset, found = _volume(group, t, c)
             if found != volume:
                 raise Flaw(f"TimePoint {t} Channel {c} is now {found}; it was {volume}")
-            read_box(dataset, region[2:], out[i, j])
+            read_box(dataset, region[2:], out[i, j], fill=fill)
     return out
 
 

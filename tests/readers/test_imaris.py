@@ -304,19 +304,27 @@ class TestPixels:
             h5py.Dataset(dataset)[...] = pixels
         np.testing.assert_array_equal(values(open_imaris(tmp_path / "a.ims"))[0, 0], pixels)
 
-    def test_chunk_never_written_is_the_fill_value(self, tmp_path):
-        with h5py.File(tmp_path / "a.ims", "w") as h5:
-            data = h5.create_dataset(
-                DATA.format(0, 0),
-                (4, 8, 8),
-                "u2",
-                chunks=(2, 8, 8),
-                compression="gzip",
-                fillvalue=7,
-            )
-            data[:2] = 3
-            expected = np.stack([np.full((8, 8), 3)] * 2 + [np.full((8, 8), 7)] * 2)
-        np.testing.assert_array_equal(values(open_imaris(tmp_path / "a.ims"))[0, 0], expected)
+    @pytest.mark.parametrize(
+        "options",
+        [
+            {"chunks": (2, 8, 8), "compression": "gzip"},
+            {"chunks": (2, 8, 8), "compression": "lzf"},
+            {},
+        ],
+        ids=["plain", "through hdf5", "contiguous"],
+    )
+    def test_chunk_not_there(self, tmp_path, options):
+        """HDF5 reads zeros there, both if it was never written and if the index is damaged."""
+        path = tmp_path / "a.ims"
+        expected = np.full((4, 8, 8), 7)
+        with h5py.File(path, "w") as h5:
+            data = h5.create_dataset(DATA.format(0, 0), (4, 8, 8), "u2", fillvalue=7, **options)
+            if options:
+                data[:2] = expected[:2] = 3
+        place = r"\(2, 0, 0\)" if options else r"\(0, 0, 0\)"
+        with pytest.raises(ImarisError, match=f"the chunk at {place} is not in the file"):
+            values(open_imaris(path))
+        np.testing.assert_array_equal(values(open_imaris(path, fill_missing=True))[0, 0], expected)
 
     def test_filter_mask(self, tmp_path):
         """A chunk may say that a filter was not applied to it."""
