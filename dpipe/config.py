@@ -170,7 +170,7 @@ def _line(text: str, name: str) -> int:
 
 
 def _variables(environ: Mapping[str, str], known: list[str]) -> dict[str, Any]:
-    """Read the variables; one that looks like a setting misspelt is refused, others are not ours."""
+    """Read the variables; a setting misspelt is refused, others are not ours."""
     said = {}
     for variable, value in environ.items():
         name = variable.removeprefix("DPIPE_").lower()
@@ -188,7 +188,7 @@ def _value(name: str, value: Any, where: str) -> Any:
     """Read one value and check it."""
     reader, check, expected = _KINDS[name]
     try:
-        if isinstance(value, bool):
+        if isinstance(value, bool | dict | list):
             raise ValueError
         found = reader(value)
         if not check(found):
