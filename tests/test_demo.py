@@ -1,12 +1,14 @@
 """The demo study: what its truth says is what its movies hold."""
 
 import json
+from functools import partial
 
 import h5py
 import numpy as np
 import pytest
 import yaml
 
+from dpipe import demo
 from dpipe.demo import describe_movie, draw_frame, ensure_study, farewell, write_imaris, write_study
 from dpipe.errors import ImarisError, UsageError
 from dpipe.readers.imaris import open_imaris
@@ -103,7 +105,8 @@ def test_recipe(study):
     assert recipe["study"]["license"] == "CC-BY-4.0"
 
 
-def test_ensure_study_writes_once(tmp_path):
+def test_ensure_study_writes_once(tmp_path, monkeypatch):
+    monkeypatch.setattr(demo, "write_study", partial(write_study, frames=1, size=(2, 32, 32)))
     recipe = ensure_study(tmp_path / "study")
     movie = recipe.parent / "raw" / "Neu1.h5"
     before = movie.stat().st_mtime_ns
