@@ -140,9 +140,8 @@ def _tables(
     for stem, whole in parts.items():
         ds = _chosen(stem, whole, names)
         for key, variable in ds.data_vars.items():
-            dims, fields = groups.setdefault(
-                frozenset(variable.dims), (tuple(map(str, variable.dims)), {})
-            )
+            dims = tuple(map(str, variable.dims))
+            fields = groups.setdefault(frozenset(dims), (dims, {}))[1]
             for column in (*_beside(ds, variable), str(key)):
                 _settle(fields, column, ds[column])
     if not groups:
@@ -165,10 +164,10 @@ def _chosen(stem: str, ds: xr.Dataset, names: Sequence[str] | None) -> xr.Datase
             found = ", ".join(map(str, ds.data_vars)) or "none"
             raise SchemaError(f"{stem}: no variable {name!r}. Found: {found}")
     kept = ds if names is None else ds[list(names)]
-    for name, variable in kept.data_vars.items():
+    for key, variable in kept.data_vars.items():
         if pixels := [str(dim) for dim in variable.dims if dim in PIXEL_DIMS]:
             raise SchemaError(
-                f"{stem}: variable {name!r} has pixels ({', '.join(pixels)}), which no table "
+                f"{stem}: variable {key!r} has pixels ({', '.join(pixels)}), which no table "
                 "holds; say which variables to write with variables="
             )
     if "part" in kept.variables or "part" in kept.dims:
