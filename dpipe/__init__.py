@@ -1,3 +1,84 @@
-"""dpipe."""
+"""dpipe turns raw bioimage collections into cloud-native, quality-checked, AI-ready data.
+
+A **reader** turns a foreign file into a lazy xarray Dataset. The **store** keeps Datasets as
+OME-Zarr. An **operator** turns a Dataset into a Dataset, block by block. A **recipe** says which
+operators make which datasets from which sources; a **run** does the part of it that is missing,
+in partitions that can be repeated. The **catalog** records what exists and how it came to be. A
+**writer** turns a Dataset into a foreign file.
+
+    tree = dpipe.open("s3://lab/store", "leuko")         # lazy, one child per movie
+    quality = dpipe.each(tree, dpipe.frame_quality)      # lazy too
+    dpipe.save(quality, "s3://lab/store", "leuko-quality", message="median of 5")
+
+The package is a total order of files: each uses only those above it. Vocabulary (``errors``,
+``schema``, ``metadata``, ``ngff``, ``config``), machines (``arrays``, ``blocks``, ``pyramid``,
+``objects``, ``sources``, ``store``, ``containers``, ``cluster``), shelves (``readers``,
+``operators``, ``writers``), service (``catalog``, ``seal``, ``origin``, ``outline``, ``parts``,
+``tree``, ``recipe``, ``plan``, ``drive``, ``run``, ``report``, ``upkeep``, ``census``), doors
+(``view``, ``demo``, ``cli``).
+"""
 
 __version__ = "0.1.0"
+
+from dpipe.arrays import device
+from dpipe.catalog import History, Version
+from dpipe.config import Settings
+from dpipe.errors import (
+    DamageError,
+    DpipeError,
+    InputError,
+    NotAStoreError,
+    NotFoundError,
+    RecipeError,
+    RefusedError,
+    SchemaError,
+    StoreError,
+    UsageError,
+)
+from dpipe.operators import OPERATORS, frame_quality, projections, quality_table, thumbnails
+from dpipe.readers import READERS
+from dpipe.readers.imaris import open_imaris
+from dpipe.readers.ome_zarr import open_ome_zarr
+from dpipe.readers.tiff import open_tiff
+from dpipe.recipe import load as load_recipe
+from dpipe.run import run_recipe
+from dpipe.tree import each, history, open, save
+from dpipe.writers import WRITERS, export, write_csv, write_ome_zarr, write_parquet, write_tiff
+
+__all__ = [
+    "OPERATORS",
+    "READERS",
+    "WRITERS",
+    "DamageError",
+    "DpipeError",
+    "History",
+    "InputError",
+    "NotAStoreError",
+    "NotFoundError",
+    "RecipeError",
+    "RefusedError",
+    "SchemaError",
+    "Settings",
+    "StoreError",
+    "UsageError",
+    "Version",
+    "device",
+    "each",
+    "export",
+    "frame_quality",
+    "history",
+    "load_recipe",
+    "open",
+    "open_imaris",
+    "open_ome_zarr",
+    "open_tiff",
+    "projections",
+    "quality_table",
+    "run_recipe",
+    "save",
+    "thumbnails",
+    "write_csv",
+    "write_ome_zarr",
+    "write_parquet",
+    "write_tiff",
+]

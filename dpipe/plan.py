@@ -289,10 +289,10 @@ class Planner:
         heaviest = max([_cell_bytes(outline), blocks.largest_block(ds), *map(_frame_bytes, inputs)])
         memory = _COPIES * heaviest
         if memory > self.settings.memory:
+            need, have = math.ceil(memory / 2**20), self.settings.memory // 2**20
             raise RefusedError(
-                f"{plan.dataset}/{plan.stem}: one task needs about {memory / 2**30:.1f} GiB, a "
-                f"worker has {self.settings.memory / 2**30:.1f} GiB; use fewer workers, or set "
-                f"memory to at least {math.ceil(memory / 2**30)} GiB"
+                f"{plan.dataset}/{plan.stem}: one task needs about {need} MiB, a worker has {have} "
+                f"MiB; use fewer workers, or set memory to at least {need} MiB"
             )
         written = sum(_objects_of(outline))
         self._sealed[plan.base] = _as_sealed(ds, outline)

@@ -317,7 +317,7 @@ class _Node:
         try:
             for event in yaml.parse(text, Loader=yaml.SafeLoader):
                 if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
-                    line, column = event.start_mark.line + 1, event.start_mark.column + 1
+                    line, column = event.start_mark.line + 1, event.start_mark.column + 1  # type: ignore[union-attr]
                     raise RecipeError(
                         f"{where}:{line}:{column}: anchors and aliases are not "
                         "used in recipes; write the value out"

@@ -1,0 +1,28 @@
+"""What is in a source, from headers only."""
+
+import pytest
+
+from dpipe import demo
+from dpipe.census import census, warnings
+from dpipe.errors import UsageError
+
+
+def test_one_row_a_movie_and_what_differs(tmp_path):
+    demo.write_study(tmp_path, frames=2, size=(2, 32, 32), damaged=True)
+    rows = {row["stem"]: row for row in census("imaris", [str(tmp_path / "raw")])}
+    assert list(rows) == ["Neu1", "Neu2", "Neu3"]
+    assert rows["Neu1"]["dtype"] == "uint8"
+    assert rows["Neu1"]["files"] == 1
+    assert "Neu3.h5" in rows["Neu3"]["problem"]
+    assert warnings(list(rows.values())) == ["dtype differs: uint16 (1), uint8 (1)"]
+
+
+def test_real_files(shared_data):
+    rows = census("imaris", [str(shared_data / "imaris" / "*.ims")])
+    assert {row["stem"] for row in rows} == {"Minimal_IMS_File", "brain_crop3_level3"}
+    assert not [row for row in rows if "problem" in row]
+
+
+def test_an_unknown_reader():
+    with pytest.raises(UsageError, match="unknown reader 'imarris'; did you mean 'imaris'"):
+        census("imarris", ["."])

@@ -1,0 +1,238 @@
+"""What holds for every reader, operator and writer, written once."""
+
+import hashlib
+import inspect
+import os
+import pickle
+from pathlib import Path
+
+import dask
+import numpy as np
+import psutil
+import pytest
+import tifffile
+import xarray as xr
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from dpipe import containers, demo, ngff, operators, schema, sources, writers
+from dpipe.errors import InputError
+from dpipe.operators import OPERATORS
+from dpipe.readers import READERS
+from dpipe.writers import WRITERS
+
+
+def movie(seed: int = 0, shape=(3, 2, 3, 40, 44)) -> xr.Dataset:
+    pixels = np.random.default_rng(seed).integers(0, 4000, shape).astype("u2")
+    return schema.movie(
+        pixels, spacing=(2, 0.5, 0.25), origin=(3, -20, 7.5), interval=30,
+        channels=["GFP", "DiD"], colors=["00FF00", "FF0000"],
+    )  # fmt: skip
+
+
+def write_imaris(folder: Path) -> Path:
+    ds = movie()
+    return demo.write_imaris(
+        folder / "m.ims", lambda t, c: ds.image.values[t, c], shape=ds.image.shape, dtype="uint16",
+        spacing=(2, 0.5, 0.25), origin=(2, -20.25, 7.375), interval=30, channels=["GFP", "DiD"],
+        colors=["00FF00", "FF0000"], levels=1,
+    )  # fmt: skip
+
+
+def write_tiff(folder: Path) -> Path:
+    path = folder / "m.tif"
+    tifffile.imwrite(path, movie().image.values.transpose(0, 2, 1, 3, 4), imagej=True)
+    return path
+
+
+def write_ome_zarr(folder: Path) -> Path:
+    ds, path = movie(), folder / "m.ome.zarr"
+    attributes = ngff.image_attributes(ds, "image", 1, name="m")
+    for dataset in attributes["ome"]["multiscales"][0]["datasets"]:
+        dataset["path"] = "0"
+    containers.write_tree(path, {"": attributes}, [("", ds.image, 1)])
+    return path
+
+
+FILES = {"imaris": write_imaris, "tiff": write_tiff, "ome-zarr": write_ome_zarr}
+
+
+@pytest.fixture(params=sorted(READERS))
+def source(request, tmp_path) -> tuple[str, Path]:
+    return request.param, FILES[request.param](tmp_path)
+
+
+def test_every_reader_has_a_file_here():
+    assert set(FILES) == set(READERS)
+
+
+def test_reader_finds_its_part_and_names_it_by_its_stem(source):
+    name, path = source
+    (part,) = READERS[name].find(sources.list_items(str(path.parent)))
+    assert part.stem == "m"
+    assert all(Path(item.uri).is_relative_to(path.parent) for item in part.items)
+
+
+def test_reader_reads_no_pixel_and_leaves_no_file_open(source):
+    name, path = source
+    process = psutil.Process()
+    before = {file.path for file in process.open_files()}
+
+    def refuse(*_, **__):
+        raise AssertionError("a pixel was read")
+
+    with dask.config.set(scheduler=refuse):
+        ds = READERS[name].open(str(path))
+    assert not {f.path for f in process.open_files()} - before
+    np.testing.assert_array_equal(ds.image.values, movie().image.values)
+    assert not {f.path for f in process.open_files()} - before
+
+
+def test_reader_gives_a_movie_of_the_vocabulary_in_few_bytes(source):
+    name, path = source
+    ds = READERS[name].open([str(path)])
+    image = schema.IMAGE.check(ds)
+    assert image.dims == schema.MOVIE_DIMS
+    assert ds.t.attrs["units"] == "s"
+    assert ds.x.attrs["units"] == "micrometer"
+    assert len(pickle.dumps(ds)) < 50_000
+    assert all(isinstance(k, str) for k in ds.attrs)
+
+
+def test_reader_reads_slices_as_the_whole(source):
+    name, path = source
+    image = READERS[name].open(str(path)).image
+    cut = {"t": slice(1, 3), "c": 1, "z": slice(1, 2), "y": slice(3, 30), "x": slice(None, None, 2)}
+    np.testing.assert_array_equal(image.isel(cut).values, movie().image.isel(cut).values)
+
+
+def test_reader_says_what_is_wrong_with_rubbish(source):
+    name, path = source
+    target = path / "zarr.json" if path.is_dir() else path
+    target.write_bytes(b"rubbish")
+    with pytest.raises(InputError) as told:
+        READERS[name].open(str(path))
+    assert "\n" not in str(told.value)
+    assert path.name in str(told.value)
+
+
+def test_reader_options_have_defaults_and_documentation(source):
+    function = READERS[source[0]].open
+    for parameter in list(inspect.signature(function).parameters.values())[1:]:
+        assert parameter.kind is parameter.KEYWORD_ONLY
+        assert parameter.default is not parameter.empty
+        assert f"{parameter.name} :" in function.__doc__
+
+
+# Operators
+
+
+def quality_tree() -> xr.DataTree:
+    held = {f"/m{i}": operators.frame_quality(movie(i)) for i in range(3)}
+    return xr.DataTree.from_dict(held)
+
+
+def operand(name: str) -> xr.Dataset | xr.DataTree:
+    return quality_tree() if operators.inputs(OPERATORS[name])[0][1] == "tree" else movie()
+
+
+@pytest.fixture(params=sorted(OPERATORS))
+def operator(request) -> str:
+    return request.param
+
+
+def chunked(data, sizes):
+    if isinstance(data, xr.DataTree):
+        return xr.DataTree.from_dict(
+            {f"/{k}": v.to_dataset().chunk(sizes) for k, v in data.items()}
+        )
+    return data.chunk(sizes)
+
+
+def test_operator_is_lazy_and_leaves_its_input_alone(operator):
+    data = chunked(operand(operator), {"t": 1})
+    before = data.copy(deep=True)
+
+    def refuse(*_, **__):
+        raise AssertionError("something was computed")
+
+    with dask.config.set(scheduler=refuse):
+        result = OPERATORS[operator].function(data)
+    assert any(dask.is_dask_collection(v.data) for v in result.data_vars.values())
+    assert data.identical(before)
+
+
+def test_operator_results_are_of_the_vocabulary(operator):
+    result = OPERATORS[operator].function(operand(operator))
+    for name, variable in result.data_vars.items():
+        described = schema.VARIABLES[name]
+        assert variable.dims == described.dims
+        assert variable.dtype.kind in described.kinds
+        assert variable.attrs["units"] == described.unit
+        assert variable.attrs["long_name"]
+
+
+@settings(
+    max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(st.integers(1, 3), st.integers(1, 2), st.integers(1, 3), st.integers(7, 40))
+def test_operator_does_not_depend_on_chunks(operator, t, c, z, y):
+    data = operand(operator)
+    sizes = {"t": t, "c": c} if isinstance(data, xr.DataTree) else {"t": t, "c": c, "z": z, "y": y}
+    whole = OPERATORS[operator].function(data).compute()
+    pieces = OPERATORS[operator].function(chunked(data, sizes)).compute()
+    xr.testing.assert_identical(whole, pieces)
+
+
+def test_operator_parts_along_free_dims_are_the_whole(operator):
+    data = operand(operator)
+    for dim in OPERATORS[operator].free:
+        whole = OPERATORS[operator].function(data)
+        for i in range(data.sizes[dim]):
+            cut = OPERATORS[operator].function(data.isel({dim: slice(i, i + 1)}))
+            for name, variable in cut.data_vars.items():
+                assert dim in variable.dims
+                np.testing.assert_array_equal(variable, whole[name].isel({dim: slice(i, i + 1)}))
+
+
+def test_operator_refuses_unknown_parameters(operator):
+    function = OPERATORS[operator].function
+    with pytest.raises(TypeError):
+        function(operand(operator), no_such_parameter=1)
+    for parameter in inspect.signature(function).parameters.values():
+        if parameter.kind is parameter.KEYWORD_ONLY:
+            assert f"{parameter.name} :" in function.__doc__, "every parameter is documented"
+
+
+# Writers
+
+
+def writable(name: str) -> xr.Dataset:
+    return operators.frame_quality(movie()) if name in ("csv", "parquet") else movie()
+
+
+@pytest.mark.parametrize("name", sorted(WRITERS))
+def test_writer_writes_what_it_says_and_always_the_same(name, tmp_path):
+    digests = []
+    for turn in "ab":
+        paths = writers.export({"m": writable(name)}, name, tmp_path / turn)
+        assert paths
+        assert all(os.path.exists(path) for path in paths)
+        assert all(Path(path).is_relative_to(tmp_path / turn) for path in paths)
+        files = sorted(p for p in (tmp_path / turn).rglob("*") if p.is_file())
+        assert files
+        digests.append([hashlib.sha256(p.read_bytes()).hexdigest() for p in files])
+    if name != "tiff":  # a TIFF holds a fresh UUID
+        assert digests[0] == digests[1]
+
+
+@pytest.mark.parametrize("name", sorted(set(WRITERS) & set(READERS)))
+def test_reader_reads_what_the_writer_wrote(name, tmp_path):
+    writers.export({"m": movie()}, name, tmp_path)
+    (part,) = READERS[name].find(sources.list_items(str(tmp_path)))
+    ds = READERS[name].open([item.uri for item in part.items])
+    np.testing.assert_array_equal(ds.image.values, movie().image.values)
+    for dim in ("t", "z", "y", "x"):
+        np.testing.assert_allclose(ds[dim], movie()[dim], rtol=0, atol=1e-9)
+    assert list(ds.c.values) == ["GFP", "DiD"]
+    assert list(ds.channel_color.values) == ["00FF00", "FF0000"]

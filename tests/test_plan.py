@@ -1,0 +1,136 @@
+"""What a run would do, and why."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from dpipe import catalog, demo, recipe, run
+from dpipe.config import Settings
+from dpipe.errors import RefusedError, UsageError
+from dpipe.plan import Choice, Planner
+
+SETTINGS = replace(
+    Settings.load(environ={}, workers="0", memory="1 GiB", author="lab"), partition_bytes=1 << 16
+)
+
+
+@pytest.fixture
+def study(tmp_path):
+    """Two small movies, their recipe, and an empty store."""
+    path = demo.write_study(tmp_path / "study", frames=3, size=(2, 40, 48))
+    store = catalog.open_store(str(tmp_path / "store"), create=True)
+    return recipe.load(path), store, path.parent / "raw"
+
+
+def rows(plans):
+    return {(p.dataset, p.stem): (p.action, p.why) for plan in plans for p in plan.parts}
+
+
+def test_everything_is_new_at_first(study):
+    chosen, store, _ = study
+    plans = Planner(store, SETTINGS).recipe(chosen)
+    found = rows(plans)
+    assert len(found) == 4 * 2 + 1
+    assert set(found.values()) == {("make", "new")}
+    leuko = plans[0].parts[0]
+    # 3 frames x 3 channels x 2 x 40 x 48 voxels of one byte, and no smaller level
+    assert leuko.bytes_out == 3 * 3 * 2 * 40 * 48
+    assert leuko.partitions >= 1
+    assert leuko.requests > leuko.partitions
+    assert not list(store.list("")), "a plan writes nothing"
+
+
+def test_what_is_sealed_is_reused_and_a_new_movie_is_made(study):
+    chosen, store, raw = study
+    run.run(chosen, store, SETTINGS, progress=False)
+    assert {action for action, _ in rows(Planner(store, SETTINGS).recipe(chosen)).values()} == {
+        "reuse"
+    }
+    (raw / "Neu3.h5").write_bytes((raw / "Neu1.h5").read_bytes())
+    made = [key for key, (what, _) in rows(Planner(store, SETTINGS).recipe(chosen)).items() if what == "make"]  # fmt: skip
+    assert made == [
+        ("leuko", "Neu3"),
+        ("leuko-quality", "Neu3"),
+        ("leuko-projections", "Neu3"),
+        ("leuko-thumbnails", "Neu3"),
+        ("leuko-quality-table", "leuko-quality-table"),
+    ]
+
+
+def test_a_part_that_would_leave_is_refused(study):
+    chosen, store, raw = study
+    run.run(chosen, store, SETTINGS, progress=False)
+    (raw / "Neu2.h5").unlink()
+    with pytest.raises(RefusedError, match=r"Neu2 would leave: in leuko@1, .* say --drop"):
+        Planner(store, SETTINGS).recipe(chosen)
+    plans = Planner(store, SETTINGS, Choice(drop=True)).recipe(chosen)
+    assert plans[0].leaving == ("Neu2",)
+
+
+def test_a_task_that_does_not_fit_is_refused_with_the_numbers(study):
+    chosen, store, _ = study
+    small = replace(SETTINGS, memory=20_000)
+    with pytest.raises(
+        RefusedError, match=r"leuko/Neu\d: one task needs about 1 MiB, a worker has 0"
+    ):
+        Planner(store, small).recipe(chosen)
+
+
+def test_a_damaged_movie_is_told_and_nothing_is_made_of_it(study):
+    chosen, store, raw = study
+    (raw / "Neu2.h5").write_bytes(b"not HDF5")
+    found = rows(Planner(store, SETTINGS).recipe(chosen))
+    assert found["leuko", "Neu2"][0] == "damaged"
+    assert "Neu2.h5" in found["leuko", "Neu2"][1]
+    assert ("leuko-quality", "Neu2") not in found
+
+
+def test_only_and_sample(study):
+    chosen, store, _ = study
+    one = rows(Planner(store, SETTINGS, Choice(only="Neu2")).recipe(chosen))
+    assert ("leuko", "Neu2") in one
+    assert ("leuko", "Neu1") not in one
+    first = rows(Planner(store, SETTINGS, Choice(sample=1)).recipe(chosen))
+    assert ("leuko", "Neu1") in first
+    assert ("leuko", "Neu2") not in first
+    with pytest.raises(UsageError, match="unknown part 'Neu9'; did you mean 'Neu2'"):
+        Planner(store, SETTINGS, Choice(only="Neu9")).recipe(chosen)
+
+
+def test_two_sources_of_one_name_are_refused(study, tmp_path):
+    _, store, raw = study
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "Neu1.h5").write_bytes((raw / "Neu1.h5").read_bytes())
+    step = recipe.reader_step("leuko", "imaris", [str(raw), str(other)])
+    with pytest.raises(UsageError, match="two sources are called 'Neu1'"):
+        Planner(store, SETTINGS).recipe(recipe.Recipe.of(step))
+
+
+def test_a_source_without_anything_for_the_reader(study, tmp_path):
+    _, store, _ = study
+    (tmp_path / "notes.txt").write_text("x")
+    step = recipe.reader_step("leuko", "imaris", [str(tmp_path / "notes.txt")])
+    with pytest.raises(UsageError, match=r"reader imaris finds nothing in .*notes\.txt"):
+        Planner(store, SETTINGS).recipe(recipe.Recipe.of(step))
+
+
+def test_set_overrules_what_the_file_says(study):
+    _, store, raw = study
+    said = {"spacing": [3, 0.25, 0.25], "interval": 60}
+    step = recipe.reader_step("leuko", "imaris", [str(raw / "Neu1.h5")], said=said)
+    run.run(recipe.Recipe.of(step), store, SETTINGS, progress=False)
+    part = catalog.resolve(store, "leuko").parts[0]
+    assert part.summary["spacing"] == {"t": 60.0, "z": 3.0, "y": 0.25, "x": 0.25}
+
+
+def test_partitions_of_a_result_follow_the_shards_of_its_input(study):
+    chosen, store, _ = study
+    before = {(p.dataset, p.stem): p.partitions for s in Planner(store, SETTINGS).recipe(chosen) for p in s.parts}  # fmt: skip
+    run.run(chosen, store, SETTINGS, progress=False)
+    for name in ("leuko-quality", "leuko-projections"):
+        for ref in catalog.resolve(store, name).parts:
+            marks = [e for e in store.list(f"{ref.base}.marks/") if "init" not in e.key]
+            assert len(marks) == before[name, ref.stem], "planned before its input was made"
+    assert np.isfinite(sum(before.values()))
