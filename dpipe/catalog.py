@@ -17,10 +17,11 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from dpipe.errors import NotAStoreError, NotFoundError, StoreError, UsageError, unknown
+from dpipe.errors import DamageError, NotAStoreError, NotFoundError, StoreError, UsageError, unknown
 from dpipe.objects import Objects, open_objects
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
+_NUMBER = re.compile(r"[0-9]{1,9}")
 _TRIES = 1000
 
 
@@ -278,9 +279,10 @@ def resolve(objects: Objects, label: str) -> Version:
         A label that is none.
     """
     name, mark, number = label.partition("@")
-    if mark and not number.isdecimal():
+    check_name(name)
+    if mark and not _NUMBER.fullmatch(number):
         raise UsageError(f"{label!r}: expected NAME or NAME@NUMBER, for example {name}@3")
-    version = newest(objects, check_name(name)) if not mark else _read(objects, name, int(number))
+    version = _read(objects, name, int(number)) if mark else newest(objects, name)
     if version is not None:
         return version
     if name not in (known := names(objects)):
@@ -388,8 +390,8 @@ def _read(objects: Objects, name: str, number: int) -> Version | None:
         return None
     try:
         return Version.from_dict(json.loads(data))
-    except (ValueError, KeyError, TypeError) as error:
-        raise StoreError(
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DamageError(
             f"{objects.url}/{_key(name, number)}: not a version ({error}); "
             "restore it from a backup, or delete it if it was never complete"
         ) from error

@@ -1,0 +1,382 @@
+"""Versions: which one a label means, what is said of a wrong one, and who wins a race."""
+
+import json
+import multiprocessing
+import os
+import uuid
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+from faultproxy import FaultProxy
+
+from dpipe import _s3, catalog
+from dpipe.catalog import PartRef, Version
+from dpipe.errors import DamageError, NotAStoreError, NotFoundError, StoreError, UsageError
+from dpipe.objects import Objects, open_objects
+
+RACERS = 6
+
+
+def ref(
+    stem: str, fingerprint: str = "0123456789ab", *, seal: str = "s", **summary: Any
+) -> PartRef:
+    return PartRef(stem, fingerprint, f"parts/x/{stem}-{fingerprint}", seal, summary)
+
+
+def add(objects: Objects, name: str, *stems: str, **fields: Any) -> Version:
+    """Commit a version that holds exactly these parts."""
+    parts = tuple(ref(stem) for stem in stems)
+    made = catalog.commit(
+        objects, name, lambda _: {"parts": parts, "message": "m", **fields}, author="ann"
+    )
+    assert made is not None
+    return made
+
+
+def keep_and_add(stem: str) -> Any:
+    """Return a `build` that adds a part to those of the newest version."""
+
+    def build(parent: Version | None) -> dict[str, Any]:
+        return {"parts": (*(parent.parts if parent else ()), ref(stem)), "message": stem}
+
+    return build
+
+
+@pytest.fixture
+def place() -> Objects:
+    return open_objects(f"memory://{uuid.uuid4().hex}")
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_s3, "FIRST_PAUSE", 0.001)
+    monkeypatch.setattr(_s3, "LONGEST_PAUSE", 0.01)
+
+
+# --- labels
+
+
+def test_versions_are_numbered_and_resolved(place: Objects) -> None:
+    first = add(place, "leuko", "a")
+    second = add(place, "leuko", "a", "b", metadata={"k": [1]}, put_aside=({"stem": "c"},))
+    assert (first.number, first.parent, first.label) == (1, None, "leuko@1")
+    assert (second.number, second.parent, second.author) == (2, 1, "ann")
+    assert catalog.resolve(place, "leuko") == second
+    assert catalog.resolve(place, "leuko@1") == first
+    assert catalog.resolve(place, "leuko@000002") == second
+    assert second.part("b") == ref("b")
+    assert catalog.names(place) == ["leuko"]
+    assert [entry.key for entry in place.list()] == [
+        "datasets/leuko/000001.json",
+        "datasets/leuko/000002.json",
+    ]
+    assert json.loads(place.read("datasets/leuko/000002.json"))["format"] == "dpipe-version/1"
+
+
+@pytest.mark.parametrize(
+    ("label", "error", "said"),
+    [
+        (
+            "leuk",
+            NotFoundError,
+            r"unknown dataset 'leuk'; did you mean 'leuko'\? Known: leuko, oth",
+        ),
+        ("leuk@1", NotFoundError, "unknown dataset 'leuk'; did you mean 'leuko'"),
+        ("leuko@3", NotFoundError, r"leuko has no version 3; it has 1, 2$"),
+        ("leuko@0", NotFoundError, "leuko has no version 0"),
+        ("leuko@x", UsageError, "expected NAME or NAME@NUMBER, for example leuko@3"),
+        ("leuko@", UsageError, "expected NAME or NAME@NUMBER"),
+        ("leuko@-1", UsageError, "expected NAME or NAME@NUMBER"),
+        ("", UsageError, "dataset name ''"),
+        ("../secret", UsageError, "expected letters, digits"),
+        ("a/b@1", UsageError, "expected letters, digits"),
+        (".hidden", UsageError, "starting with a letter or digit"),
+        ("n" * 101, UsageError, "at most 100"),
+    ],
+)
+def test_wrong_labels(place: Objects, label: str, error: type[Exception], said: str) -> None:
+    add(place, "leuko", "a")
+    add(place, "leuko", "b")
+    add(place, "other", "a")
+    with pytest.raises(error, match=said):
+        catalog.resolve(place, label)
+
+
+def test_unknown_part(place: Objects) -> None:
+    version = add(place, "leuko", "Neu1", "Neu2")
+    with pytest.raises(NotFoundError, match=r"leuko@1: unknown part 'Neu3'; .*Known: Neu1, Neu2"):
+        version.part("Neu3")
+
+
+def test_history_is_newest_first(place: Objects) -> None:
+    for stems in ("a", "ab", "abc"):
+        add(place, "leuko", *stems)
+    found = catalog.history(place, "leuko")
+    assert [version.number for version in found] == [3, 2, 1]
+    assert (len(found), found[0].number, found[-1].number) == (3, 3, 1)
+    place.delete("datasets/leuko/000002.json")  # expired
+    assert [version.number for version in catalog.history(place, "leuko")] == [3, 1]
+    with pytest.raises(NotFoundError, match="unknown dataset 'nothing'"):
+        catalog.history(place, "nothing")
+
+
+def test_newest_looks_beyond_a_stale_listing(
+    place: Objects, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert catalog.newest(place, "leuko") is None
+    for stems in ("a", "b", "c"):
+        add(place, "leuko", *stems)
+    seen = list(place.list())
+    monkeypatch.setattr(place, "list", lambda prefix="": iter(seen[:1]))
+    assert catalog.resolve(place, "leuko").number == 3
+    assert add(place, "leuko", "d").number == 4  # not 2: nothing was tried in vain
+    monkeypatch.setattr(place, "list", lambda prefix="": iter(()))
+    newest = catalog.newest(place, "leuko")
+    assert newest is not None
+    assert newest.number == 4
+
+
+def test_other_objects_beside_versions_are_ignored(place: Objects) -> None:
+    add(place, "leuko", "a")
+    place.put("datasets/leuko/notes.txt", b"mine")
+    assert catalog.resolve(place, "leuko").number == 1
+
+
+@pytest.mark.parametrize("data", [b"", b"{", b"[]", b'{"name": "leuko"}', b'{"parts": [{}]}'])
+def test_a_damaged_version_is_told(place: Objects, data: bytes) -> None:
+    place.put("datasets/leuko/000001.json", data)
+    with pytest.raises(DamageError, match=r"datasets/leuko/000001.json: not a version"):
+        catalog.resolve(place, "leuko")
+
+
+# --- commits
+
+
+def test_nothing_to_commit_writes_nothing(place: Objects) -> None:
+    assert catalog.commit(place, "leuko", lambda _: None, author="ann") is None
+    assert list(place.list()) == []
+
+
+def test_a_commit_is_based_on_the_version_that_came_in_between(place: Objects) -> None:
+    add(place, "leuko", "a")
+    parents = []
+
+    def build(parent: Version | None) -> dict[str, Any]:
+        assert parent is not None
+        if not parents:
+            add(place, "leuko", "a", "b")  # somebody else, after we looked
+        parents.append(parent.number)
+        return {"parts": (*parent.parts, ref("mine")), "message": ""}
+
+    made = catalog.commit(place, "leuko", build, author="ann")
+    assert parents == [1, 2]
+    assert made is not None
+    assert (made.number, made.parent) == (3, 2)
+    assert [part.stem for part in made.parts] == ["a", "b", "mine"]
+
+
+def test_a_commit_that_became_needless_is_none(place: Objects) -> None:
+    def build(parent: Version | None) -> dict[str, Any] | None:
+        if parent is not None:
+            return None
+        add(place, "leuko", "a")
+        return {"parts": (ref("a"),), "message": ""}
+
+    assert catalog.commit(place, "leuko", build, author="ann") is None
+    assert catalog.resolve(place, "leuko").number == 1
+
+
+def test_a_commit_gives_up_some_day(place: Objects, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(catalog, "_TRIES", 3)
+    monkeypatch.setattr(place, "put_if_absent", lambda key, data: None)
+    with pytest.raises(StoreError, match="every version number was taken"):
+        add(place, "leuko", "a")
+
+
+def test_unsafe_name_is_refused_before_anything(place: Objects) -> None:
+    with pytest.raises(UsageError, match="expected letters"):
+        add(place, "a/../b", "a")
+    assert list(place.list()) == []
+
+
+def _take_environment(said: dict[str, str]) -> None:
+    os.environ.update(said)
+
+
+def _race(url: str, racer: int) -> str:
+    made = catalog.commit(open_objects(url), "leuko", keep_and_add(f"p{racer}"), author=f"r{racer}")
+    assert made is not None
+    return made.id
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("kind", ["folder", "s3"])
+def test_of_six_racing_processes_none_is_lost(
+    kind: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    url = request.getfixturevalue("bucket") + "/st" if kind == "s3" else str(tmp_path / "store")
+    context = multiprocessing.get_context("forkserver")  # imports once, before any use of S3
+    context.set_forkserver_preload(["dpipe.catalog", __name__])
+    with ProcessPoolExecutor(RACERS, context, _take_environment, (dict(os.environ),)) as pool:
+        rounds = [list(pool.map(_race, [url] * RACERS, range(RACERS))) for _ in range(2)]
+    found = catalog.history(open_objects(url), "leuko")
+    assert [version.number for version in found] == list(range(2 * RACERS, 0, -1))
+    assert {version.id for version in found} == {identity for ids in rounds for identity in ids}
+    assert [version.parent for version in found][:-1] == list(range(2 * RACERS - 1, 0, -1))
+    # nobody's part was lost: each is in the newest version, once a round
+    assert sorted(part.stem for part in found[0].parts) == sorted(
+        f"p{racer}" for racer in range(RACERS) for _ in range(2)
+    )
+
+
+def test_of_six_racing_threads_none_is_lost(place: Objects) -> None:
+    with ThreadPoolExecutor(RACERS) as pool:
+        ids = list(pool.map(_race, [place.url] * RACERS, range(RACERS)))
+    found = catalog.history(place, "leuko")
+    assert sorted(version.id for version in found) == sorted(ids)
+    assert len(found[0].parts) == RACERS
+
+
+@pytest.mark.faults
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize(
+    ("fault", "puts"),
+    [
+        ({"kind": "lost"}, 2),  # done, but its answer is dropped: the second finds it taken
+        ({"kind": "lost", "times": 3}, 4),
+        ({"status": 409, "code": "ConditionalRequestConflict"}, 2),
+        ({"status": 409, "code": "ConditionalRequestConflict", "times": 4}, 5),
+        ({"status": 503, "times": 3}, 4),
+        ({"status": 500, "code": "InternalError"}, 2),
+        ({"kind": "reset"}, 2),
+    ],
+    ids=["lost answer", "lost three times", "409", "409 four times", "503", "500", "reset"],
+)
+def test_a_fault_while_committing_is_no_lost_race(
+    bucket: str, fault_proxy: FaultProxy, fault: dict[str, Any], puts: int
+) -> None:
+    objects = open_objects(f"{bucket}/st")
+    add(objects, "leuko", "before")
+    fault_proxy.reset()
+    fault_proxy.fail("PUT", **fault)
+    made = catalog.commit(objects, "leuko", keep_and_add("mine"), author="ann")
+    assert made is not None
+    assert made.number == 2
+    assert fault_proxy.count("PUT") == puts
+    found = catalog.history(objects, "leuko")
+    assert [version.number for version in found] == [2, 1]
+    assert found[0].id == made.id
+    assert [part.stem for part in found[0].parts] == ["before", "mine"]
+
+
+@pytest.mark.faults
+@pytest.mark.usefixtures("quick")
+def test_a_lost_answer_and_a_lost_race_at_once(bucket: str, fault_proxy: FaultProxy) -> None:
+    """Our answer is lost, and somebody else commits on top before we read it back."""
+    objects = open_objects(f"{bucket}/st")
+    fault_proxy.fail("PUT", kind="lost")
+    built: list[int] = []
+
+    def build(parent: Version | None) -> dict[str, Any]:
+        built.append(parent.number if parent else 0)
+        return keep_and_add("mine")(parent)
+
+    made = catalog.commit(objects, "leuko", build, author="ann")
+    other = catalog.commit(objects, "leuko", keep_and_add("other"), author="bob")
+    assert made is not None
+    assert other is not None
+    assert (made.number, other.number, built) == (1, 2, [0])
+
+
+# --- what people see
+
+
+def test_html_escapes_everything(place: Objects) -> None:
+    bad = "<img src=x onerror=alert(1)>&\"'"
+    fields = {
+        "parts": (PartRef(bad, bad, "b", "s", {"variables": [bad], "dtype": bad, "sizes": {}}),),
+        "message": bad,
+        "put_aside": ({"stem": bad, "reason": bad},),
+    }
+    made = catalog.commit(place, "leuko", lambda _: fields, author=bad)
+    assert made is not None
+    for page in (made._repr_html_(), catalog.history(place, "leuko")._repr_html_()):
+        assert "<img" not in page
+        assert "&lt;img src=x onerror=alert(1)&gt;&amp;" in page
+    assert "Put aside" in made._repr_html_()
+    assert "leuko@1" in made._repr_html_()
+
+
+def test_row_and_text(place: Objects) -> None:
+    add(place, "leuko", "a", recipe={"reader": "imaris"})
+    version = Version(
+        name="q",
+        number=3,
+        id="id",
+        parent=2,
+        created="2026-11-20T10:00:00+00:00",
+        author="ann",
+        message="why",
+        parts=(
+            ref("a", bytes=5, sizes={"t": 2}, dtype="uint8", variables=["image"]),
+            ref("b", bytes=7),
+        ),
+        recipe={"operator": "frame-quality", "inputs": {"ds": "leuko@1"}},
+        put_aside=({"stem": "c", "reason": "r"},),
+    )
+    assert catalog.row(version) == {
+        "dataset": "q",
+        "version": 3,
+        "parts": 2,
+        "put aside": 1,
+        "bytes": 12,
+        "created": "2026-11-20T10:00:00+00:00",
+        "author": "ann",
+        "message": "why",
+    }
+    assert catalog.text(version, ["q@3", "leuko@1"]) == [
+        "q@3  2026-11-20T10:00:00+00:00  ann",
+        "  why",
+        "  made by frame-quality from leuko@1",
+        "  a  0123456789ab  image uint8 t 2",
+        "  b  0123456789ab  ",
+        "  put aside: c: r",
+    ]
+    assert catalog.text(catalog.resolve(place, "leuko"))[2] == "  made by imaris"
+    assert catalog.text(add(place, "mine", "a"))[2] == "  made by saved"
+
+
+def test_lineage_follows_the_versions_that_recipes_name(place: Objects) -> None:
+    add(place, "leuko", "a")
+    add(place, "quality", "a", recipe={"inputs": {"ds": "leuko@1"}})
+    add(place, "leuko", "a", "b")
+    add(place, "table", "t", recipe={"inputs": {"tree": "quality@1", "images": "leuko@1"}})
+    assert catalog.lineage(place, "table") == ["table@1", "quality@1", "leuko@1"]
+
+
+def test_same_parts_are_the_same_seals() -> None:
+    assert catalog.same_parts([ref("a"), ref("b")], [ref("b"), ref("a")])
+    assert not catalog.same_parts([ref("a")], [ref("a"), ref("b")])
+    assert not catalog.same_parts([ref("a")], [ref("a", seal="other")])
+
+
+# --- stores
+
+
+def test_a_store_is_told_from_other_places(tmp_path: Path) -> None:
+    empty = str(tmp_path / "empty")
+    with pytest.raises(NotAStoreError, match=r"no dpipe store there .* dpipe run make one"):
+        catalog.open_store(empty)
+    assert catalog.open_store(empty, create=True).url == empty
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "cat.jpg").write_bytes(b"x")
+    for create in (False, True):
+        with pytest.raises(NotAStoreError, match=r"not a dpipe store; .* found cat.jpg"):
+            catalog.open_store(str(tmp_path / "photos"), create=create)
+    add(open_objects(empty), "leuko", "a")
+    assert catalog.names(catalog.open_store(empty)) == ["leuko"]
+    begun = open_objects(tmp_path / "begun")
+    begun.put("parts/x/a-0123456789ab.marks/init.json", b"{}")
+    assert catalog.open_store(begun.url).url == begun.url
