@@ -89,6 +89,8 @@ def request(
                 hint = "it needs a login" if error.code in (401, 403) else "check the address"
                 raise StoreError(f"{shown}: the server refused: {said}; {hint}") from None
             wait = _retry_after(error.headers.get("Retry-After"))
+        except StoreError:  # a redirect that is not followed
+            raise
         except _FAULTS as error:
             said = str(getattr(error, "reason", "") or error) or type(error).__name__
         if attempt < TRIES:
@@ -206,7 +208,7 @@ def _append(url: str, partial: Path, have: int, bar: Any) -> bool:
 def _pour(answer: Any, file: BinaryIO, bar: Any) -> None:
     while True:
         try:
-            block = answer.read(2**20)
+            block = answer.read1(2**20)  # what has arrived, so that nothing of it is lost
         except _FAULTS:  # broken off: the length will tell
             break
         if not block:

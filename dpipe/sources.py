@@ -26,7 +26,7 @@ from fsspec.spec import AbstractBufferedFile
 from dpipe._download import download, is_safe, request
 from dpipe._zenodo import get_record, resolve_record
 from dpipe.errors import InputError, NotFoundError, StoreError, UsageError
-from dpipe.objects import Objects, open_objects, safe_key
+from dpipe.objects import Listed, Objects, open_objects, safe_key
 
 __all__ = [
     "Item",
@@ -88,7 +88,7 @@ def natural_key(text: str) -> tuple[Any, ...]:
     ['f1.tif', 'f2.tif', 'f10.tif']
     """
     pieces = re.split("([0-9]+)", text)
-    return (*(int(piece) if i % 2 else piece for i, piece in enumerate(pieces)), text)
+    return tuple(int(piece) if i % 2 else piece for i, piece in enumerate(pieces)), text
 
 
 def stem_of(path: str, suffixes: Sequence[str] = ()) -> str:
@@ -334,7 +334,7 @@ def _list_folder(text: str) -> Iterator[Item]:
         seen = set()
         for found in glob.iglob(text, recursive=True):
             below = os.path.relpath(found, root)
-            inside = _walk(Path(found), below + "/", frozenset())
+            inside = _walk(Path(found), "" if below == "." else below + "/", frozenset())
             for item in inside if os.path.isdir(found) else [_local(Path(found), below)]:
                 if item.uri not in seen:
                     seen.add(item.uri)
@@ -374,12 +374,13 @@ def _list_bucket(text: str) -> Iterator[Item]:
     places, key = _bucket(text)
     key = key.rstrip("/")
     plain, names = 0, key.split("/")
+    found: Iterable[Listed]
     if glob.has_magic(key):
         plain = next(i for i, name in enumerate(names) if glob.has_magic(name))
         start = re.split(r"[*?\[]", key, maxsplit=1)[0]
         found = (f for f in places.list(start) if _fits(f.key.split("/"), names))
     elif (single := next(places.list(key), None)) and single.key == key:
-        plain, found = len(names) - 1, iter([single])
+        plain, found = len(names) - 1, [single]
     else:
         plain = len(names) if key else 0
         found = places.list(key + "/" if key else "")

@@ -9,7 +9,6 @@ import json
 import os
 import shutil
 import socket
-import struct
 import subprocess
 import sys
 import threading
@@ -268,10 +267,6 @@ class _WebHandler(BaseHTTPRequestHandler):
             self.server.cuts[path] -= 1
             self.wfile.write(data[: len(data) // 2])
             self.wfile.flush()
-            time.sleep(0.05)
-            linger = struct.pack("ii", 1, 0)
-            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
-            self.connection.close()
             self.close_connection = True
             return
         self.wfile.write(data)
