@@ -84,7 +84,7 @@ def _apply(xp: Any, pairs: Pairs, wires: list[Any]) -> None:
 def _network(pairs: Pairs, keep: Sequence[int]) -> Any:
     """Build an LLVM function from a tuple of values to the wires `keep`, as straight-line code."""
 
-    def emit(typing_context: Any, values: Any) -> Any:
+    def emit(typing_context: Any, values: Any) -> Any:  # pragma: no cover - once, then cached
         kept = values.dtype if len(keep) == 1 else types.UniTuple(values.dtype, len(keep))
 
         def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
@@ -109,7 +109,7 @@ _middle25 = _network(WINDOW[5][0], [WINDOW[5][1]])
 
 
 @numba.njit(nogil=True, cache=True)
-def _median3(plane: np.ndarray) -> np.ndarray:
+def _median3(plane: np.ndarray) -> np.ndarray:  # pragma: no cover
     height, width = plane.shape
     result = np.empty_like(plane)
     zeros = np.zeros(width, plane.dtype)
@@ -133,7 +133,7 @@ def _median3(plane: np.ndarray) -> np.ndarray:
 
 
 @numba.njit(nogil=True, cache=True)
-def _median5(plane: np.ndarray) -> np.ndarray:
+def _median5(plane: np.ndarray) -> np.ndarray:  # pragma: no cover
     height, width = plane.shape
     result = np.empty_like(plane)
     zeros = np.zeros(width, plane.dtype)

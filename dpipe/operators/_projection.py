@@ -56,7 +56,7 @@ def by_planes(volume: Any, full_scale: float = np.inf) -> tuple[Any, Any, Any]:
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
-def _by_products(volume: np.ndarray, full_scale: float) -> tuple[Any, Any, Any]:
+def _by_products(volume: np.ndarray, full_scale: float) -> tuple[Any, Any, Any]:  # pragma: no cover
     """Compare quotients by their cross products, exact in 32 bits, and divide once a pixel.
 
     In float32, in float64 and in exact arithmetic the rounded result is the same for every value

@@ -56,7 +56,7 @@ def _box(xp: Any, grey: Any, size: int) -> Any:
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
-def _by_rows(plane: np.ndarray, size: int) -> np.ndarray:
+def _by_rows(plane: np.ndarray, size: int) -> np.ndarray:  # pragma: no cover
     """Keep the sums over the rows of a window while it moves down: one short loop a step."""
     height, width = plane.shape
     before, area = (size - 1) // 2, np.int32(size * size)
@@ -97,7 +97,7 @@ def _by_rows(plane: np.ndarray, size: int) -> np.ndarray:
 
 
 @numba.njit(nogil=True, cache=True)
-def _along(tall: np.ndarray, size: int, sums: np.ndarray) -> None:
+def _along(tall: np.ndarray, size: int, sums: np.ndarray) -> None:  # pragma: no cover
     """Sum `size` neighbours along a row, three at a time."""
     width = sums.size
     first = tall[:width]

@@ -140,12 +140,6 @@ def frame_quality(
         raise UsageError(f"median: found {median}; expected an odd window, such as {median + 1}")
     _whole("wiener", wiener, 2)
     _whole("max_empty_planes", max_empty_planes, 0)
-    if full_scale is not None and not (math.isfinite(full_scale) and full_scale > 0):
-        raise UsageError(f"full_scale: found {full_scale}; expected a grey value above 0")
-    if not fail_snr <= min_snr:
-        raise UsageError(f"fail_snr: found {fail_snr}; expected at most min_snr ({min_snr})")
-    if full_scale is None and frames.dtype.kind in "ui":
-        full_scale = float(np.iinfo(frames.dtype).max)
     limits = {
         "min_snr": min_snr,
         "fail_snr": fail_snr,
@@ -153,6 +147,15 @@ def frame_quality(
         "max_empty_planes": max_empty_planes,
         "min_focus": min_focus,
     }
+    for name, value in {**limits, "full_scale": full_scale}.items():
+        if value is not None or name not in ("min_focus", "full_scale"):
+            _number(name, value)
+    if fail_snr > min_snr:
+        raise UsageError(f"fail_snr: found {fail_snr}; expected at most min_snr ({min_snr})")
+    if full_scale is not None and full_scale <= 0:
+        raise UsageError(f"full_scale: found {full_scale}; expected a grey value above 0")
+    if full_scale is None and frames.dtype.kind in "ui":
+        full_scale = float(np.iinfo(frames.dtype).max)
     *figures, flag, reason = map_frames(
         _frame_quality,
         frames,
@@ -278,3 +281,9 @@ def _reasons(
 def _whole(name: str, found: int, least: int) -> None:
     if isinstance(found, bool) or not isinstance(found, int | np.integer) or found < least:
         raise UsageError(f"{name}: found {found!r}; expected a whole number of at least {least}")
+
+
+def _number(name: str, found: Any) -> None:
+    number = isinstance(found, int | float | np.number) and not isinstance(found, bool)
+    if not number or not math.isfinite(found):
+        raise UsageError(f"{name}: found {found!r}; expected a number")

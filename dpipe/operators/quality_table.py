@@ -171,6 +171,7 @@ def _normalise(table: Any) -> Any:
     xp = namespace(table)
     finite = xp.isfinite(table)
     least = xp.min(xp.where(finite, table, math.inf), axis=0)
+    offset = xp.where(xp.isfinite(least), least, 0.0)
     largest = xp.max(xp.where(finite, table, -math.inf), axis=0)
     spread = xp.where(largest > least, largest - least, 1.0)
-    return xp.where(finite, (xp.where(finite, table, least) - least) / spread, math.nan)
+    return xp.where(finite, (xp.where(finite, table, 0.0) - offset) / spread, math.nan)

@@ -69,8 +69,8 @@ def thumbnails(
     low, high = _percentiles(percentiles)
     count = frames.sizes["t"]
     chosen = count // 2 if frame is None else frame
-    if not -count <= chosen < count:
-        raise UsageError(f"frame: found {frame}; the movie has the frames 0 to {count - 1}")
+    if not isinstance(chosen, int) or not -count <= chosen < count:
+        raise UsageError(f"frame: found {frame!r}; the movie has the frames 0 to {count - 1}")
     shape = {dim: frames.sizes[dim] for dim in ("y", "x")}
     shrink = max(1.0, max(shape.values()) / size)
     small = {dim: max(1, round(n / shrink)) for dim, n in shape.items()}

@@ -1,0 +1,170 @@
+"""The table of operators: names, signatures, and that numbers stay while a version does."""
+
+import hashlib
+import sys
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from dpipe import schema
+from dpipe.errors import UsageError
+from dpipe.operators import OPERATORS, Operator, bind, inputs, resolve
+from dpipe.operators.quality import frame_quality
+
+# Version and digest of each operator's result on the movie below. A digest that changes means
+# that numbers have changed: then the version goes up, here and in the table.
+DIGESTS = {
+    "frame-quality": (1, "2d80ac9fb14ddc0f796e948e88431ce67822eeb8049d8ae8d1be502c8ebaf320"),
+    "projections": (1, "f4d09455c2c54fd37d5e252e5a01002066bf15b299658a4cfea7f90411dd2f72"),
+    "quality-table": (1, "19609e4c5421e14b949daa3ae1dfa45289355cb04cec84071ea1d2d37ad9a664"),
+    "thumbnails": (1, "88f02706ee65d429955514f8ff076fdfd6b9ab6e55d18a30b27fb1d3520d0bf1"),
+}
+
+
+def _movie():
+    """Build a movie by integer arithmetic, the same on every machine and in every year."""
+    t, c, z, y, x = np.ogrid[:3, :2, :3, :60, :80]
+    noise = (t * 7919 + c * 104729 + z * 1299709 + y * 15485863 + x * 32452843) % 1009 % 97
+    blob = 900 // (1 + ((y - 20 - 5 * t) ** 2 + (x - 40) ** 2) // 40)
+    pixels = (200 * (c + 1) + noise + blob).astype("u2")
+    pixels[1, 1, 2] = 0
+    return schema.movie(pixels, spacing=(2, 0.5, 0.25))
+
+
+def _digest(ds):
+    summed = hashlib.sha256()
+    for name in sorted(map(str, ds.variables)):
+        values = ds[name].values
+        exact = values.dtype.kind in "uiU"
+        summed.update(name.encode() + str((values.dtype, values.shape)).encode())
+        summed.update(
+            np.ascontiguousarray(values if exact else np.round(values, 6) + 0.0).tobytes()
+        )
+    return summed.hexdigest()
+
+
+@pytest.mark.parametrize("name", OPERATORS)
+def test_numbers_stay_while_the_version_does(name):
+    operator = OPERATORS[name]
+    source = _movie()
+    if inputs(operator)[0][1] == "tree":
+        half = source.isel(t=slice(0, 2))
+        parts = {"one": frame_quality(source), "two": frame_quality(half)}
+        source = xr.DataTree.from_dict(parts)
+    assert (operator.version, _digest(operator.function(source))) == DIGESTS[name]
+
+
+def test_a_digest_for_every_operator():
+    assert set(DIGESTS) == set(OPERATORS)
+
+
+def test_inputs():
+    kinds = {name: inputs(operator) for name, operator in OPERATORS.items()}
+    assert kinds["frame-quality"] == [("ds", "dataset")]
+    assert kinds["quality-table"] == [("tree", "tree")]
+
+
+def test_results_lie_along_the_free_dims():
+    for operator in OPERATORS.values():
+        if operator.free:
+            result = operator.function(_movie())
+            for value in result.data_vars.values():
+                assert set(operator.free) <= set(value.dims)
+
+
+def test_bind_fills_in_defaults():
+    bound = bind(OPERATORS["frame-quality"], {"median": 3})
+    assert bound["median"] == 3
+    assert bound["min_snr"] == 5.0
+    assert list(bound)[:3] == ["image", "median", "wiener"]
+
+
+@pytest.mark.parametrize(
+    ("params", "words"),
+    [
+        ({"medain": 3}, "unknown parameter 'medain'; did you mean 'median'. *Known: .*wiener"),
+        ({"ds": 3}, "unknown parameter 'ds'"),
+    ],
+)
+def test_bind_refuses_what_is_unknown(params, words):
+    with pytest.raises(UsageError, match=words):
+        bind(OPERATORS["frame-quality"], params)
+
+
+def test_bind_asks_for_what_has_no_default():
+    def needy(ds: xr.Dataset, *, level: float) -> xr.Dataset:
+        return ds
+
+    assert bind(Operator(needy, 1), {"level": 2.0}) == {"level": 2.0}
+    with pytest.raises(UsageError, match="parameter 'level' is missing"):
+        bind(Operator(needy, 1), {})
+
+
+def test_names():
+    assert all(resolve(name) is operator for name, operator in OPERATORS.items())
+
+
+def test_unknown_name():
+    with pytest.raises(UsageError, match="did you mean 'thumbnails'"):
+        resolve("thumbnail")
+
+
+@pytest.fixture
+def own(tmp_path, monkeypatch):
+    """Put a module of the user's own on the path."""
+    (tmp_path / "ownlab").mkdir()
+    (tmp_path / "ownlab" / "__init__.py").write_text("")
+    (tmp_path / "ownlab" / "qc.py").write_text(
+        "from __future__ import annotations\n"
+        "import xarray as xr\n"
+        "def sharpness(ds: xr.Dataset, *, power: int = 2) -> xr.Dataset: return ds\n"
+        "def crops(ds: xr.Dataset, tracks: xr.Dataset, *, size: int = 9) -> xr.Dataset: return ds\n"
+        "def whole(tree: xr.DataTree) -> xr.Dataset: return tree.to_dataset()\n"
+        "crops.version, crops.free = 4, ('t',)\n"
+        "def bare(ds): return ds\n"
+        "def odd(ds: Unheard) -> None: pass\n"
+        "def nothing(*, size: int = 1) -> xr.Dataset: return xr.Dataset()\n"
+        "def catchall(ds: xr.Dataset, **rest) -> xr.Dataset: return ds\n"
+        "def versioned(ds: xr.Dataset) -> xr.Dataset: return ds\n"
+        "versioned.version = 'two'\n"
+        "def freed(ds: xr.Dataset) -> xr.Dataset: return ds\n"
+        "freed.free = 't'\n"
+        "number = 3\n"
+    )
+    (tmp_path / "ownlab" / "broken.py").write_text("1 / 0\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    yield "ownlab"
+    for name in [name for name in sys.modules if name.startswith("ownlab")]:
+        del sys.modules[name]
+
+
+def test_an_operator_of_the_users_own(own):
+    plain, crops = resolve(f"{own}.qc:sharpness"), resolve(f"{own}.qc:crops")
+    assert (plain.version, plain.free) == (1, ())
+    assert (crops.version, crops.free) == (4, ("t",))
+    assert inputs(crops) == [("ds", "dataset"), ("tracks", "dataset")]
+    assert inputs(resolve(f"{own}.qc:whole")) == [("tree", "tree")]
+    assert bind(plain, {"power": 3}) == {"power": 3}
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("nowhere.qc:sharpness", "cannot import 'nowhere.qc'"),
+        ("ownlab.broken:sharpness", "ZeroDivisionError"),
+        (":sharpness", "cannot import ''"),
+        ("ownlab.qc:sharpnes", "did you mean 'sharpness'"),
+        ("ownlab.qc:", "unknown function ''"),
+        ("ownlab.qc:number", "unknown function 'number'"),
+        ("ownlab.qc:bare", "input 'ds' must be annotated"),
+        ("ownlab.qc:odd", "cannot read its signature"),
+        ("ownlab.qc:nothing", "no input"),
+        ("ownlab.qc:catchall", r"\*\*rest"),
+        ("ownlab.qc:versioned", "version is 'two'"),
+        ("ownlab.qc:freed", "free is 't'"),
+    ],
+)
+def test_what_is_no_operator(own, name, words):
+    with pytest.raises(UsageError, match=words):
+        resolve(name)
