@@ -118,7 +118,7 @@ def frame_quality(
     is -inf where the filter left nothing. Contrast is NaN without a foreground or with fewer than
     two pixels of background, infinite where that has no spread. Focus is NaN below 3 x 3 pixels.
     Ties of the Wiener filter's last rounding go up; MATLAB and Octave leave them to the noise of
-    their floating point, so some of a thousand pixels differ by one there.
+    their floating point, so a few of ten thousand pixels differ by one there.
 
     References
     ----------
