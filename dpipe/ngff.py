@@ -374,7 +374,6 @@ def _multiscale(image: Any, version: str) -> Multiscale:
 
 
 def _axis(axis: Any) -> str:
-    """Return dpipe's name of an axis: its own in lower case, else by its type."""
     name, by_type = str(axis.name or "").lower(), {"time": "t", "channel": "c"}
     if name not in _TYPES and axis.type not in by_type:
         raise InputError(f"OME-Zarr axis {axis.name!r}; dpipe reads t, c, z, y, x")
