@@ -1,0 +1,203 @@
+"""The command line: one line an error, the right exit code, JSON where it lists."""
+
+import json
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+import tifffile
+
+import dpipe
+from dpipe import cli, demo, schema
+
+
+@pytest.fixture
+def dp(capsys, monkeypatch, tmp_path):
+    """Run the command line in this process; give exit code, stdout lines and stderr."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*args):
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as end:
+            cli.main([str(arg) for arg in args])
+        told = capsys.readouterr()
+        return SimpleNamespace(
+            code=end.value.code, out=told.out, lines=told.out.splitlines(), err=told.err
+        )
+
+    return run
+
+
+@pytest.fixture
+def study(tmp_path):
+    return demo.write_study(tmp_path / "study", frames=3, size=(2, 40, 48)).parent
+
+
+RUN = ("--workers", "0", "--quiet", "--store", "store")
+
+
+def test_make_then_quality_then_verify_as_the_readme_says(dp, study):
+    made = dp("make", "leuko", "--reader", "imaris", "--source", f"{study}/raw/*.h5", *RUN)
+    assert made.code == 0, made.err
+    assert "leuko@1" in made.out
+    measured = dp("make", "leuko-quality", "--operator", "frame-quality", "--input", "leuko",
+                  "--param", "median=3", "--message", "small window", *RUN)  # fmt: skip
+    assert measured.code == 0, measured.err
+    checked = dp("verify", "--store", "store", "leuko", "leuko-quality", "--mode", "decode")
+    assert (checked.code, checked.lines) == (0, ["every object is as it was sealed"])
+    shown = json.loads(dp("show", "leuko-quality", "--store", "store", "--json").out)
+    assert shown["recipe"]["params"]["median"] == 3
+    assert shown["message"] == "small window"
+    assert shown["lineage"] == ["leuko-quality@1", "leuko@1"]
+    quality = dpipe.open("store", "leuko-quality", part="Neu1")
+    expected = dpipe.frame_quality(dpipe.open_imaris(study / "raw/Neu1.h5"), median=3)
+    np.testing.assert_array_equal(quality.frame_snr, expected.frame_snr)
+
+
+def test_run_twice_and_list(dp, study):
+    first = dp("run", study / "recipe.yaml", *RUN)
+    assert first.code == 0, first.err
+    report = next(line for line in first.lines if line.startswith("report: "))
+    assert report.endswith("report.html")
+    second = dp("run", study / "recipe.yaml", *RUN)
+    assert (second.code, second.lines[0][:13]) == (0, "nothing to do")
+    listed = json.loads(dp("ls", "--store", "store", "--json").out)
+    assert [(row["dataset"], row["version"], row["parts"]) for row in listed] == [
+        ("leuko", 1, 2),
+        ("leuko-projections", 1, 2),
+        ("leuko-quality", 1, 2),
+        ("leuko-quality-table", 1, 1),
+        ("leuko-thumbnails", 1, 2),
+    ]
+    (run,) = json.loads(dp("runs", "--store", "store", "--json").out)
+    assert run["state"] == "ended with 0"
+    plan = json.loads(dp("plan", study / "recipe.yaml", "--store", "store", "--json").out)
+    assert {part["action"] for part in plan} == {"reuse"}
+    (version,) = json.loads(dp("history", "leuko", "--store", "store", "--json").out)
+    assert version["parts"] == 2
+    assert "Neu1" in dp("show", "leuko", "--store", "store").out
+    assert dp("sweep", "--store", "store").lines == ["nothing to sweep"]
+
+
+def test_export_and_census(dp, study):
+    dp("run", study / "recipe.yaml", *RUN)
+    tiffs = dp("export", "tiff", "--input", "leuko", "--to", "out", "--store", "store")
+    assert tiffs.code == 0, tiffs.err
+    pixels = tifffile.imread("out/Neu1.ome.tif")
+    truth = dpipe.open_imaris(study / "raw/Neu1.h5").image.values  # both are t, c, z, y, x
+    np.testing.assert_array_equal(pixels, truth)
+    tables = dp("export", "csv", "--input", "leuko-quality", "--to", "out", "--store", "store")
+    assert tables.code == 0, tables.err
+    table = pd.read_csv(tables.lines[0], comment="#")
+    assert set(table["part"]) == {"Neu1", "Neu2"}
+    counted = dp("census", study / "raw", "--json")
+    assert [row["stem"] for row in json.loads(counted.out)] == ["Neu1", "Neu2"]
+    assert "warning: dtype differs" in counted.err
+
+
+def test_demo_twice(dp, monkeypatch):
+    monkeypatch.setattr(demo, "ensure_study", lambda folder: demo_study(folder))
+    first = dp("demo", "here", "--workers", "0", "--quiet")
+    assert first.code == 0, first.err
+    assert any(
+        line.startswith("report: here/store") or "report.html" in line for line in first.lines
+    )
+    assert dp("demo", "here", "--workers", "0", "--quiet").lines[0].startswith("nothing to do")
+    seals = [e.key for e in dpipe.catalog.open_store("here/store").list("parts/leuko/Neu1")]
+    dpipe.catalog.open_store("here/store").delete(min(k for k in seals if k.count("/") == 2))
+    damaged = dp("demo", "here", "--workers", "0", "--quiet")
+    assert damaged.code == 0, "a part without a seal does not exist: it is made again"
+
+
+def demo_study(folder):
+    path = demo.Path(folder) / "recipe.yaml"
+    return path if path.exists() else demo.write_study(folder, frames=2, size=(2, 32, 32))
+
+
+def test_verify_names_what_is_damaged_and_exits_5(dp, study):
+    dp("make", "leuko", "--reader", "imaris", "--source", f"{study}/raw/*.h5", *RUN)
+    store = dpipe.catalog.open_store("store")
+    chunk = next(entry.key for entry in store.list("parts/leuko/") if "/0/image/c/" in entry.key)
+    store.delete(chunk)
+    found = dp("verify", "--store", "store")
+    assert found.code == 5
+    assert f"{chunk}" in found.out
+    assert "missing" in found.out
+
+
+@pytest.mark.parametrize(
+    ("args", "code", "said"),
+    [
+        (("make", "x", "--store", "s"), 2, "say either --reader with --source, or --operator"),
+        (("make", "x", "--reader", "imaris", "--store", "s"), 2, "--reader needs --source"),
+        (("make", "x", "--reader", "imarsi", "--source", "a", "--store", "s"), 2, "did you mean 'imaris'"),
+        (("make", "x", "--reader", "imaris", "--source", "none.h5", "--store", "s"), 2, "none.h5"),
+        (("make", "x", "--operator", "frame-quality", "--input", "y", "--store", "s"), 2, "unknown dataset 'y'"),
+        (("make", "x", "--operator", "frame-quality", "--input", "y", "--param", "median", "--store", "s"), 2, "expected KEY=VALUE"),
+        (("run", "--store", "s"), 2, "which recipe?"),
+        (("run", "none.yaml", "--store", "s"), 2, "none.yaml: cannot read the recipe"),
+        (("run", "--retry", "20260101T000000-aaaa", "--store", "s"), 2, "no dpipe store there"),
+        (("ls",), 2, "which store?"),
+        (("ls", "--store", "s"), 2, "no dpipe store there"),
+        (("ls", "--store", "ftp://x/y"), 2, "ftp://"),
+        (("verify", "--mode", "hope", "--store", "s"), 2, "'hope' is not one of"),
+        (("frobnicate",), 2, "No such command 'frobnicate'"),
+        (("census", "none.h5"), 2, "none.h5"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_is_one_line_and_exit_2(dp, args, code, said):
+    told = dp(*args)
+    assert told.code == code, told.err
+    assert said in told.err
+    assert "Traceback" not in told.err
+
+
+def test_a_setting_says_where_the_store_is(dp, study, monkeypatch):
+    monkeypatch.setenv("DPIPE_STORE", "elsewhere")
+    assert dp("make", "leuko", "--reader", "imaris", "--source", study / "raw", *RUN[:3]).code == 0
+    assert dp("ls").code == 0
+
+
+def test_unknown_dataset_and_version(dp):
+    ds = schema.movie(np.zeros((1, 1, 1, 8, 8), "u1"))
+    dpipe.save(ds, "store", "leuko", message="")
+    assert (
+        "unknown dataset 'leuco'; did you mean 'leuko'?"
+        in dp("show", "leuco", "--store", "store").err
+    )
+    assert "leuko has no version 3; it has 1" in dp("show", "leuko@3", "--store", "store").err
+
+
+def test_a_bug_is_told_in_one_line_unless_debug(dp, monkeypatch):
+    def broken(*_, **__):
+        raise ZeroDivisionError("oops")
+
+    monkeypatch.setattr(cli.catalog, "open_store", broken)
+    told = dp("ls", "--store", "s")
+    assert told.code == 70
+    assert told.err.strip() == "bug: ZeroDivisionError: oops (--debug shows where)"
+    monkeypatch.setattr(cli.sys, "argv", ["dpipe", "--debug"])
+    assert "Traceback" in dp("--debug", "ls", "--store", "s").err
+
+
+def test_interrupted(dp, monkeypatch):
+    def stop(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli.catalog, "open_store", stop)
+    assert dp("ls", "--store", "s").code == 130
+
+
+def test_view_says_what_is_missing(dp):
+    dpipe.save(schema.movie(np.zeros((1, 1, 1, 8, 8), "u1")), "store", "leuko", message="")
+    if cli.view.importlib.util.find_spec("napari") is None:
+        assert "dpipe[view]" in dp("view", "leuko", "--store", "store").err
+
+
+def test_help_tells_the_story(dp):
+    told = dp("--help")
+    assert told.code == 0
+    assert "A reader turns foreign files" in told.out
+    for verb in "make plan run runs ls show history verify export census sweep view demo".split():
+        assert f"\n  {verb} " in told.out
