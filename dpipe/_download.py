@@ -151,7 +151,7 @@ def download(url: str, path: Path, *, size: int | None, checksum: str, tag: str)
             for last in (False, True):
                 if path.exists():
                     return
-                _complete(url, partial, size)
+                _complete(url, partial, size, path.name)
                 wrong = _wrong(partial, size, checksum)
                 if not wrong:
                     partial.replace(path)
@@ -165,12 +165,10 @@ def download(url: str, path: Path, *, size: int | None, checksum: str, tag: str)
         raise StoreError(f"{path}: cannot keep the download: {error.strerror or error}") from error
 
 
-def _complete(url: str, partial: Path, size: int | None) -> None:
+def _complete(url: str, partial: Path, size: int | None, name: str) -> None:
     """Append to a partial file until it is whole."""
     failures = 0
-    with tqdm(
-        total=size, desc=partial.parent.name, unit="B", unit_scale=True, delay=2, disable=None
-    ) as bar:
+    with tqdm(total=size, desc=name, unit="B", unit_scale=True, delay=2, disable=None) as bar:
         while True:
             have = partial.stat().st_size if partial.exists() else 0
             bar.update(have - bar.n)

@@ -46,7 +46,12 @@ def resolve_record(record: str | int) -> dict[str, Any]:
 
 def get_record(record: str) -> dict[str, Any]:
     """Ask Zenodo for exactly one record; an answer is remembered by this process."""
-    return _get(record, (os.environ.get("DPIPE_ZENODO_URL") or "https://zenodo.org").rstrip("/"))
+    return _get(record, address())
+
+
+def address() -> str:
+    """Return the address of the server."""
+    return (os.environ.get("DPIPE_ZENODO_URL") or "https://zenodo.org").rstrip("/")
 
 
 @functools.lru_cache(maxsize=64)

@@ -59,7 +59,7 @@ def safe_key(text: str) -> str:
     Parameters
     ----------
     text : str
-        Names joined by ``/``, for example from a listing, an archive or a file's metadata.
+        Names joined by ``/``, for example from a listing or a file's metadata.
 
     Returns
     -------
@@ -78,28 +78,23 @@ def safe_key(text: str) -> str:
     'plate/A01/field 3.tif'
     """
     names = text.split("/")
-    wrong = (
-        ("it is empty" if not text else "")
-        or ("it is absolute" if text.startswith("/") else "")
-        or ("it holds '..'" if ".." in names else "")
-        or ("it holds an empty name" if not {"", "."}.isdisjoint(names) else "")
-        or ("it holds a backslash" if "\\" in text else "")
-        or ("it holds a control character" if not text.isprintable() else "")
-        or ("it is longer than 1024 bytes" if len(text.encode(errors="replace")) > 1024 else "")
-    )
-    if wrong:
-        raise InputError(f"unsafe name {text[:80]!r}: {wrong}; names must stay below their folder")
+    wrong = {
+        "it is empty": not text,
+        "it is absolute": text.startswith("/"),
+        "it holds '..'": ".." in names,
+        "it holds an empty name": not {"", "."}.isdisjoint(names),
+        "it holds a backslash": "\\" in text,
+        "it holds a control character": not text.isprintable(),
+        "it is longer than 1024 bytes": len(text.encode(errors="replace")) > 1024,
+    }
+    if any(wrong.values()):
+        why = next(reason for reason, true in wrong.items() if true)
+        raise InputError(f"unsafe name {text[:80]!r}: {why}; names must stay below their folder")
     return text
 
 
 class Objects(ABC):
-    """A place that holds bytes at keys.
-
-    Attributes
-    ----------
-    url : str
-        Where it is, without a slash at the end; an instance pickles as this and nothing else.
-    """
+    """A place that holds bytes at keys; it pickles as its `url` and nothing else."""
 
     url: str
 
@@ -153,9 +148,6 @@ class Objects(ABC):
         """List temporary files that killed writers left; ``delete`` takes their keys."""
         return iter(())
 
-    def _absent(self, key: str) -> NotFoundError:
-        return NotFoundError(f"{self.url}/{key}: no such object; check the name")
-
 
 def open_objects(url: str | os.PathLike[str]) -> Objects:
     """Open a place by its URL; nothing is read or made yet.
@@ -179,17 +171,11 @@ def open_objects(url: str | os.PathLike[str]) -> Objects:
     Examples
     --------
     >>> place = open_objects("memory://example")
-    >>> place.put("a/b.txt", b"hello").size
-    5
-    >>> place.put_if_absent("a/b.txt", b"other") is None
-    True
-    >>> [found.key for found in place.list()]
-    ['a/b.txt']
+    >>> place.put("a/b.txt", b"hello").size, place.put_if_absent("a/b.txt", b"other")
+    (5, None)
     """
     text = os.fspath(url)
-    scheme, mark, rest = text.partition("://")
-    if not mark:
-        scheme, rest = "file", text
+    scheme, rest = text.split("://", 1) if "://" in text else ("file", text)
     if scheme not in SCHEMES or "::" in text or "\0" in text:
         kinds = ", ".join(f"{known}://" for known in SCHEMES)
         raise UsageError(f"{_hidden(text)!r}: expected a folder or one of {kinds}")
@@ -236,8 +222,8 @@ class _Folder(Objects):
         return (Listed(k, s.st_size, "", s.st_mtime) for k, s in walk(self.root, prefix))
 
     def leftovers(self) -> Iterator[Listed]:
-        found = walk(self.root, "", temporary=True)
-        return (Listed(key, stat.st_size, "", stat.st_mtime) for key, stat in found)
+        left = walk(self.root, "", temporary=True)
+        return (Listed(k, s.st_size, "", s.st_mtime) for k, s in left)
 
     def put(self, key: str, data: bytes) -> Put:
         path = self._path(key)
@@ -281,9 +267,7 @@ class _Memory(Objects):
         return self._ask(self.fs.cat_file, key, start=start, end=max(start, stop))
 
     def size(self, key: str) -> int:
-        if not self.fs.isfile(self._path(key)):
-            raise self._absent(key)
-        return int(self._ask(self.fs.size, key))
+        return len(self.read(key))
 
     def list(self, prefix: str = "") -> Iterator[Listed]:
         for path in sorted(self.fs.find(self.root)):
@@ -318,7 +302,7 @@ class _Memory(Objects):
         try:
             return method(self._path(key), **kwargs)
         except (FileNotFoundError, IsADirectoryError):
-            raise self._absent(key) from None
+            raise NotFoundError(f"{self.url}/{key}: no such object; check the name") from None
 
 
 class _S3(Objects):
@@ -376,8 +360,9 @@ class _S3(Objects):
                     raise
         # a lost answer to our own request looks like a lost race
         with contextlib.suppress(NotFoundError):
-            if self.size(key) == len(data) and self.read(key) == data:
-                return _put(key, data, self._head(key)["ETag"].strip('"'))
+            there = self._head(key)
+            if int(there["ContentLength"]) == len(data) and self.read(key) == data:
+                return _put(key, data, there["ETag"].strip('"'))
         return None
 
     def delete(self, key: str) -> None:

@@ -11,12 +11,12 @@ This module knows nothing of formats or datasets.
 """
 
 import contextlib
-import fnmatch
 import glob
+import hashlib
 import os
 import re
 import urllib.parse
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -24,9 +24,10 @@ from typing import Any, BinaryIO
 from fsspec.spec import AbstractBufferedFile
 
 from dpipe._download import download, is_safe, request
-from dpipe._zenodo import get_record, resolve_record
-from dpipe.errors import InputError, NotFoundError, StoreError, UsageError
-from dpipe.objects import Listed, Objects, open_objects, safe_key
+from dpipe._listing import bucket_of, fits, list_bucket, list_folder
+from dpipe._zenodo import address, get_record, resolve_record
+from dpipe.errors import InputError, NotFoundError, UsageError
+from dpipe.objects import Objects, safe_key
 
 __all__ = [
     "Item",
@@ -190,12 +191,13 @@ def list_items(source: str | os.PathLike[str]) -> list[Item]:
     """
     text = resolve_uri(source)
     scheme = _scheme(text)
-    lister: Callable[[str], Iterable[Item]] = _list_folder
-    if scheme in _BUCKETS:
-        lister = _list_bucket
-    elif scheme:
-        lister = _list_zenodo if scheme == "zenodo" else _list_web
-    found = [item for item in lister(text) if not _is_hidden(item.path)]
+    if scheme == "zenodo":
+        listed: Iterable[Item] = _list_zenodo(text)
+    elif scheme in ("http", "https"):
+        listed = _list_web(text)
+    else:
+        listed = (Item(*f) for f in (list_bucket if scheme else list_folder)(text))
+    found = [item for item in listed if not _is_hidden(item.path)]
     if not found:
         what = "the glob matches no file" if glob.has_magic(text) else "no such file or folder"
         raise UsageError(f"source {text}: {what}; check the path, or that the disk is mounted")
@@ -232,7 +234,7 @@ def opened(uri: str) -> Iterator[str | BinaryIO]:
             raise InputError(f"{text}: no such file; it was there when the source was listed")
         yield str(path)
         return
-    places, key = _bucket(text)
+    places, key = bucket_of(text)
     try:
         size = places.size(key)
     except NotFoundError as error:
@@ -248,7 +250,8 @@ def fetch(uri: str, folder: str | os.PathLike[str]) -> Path:
     ----------
     uri : str
         ``https://...``, where ``#sha256=...`` or ``#md5=...`` may say the checksum, or
-        ``zenodo:RECORD/file``; exactly that record, not a later version.
+        ``zenodo:RECORD/file``; exactly that record, not a later version. A web server is asked
+        each time whether the file is still the same.
     folder : str or path
         The file lands in a folder of its record or host below it. A broken download is resumed;
         two processes do not both download.
@@ -270,11 +273,14 @@ def fetch(uri: str, folder: str | os.PathLike[str]) -> Path:
     text = resolve_uri(uri)
     if _scheme(text) == "zenodo":
         record, _, name = text.removeprefix("zenodo:").partition("/")
+        host = urllib.parse.urlsplit(address()).netloc.replace(":", "-")
+        path = Path(folder) / host / record / safe_key(name)
+        if path.exists():  # a published record does not change
+            return path
         known = {file["name"]: file for file in get_record(record)["files"]}
         if name not in known:
             raise UsageError(f"{text}: no such file; the record has {', '.join(known) or 'none'}")
         file = known[name]
-        path = Path(folder) / "zenodo" / record / safe_key(name)
         download(file["url"], path, size=file["size"], checksum=file["checksum"], tag="")
         return path
     if _scheme(text) not in ("http", "https"):
@@ -282,9 +288,8 @@ def fetch(uri: str, folder: str | os.PathLike[str]) -> Path:
     item, (url, _, said) = _ask_web(text), text.partition("#")
     checksum = said.replace("=", ":", 1) if said.startswith(("md5=", "sha256=")) else ""
     host = urllib.parse.urlsplit(url).netloc.replace(":", "-")
-    tag = re.sub("[^A-Za-z0-9]", "", f"{item.etag}{item.size}")[-40:]
-    query = urllib.parse.quote(url.partition("?")[2], safe="")[:40]
-    path = Path(folder) / host / (tag + query) / safe_key(item.path)
+    one = hashlib.sha256(f"{text} {item.size} {item.etag}".encode()).hexdigest()[:16]
+    path = Path(folder) / host / one / safe_key(item.path)
     size = None if item.size < 0 else item.size
     download(url, path, size=size, checksum=checksum, tag=item.etag)
     return path
@@ -321,91 +326,12 @@ def _is_hidden(path: str) -> bool:
     return any(n.startswith(".") for n in path.split("/")) or path.endswith((".tmp", ".partial"))
 
 
-def _list_folder(text: str) -> Iterator[Item]:
-    path = Path(text)
-    if path.is_file():
-        yield _local(path, path.name)
-    elif path.is_dir():
-        yield from _walk(path, "", frozenset())
-    elif glob.has_magic(text):
-        names = text.split("/")
-        plain = next(i for i, name in enumerate(names) if glob.has_magic(name))
-        root = "/".join(names[:plain]) or "/"
-        seen = set()
-        for found in glob.iglob(text, recursive=True):
-            below = os.path.relpath(found, root)
-            inside = _walk(Path(found), "" if below == "." else below + "/", frozenset())
-            for item in inside if os.path.isdir(found) else [_local(Path(found), below)]:
-                if item.uri not in seen:
-                    seen.add(item.uri)
-                    yield item
-
-
-def _walk(folder: Path, base: str, above: frozenset[str]) -> Iterator[Item]:
-    """List a folder to its depth; a link back to a folder above is not followed."""
-    real = os.path.realpath(folder)
-    if real in above:
-        return
-    try:
-        with os.scandir(folder) as entries:
-            for entry in entries:
-                if entry.name.startswith("."):
-                    continue
-                if entry.is_dir():
-                    yield from _walk(Path(entry), f"{base}{entry.name}/", above | {real})
-                elif entry.is_file():
-                    yield _local(Path(entry), base + entry.name)
-    except OSError as error:
-        raise StoreError(f"{folder}: cannot list: {error.strerror or error}") from error
-
-
-def _local(path: Path, below: str) -> Item:
-    stat = path.stat()
-    return Item(os.path.abspath(path), below, stat.st_size, str(stat.st_mtime_ns))
-
-
-def _bucket(text: str) -> tuple[Objects, str]:
-    scheme, _, rest = text.partition("://")
-    bucket, _, key = rest.partition("/")
-    return open_objects(f"{scheme}://{bucket}"), key
-
-
-def _list_bucket(text: str) -> Iterator[Item]:
-    places, key = _bucket(text)
-    key = key.rstrip("/")
-    plain, names = 0, key.split("/")
-    found: Iterable[Listed]
-    if glob.has_magic(key):
-        plain = next(i for i, name in enumerate(names) if glob.has_magic(name))
-        start = re.split(r"[*?\[]", key, maxsplit=1)[0]
-        found = (f for f in places.list(start) if _fits(f.key.split("/"), names))
-    elif (single := next(places.list(key), None)) and single.key == key:
-        plain, found = len(names) - 1, [single]
-    else:
-        plain = len(names) if key else 0
-        found = places.list(key + "/" if key else "")
-    for one in found:
-        below = "/".join(one.key.split("/")[plain:])
-        yield Item(f"{places.url}/{one.key}", below, one.size, one.etag or str(one.mtime))
-
-
-def _fits(names: Sequence[str], patterns: Sequence[str]) -> bool:
-    """Tell whether names fit patterns from the first on; what lies in a folder that fits, fits."""
-    if not patterns:
-        return True
-    if patterns[0] == "**":
-        return any(_fits(names[i:], patterns[1:]) for i in range(len(names)))
-    if not names or not fnmatch.fnmatchcase(names[0], patterns[0]):
-        return False
-    return _fits(names[1:], patterns[1:])
-
-
 def _list_zenodo(text: str) -> Iterator[Item]:
     asked, _, pattern = text.removeprefix("zenodo:").partition("/")
     record = resolve_record(asked)
     for file in record["files"]:
         name = safe_key(file["name"])
-        if name == pattern or not pattern or _fits(name.split("/"), pattern.split("/")):
+        if name == pattern or not pattern or fits(name.split("/"), pattern.split("/")):
             uri = f"zenodo:{record['resolved']}/{name}"
             yield Item(uri, name, file["size"], file["checksum"])
 
