@@ -4,6 +4,7 @@ This module knows how files are grouped into containers, and which arrays of a c
 movie. What the metadata mean stands in ``ngff``, how foreign Zarr is read in ``containers``.
 """
 
+import itertools
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
@@ -125,14 +126,29 @@ def _image(uri: str, path: str) -> tuple[str, dict[str, Any]]:
         return path, attributes
     if "bioformats2raw.layout" not in said:
         return path, attributes
-    try:
-        inside = ngff.names(read_attributes(uri, "OME"), "series")
-    except InputError:  # the group is optional; images are then counted from 0
-        inside = []
+    inside = _listed(uri, "OME", "series") or list(_counted(uri))
     if len(inside) > 1:
         listed = ", ".join(inside[:20])
         raise InputError(f"{len(inside)} images are inside; open one with image=. Found: {listed}")
     return (inside or ["0"])[0], read_attributes(uri, (inside or ["0"])[0])
+
+
+def _listed(uri: str, group: str, key: str) -> list[str]:
+    """Return the paths that a group lists; none where there is no such group."""
+    try:
+        return ngff.names(read_attributes(uri, group), key)
+    except InputError:
+        return []
+
+
+def _counted(uri: str) -> Iterator[str]:
+    """Yield the paths of images that nobody lists: by the rule they are counted from 0."""
+    for number in itertools.count():
+        try:
+            read_attributes(uri, str(number))
+        except InputError:
+            return
+        yield str(number)
 
 
 def _level(
@@ -187,10 +203,7 @@ def _exact_times(attributes: Mapping[str, Any], frames: int) -> np.ndarray | Non
 def _labels(uri: str, path: str, name: str | None, level: int, ds: xr.Dataset) -> xr.Dataset:
     """Read labels of the image: those named, or the only ones if they fit."""
     base = f"{path}/labels".strip("/")
-    try:
-        names = ngff.names(read_attributes(uri, base), "labels")
-    except InputError:
-        names = []
+    names = _listed(uri, base, "labels")
     if name is None and len(names) != 1:
         return xr.Dataset()
     if name is not None and name not in names:

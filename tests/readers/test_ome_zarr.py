@@ -1,0 +1,356 @@
+"""The OME-Zarr reader: real containers of both versions against zarr itself, and bad ones."""
+
+import json
+import pickle
+
+import fsspec
+import numpy as np
+import pytest
+import zarr
+
+from dpipe import schema
+from dpipe.errors import InputError, UsageError
+from dpipe.readers.ome_zarr import find, open_ome_zarr
+from dpipe.sources import Item, list_items
+
+
+def values(array):
+    return array.data.compute(scheduler="synchronous")
+
+
+def axis(name):
+    kinds = {"t": ("time", "second"), "c": ("channel", None)}
+    kind, unit = kinds.get(name, ("space", "micrometer"))
+    return {"name": name, "type": kind} | ({"unit": unit} if unit else {})
+
+
+def described(axes, levels=1, **said):
+    """Metadata of an image: 0.5 um pixels, 2 um planes, 30 s, halved at each level."""
+    step = {"t": 30.0, "c": 1.0, "z": 2.0, "y": 0.5, "x": 0.5}
+    datasets = []
+    for level in range(levels):
+        scale = [step[a] * (2**level if a in "yx" else 1) for a in axes]
+        transformations = [{"type": "scale", "scale": scale}]
+        datasets.append({"path": str(level), "coordinateTransformations": transformations})
+    return {"name": "img", "axes": [axis(a) for a in axes], "datasets": datasets} | said
+
+
+def write(path, pixels, axes, version="0.5", levels=1, extra=None, **said):
+    """Write an image as other programs do, with zarr alone."""
+    three = version == "0.5"
+    image = described(axes, levels, **said) | ({} if three else {"version": version})
+    meta = {"multiscales": [image]} | (extra or {})
+    attributes = {"ome": {"version": version} | meta} if three else meta
+    group = zarr.open_group(path, mode="a", zarr_format=3 if three else 2, attributes=attributes)
+    for level in range(levels):
+        block = pixels[..., :: 2**level, :: 2**level]
+        names = {"dimension_names": list(axes)} if three else {}
+        array = group.create_array(
+            str(level), shape=block.shape, chunks=tuple(min(n, 16) for n in block.shape),
+            dtype=block.dtype, **names,
+        )  # fmt: skip
+        array[...] = block
+    return path
+
+
+def write_labels(path, pixels, axes, name="cells", **said):
+    write(path / "labels" / name, pixels, axes, extra={"image-label": {}}, **said)
+    listed = {"ome": {"version": "0.5", "labels": [name]}}
+    group = zarr.open_group(path / "labels", mode="a", zarr_format=3)
+    known = dict(group.attrs).get("ome", {}).get("labels", [])
+    listed["ome"]["labels"] = [*known, name]
+    group.attrs.update(listed)
+
+
+def noise(shape, dtype="u2"):
+    return np.random.default_rng(0).integers(0, 200, shape).astype(dtype)
+
+
+REAL = {
+    "0.4, y x": ("formats/ome_zarr/ome-zarr-examples/image-02.zarr", {}, (1, 1, 1, 200, 200)),
+    "0.4, z y x": (
+        "reference/galaxy_2d_features/input/ome-zarr-examples/image-03.zarr",
+        {},
+        (1, 1, 2, 100, 100),
+    ),
+    "0.4, missing chunks": (
+        "formats/ome_zarr/ome-zarr-examples/image-04.zarr",
+        {"level": 1},
+        (1, 1, 2, 32, 32),
+    ),
+    "0.5, bits": ("reference/galaxy_2d_features/input/input9.zarr", {}, (1, 1, 2, 100, 100)),
+    "0.5, odd pyramid": (
+        "reference/galaxy_2d_features/input/input9.zarr",
+        {"level": 3},
+        (1, 1, 2, 12, 12),
+    ),
+    "0.5, channels": ("reference/galaxy_2d_features/input/input10.zarr", {}, (1, 2, 1, 64, 64)),
+    "0.5, capital letters": (
+        "reference/galaxy_2d_features/input/input13.zarr",
+        {},
+        (1, 1, 1, 265, 329),
+    ),
+}
+
+
+@pytest.mark.parametrize(("path", "options", "shape"), REAL.values(), ids=REAL)
+def test_real_containers(shared_data, path, options, shape):
+    folder = shared_data / path
+    ds = open_ome_zarr(folder, **options)
+    assert ds.image.shape == shape
+    expected = zarr.open_array(folder / str(options.get("level", 0)), mode="r")[...]
+    np.testing.assert_array_equal(values(ds.image).squeeze(), expected.squeeze())
+    assert ds.attrs["format_version"] == ("0.4" if "examples" in path else "0.5")
+
+
+def test_real_scale_of_a_lower_level(shared_data):
+    path = shared_data / "reference/galaxy_2d_features/input/input9.zarr"
+    ds = open_ome_zarr(path, level=3)
+    # the file says so: 100 pixels became 12
+    assert schema.spacing(ds, "x") == pytest.approx(100 / 12)
+
+
+def test_real_grouping(shared_data):
+    parts = {p.stem: p for p in find(list_items(shared_data / "reference/galaxy_2d_features"))}
+    assert {"input9", "input10", "input13", "image-03"} <= set(parts)
+    ds = open_ome_zarr([item.uri for item in parts["input10"].items])
+    assert ds.sizes["c"] == 2
+
+
+@pytest.mark.parametrize("version", ["0.4", "0.5"])
+@pytest.mark.parametrize("axes", ["yx", "cyx", "zyx", "tyx", "tczyx", "czyx", "tzyx"])
+def test_axes_of_both_versions(tmp_path, version, axes):
+    shape = [{"t": 3, "c": 2, "z": 4, "y": 20, "x": 17}[a] for a in axes]
+    pixels = noise(shape)
+    ds = open_ome_zarr(write(tmp_path / "a.zarr", pixels, axes, version))
+    assert ds.image.dims == schema.MOVIE_DIMS
+    np.testing.assert_array_equal(values(ds.image).squeeze(), pixels)
+    assert schema.spacing(ds, "t") == (30 if "t" in axes else 1)
+    assert schema.spacing(ds, "z") == (2 if "z" in axes else 1)
+    assert schema.spacing(ds, "x") == 0.5
+
+
+def test_levels(tmp_path):
+    pixels = noise((2, 40, 32))
+    path = write(tmp_path / "a.zarr", pixels, "zyx", levels=2)
+    ds = open_ome_zarr(path, level=1)
+    np.testing.assert_array_equal(values(ds.image)[0, 0], pixels[:, ::2, ::2])
+    assert schema.spacing(ds, "y") == 1
+    assert ds.attrs["resolution_levels"] == 2
+    with pytest.raises(InputError, match=r"a.zarr: no level 2; the image has levels 0 to 1"):
+        open_ome_zarr(path, level=2)
+
+
+def test_channels(tmp_path):
+    window = {"min": 0, "max": 255, "start": 3, "end": 90}
+    listed = [
+        {"label": "GFP", "color": "00ff00", "window": window},
+        {"label": "", "color": "red", "window": window},
+    ]
+    pixels = noise((2, 20, 20))
+    path = write(tmp_path / "a.zarr", pixels, "cyx", extra={"omero": {"channels": listed}})
+    ds = open_ome_zarr(path)
+    assert ds.c.values.tolist() == ["GFP", "1"]
+    assert ds.channel_color.values.tolist() == ["00ff00", "FFFFFF"]
+    assert ds.c.attrs["windows"] == [[3, 90], [3, 90]]
+    path = write(tmp_path / "b.zarr", pixels, "cyx", extra={"omero": {"channels": listed[:1]}})
+    ds = open_ome_zarr(path)  # nobody knows which one it is
+    assert ds.c.values.tolist() == ["0", "1"]
+    assert "channel_color" not in ds.coords
+    assert "windows" not in ds.c.attrs
+
+
+def test_lazy_and_pickled(tmp_path):
+    pixels = noise((3, 20, 20))
+    path = write(tmp_path / "a.zarr", pixels, "zyx")
+    ds = pickle.loads(pickle.dumps(open_ome_zarr(path)))
+    pixels[0] = 0
+    zarr.open_array(path / "0", mode="r+")[0] = 0  # what is read is what is there now
+    np.testing.assert_array_equal(values(ds.image)[0, 0], pixels)
+
+
+def test_from_memory(tmp_path):
+    pixels = noise((20, 20))
+    path = write(tmp_path / "a.zarr", pixels, "yx")
+    memory = fsspec.filesystem("memory")
+    for file in path.rglob("*"):
+        if file.is_file():
+            memory.pipe_file(f"/zarrs/a.zarr/{file.relative_to(path)}", file.read_bytes())
+    ds = open_ome_zarr("memory://zarrs/a.zarr")
+    np.testing.assert_array_equal(values(ds.image).squeeze(), pixels)
+
+
+# labels -----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def labelled(tmp_path):
+    path = write(tmp_path / "a.zarr", noise((3, 2, 20, 20)), "tcyx")
+    return path
+
+
+def test_labels_that_fit_are_read_along(labelled):
+    cells = noise((3, 20, 20), "i4")
+    write_labels(labelled, cells, "tyx")
+    ds = open_ome_zarr(labelled)
+    assert ds["labels"].dims == ("t", "z", "y", "x")
+    assert ds["labels"].dtype == "u4"
+    np.testing.assert_array_equal(values(ds["labels"])[:, 0], cells)
+    assert "labels" not in open_ome_zarr(labelled, labels="")
+
+
+def test_labels_with_a_channel_axis(labelled):
+    write_labels(labelled, noise((3, 1, 20, 20), "u1"), "tcyx")
+    assert open_ome_zarr(labelled)["labels"].dtype == "u1"
+
+
+def test_labels_of_several_must_be_named(labelled):
+    write_labels(labelled, noise((3, 20, 20)), "tyx")
+    write_labels(labelled, noise((3, 20, 20)) * 2, "tyx", name="nuclei")
+    assert "labels" not in open_ome_zarr(labelled)
+    found = open_ome_zarr(labelled, labels="nuclei")["labels"]
+    np.testing.assert_array_equal(values(found)[:, 0], noise((3, 20, 20)) * 2)
+    with pytest.raises(InputError, match=r"a.zarr: no labels 'spots'. Found: cells, nuclei"):
+        open_ome_zarr(labelled, labels="spots")
+
+
+@pytest.mark.parametrize(
+    ("shape", "axes", "dtype"), [((20, 20), "yx", "u2"), ((3, 20, 20), "tyx", "f4")]
+)
+def test_labels_that_do_not_fit(labelled, shape, axes, dtype):
+    write_labels(labelled, noise(shape, dtype), axes)
+    assert "labels" not in open_ome_zarr(labelled)
+    with pytest.raises(InputError, match=r"labels 'cells' are .*; expected integers \(3, 1, 1, 20"):
+        open_ome_zarr(labelled, labels="cells")
+
+
+def test_no_labels(labelled):
+    with pytest.raises(InputError, match=r"no labels 'cells'. Found: none"):
+        open_ome_zarr(labelled, labels="cells")
+
+
+# several images ---------------------------------------------------------------------------------
+
+
+def wrap(path, names, listed=True):
+    """Make the layout of bioformats2raw."""
+    for i, name in enumerate(names):
+        write(path / name, noise((20, 20)) + i, "yx", "0.4")
+    (path / ".zattrs").write_text(json.dumps({"bioformats2raw.layout": 3}))
+    (path / ".zgroup").write_text('{"zarr_format": 2}')
+    if listed:
+        (path / "OME").mkdir()
+        (path / "OME" / ".zattrs").write_text(json.dumps({"series": list(names)}))
+    return path
+
+
+def test_several_images_must_be_named(tmp_path):
+    path = wrap(tmp_path / "a.zarr", ["0", "1"])
+    with pytest.raises(InputError, match=r"2 images are inside; open one .*Found: 0, 1"):
+        open_ome_zarr(path)
+    np.testing.assert_array_equal(
+        values(open_ome_zarr(path, image="1").image).squeeze(), noise((20, 20)) + 1
+    )
+
+
+@pytest.mark.parametrize("listed", [True, False])
+def test_a_single_wrapped_image_is_opened(tmp_path, listed):
+    path = wrap(tmp_path / "a.zarr", ["0"], listed)
+    np.testing.assert_array_equal(values(open_ome_zarr(path).image).squeeze(), noise((20, 20)))
+
+
+def test_two_images_that_nobody_lists(tmp_path):
+    path = wrap(tmp_path / "a.zarr", ["0", "1"], listed=False)
+    with pytest.raises(InputError, match=r"2 images are inside; .*Found: 0, 1"):
+        open_ome_zarr(path)
+
+
+def test_a_field_of_a_plate(tmp_path):
+    path = tmp_path / "a.zarr"
+    zarr.open_group(path, mode="a", attributes={"ome": {"version": "0.5", "plate": {}}})
+    write(path / "A" / "1" / "0", noise((20, 20)), "yx")
+    with pytest.raises(InputError, match=r"a.zarr: found a plate .*image='A/1/0'"):
+        open_ome_zarr(path)
+    assert open_ome_zarr(path, image="A/1/0").sizes["y"] == 20
+
+
+def test_two_images_of_one_group(tmp_path):
+    path = write(tmp_path / "a.zarr", noise((20, 20)), "yx")
+    group = zarr.open_group(path)
+    said = group.attrs["ome"]
+    group.attrs["ome"] = said | {"multiscales": said["multiscales"] * 2}
+    with pytest.raises(InputError, match="2 images in one group"):
+        open_ome_zarr(path)
+
+
+# grouping and bad input -------------------------------------------------------------------------
+
+
+def grouped(*names):
+    items = [Item(f"/raw/{name}", name, 1, "0") for name in names]
+    return {part.stem: [item.path for item in part.items] for part in find(items)}
+
+
+def test_find():
+    names = [
+        "a.ome.zarr/zarr.json",
+        "a.ome.zarr/labels/x.zarr/0",
+        "b/c.ZARR/0",
+        "d/.zarr/0",
+        "e.txt",
+    ]
+    assert grouped(*names) == {"a": names[:2], "c": [names[2]]}
+
+
+def test_a_container_given_itself():
+    items = [Item("s3://bucket/a.zarr/zarr.json", "zarr.json", 1, "0")]
+    assert [part.stem for part in find(items)] == ["a"]
+
+
+@pytest.mark.parametrize("urls", [["/a.zarr/0", "/b.zarr/0"], ["/a/b/c"], []])
+def test_files_of_no_container(urls):
+    with pytest.raises(UsageError, match=r"expected the files of one folder ending in \.zarr"):
+        open_ome_zarr(urls)
+
+
+def test_bad_containers(tmp_path):
+    with pytest.raises(InputError, match=r"a.zarr: no Zarr group"):
+        open_ome_zarr(tmp_path / "a.zarr")
+    path = write(tmp_path / "b.zarr", noise((20, 20)), "yx")
+    (path / "0" / "zarr.json").unlink()
+    with pytest.raises(InputError, match=r"b.zarr: no Zarr array 0"):
+        open_ome_zarr(path)
+    path = write(tmp_path / "c.zarr", noise((20, 20)), "yx", datasets=[])
+    with pytest.raises(InputError, match=r"c.zarr: OME-Zarr 0.5: datasets: "):
+        open_ome_zarr(path)
+    path = write(tmp_path / "d.zarr", noise((20, 20), "c8"), "yx")
+    with pytest.raises(InputError, match=r"d.zarr: pixels are complex64"):
+        open_ome_zarr(path)
+
+
+def test_the_array_has_other_dimensions_than_the_metadata(tmp_path):
+    path = write(tmp_path / "a.zarr", noise((20, 20)), "yx")
+    zarr.open_group(path).create_array("1", shape=(2, 20, 20), dtype="u1")
+    group = zarr.open_group(path)
+    said = group.attrs["ome"]
+    said["multiscales"][0]["datasets"][0]["path"] = "1"
+    group.attrs["ome"] = said
+    with pytest.raises(InputError, match=r"a.zarr: array '1' has 3 dimensions; expected \(y, x\)"):
+        open_ome_zarr(path)
+
+
+@pytest.mark.parametrize("own", [3, {"times": "x"}, {"times": [1, 2]}, {"times": [1, 2, "x"]}])
+def test_times_that_are_none(tmp_path, own):
+    path = write(tmp_path / "a.zarr", noise((3, 20, 20)), "tyx")
+    zarr.open_group(path).attrs["dpipe"] = own
+    np.testing.assert_array_equal(open_ome_zarr(path).t, [0, 30, 60])
+
+
+def test_bits_become_bytes(tmp_path):
+    path = write(tmp_path / "a.zarr", noise((20, 20)) > 100, "yx")
+    assert open_ome_zarr(path).image.dtype == "u1"
+
+
+def test_no_place_for_names():
+    """A container without files has nothing to be read from."""
+    assert list(find([])) == []
