@@ -21,6 +21,7 @@ from dpipe.errors import DamageError, NotFoundError, UsageError
 from dpipe.objects import Objects
 
 MODES = ("exists", "bytes", "decode")
+_OTHER_SEAL = "the seal is not the one that the version names"
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,7 @@ class Finding:
     problem: str
 
 
-def read(objects: Objects, base: str) -> tuple[Seal, str]:
+def read(objects: Objects, base: str, expected: str = "") -> tuple[Seal, str]:
     """Read the seal of a part.
 
     Parameters
@@ -86,6 +87,8 @@ def read(objects: Objects, base: str) -> tuple[Seal, str]:
         The store.
     base : str
         Key of the part without suffix.
+    expected : str
+        sha256 of the seal that a version names; "" to accept any.
 
     Returns
     -------
@@ -97,13 +100,16 @@ def read(objects: Objects, base: str) -> tuple[Seal, str]:
     NotFoundError
         There is none: the part does not exist.
     DamageError
-        It cannot be read.
+        It cannot be read, or is another one.
     """
     data = objects.read(f"{base}.json")
+    digest = _sha256(data)
+    if expected and digest != expected:
+        raise DamageError(f"{objects.url}/{base}.json: {_OTHER_SEAL}; run dpipe verify")
     try:
         given = json.loads(data)
         given.pop("format")
-        return Seal(**given), _sha256(data)
+        return Seal(**given), digest
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise DamageError(f"{objects.url}/{base}.json: the seal is damaged ({error})") from error
 
@@ -172,7 +178,7 @@ def verify(
         yield Finding(f"{base}.json", str(error))
         return
     if expected_seal and digest != expected_seal:
-        yield Finding(f"{base}.json", "the seal is not the one that the version names")
+        yield Finding(f"{base}.json", _OTHER_SEAL)
     listed, problem = _listed(objects, seal)
     if problem:
         yield Finding(f"{base}.objects.json", problem)

@@ -10,6 +10,7 @@ The only file that names Zarr. It knows nothing of datasets, versions, parts or 
 
 import hashlib
 import json
+import re
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
@@ -341,15 +342,19 @@ def _open(source: Source) -> Any:
 
 
 def _read(source: Source, region: blocks.Region) -> np.ndarray:
-    where = f"{source.url}/{source.prefix}"
+    place = ", ".join(f"{cut.start}:{cut.stop}" for cut in region)
+    where = f"{source.url}/{source.prefix}[{place}]"
+    hint = "" if source.foreign else "; run dpipe verify"
     try:
         with zarr.config.set(_PIPELINE if source.foreign else _STRICT):
             values = np.asarray(_open(source)[region])
     except ChunkNotFoundError as error:
-        raise DamageError(f"{where}: an object is missing ({error}); run dpipe verify") from error
+        missing = ", ".join(re.findall(r"chunk '([^']+)'", str(error)))
+        raise DamageError(f"{where}: the object {missing} is missing{hint}") from error
     except (ValueError, RuntimeError) as error:
         kind = InputError if source.foreign else DamageError
-        raise kind(f"{where}: an object cannot be decoded ({error})") from error
+        reason = " ".join(str(error).split())
+        raise kind(f"{where}: an object cannot be decoded ({reason}){hint}") from error
     return _text(values)
 
 

@@ -85,7 +85,7 @@ def _merged(objects: Objects, versions: list[catalog.Version], stem: str, level:
     for version in versions:
         for ref in version.parts:
             if ref.stem == stem:
-                sealed = seal.read(objects, ref.base)[0]
+                sealed = seal.read(objects, ref.base, ref.seal)[0]
                 ds = seal.open_sealed(objects, sealed, level if sealed.levels else 0)
                 merged = merged.merge(
                     ds, compat="override", join="override", combine_attrs="no_conflicts"
