@@ -354,3 +354,24 @@ def test_bits_become_bytes(tmp_path):
 def test_no_place_for_names():
     """A container without files has nothing to be read from."""
     assert list(find([])) == []
+
+
+@pytest.mark.parametrize(
+    "text", ['{"a": [1]}', "{", '{"zarr_format": 3, "node_type": "array"}', "[]"]
+)
+def test_damaged_metadata_of_an_array(tmp_path, text):
+    path = write(tmp_path / "a.zarr", noise((20, 20)), "yx")
+    (path / "0" / "zarr.json").write_text(text)
+    with pytest.raises(
+        InputError, match=r"a.zarr: array '0': its metadata are damaged: "
+    ) as caught:
+        open_ome_zarr(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_damaged_chunks(tmp_path):
+    path = write(tmp_path / "a.zarr", noise((20, 20)), "yx")
+    (path / "0" / "c" / "0" / "0").write_bytes(b"nonsense")
+    ds = open_ome_zarr(path)
+    with pytest.raises(InputError, match=r"a.zarr/0.*: an object cannot be decoded"):
+        values(ds.image)
