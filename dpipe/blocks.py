@@ -11,6 +11,7 @@ This module knows nothing of files, variables or clusters.
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
+from weakref import WeakValueDictionary
 
 import dask
 import dask.array as da
@@ -50,6 +51,10 @@ class _Source:
         return block[rest]
 
 
+_sources: WeakValueDictionary[str, _Source] = WeakValueDictionary()
+"""What lies behind the arrays that `lazy` made in this process, as long as they live."""
+
+
 def lazy(
     read: Callable[[Region], np.ndarray],
     shape: Sequence[int],
@@ -84,9 +89,11 @@ def lazy(
     source = _Source(read, tuple(shape), dtype)
     meta = np.empty((0,) * len(source.shape), dtype)
     limits = tuple(max(1, min(c, n)) for c, n in zip(chunks, source.shape, strict=True))
-    return da.from_array(
+    array = da.from_array(
         source, chunks=limits, asarray=False, fancy=False, meta=meta, inline_array=True
     )
+    _sources[array.name] = source
+    return array
 
 
 def map_frames(
@@ -226,6 +233,9 @@ def compute_region(
 ) -> dict[str, np.ndarray]:
     """Compute one region of some variables in this thread.
 
+    What was only made lazy and not computed with is read straight into one array: no graph, no
+    pieces to join.
+
     Parameters
     ----------
     ds : xarray.Dataset
@@ -240,8 +250,18 @@ def compute_region(
     dict of str to numpy.ndarray
         The values of each variable in that region.
     """
-    cut = [ds[n].isel({d: s for d, s in region.items() if d in ds[n].dims}).data for n in names]
-    return {n: np.asarray(v) for n, v in zip(names, compute(*cut), strict=True)}
+    found: dict[str, Any] = {}
+    for name in names:
+        variable = ds.variables[name]
+        whole = tuple(slice(0, n) for n in variable.shape)
+        cut = tuple(region.get(str(d), s) for d, s in zip(variable.dims, whole, strict=True))
+        data = variable.data
+        source = _sources.get(data.name) if isinstance(data, da.Array) else None
+        found[name] = source.read(cut) if source is not None else data[cut]
+    pending = {n: v for n, v in found.items() if isinstance(v, da.Array)}
+    if pending:
+        found |= zip(pending, compute(*pending.values()), strict=True)
+    return {name: np.asarray(values) for name, values in found.items()}
 
 
 def largest_block(ds: xr.Dataset) -> int:
