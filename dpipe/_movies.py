@@ -4,6 +4,7 @@ Knows the variables of the vocabulary and how datasets of one run hang together;
 and nothing else. What cannot be read is said and passed by. It knows nothing of HTML.
 """
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -227,8 +228,9 @@ def _movie(
                 ds, sealed = _read(objects, part.ref, *_JUDGED)
                 schema.FRAME_SNR.check(ds)
                 limit = sealed.provenance.get("origin", {}).get("params", {}).get("min_snr")
-                known = float(limit) if isinstance(limit, int | float) else None
-                waiting.append(_Waiting(movie, part.version.label, ds, known))
+                known = isinstance(limit, int | float) and math.isfinite(limit)
+                limit = float(limit) if known else None
+                waiting.append(_Waiting(movie, part.version.label, ds, limit))
     return movie
 
 
