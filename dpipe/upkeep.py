@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from dpipe import catalog, seal
+from dpipe.errors import DamageError
 from dpipe.objects import Objects
 from dpipe.seal import Finding
 
@@ -34,7 +35,12 @@ def verify(objects: Objects, labels: Sequence[str], *, mode: str = "bytes") -> I
         One for each thing that is wrong.
     """
     for label in labels or catalog.names(objects):
-        for ref in catalog.resolve(objects, label).parts:
+        try:
+            version = catalog.resolve(objects, label)
+        except DamageError as error:
+            yield Finding(f"datasets/{label}", str(error))
+            continue
+        for ref in version.parts:
             yield from seal.verify(objects, ref.base, mode=mode, expected_seal=ref.seal)
 
 
@@ -67,7 +73,8 @@ def sweep(objects: Objects, *, grace_hours: float, delete: bool = False) -> list
         One entry a part, and one for temporary files that killed writers left.
     """
     limit = time.time() - grace_hours * 3600
-    kept = {
+    listed = list(objects.list("parts/"))
+    kept = {  # asked after the listing: what a run claims in between is not deleted
         ref.base
         for name in catalog.names(objects)
         for version in catalog.history(objects, name)
@@ -76,7 +83,7 @@ def sweep(objects: Objects, *, grace_hours: float, delete: bool = False) -> list
     found: dict[str, list[str]] = {}
     sizes: dict[str, int] = {}
     young: set[str] = set()
-    for entry in objects.list("parts/"):
+    for entry in listed:
         match = _BASE.match(entry.key)
         base = match[1] if match else entry.key
         if base not in kept:
