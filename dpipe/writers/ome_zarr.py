@@ -37,7 +37,7 @@ def write_ome_zarr(
         Folder; it is made if need be. Each part becomes ``<stem>.ome.zarr`` in it, which must
         not be there yet; it gets its name when it is whole.
     image : str
-        Name of the variable; dims among t, c, z, y, x.
+        Name of the variable; dims among t, c, z, y, x. ``"labels"`` writes labels alone.
     levels : int, optional
         Number of resolutions; by default so many that the lowest is at most 256 pixels long.
 
@@ -81,7 +81,10 @@ def _describe(
         found = ", ".join(map(str, ds.data_vars)) or "none"
         raise SchemaError(f"{stem}: no variable {name!r} to write as an image. Found: {found}")
     count = levels or pyramid.level_count({str(dim): n for dim, n in ds[name].sizes.items()})
-    root = ngff.image_attributes(ds, name, count, name=stem, path="{level}")
+    if name == "labels":  # pyramids of labels are thinned, not averaged, and say so
+        root = ngff.labels_attributes(ds, name, count, name=stem, source=None, path="{level}")
+    else:
+        root = ngff.image_attributes(ds, name, count, name=stem, path="{level}")
     own = _own(ds)
     attributes = {"": root | ({"dpipe": own} if own else {})}
     arrays = [("", ds[name], count)]

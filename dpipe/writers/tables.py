@@ -238,9 +238,9 @@ def _frames(parts: Mapping[str, xr.Dataset], table: _Table) -> Iterator[pd.DataF
             yield _frame(chosen.expand_dims("_row"), ("_row",), stem, table)
             continue
         dim = table.dims[0]
-        blocks = [max(chosen[name].chunksizes.get(dim, (1,))) for name in names]
+        block = max(1, *(max(chosen[name].chunksizes.get(dim, (1,))) for name in names))
         others = int(np.prod([chosen.sizes[d] for d in table.dims[1:]], dtype=np.int64))
-        step = max(blocks) * max(1, ROWS // max(1, others * max(blocks)))
+        step = block * max(1, ROWS // max(1, others * block))
         for start in range(0, chosen.sizes[dim], step):
             piece = chosen.isel({dim: slice(start, start + step)})
             yield _frame(piece, table.dims, stem, table)
