@@ -2,10 +2,11 @@
 
 Level k is level 0 with y and x halved k times; t, c and z stay, since the z step of most
 microscopes is several times their pixel. A pixel of level k is the mean of the up to four
-pixels it covers (for labels: the first of them), rounded half up for integers.
+pixels of level k - 1 that it covers (for labels and truth values: the first of them), rounded
+half up for integers.
 
 An inner chunk is the unit of decoding, a shard is one object and the unit of writing. A shard of
-level k is that of level 0 divided by 2**k, so one write of level 0 owns its part of every level.
+level k covers what one of level 0 covers, so one write of level 0 owns its part of every level.
 
 This module knows arrays and arithmetic; it knows nothing of files or metadata.
 """
@@ -15,10 +16,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numba
 import numpy as np
 import xarray as xr
 
+from dpipe._halve import mean_of_floats, mean_of_integers, mean_of_large
 from dpipe.errors import SchemaError
 from dpipe.schema import spacing
 
@@ -31,6 +32,7 @@ SHARD_BYTES = 64 << 20
 SMALL_SHARD_BYTES = 4 << 20
 TILE = 512
 _TEXT_BYTES = 16
+_GROUPED = ("t", "record")
 """An inner chunk holds at least INNER_BYTES; a plane above PLANE_BYTES is cut into tiles; a shard
 holds at most SHARD_BYTES, and several time points where they are small."""
 
@@ -79,28 +81,41 @@ class Array:
         return cls(**known)
 
 
-def level_count(sizes: Mapping[Any, int]) -> int:
+def level_count(sizes: Mapping[Any, int], wanted: int | None = None) -> int:
     """Return how many levels an image of these sizes gets.
 
     Parameters
     ----------
     sizes : mapping of str to int
         Sizes of its dims.
+    wanted : int, optional
+        How many a person wants; by default so many that the lowest has at most SMALLEST pixels
+        along its longer side.
 
     Returns
     -------
     int
-        1 if it is small or has no y and x.
+        1 if it has no y and x; never more than it takes to come down to one pixel.
+
+    Raises
+    ------
+    SchemaError
+        Fewer than one are wanted.
 
     Examples
     --------
     >>> level_count({"z": 12, "y": 512, "x": 700})
     3
     """
-    longest = max((sizes.get(dim, 1) for dim in HALVED), default=1)
-    if not all(dim in sizes for dim in HALVED) or longest <= SMALLEST:
+    if wanted is not None and wanted < 1:
+        raise SchemaError(f"levels: found {wanted}; expected at least 1")
+    if not all(dim in sizes for dim in HALVED):
         return 1
-    return 1 + math.ceil(math.log2(longest / SMALLEST))
+    longest = max(1, *(sizes[dim] for dim in HALVED))
+    halvings = (longest - 1).bit_length()  # down to one pixel
+    if wanted is None:
+        return 1 + max(0, halvings - (SMALLEST - 1).bit_length())
+    return min(wanted, 1 + halvings)
 
 
 def level_shape(dims: tuple[str, ...], shape: tuple[int, ...], level: int) -> tuple[int, ...]:
@@ -123,19 +138,19 @@ def level_coords(ds: xr.Dataset, level: int) -> dict[str, xr.DataArray]:
     Returns
     -------
     dict of str to xarray.DataArray
-        All coordinates of `ds`; those of y and x thinned and moved by half a pixel of difference.
+        All coordinates of `ds`; y and x thinned and moved by half a pixel of difference, others
+        along them only thinned.
     """
     coords = {str(name): coord for name, coord in ds.coords.items()}
-    if level == 0:
-        return coords
-    for dim in HALVED:
-        if dim in coords:
-            step = spacing(ds, dim)
-            count = -(-ds.sizes[dim] // 2**level)
-            first = float(ds[dim].values[0]) + (2**level - 1) / 2 * step
-            values = first + np.arange(count) * step * 2**level
-            attrs = ds[dim].attrs | {"spacing": step * 2**level}
-            coords[dim] = xr.DataArray(values, dims=dim, name=dim, attrs=attrs)
+    factor = 2**level
+    for name, coord in coords.items() if level else ():
+        coords[name] = coord.isel({d: slice(None, None, factor) for d in HALVED if d in coord.dims})
+        if name in HALVED and coord.size:
+            step = spacing(ds, name)
+            first = float(coord.values[0]) + (factor - 1) / 2 * step
+            values = first + np.arange(coords[name].size) * step * factor
+            attrs = coord.attrs | {"spacing": step * factor}
+            coords[name] = xr.DataArray(values, dims=name, name=name, attrs=attrs)
     return coords
 
 
@@ -161,52 +176,78 @@ def layout(name: str, variable: xr.DataArray, level: int, levels: int) -> Array:
     itemsize = _TEXT_BYTES if text else variable.dtype.itemsize
     chunk, shard = _grid(dims, variable.shape, itemsize, level, levels)
     shape = level_shape(dims, variable.shape, level)
-    dtype = "str" if text else variable.dtype.str
+    dtype = "str" if text else variable.dtype.newbyteorder("=").str
     return Array(f"{level}/{name}", name, level, dims, shape, chunk, shard, dtype)
 
 
 def _grid(
     dims: tuple[str, ...], shape: tuple[int, ...], itemsize: int, level: int, levels: int
 ) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Chunk and shard of a level, such that a shard of level k is that of level 0 / 2**k."""
+    """Chunk and shard of a level, such that shards of all levels cover the same pieces.
+
+    A dim that is cut into shards has shards of a power of two, so each level halves exactly; a
+    dim that is not cut has one shard on every level, whatever its size.
+    """
+    sizes = {dim: max(1, n) for dim, n in zip(dims, shape, strict=True)}
     if not all(dim in dims for dim in HALVED):
-        whole = tuple(max(1, n) for n in shape)
-        rows = max(1, SHARD_BYTES // max(1, math.prod(whole[1:]) * itemsize)) if whole else 1
-        cut = (min(whole[0], rows), *whole[1:]) if whole else ()
+        cut = _rows(tuple(sizes.values()), itemsize)
         return cut, cut
-    unit = 2 ** (levels - 1)
-    sizes = dict(zip(dims, shape, strict=True))
-    plane = sizes["y"] * sizes["x"] * itemsize
-    tiles = {
-        dim: _up(sizes[dim], unit) if plane <= PLANE_BYTES else min(TILE, _up(sizes[dim], unit))
-        for dim in HALVED
-    }
-    tile = tiles["y"] * tiles["x"] * itemsize
-    shard = {dim: _up(sizes[dim], tiles[dim]) for dim in HALVED}
-    depth = sizes.get("z", 1)
-    thick = min(depth, max(1, -(-INNER_BYTES // tile)))
-    shard["z"] = _up(depth, thick)
-    for dim, step in (("z", thick), ("y", tiles["y"]), ("x", tiles["x"])):
-        while math.prod(shard.values()) * itemsize > SHARD_BYTES and shard[dim] > step:
-            shard[dim] = _up(-(-shard[dim] // 2), step)
-    frames = max(1, SMALL_SHARD_BYTES // (math.prod(shard.values()) * itemsize))
-    if "t" in sizes:
-        shard["t"] = min(sizes["t"], frames)
-    chunk = {"z": thick}
-    for dim in HALVED:
-        shard[dim] = max(1, shard[dim] >> level)
-        chunk[dim] = math.gcd(tiles[dim] if plane > PLANE_BYTES else shard[dim], shard[dim])
-    while (
-        chunk["z"] < shard["z"]
-        and chunk["z"] * chunk["y"] * chunk["x"] * itemsize < INNER_BYTES
-        and shard["z"] % (2 * chunk["z"]) == 0
-    ):
-        chunk["z"] *= 2
-    return tuple(chunk.get(d, 1) for d in dims), tuple(shard.get(d, 1) for d in dims)
+    top = _shard(sizes, itemsize, levels)
+    now = dict(zip(dims, level_shape(dims, tuple(sizes.values()), level), strict=True))
+    whole = {dim: top[dim] >= sizes[dim] for dim in dims}
+    shard = {dim: now[dim] if whole[dim] else top[dim] >> level * (dim in HALVED) for dim in dims}
+    chunk = dict.fromkeys(dims, 1) | {dim: shard[dim] for dim in HALVED}
+    if sizes["y"] * sizes["x"] * itemsize > PLANE_BYTES:
+        for dim, other in (HALVED, HALVED[::-1]):
+            chunk[dim] = _piece(shard[dim], TILE * TILE // min(TILE, shard[other]), whole[dim])
+    for dim in ("z", *_GROUPED):  # an inner chunk grows until it is large enough
+        if dim in dims:
+            wanted = -(-INNER_BYTES // (math.prod(chunk.values()) * itemsize))
+            chunk[dim] = _piece(shard[dim], wanted, whole[dim])
+    for dim in dims:
+        shard[dim] = -(-shard[dim] // chunk[dim]) * chunk[dim]
+    return tuple(chunk.values()), tuple(shard.values())
 
 
-def _up(n: int, step: int) -> int:
-    return -(-n // step) * step
+def _shard(sizes: Mapping[str, int], itemsize: int, levels: int) -> dict[str, int]:
+    """Sizes of a shard of level 0: at most SHARD_BYTES, and not much less than it may be."""
+    shard = {dim: n if dim in ("z", *HALVED) else 1 for dim, n in sizes.items()}
+    least = {"y": max(TILE, 1 << (levels - 1)), "x": max(TILE, 1 << (levels - 1)), "z": 1}
+    while math.prod(shard.values()) * itemsize > SHARD_BYTES:
+        longest = "y" if shard["y"] >= shard["x"] else "x"
+        other = "x" if longest == "y" else "y"
+        free = [d for d in ("z", longest, other) if d in shard and shard[d] > least[d]]
+        if not free:
+            break
+        shard[free[0]] = max(least[free[0]], _power(shard[free[0]] - 1))
+    room = SMALL_SHARD_BYTES // (math.prod(shard.values()) * itemsize)
+    for dim in _GROUPED:
+        if dim in sizes and room > 1:
+            shard[dim] = sizes[dim] if sizes[dim] <= room else _power(room)
+            break
+    return shard
+
+
+def _rows(sizes: tuple[int, ...], itemsize: int) -> tuple[int, ...]:
+    """Cut the first dims until a piece is at most SHARD_BYTES."""
+    cut = list(sizes)
+    for axis, n in enumerate(sizes):
+        rest = math.prod(cut[axis + 1 :]) * itemsize
+        cut[axis] = min(n, max(1, SHARD_BYTES // rest))
+        if cut[axis] > 1 or rest <= SHARD_BYTES:
+            break
+    return tuple(cut)
+
+
+def _piece(n: int, least: int, whole: bool) -> int:
+    """Length of equal pieces of at least `least`; they cover `n`, or divide it if not `whole`."""
+    pieces = max(1, n // least)
+    return -(-n // (pieces if whole else _power(pieces)))
+
+
+def _power(n: int) -> int:
+    """Return the largest power of two that is not above `n`."""
+    return 1 << n.bit_length() - 1
 
 
 def shards(array: Array, region: Mapping[str, slice]) -> list[tuple[slice, ...]]:
@@ -284,7 +325,7 @@ def halve(block: np.ndarray, dims: tuple[str, ...], *, labels: bool = False) -> 
     dims : tuple of str
         Its dims.
     labels : bool
-        Take the first pixel of four instead of their mean.
+        Take the first pixel of four instead of their mean, as is always done for truth values.
 
     Returns
     -------
@@ -298,52 +339,19 @@ def halve(block: np.ndarray, dims: tuple[str, ...], *, labels: bool = False) -> 
     """
     if dims[-2:] != HALVED:
         raise ValueError(f"the last two dims must be y, x; found {dims}")
-    if labels:
+    if labels or block.dtype.kind == "b":
         return np.ascontiguousarray(block[..., ::2, ::2])
-    planes = np.ascontiguousarray(block).reshape(-1, *block.shape[-2:])
-    height, width = planes.shape[1:]
-    result = np.empty((len(planes), -(-height // 2), -(-width // 2)), dtype=block.dtype)
-    if block.dtype.kind in "ui" and block.dtype.itemsize <= 4:
-        _mean_of_integers(planes, result)
-    else:
-        _mean_of_floats(planes, result)
+    native = block.dtype.newbyteorder("=")
+    height, width = block.shape[-2:]
+    planes = np.ascontiguousarray(block, dtype=native)
+    planes = planes.reshape(math.prod(block.shape[:-2]), height, width)
+    result = np.empty((len(planes), -(-height // 2), -(-width // 2)), dtype=native)
+    if native.kind in "ui":
+        (mean_of_integers if native.itemsize <= 4 else mean_of_large)(planes, result)
+    elif native.itemsize >= 4:
+        mean_of_floats(planes, result)
+    else:  # Numba knows no half precision
+        single = np.empty(result.shape, np.float32)
+        mean_of_floats(planes.astype(np.float32), single)
+        result[...] = single
     return result.reshape(*block.shape[:-2], *result.shape[1:])
-
-
-@numba.njit(nogil=True, cache=True)
-def _mean_of_integers(planes: Any, result: Any) -> None:  # pragma: no cover
-    count, height, width = planes.shape
-    pairs = width // 2
-    for p in range(count):
-        for i in range(result.shape[1]):
-            upper = planes[p, 2 * i]
-            lower = planes[p, min(2 * i + 1, height - 1)]
-            row = result[p, i]
-            for j in range(pairs):
-                total = (
-                    np.int64(upper[2 * j])
-                    + np.int64(upper[2 * j + 1])
-                    + np.int64(lower[2 * j])
-                    + np.int64(lower[2 * j + 1])
-                )
-                row[j] = (total + 2) >> 2
-            if width % 2:
-                row[pairs] = (np.int64(upper[width - 1]) + np.int64(lower[width - 1]) + 1) >> 1
-
-
-@numba.njit(nogil=True, cache=True)
-def _mean_of_floats(planes: Any, result: Any) -> None:  # pragma: no cover
-    count, height, width = planes.shape
-    for p in range(count):
-        for i in range(result.shape[1]):
-            upper = planes[p, 2 * i]
-            lower = planes[p, min(2 * i + 1, height - 1)]
-            for j in range(result.shape[2]):
-                right = min(2 * j + 1, width - 1)
-                total = (
-                    np.float64(upper[2 * j])
-                    + np.float64(upper[right])
-                    + np.float64(lower[2 * j])
-                    + np.float64(lower[right])
-                )
-                result[p, i, j] = total / 4
