@@ -508,10 +508,11 @@ def test_result_lost_on_the_way():
         def result(timeout):
             raise error
 
-        return SimpleNamespace(key="name", result=result, status="finished")
+        return SimpleNamespace(key="name", result=result)
 
     for error, kind in ((OSError("closed"), StoreError), (TimeoutError(), StalledError)):
         workers._flying["name"] = ("k", future(error))
+        workers._landed.put(SimpleNamespace(key="cancelled before"))
         workers._landed.put(future(error))
         with pytest.raises(kind, match="tcp://s"):
             workers.next()
