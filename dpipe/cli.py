@@ -33,6 +33,12 @@ _workers = click.option(
 _json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 _quiet = click.option("--quiet", is_flag=True, help="No progress bar.")
 _option = click.option("--option", multiple=True, metavar="K=V", help="Option of the reader.")
+_only = click.option("--only", metavar="PART", help="Only this part.")
+_sample = click.option(
+    "--sample", type=click.IntRange(1), metavar="N", help="Only N parts of each source."
+)
+_drop = click.option("--drop", is_flag=True, help="Parts that are gone may leave the dataset.")
+_message = click.option("--message", default="", help="For the history.")
 _reader = click.option("--reader", metavar="R", help="Which reader.")
 
 
@@ -87,40 +93,32 @@ def _pairs(given: Sequence[str], what: str) -> dict[str, Any]:
 @click.option("--input", "inputs", multiple=True, metavar="[ROLE=]NAME", help="Its inputs.")
 @click.option("--param", multiple=True, metavar="K=V", help="Parameter of the operator.")
 @click.option("--levels", type=int, help="Levels of the pyramid.")
-@click.option("--message", default="", help="For the history.")
+@_message
 @_store
 @_workers
 @_quiet
-def make(
-    name: str,
-    reader: str | None,
-    source: tuple[str, ...],
-    option: tuple[str, ...],
-    said: tuple[str, ...],
-    operator: str | None,
-    inputs: tuple[str, ...],
-    param: tuple[str, ...],
-    levels: int | None,
-    message: str,
-    store: str | None,
-    workers: str | None,
-    quiet: bool,
-) -> None:
+def make(name: str, reader: str | None, operator: str | None, **given: Any) -> None:
     """Make one dataset: a recipe of one step."""
     if bool(reader) == bool(operator):
         raise errors.UsageError(
             "make: say either --reader with --source, or --operator with --input"
         )
+    if reader and not given["source"]:
+        raise errors.UsageError("make: --reader needs --source")
     if reader:
-        if not source:
-            raise errors.UsageError("make: --reader needs --source")
-        options, overruled = _pairs(option, "--option"), _pairs(said, "--set")
-        step = reader_step(name, reader, source, options=options, said=overruled, levels=levels)
-    else:
-        step = operator_step(
-            name, str(operator), _roles(inputs), params=_pairs(param, "--param"), levels=levels
+        options, said = _pairs(given["option"], "--option"), _pairs(given["said"], "--set")
+        step = reader_step(
+            name, reader, given["source"], options=options, said=said, levels=given["levels"]
         )
-    _run(Recipe.of(step), store, workers, quiet, message=message)
+    else:
+        params = _pairs(given["param"], "--param")
+        inputs = _roles(given["inputs"])
+        step = operator_step(name, str(operator), inputs, params=params, levels=given["levels"])
+    _run(Recipe.of(step), **_where(given))
+
+
+def _where(given: dict[str, Any]) -> dict[str, Any]:
+    return {key: given[key] for key in ("store", "workers", "quiet", "message")}
 
 
 def _roles(inputs: Sequence[str]) -> list[str] | dict[str, str]:
@@ -131,12 +129,12 @@ def _roles(inputs: Sequence[str]) -> list[str] | dict[str, str]:
 
 def _run(
     recipe: Recipe,
+    *,
     store: str | None,
     workers: str | None,
     quiet: bool,
-    *,
-    choice: plan.Choice | None = None,
     message: str = "",
+    choice: plan.Choice | None = None,
 ) -> None:
     """Run, write the report, say what happened, exit with its code."""
     objects, settings = _open(store, create=True), _settings(workers=workers)
@@ -152,54 +150,33 @@ def _run(
 
 @cli.command("run")
 @click.argument("recipe", required=False)
-@click.option("--only", metavar="PART", help="Only this part.")
-@click.option("--sample", type=click.IntRange(1), metavar="N", help="Only N parts of each source.")
+@_only
+@_sample
 @click.option("--retry", metavar="RUN", help="Try again what that run put aside.")
-@click.option("--drop", is_flag=True, help="Parts that are gone may leave the dataset.")
-@click.option("--message", default="", help="For the history.")
+@_drop
+@_message
 @_store
 @_workers
 @_quiet
-def run_(
-    recipe: str | None,
-    only: str | None,
-    sample: int | None,
-    retry: str | None,
-    drop: bool,
-    message: str,
-    store: str | None,
-    workers: str | None,
-    quiet: bool,
-) -> None:
+def run_(recipe: str | None, retry: str | None, **given: Any) -> None:
     """Do the part of a RECIPE that is missing."""
-    chosen, stems = run.chosen_recipe(recipe, retry, lambda: _open(store))
-    choice = plan.Choice(only, sample, stems, drop)
-    _run(chosen, store, workers, quiet, choice=choice, message=message)
+    chosen, stems = run.chosen_recipe(recipe, retry, lambda: _open(given["store"]))
+    choice = plan.Choice(given["only"], given["sample"], stems, given["drop"])
+    _run(chosen, **_where(given), choice=choice)
 
 
 @cli.command("plan")
 @click.argument("recipe")
-@click.option("--only", metavar="PART", help="Only this part.")
-@click.option("--sample", type=click.IntRange(1), metavar="N", help="Only N parts of each source.")
-@click.option("--drop", is_flag=True, help="Parts that are gone may leave the dataset.")
+@_only
+@_sample
+@_drop
 @_json
 @_store
 @_workers
-def plan_(
-    recipe: str,
-    only: str | None,
-    sample: int | None,
-    drop: bool,
-    as_json: bool,
-    store: str | None,
-    workers: str | None,
-) -> None:
+def plan_(recipe: str, as_json: bool, store: str | None, workers: str | None, **given: Any) -> None:
     """Say what a run of RECIPE would do, why, and how large it is."""
-    planner = plan.Planner(
-        _open(store, create=True),
-        _settings(workers=workers),
-        plan.Choice(only, sample, drop=drop),
-    )
+    choice = plan.Choice(given["only"], given["sample"], drop=given["drop"])
+    planner = plan.Planner(_open(store, create=True), _settings(workers=workers), choice)
     plans = planner.recipe(load(recipe))
     rows = [part.to_dict() for step in plans for part in step.parts]
     _show(
@@ -349,7 +326,7 @@ def demo_(folder: str, workers: str | None, quiet: bool) -> None:
     store = f"{folder}/store"
     recipe = demo.ensure_study(f"{folder}/study")
     with contextlib.suppress(click.exceptions.Exit):
-        _run(load(recipe), store, workers or "2", quiet)
+        _run(load(recipe), store=store, workers=workers or "2", quiet=quiet)
     found = list(upkeep.verify(_open(store), ()))
     for line in demo.farewell(folder, found):
         click.echo(line)

@@ -147,6 +147,7 @@ class Drive:
             return self._begun(job, done.value)
         if what == "finish":
             job.seal, job.summary = done.value["seal"], done.value["summary"]
+            job.written += done.value["bytes"]
             return 0
         job.left -= 1
         job.seconds += done.value["seconds"]

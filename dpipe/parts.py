@@ -161,7 +161,7 @@ def finish(url: str, base: str, stem: str, fingerprint: str) -> dict[str, Any]:
     Returns
     -------
     dict
-        ``seal``: sha256 of the seal; ``summary``.
+        ``seal``: sha256 of the seal; ``summary``; ``bytes`` that were still to write.
 
     Raises
     ------
@@ -175,7 +175,7 @@ def finish(url: str, base: str, stem: str, fingerprint: str) -> dict[str, Any]:
     objects = open_objects(url)
     try:
         sealed, digest = seal.read(objects, base)
-        return {"seal": digest, "summary": sealed.summary}
+        return {"seal": digest, "summary": sealed.summary, "bytes": 0}
     except NotFoundError:
         pass
     mark = _read_init(objects, base)[1]
@@ -215,7 +215,8 @@ def seal_part(
     )
     objects.put_if_absent(f"{outline.base}.json", found.to_bytes())
     sealed, digest = seal.read(objects, outline.base)
-    return {"seal": digest, "summary": sealed.summary}
+    written = sum(put["size"] for put in small)
+    return {"seal": digest, "summary": sealed.summary, "bytes": written}
 
 
 @lru_cache(maxsize=8)
