@@ -269,13 +269,13 @@ def _stored(
 def _undo(code: int, data: Any, out: np.ndarray, itemsize: int) -> Any:
     """Undo one filter; the result fills `out`, or is a shorter part of it."""
     if code == _DEFLATE:
-        return imagecodecs.deflate_decode(data, out=out)
+        return imagecodecs.deflate_decode(data, out=out)  # type: ignore[arg-type]  # any buffer
     if code == _LZ4:
         # the decoded size stands first: look before the codec believes it
         promised = int.from_bytes(data[:8], "big")
         if promised != len(out):
             raise Flaw(f"damaged: an LZ4 chunk promises {promised} bytes; expected {len(out)}")
-        return imagecodecs.lz4h5_decode(data, out=out)
+        return imagecodecs.lz4h5_decode(data, out=out)  # type: ignore[arg-type]
     if len(data) != len(out) or itemsize == 1:
         return data  # of a wrong size the caller speaks
     planes = np.frombuffer(data, np.uint8).reshape(itemsize, -1)
