@@ -46,7 +46,7 @@ def _walk(folder: Path, base: str, above: frozenset[str]) -> Iterator[Found]:
     try:
         with os.scandir(folder) as entries:
             for entry in entries:
-                if entry.name.startswith("."):
+                if is_hidden(entry.name):
                     continue
                 if entry.is_dir():
                     yield from _walk(Path(entry), f"{base}{entry.name}/", above | {real})
@@ -97,3 +97,10 @@ def fits(names: Sequence[str], patterns: Sequence[str]) -> bool:
     if not names or not fnmatch.fnmatchcase(names[0], patterns[0]):
         return False
     return fits(names[1:], patterns[1:])
+
+
+def is_hidden(name: str) -> bool:
+    """Tell whether a file is somebody's own: hidden or half written; Zarr's ``.z...`` are data."""
+    return (name.startswith(".") and not name.startswith(".z")) or name.endswith(
+        (".tmp", ".partial")
+    )

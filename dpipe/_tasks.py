@@ -119,8 +119,10 @@ def attempt(function: Callable[..., Any] | str, args: tuple[Any, ...]) -> Outcom
     try:
         if isinstance(function, str):
             module, _, name = function.partition(":")
-            function = operator.attrgetter(name)(importlib.import_module(module))
-        return Outcome(value=function(*args))
+            found = operator.attrgetter(name)(importlib.import_module(module))
+        else:
+            found = function
+        return Outcome(value=found(*args))
     except SystemExit as error:
         return Outcome(error=portable(RuntimeError(f"a task must not exit: {error!r}")))
     except Exception as error:  # noqa: BLE001  its meaning is the driver's business

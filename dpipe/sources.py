@@ -24,7 +24,7 @@ from typing import Any, BinaryIO
 from fsspec.spec import AbstractBufferedFile
 
 from dpipe._download import download, is_safe, request
-from dpipe._listing import bucket_of, fits, list_bucket, list_folder
+from dpipe._listing import bucket_of, fits, is_hidden, list_bucket, list_folder
 from dpipe._zenodo import address, get_record, resolve_record
 from dpipe.errors import InputError, NotFoundError, UsageError
 from dpipe.objects import Objects, safe_key
@@ -197,7 +197,7 @@ def list_items(source: str | os.PathLike[str]) -> list[Item]:
         listed = _list_web(text)
     else:
         listed = (Item(*f) for f in (list_bucket if scheme else list_folder)(text))
-    found = [item for item in listed if not _is_hidden(item.path)]
+    found = [item for item in listed if not any(map(is_hidden, item.path.split("/")))]
     if not found:
         what = "the glob matches no file" if glob.has_magic(text) else "no such file or folder"
         raise UsageError(f"source {text}: {what}; check the path, or that the disk is mounted")
@@ -320,10 +320,6 @@ def _scheme(text: str) -> str:
     if not match or (not text.startswith(match[0] + "//") and Path(text).exists()):
         return ""
     return match[1].lower()
-
-
-def _is_hidden(path: str) -> bool:
-    return any(n.startswith(".") for n in path.split("/")) or path.endswith((".tmp", ".partial"))
 
 
 def _list_zenodo(text: str) -> Iterator[Item]:

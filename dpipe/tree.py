@@ -88,7 +88,7 @@ def _merged(objects: Objects, versions: list[catalog.Version], stem: str, level:
                 sealed = seal.read(objects, ref.base, ref.seal)[0]
                 ds = seal.open_sealed(objects, sealed, level if sealed.levels else 0)
                 merged = merged.merge(
-                    ds, compat="override", join="override", combine_attrs="no_conflicts"
+                    ds, compat="override", join="override", combine_attrs="drop_conflicts"
                 )
     return merged
 

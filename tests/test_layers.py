@@ -116,6 +116,12 @@ def owners(files: Files) -> dict[str, set[str]]:
     return {name: public(name, frozenset()) for name in users if private(name)}
 
 
+def kernel(name: str, users: set[str]) -> bool:
+    """A private file of the operators' shelf may serve several of them: one kernel, not copies."""
+    inside = all(user.startswith("operators.") for user in users)
+    return name.startswith("operators._") and bool(users) and inside
+
+
 def rank(name: str, owned: Mapping[str, set[str]]) -> tuple[int, int]:
     """Where a module stands: a private one just above its owner, a table below its shelf."""
     if private(name):
@@ -135,7 +141,7 @@ def unlisted(files: Files) -> list[str]:
     for path in files:
         name = module(path)
         if private(name):
-            if len(owned[name]) != 1:
+            if len(owned[name]) != 1 and not kernel(name, owned[name]):
                 found.append(
                     f"{path}: by the side of {sorted(owned[name]) or 'nobody'}, not of one"
                 )
@@ -155,7 +161,7 @@ def downward(files: Files) -> list[str]:
             continue
         target = what.removeprefix("dpipe.")
         beside = private(target) and owned.get(target) == (owned.get(who) or {who})
-        if beside or target == who:
+        if beside or target == who or kernel(target, {who}):
             continue
         if private(target):
             found.append(f"{who}:{line}: {target} is private to {sorted(owned.get(target, ()))}")
@@ -277,6 +283,7 @@ def test_fine_files(rule):
         (downward, "readers/tiff.py", "from dpipe.readers.imaris import f", "readers.imaris does"),
         (downward, "readers/tiff.py", "from dpipe.readers import READERS", "readers does not"),
         (downward, "readers/tiff.py", "from dpipe.operators import OPERATORS", "operators does"),
+        (unlisted, "run.py", "from dpipe.operators._median import f", "operators/_median.py"),
         (downward, "_wire.py", "from dpipe import objects", "objects does not stand"),
         (downward, "_s3.py", "from dpipe.store import f", "store does not stand"),
         (downward, "store.py", "from dpipe._s3 import f", "_s3 is private to"),

@@ -4,6 +4,7 @@ This module knows how files are grouped into containers, and which arrays of a c
 movie. What the metadata mean stands in ``ngff``, how foreign Zarr is read in ``containers``.
 """
 
+import hashlib
 import itertools
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -31,14 +32,15 @@ def find(items: Iterable[Item]) -> Iterator[Part]:
     Yields
     ------
     Part
-        One a container, named after its folder, in the order in which their first files come.
+        One a container, named after its folder, in the order in which their first files come. Its
+        one item is the folder: the size is that of all its files, the etag a digest of theirs.
 
     Examples
     --------
     >>> names = ["a.ome.zarr/zarr.json", "a.ome.zarr/0/c/0/0", "b.txt"]
     >>> items = [Item(f"/raw/{name}", name, 9, "0") for name in names]
-    >>> [(part.stem, len(part.items)) for part in find(items)]
-    [('a', 2)]
+    >>> [(part.stem, part.items[0].uri, part.items[0].size) for part in find(items)]
+    [('a', '/raw/a.ome.zarr', 18)]
     """
     groups: dict[str, list[Item]] = {}
     for item in items:
@@ -46,7 +48,11 @@ def find(items: Iterable[Item]) -> Iterator[Part]:
         if container is not None:
             groups.setdefault(container, []).append(item)
     for container, group in groups.items():
-        yield Part(stem_of(container, SUFFIXES), tuple(group))
+        told = sorted((item.uri.removeprefix(container), item.size, item.etag) for item in group)
+        digest = hashlib.sha256(repr(told).encode()).hexdigest()
+        path = container.rpartition("/")[2]
+        whole = Item(container, path, sum(item.size for item in group), digest)
+        yield Part(stem_of(container, SUFFIXES), (whole,))
 
 
 def open_ome_zarr(
@@ -60,8 +66,8 @@ def open_ome_zarr(
 
     Parameters
     ----------
-    url : str, path, or sequence of them
-        The container: a folder, ``s3://...`` or ``memory://...``; or the files of one container.
+    url : str, path, or sequence of one
+        The container: a folder, ``s3://...`` or ``memory://...``.
     level : int
         Resolution level, 0 the finest.
     image : str, optional
@@ -83,7 +89,7 @@ def open_ome_zarr(
         No OME-Zarr, a version other than 0.4 or 0.5, several images inside, no such level or
         labels, or labels of another shape.
     UsageError
-        Files of several containers, or of none.
+        Several containers, or none.
     """
     uri = _one(url)
     try:
@@ -101,12 +107,10 @@ def open_ome_zarr(
 
 def _one(url: str | os.PathLike[str] | Sequence[str]) -> str:
     """Return the URI of the container."""
-    if isinstance(url, str | os.PathLike):
-        return resolve_uri(os.fspath(url)).rstrip("/")
-    found = {_container(resolve_uri(os.fspath(each))) for each in url}
-    if len(found) != 1 or None in found:
-        raise UsageError(f"expected the files of one folder ending in .zarr; found {len(found)}")
-    return str(found.pop())
+    given = [url] if isinstance(url, str | os.PathLike) else list(url)
+    if len(given) != 1:
+        raise UsageError(f"expected one folder ending in .zarr; found {len(given)}")
+    return resolve_uri(os.fspath(given[0])).rstrip("/")
 
 
 def _container(uri: str) -> str | None:

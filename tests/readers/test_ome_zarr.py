@@ -2,6 +2,7 @@
 
 import json
 import pickle
+from dataclasses import replace
 
 import fsspec
 import numpy as np
@@ -299,7 +300,12 @@ def test_find():
         "d/.zarr/0",
         "e.txt",
     ]
-    assert grouped(*names) == {"a": names[:2], "c": [names[2]]}
+    assert grouped(*names) == {"a": ["a.ome.zarr"], "c": ["c.ZARR"]}
+    items = [Item(f"/raw/{name}", name, 3, "0") for name in names]
+    first, *_ = find(items)
+    assert (first.items[0].uri, first.items[0].size) == ("/raw/a.ome.zarr", 6)
+    (changed, *_) = find([replace(item, etag="1") for item in items])
+    assert changed.items[0].etag != first.items[0].etag
 
 
 def test_a_container_given_itself():
@@ -307,9 +313,9 @@ def test_a_container_given_itself():
     assert [part.stem for part in find(items)] == ["a"]
 
 
-@pytest.mark.parametrize("urls", [["/a.zarr/0", "/b.zarr/0"], ["/a/b/c"], []])
-def test_files_of_no_container(urls):
-    with pytest.raises(UsageError, match=r"expected the files of one folder ending in \.zarr"):
+@pytest.mark.parametrize("urls", [["/a.zarr", "/b.zarr"], []])
+def test_one_container_is_opened(urls):
+    with pytest.raises(UsageError, match=r"expected one folder ending in \.zarr"):
         open_ome_zarr(urls)
 
 
