@@ -22,7 +22,6 @@ from pathlib import Path
 from typing import Any
 
 import fsspec
-from fsspec.implementations.asyn_wrapper import AsyncFileSystemWrapper
 
 from dpipe import _s3
 from dpipe._folder import aside, link, prune, sync, told, walk
@@ -131,10 +130,6 @@ class Objects(ABC):
     @abstractmethod
     def delete(self, key: str) -> None:
         """Remove a key; an absent one is fine."""
-
-    @abstractmethod
-    def filesystem(self) -> tuple[Any, str]:
-        """Return an asynchronous fsspec filesystem, as zarr wants it, and the root's path in it."""
 
     def exists(self, key: str) -> bool:
         """Tell whether there are bytes at a key."""
@@ -246,9 +241,6 @@ class _Folder(Objects):
                 path.unlink(missing_ok=True)
         prune(path.parent, self.root)
 
-    def filesystem(self) -> tuple[Any, str]:
-        return AsyncFileSystemWrapper(fsspec.filesystem("file"), asynchronous=True), self.url
-
     def _path(self, key: str) -> Path:
         return self.root / safe_key(key)
 
@@ -291,9 +283,6 @@ class _Memory(Objects):
     def delete(self, key: str) -> None:
         with _memory_lock, contextlib.suppress(FileNotFoundError):
             self.fs.rm_file(self._path(key))
-
-    def filesystem(self) -> tuple[Any, str]:
-        return AsyncFileSystemWrapper(self.fs, asynchronous=True), self.root
 
     def _path(self, key: str) -> str:
         return f"{self.root}/{safe_key(key)}"
@@ -368,10 +357,6 @@ class _S3(Objects):
     def delete(self, key: str) -> None:
         with self._told(key, "delete") as fs:
             fs.call("delete_object", Bucket=self.bucket, Key=self.prefix + safe_key(key))
-
-    def filesystem(self) -> tuple[Any, str]:
-        fs = _s3.connect(anonymous=self.anonymous, asynchronous=True)
-        return fs, f"{self.bucket}/{self.prefix}".rstrip("/")
 
     def _path(self, key: str) -> str:
         return f"{self.bucket}/{self.prefix}{safe_key(key)}"

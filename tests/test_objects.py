@@ -17,10 +17,8 @@ from pathlib import Path
 import boto3
 import fsspec
 import pytest
-import zarr
 from faultproxy import FaultProxy
 from servers import SECRET, environment, moto
-from zarr.storage import FsspecStore
 
 from dpipe import _folder, _s3
 from dpipe.errors import DpipeError, InputError, NotFoundError, StoreError, UsageError
@@ -133,16 +131,6 @@ def test_pickles_as_its_url(place: Objects) -> None:
     again = pickle.loads(text)
     assert (again.url, repr(again)) == (place.url, f"open_objects({place.url!r})")
     assert again.read("k") == b"x"
-
-
-def test_zarr_reads_through_the_filesystem(place: Objects) -> None:
-    source = zarr.create_array({}, shape=(4,), dtype="i4", chunks=(2,))
-    source[:] = [1, 2, 3, 4]
-    for key, value in source.store._store_dict.items():
-        place.put(f"z/{key}", value.to_bytes())
-    filesystem, root = place.filesystem()
-    array = zarr.open_array(FsspecStore(filesystem, path=f"{root}/z", read_only=True), mode="r")
-    assert array[:].tolist() == [1, 2, 3, 4]
 
 
 def test_six_threads_race(place: Objects) -> None:
@@ -521,8 +509,8 @@ def test_no_secret_in_a_pickle(bucket: str, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setenv("FSSPEC_S3_SECRET", SECRET)  # fsspec would put this into its arguments
     monkeypatch.setitem(fsspec.config.conf, "s3", {"secret": SECRET, "key": "id"})
     place = open_objects(bucket)
-    filesystem, _ = place.filesystem()
-    for thing in (place, filesystem, _s3.connect()):
+    filesystem = _s3.connect()
+    for thing in (place, filesystem):
         assert SECRET.encode() not in pickle.dumps(thing)
         assert SECRET not in repr(thing)
     assert SECRET not in filesystem.to_json()
@@ -598,11 +586,8 @@ def test_a_bucket_that_may_not_be_looked_at(bucket: str, fault_proxy: FaultProxy
 
 def test_a_process_ends_without_a_complaint(bucket: str) -> None:
     code = (
-        "import zarr; from zarr.storage import FsspecStore\n"
         "from dpipe.objects import open_objects\n"
         f"place = open_objects({bucket!r}); place.put('k', b'x'); print(place.read('k'))\n"
-        "fs, root = place.filesystem(); store = FsspecStore(fs, path=root + '/z')\n"
-        "zarr.create_array(store, shape=(2,), dtype='i4')\n"
     )
     command = [sys.executable, "-W", "error::ResourceWarning", "-c", code]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
