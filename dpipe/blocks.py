@@ -35,20 +35,18 @@ class _Source:
     def __getitem__(self, index: Any) -> np.ndarray:
         given = index if isinstance(index, tuple) else (index,)
         given = given + (slice(None),) * (self.ndim - len(given))
-        region = tuple(
-            slice(i, i + 1) if not isinstance(i, slice) else slice(*i.indices(n))
-            for i, n in zip(given, self.shape, strict=True)
-        )
-        whole = tuple(
-            slice(r.start, max(r.start, r.stop)) if r.step == 1 else slice(0, n)
-            for r, n in zip(region, self.shape, strict=True)
-        )
-        block = self.read(whole)
-        rest = tuple(
-            i - r.start if not isinstance(i, slice) else (slice(None) if r.step == 1 else r)
-            for i, r in zip(given, region, strict=True)
-        )
-        return block[rest]
+        region: list[slice] = []
+        rest: list[slice | int] = []
+        for i, n in zip(given, self.shape, strict=True):
+            if isinstance(i, slice):
+                wanted = range(n)[i]  # with any step: read what lies between, then thin it
+                low, high = (min(wanted), max(wanted) + 1) if wanted else (0, 0)
+                rest.append(slice(None, None, wanted.step))
+            else:
+                low, high = range(n)[i], range(n)[i] + 1
+                rest.append(0)
+            region.append(slice(low, high))
+        return self.read(tuple(region))[tuple(rest)]
 
 
 _sources: WeakValueDictionary[str, _Source] = WeakValueDictionary()
@@ -123,7 +121,8 @@ def map_frames(
     Returns
     -------
     tuple of xarray.DataArray
-        `outputs` float64 arrays over the other dims of `frames`, lazy if `frames` is.
+        `outputs` lazy float64 arrays over the other dims of `frames`; the kernel runs once a
+        frame if they are computed together.
     """
     array, outer = _frames_first(frames, core)
     run = partial(_numbers, kernel=kernel, core=len(core), outputs=outputs, params=params)
@@ -198,7 +197,8 @@ def map_tiles(
         Any dims.
     halo : mapping of str to int
         How many neighbours along each dim a result depends on; at the border of the image the
-        block just ends, so the kernel's own border rule holds there.
+        block just ends, so the kernel's own border rule holds there. A dim not longer than its
+        halo is brought into one block.
     dtype : numpy.dtype or str
         Of the result.
     **params
@@ -210,11 +210,15 @@ def map_tiles(
         Same dims, shape and coordinates.
     """
     array = image.data if isinstance(image.data, da.Array) else da.from_array(image.data)
+    if unknown := set(halo) - set(map(str, image.dims)):
+        raise SchemaError(f"halo along {sorted(unknown)}; the image has dims {tuple(image.dims)}")
     depth = {axis: int(halo.get(str(dim), 0)) for axis, dim in enumerate(image.dims)}
-    run = partial(_on_device, kernel=kernel, params=params, name=chosen_device())
+    whole = [axis for axis, n in depth.items() if n >= max(1, array.shape[axis])]
+    run = partial(_tile, kernel=kernel, dtype=np.dtype(dtype), params=params, name=chosen_device())
+    depth |= dict.fromkeys(whole, 0)
     result = da.map_overlap(
         run,
-        array,
+        array.rechunk(dict.fromkeys(whole, -1)),
         depth=depth,
         boundary="none",
         dtype=np.dtype(dtype),
@@ -331,8 +335,10 @@ def _numbers(
     outer = block.shape[: block.ndim - core]
     result = np.empty((*outer, outputs), dtype=np.float64)
     for index in np.ndindex(*outer):
-        values = kernel(to_device(block[index], name), **params)
-        result[index] = [float(value) for value in values]
+        values = [float(value) for value in kernel(to_device(block[index], name), **params)]
+        if len(values) != outputs:
+            raise ValueError(f"the kernel gave {len(values)} numbers; expected {outputs}")
+        result[index] = values
     return result
 
 
@@ -349,11 +355,22 @@ def _arrays(
     outer = block.shape[: block.ndim - core]
     result = np.empty((*outer, *shape), dtype=dtype)
     for index in np.ndindex(*outer):
-        result[index] = to_host(kernel(to_device(block[index], name), **params))
+        frame = to_host(kernel(to_device(block[index], name), **params))
+        if frame.shape != shape:
+            raise ValueError(f"the kernel gave an array of {frame.shape}; expected {shape}")
+        result[index] = frame
     return result
 
 
-def _on_device(
-    block: np.ndarray, *, kernel: Callable[..., Any], params: Mapping[str, Any], name: str
+def _tile(
+    block: np.ndarray,
+    *,
+    kernel: Callable[..., Any],
+    dtype: np.dtype,
+    params: Mapping[str, Any],
+    name: str,
 ) -> np.ndarray:
-    return to_host(kernel(to_device(block, name), **params))
+    tile = to_host(kernel(to_device(block, name), **params))
+    if tile.shape != block.shape:
+        raise ValueError(f"the kernel gave an array of {tile.shape}; expected {block.shape}")
+    return tile.astype(dtype, copy=False)
