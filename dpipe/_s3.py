@@ -80,20 +80,16 @@ class PatientS3(s3fs.S3FileSystem):
             await creator.__aexit__(None, None, None)
 
 
-def connect(*, anonymous: bool = False, asynchronous: bool = False) -> PatientS3:
-    """Return the file system for the endpoint and credentials in the environment now.
-
-    The asynchronous one is for a caller with an event loop of its own, which zarr is.
-    """
+def connect(*, anonymous: bool = False) -> PatientS3:
+    """Return the file system for the endpoint and credentials in the environment now."""
     said = tuple(sorted((k, v) for k, v in os.environ.items() if k.startswith("AWS_")))
-    return _connect(said, anonymous, asynchronous)
+    return _connect(said, anonymous)
 
 
 @functools.cache  # never dropped: a connection is closed at the end of the process
-def _connect(said: tuple[tuple[str, str], ...], anonymous: bool, asynchronous: bool) -> PatientS3:
+def _connect(said: tuple[tuple[str, str], ...], anonymous: bool) -> PatientS3:
     return PatientS3(
         anon=anonymous,
-        asynchronous=asynchronous,
         use_listings_cache=False,
         default_cache_type="none",
         max_concurrency=1,  # else a read is a HEAD and a GET

@@ -48,7 +48,8 @@ def test_what_is_sealed_is_reused_and_a_new_movie_is_made(study):
         "reuse"
     }
     (raw / "Neu3.h5").write_bytes((raw / "Neu1.h5").read_bytes())
-    made = [key for key, (what, _) in rows(Planner(store, SETTINGS).recipe(chosen)).items() if what == "make"]  # fmt: skip
+    found = rows(Planner(store, SETTINGS).recipe(chosen))
+    made = [key for key, (what, _) in found.items() if what == "make"]
     assert made == [
         ("leuko", "Neu3"),
         ("leuko-quality", "Neu3"),
@@ -127,7 +128,8 @@ def test_set_overrules_what_the_file_says(study):
 
 def test_partitions_of_a_result_follow_the_shards_of_its_input(study):
     chosen, store, _ = study
-    before = {(p.dataset, p.stem): p.partitions for s in Planner(store, SETTINGS).recipe(chosen) for p in s.parts}  # fmt: skip
+    plans = Planner(store, SETTINGS).recipe(chosen)
+    before = {(p.dataset, p.stem): p.partitions for step in plans for p in step.parts}
     run.run(chosen, store, SETTINGS, progress=False)
     for name in ("leuko-quality", "leuko-projections"):
         for ref in catalog.resolve(store, name).parts:

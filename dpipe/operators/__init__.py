@@ -6,9 +6,8 @@ are found again by it. ``free`` names the dims along which a run may cut partiti
 
 import importlib
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import xarray as xr
 
@@ -136,47 +135,6 @@ def inputs(operator: Operator) -> list[tuple[str, str]]:
     if not found:
         raise UsageError(f"{_name(operator)}: no input; expected a first parameter ds: xr.Dataset")
     return found
-
-
-def bind(operator: Operator, params: Mapping[str, Any]) -> dict[str, Any]:
-    """Fill in the defaults of an operator's parameters.
-
-    Parameters
-    ----------
-    operator : Operator
-        Its keyword-only parameters are meant.
-    params : mapping
-        Some of them by name.
-
-    Returns
-    -------
-    dict
-        All of them, in the order of the signature.
-
-    Raises
-    ------
-    UsageError
-        An unknown name (the text lists the known ones and the nearest), or one that has no
-        default and is missing.
-
-    Examples
-    --------
-    >>> bind(OPERATORS["projections"], {"normalise": "plane"})
-    {'image': 'image', 'normalise': 'plane'}
-    """
-    known = {
-        parameter.name: parameter.default
-        for parameter in _signature(operator).parameters.values()
-        if parameter.kind is parameter.KEYWORD_ONLY
-    }
-    for name in params:
-        if name not in known:
-            raise UsageError(f"{_name(operator)}: {unknown('parameter', str(name), known)}")
-    bound = known | dict(params)
-    for name, value in bound.items():
-        if value is inspect.Parameter.empty:
-            raise UsageError(f"{_name(operator)}: parameter {name!r} is missing; it has no default")
-    return bound
 
 
 def _signature(operator: Operator) -> inspect.Signature:

@@ -9,7 +9,7 @@ import xarray as xr
 
 from dpipe import schema
 from dpipe.errors import UsageError
-from dpipe.operators import OPERATORS, Operator, bind, inputs, resolve
+from dpipe.operators import OPERATORS, inputs, resolve
 from dpipe.operators.quality import frame_quality
 
 # Version and digest of each operator's result on the movie below. A digest that changes means
@@ -73,34 +73,6 @@ def test_results_lie_along_the_free_dims():
                 assert set(operator.free) <= set(value.dims)
 
 
-def test_bind_fills_in_defaults():
-    bound = bind(OPERATORS["frame-quality"], {"median": 3})
-    assert bound["median"] == 3
-    assert bound["min_snr"] == 5.0
-    assert list(bound)[:3] == ["image", "median", "wiener"]
-
-
-@pytest.mark.parametrize(
-    ("params", "words"),
-    [
-        ({"medain": 3}, "unknown parameter 'medain'; did you mean 'median'. *Known: .*wiener"),
-        ({"ds": 3}, "unknown parameter 'ds'"),
-    ],
-)
-def test_bind_refuses_what_is_unknown(params, words):
-    with pytest.raises(UsageError, match=words):
-        bind(OPERATORS["frame-quality"], params)
-
-
-def test_bind_asks_for_what_has_no_default():
-    def needy(ds: xr.Dataset, *, level: float) -> xr.Dataset:
-        return ds
-
-    assert bind(Operator(needy, 1), {"level": 2.0}) == {"level": 2.0}
-    with pytest.raises(UsageError, match="parameter 'level' is missing"):
-        bind(Operator(needy, 1), {})
-
-
 def test_names():
     assert all(resolve(name) is operator for name, operator in OPERATORS.items())
 
@@ -145,7 +117,6 @@ def test_an_operator_of_the_users_own(own):
     assert (crops.version, crops.free) == (4, ("t",))
     assert inputs(crops) == [("ds", "dataset"), ("tracks", "dataset")]
     assert inputs(resolve(f"{own}.qc:whole")) == [("tree", "tree")]
-    assert bind(plain, {"power": 3}) == {"power": 3}
 
 
 @pytest.mark.parametrize(
