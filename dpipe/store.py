@@ -31,7 +31,7 @@ from zarr.core.buffer import Buffer, BufferPrototype, default_buffer_prototype
 from zarr.errors import ChunkNotFoundError
 from zarr.storage import MemoryStore
 
-from dpipe import blocks, pyramid
+from dpipe import _shard, blocks, pyramid
 from dpipe.errors import DamageError, InputError, NotFoundError, SchemaError
 from dpipe.objects import Objects, Put, open_objects
 
@@ -131,6 +131,9 @@ def encode(document: bytes, region: Sequence[slice], block: np.ndarray) -> dict[
     dict of str to bytes
         The objects that appeared, by key below the array.
     """
+    cut = _shard.layout(document)
+    if cut is not None and cut.owns(region):
+        return {cut.key(region): _shard.encode(cut, block)}
     buffer = default_buffer_prototype().buffer
     memory: dict[str, Any] = {"zarr.json": buffer.from_bytes(document)}
     with zarr.config.set(_PIPELINE):
