@@ -72,11 +72,24 @@ class PartPlan:
 
 @dataclass(frozen=True)
 class StepPlan:
-    """What will be done about one dataset."""
+    """What will be done about one dataset.
+
+    Attributes
+    ----------
+    step : Step
+        The step of the recipe.
+    parts : tuple of PartPlan
+        What to do about each part that is wanted.
+    leaving : tuple of str
+        Stems that the next version will not hold any more.
+    kept : tuple of PartRef
+        With ``only`` or ``sample``: the newest version's other parts, which stay as they are.
+    """
 
     step: Step
     parts: tuple[PartPlan, ...]
     leaving: tuple[str, ...] = ()
+    kept: tuple[catalog.PartRef, ...] = ()
 
     def of(self, action: str) -> list[PartPlan]:
         """Return the parts with this action."""
@@ -91,6 +104,11 @@ class Choice:
     sample: int | None = None
     retry: frozenset[str] = frozenset()
     drop: bool = False
+
+    @property
+    def partial(self) -> bool:
+        """Whether other parts stay as they are."""
+        return self.only is not None or self.sample is not None
 
 
 class Planner:
@@ -133,7 +151,7 @@ class Planner:
                 catalog.PartRef(part.stem, part.origin.fingerprint, part.base)
                 for part in plan.parts
                 if part.action in ("make", "reuse")
-            ]
+            ] + list(plan.kept)
         return plans
 
     def step(self, step: Step, made: Mapping[str, Sequence[catalog.PartRef]]) -> StepPlan:
@@ -170,7 +188,10 @@ class Planner:
             self._part(step, stem, found, aside) for stem, found in self._wanted(step, origins)
         ]
         leaving = self._leaving(step, parent, stems)
-        return StepPlan(step, tuple(chosen), leaving)
+        wanted = {part.stem for part in chosen}
+        others = parent.parts if parent and self.choice.partial else ()
+        kept = tuple(ref for ref in others if ref.stem not in wanted)
+        return StepPlan(step, tuple(chosen), leaving, kept)
 
     def _sources(self, step: Step) -> Iterator[tuple[str, Origin]]:
         """Yield the parts that a reader finds."""
@@ -250,7 +271,7 @@ class Planner:
     def _leaving(
         self, step: Step, parent: catalog.Version | None, stems: list[str]
     ) -> tuple[str, ...]:
-        if parent is None or self.choice.only or self.choice.sample:
+        if parent is None or self.choice.partial:
             return ()
         leaving = tuple(ref.stem for ref in parent.parts if ref.stem not in stems)
         if leaving and not self.choice.drop and step.reader:

@@ -105,7 +105,6 @@ def run(
     driver = _Driver(recipe, objects, settings, planner, message, progress)
     if not any(driver.needed(plan) for plan in plans):
         driver.outcome.steps = [_idle(plan) for plan in plans]
-        driver.outcome.exit_code = SOME_ASIDE if any(p.of("aside") for p in plans) else DONE
         return driver.outcome
     driver.start(plans)
     with driver.workers(any(plan.of("make") for plan in plans)) as workers:
@@ -139,8 +138,9 @@ class _Driver:
         parent = catalog.newest(self.objects, plan.step.name)
         held = {ref.base for ref in parent.parts} if parent else set()
         wanted = {part.base for part in plan.of("reuse")}
-        partial = bool(self.planner.choice.only or self.planner.choice.sample)
-        return bool(wanted) and (not wanted <= held if partial else wanted != held)
+        return bool(wanted) and (
+            not wanted <= held if self.planner.choice.partial else wanted != held
+        )
 
     def start(self, plans: Sequence[StepPlan]) -> None:
         """Write the run's folder: its plan."""
@@ -192,7 +192,7 @@ class _Driver:
                 sealed, job.seal = seal.read(self.objects, job.plan.base)
                 job.summary = sealed.summary
         good = [job for job in jobs if not job.aside]
-        self.made[name] = [job.ref() for job in good]
+        self.made[name] = [*(job.ref() for job in good), *plan.kept]
         fate = self._fate(jobs)
         version = self._commit(plan, jobs) if fate in (DONE, SOME_ASIDE) else None
         self.labels[name] = version.label if version else ""
@@ -228,7 +228,6 @@ class _Driver:
     def _commit(self, plan: StepPlan, jobs: Sequence[Job]) -> catalog.Version | None:
         refs = {job.plan.stem: job.ref() for job in jobs if not job.aside}
         aside = tuple(job.put_aside() for job in jobs if job.aside)
-        partial = bool(self.planner.choice.only or self.planner.choice.sample)
         inputs = {
             role: self.labels.get(name) or catalog.resolve(self.objects, name).label
             for role, name in plan.step.inputs.items()
@@ -236,6 +235,7 @@ class _Driver:
         study = self.recipe.study
 
         def build(parent: catalog.Version | None) -> dict[str, Any] | None:
+            partial = parent is not None and self.planner.choice.partial
             kept = {ref.stem: ref for ref in parent.parts} if parent and partial else {}
             held = tuple((kept | refs).values())
             known = {entry["fingerprint"] for entry in parent.put_aside} if parent else set()

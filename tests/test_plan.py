@@ -136,3 +136,16 @@ def test_partitions_of_a_result_follow_the_shards_of_its_input(study):
             marks = [e for e in store.list(f"{ref.base}.marks/") if "init" not in e.key]
             assert len(marks) == before[name, ref.stem], "planned before its input was made"
     assert np.isfinite(sum(before.values()))
+
+
+def test_only_keeps_the_other_parts_also_in_what_is_made_of_all(study):
+    chosen, store, raw = study
+    run.run(chosen, store, SETTINGS, progress=False)
+    demo.write_study(raw.parent, frames=4, size=(2, 40, 48))
+    outcome = run.run(chosen, store, SETTINGS, choice=Choice(only="Neu2"), progress=False)
+    assert [step["made"] for step in outcome.steps][:2] == [["Neu2"], ["Neu2"]]
+    version = catalog.resolve(store, "leuko")
+    assert version.number == 2
+    assert [(r.stem, r.summary["sizes"]["t"]) for r in version.parts] == [("Neu1", 3), ("Neu2", 4)]
+    table = catalog.resolve(store, "leuko-quality-table")
+    assert table.parts[0].summary["sizes"] == {"movie": 2}
