@@ -91,15 +91,15 @@ class StalledError(DpipeError):
     exit_code = 75
 
 
-def unknown(kind: str, name: str, known: Iterable[str]) -> str:
+def unknown(kind: str, name: object, known: Iterable[str]) -> str:
     """Say that a name is unknown, list the known ones, and suggest the nearest.
 
     Parameters
     ----------
     kind : str
         What the name should have been, for example ``"operator"``.
-    name : str
-        The name found.
+    name : object
+        The name found; a recipe may hold a number there.
     known : iterable of str
         The names that exist.
 
@@ -114,6 +114,6 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> str:
     "unknown reader 'imari'; did you mean 'imaris'? Known: imaris, tiff"
     """
     names = sorted(known)
-    near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    near = difflib.get_close_matches(str(name), names, n=1, cutoff=0.5)
     hint = f"; did you mean {near[0]!r}?" if near else "."
     return f"unknown {kind} {name!r}{hint} Known: {', '.join(names) or 'none'}"
