@@ -66,10 +66,13 @@ def chosen_device() -> str:
 
 
 def has_cuda() -> bool:
-    """Tell whether CuPy is installed and sees a GPU."""
+    """Tell whether CuPy is installed, can be imported and sees a GPU."""
     if importlib.util.find_spec("cupy") is None:
         return False
-    return bool(importlib.import_module("cupy").cuda.is_available())
+    try:
+        return bool(importlib.import_module("cupy").cuda.is_available())
+    except Exception:  # noqa: BLE001 - whatever a half installed CUDA or an old driver raises
+        return False
 
 
 def namespace(block: Any) -> ModuleType:
