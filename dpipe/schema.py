@@ -7,6 +7,7 @@ coordinate carries its step in ``attrs["spacing"]``, so an axis of one element h
 This module knows names and meanings; it knows nothing of files, blocks or clusters.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -251,6 +252,8 @@ def movie(
     if data.ndim != 5:
         raise SchemaError(f"a movie has dims (t, c, z, y, x); found {data.ndim} dimensions")
     frames, n_channels = data.shape[:2]
+    for what, found in (("spacing", spacing), ("origin", origin)):
+        _same_length(what, len(found), "z, y, x", 3)
     names = _distinct(channels if channels is not None else [str(i) for i in range(n_channels)])
     seconds = np.arange(frames) * float(interval) if times is None else np.asarray(times, float)
     _same_length("times", len(seconds), "t", frames)
@@ -309,12 +312,12 @@ def revise(ds: xr.Dataset, **said: Any) -> xr.Dataset:
     Returns
     -------
     xarray.Dataset
-        The same pixels under the coordinates said.
+        The same values under the coordinates said.
 
     Raises
     ------
     SchemaError
-        An unknown key, or a list of another length than its dimension.
+        An unknown key, a value of another kind, or a list of another length than its dimension.
     """
     known = ("spacing", "origin", "interval", "channels", "colors")
     for key in said:
@@ -323,29 +326,61 @@ def revise(ds: xr.Dataset, **said: Any) -> xr.Dataset:
     if not said:
         return ds
     image = IMAGE.check(ds)
-    for key in ("spacing", "origin"):
-        if key in said and len(said[key]) != 3:
-            raise SchemaError(f"set {key}: found {said[key]!r}; expected three numbers (z, y, x)")
+    for key, value in said.items():
+        _check_said(key, value)
     kept: dict[str, Any] = {
         "spacing": [spacing(ds, dim) for dim in SPACE_DIMS],
-        "origin": [float(ds[dim].values[0]) for dim in SPACE_DIMS],
+        "origin": [float(ds[dim].values[0]) if ds.sizes[dim] else 0.0 for dim in SPACE_DIMS],
         "channels": list(ds["c"].values),
         "colors": list(ds["channel_color"].values) if "channel_color" in ds.coords else None,
     }
     if "interval" not in said:
         kept |= {"times": ds["t"].values, "interval": spacing(ds, "t")}
-    return movie(image, attrs=ds.attrs, **(kept | said))
+    revised = movie(image, attrs=ds.attrs, **(kept | said))
+    for dim in MOVIE_DIMS:
+        revised[dim].attrs = ds[dim].attrs | revised[dim].attrs
+    others = {name: ds[name].variable for name in ds.variables if name not in revised.variables}
+    return revised.assign(
+        {name: others[name] for name in ds.data_vars if name in others}
+    ).assign_coords({name: others[name] for name in ds.coords if name in others})
+
+
+def _check_said(key: str, value: Any) -> None:
+    """Refuse what a person wrote and `movie` cannot take; YAML holds anything."""
+    expected, count = {
+        "spacing": ("three numbers above 0 (z, y, x in micrometres)", 3),
+        "origin": ("three numbers (z, y, x in micrometres)", 3),
+        "interval": ("a number of seconds above 0", None),
+        "channels": ("a list of names", 0),
+        "colors": ("a list of RRGGBB, each as text", 0),
+    }[key]
+    values = value if isinstance(value, list | tuple | np.ndarray) else [value]
+    good = isinstance(value, list | tuple | np.ndarray) == (count is not None)
+    if key in ("channels", "colors"):
+        good &= all(isinstance(v, str) for v in values)
+        good &= key == "channels" or all(re.fullmatch("[0-9A-Fa-f]{6}", str(v)) for v in values)
+    else:
+        good &= len(values) == (count or 1)
+        good &= all(_is_number(v) and (v > 0 or key == "origin") for v in values)
+    if not good:
+        raise SchemaError(f"set {key}: found {value!r}; expected {expected}")
+
+
+def _is_number(value: Any) -> bool:
+    known = isinstance(value, int | float | np.integer | np.floating)
+    return known and not isinstance(value, bool) and bool(np.isfinite(value))
 
 
 def _same_length(what: str, found: int, dim: str, expected: int) -> None:
     if found != expected:
-        raise SchemaError(f"{what} has {found} entries; dimension {dim} has {expected}")
+        raise SchemaError(f"{what} has {found} entries; expected {expected} along {dim}")
 
 
 def _distinct(names: Sequence[str]) -> list[str]:
     """Give repeated or empty names their channel number."""
     clean = [str(name) for name in names]
-    return [
+    distinct = [
         name if name and clean.count(name) == 1 else f"{name or 'channel'} {i}"
         for i, name in enumerate(clean)
     ]
+    return distinct if len(set(distinct)) == len(distinct) else _distinct(distinct)
