@@ -317,14 +317,21 @@ def _map(
         array,
         tuple(range(array.ndim)),
         new_axes={-1 - i: n for i, n in enumerate(new.values())},
-        concatenate=True,
+        concatenate=False,  # else Dask copies each block, though it is the only one of its frame
         dtype=dtype,
         meta=np.empty((0,) * (outer + len(new)), dtype),
     )
 
 
+def _only(nested: Any) -> np.ndarray:
+    """Unwrap the one block along the dropped axes, which Dask hands over as lists in lists."""
+    while isinstance(nested, list):
+        (nested,) = nested
+    return nested
+
+
 def _numbers(
-    block: np.ndarray,
+    nested: Any,
     *,
     kernel: Callable[..., Sequence[Any]],
     core: int,
@@ -332,6 +339,7 @@ def _numbers(
     params: Mapping[str, Any],
     name: str,
 ) -> np.ndarray:
+    block = _only(nested)
     outer = block.shape[: block.ndim - core]
     result = np.empty((*outer, outputs), dtype=np.float64)
     for index in np.ndindex(*outer):
@@ -343,7 +351,7 @@ def _numbers(
 
 
 def _arrays(
-    block: np.ndarray,
+    nested: Any,
     *,
     kernel: Callable[..., Any],
     core: int,
@@ -352,6 +360,7 @@ def _arrays(
     params: Mapping[str, Any],
     name: str,
 ) -> np.ndarray:
+    block = _only(nested)
     outer = block.shape[: block.ndim - core]
     result = np.empty((*outer, *shape), dtype=dtype)
     for index in np.ndindex(*outer):
