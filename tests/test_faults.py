@@ -1,0 +1,194 @@
+"""Runs that lose their driver, a worker or the scheduler, at told instants, and go on.
+
+Each run is killed three times: when one partition of a dataset is marked, when half of the next
+one's are, and when all but one of the third's are. It ends with the digests of a run that nobody
+disturbed, and nothing that was marked at a kill is ever written again.
+"""
+
+import signal
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from killing import Run, catch, digests, partition_marks, send, snapshot, written
+from processes import Scheduler, Worker, alive, family
+
+from dpipe import catalog, demo, upkeep
+from dpipe.objects import Objects, open_objects
+from dpipe.run import run_recipe
+
+pytestmark = pytest.mark.faults
+
+DATASETS = ("leuko", "leuko-quality", "leuko-projections")
+MOMENTS: dict[str, Callable[[int], int]] = {
+    "one": lambda n: 1,
+    "half": lambda n: n // 2,
+    "all but one": lambda n: n - 1,
+}
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What an undisturbed run made."""
+
+    recipe: Path
+    digests: dict[str, str]
+    partitions: dict[str, int]
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Path:
+    """Two generated movies and, where there are real files, those; the recipe makes all."""
+    folder = tmp_path_factory.mktemp("study")
+    recipe = demo.write_study(folder, movies=2, frames=12, size=(8, 160, 200))
+    lines = recipe.read_text().splitlines(keepends=True)
+    text = "".join(line for line in lines if "table" not in line and "thumbnails" not in line)
+    try:
+        real = request.getfixturevalue("shared_data") / "imaris"
+    except pytest.skip.Exception:
+        pass
+    else:
+        text += f"  real: {{reader: imaris, source: {real}/*.ims}}\n"
+    recipe.write_text(text)
+    return recipe
+
+
+def reference(recipe: Path, place: str) -> Reference:
+    outcome = run_recipe(recipe, place, progress=False, workers="0", partition_bytes=1 << 20)
+    assert outcome.exit_code == 0
+    objects = open_objects(place)
+    names = catalog.names(objects)
+    counts = {name: len(partition_marks(objects, name)) for name in names}
+    return Reference(recipe, digests(objects), counts)
+
+
+@pytest.fixture(scope="module")
+def on_folder(study: Path, tmp_path_factory: pytest.TempPathFactory) -> Reference:
+    return reference(study, str(tmp_path_factory.mktemp("reference")))
+
+
+@pytest.fixture(scope="module")
+def on_s3(study: Path, s3_server: str) -> Reference:
+    import boto3
+
+    client = boto3.client("s3", endpoint_url=s3_server)
+    client.create_bucket(Bucket="dpipe-reference")
+    client.close()
+    return reference(study, "s3://dpipe-reference/store")
+
+
+@pytest.fixture(params=["folder", "s3"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Objects, Reference]:
+    if request.param == "s3":
+        url = request.getfixturevalue("bucket") + "/lab/store"
+        return open_objects(url), request.getfixturevalue("on_s3")
+    return open_objects(tmp_path / "store"), request.getfixturevalue("on_folder")
+
+
+class Watch:
+    """What was marked at the kills, to be compared with what is there later."""
+
+    def __init__(self, objects: Objects) -> None:
+        self.objects = objects
+        self.marks: dict[str, tuple[float, bytes]] = {}
+        self.times: dict[str, float] = {}
+
+    def look(self) -> None:
+        """Nothing that was there may have changed; remember what is there now."""
+        now = snapshot(self.objects)
+        assert {key: now.get(key) for key in self.marks} == self.marks
+        times = written(self.objects, now)
+        assert {key: times.get(key) for key in self.times} == self.times
+        self.marks, self.times = now, times
+
+
+def stages(objects: Objects, expected: Reference, turn: int) -> list[tuple[str, str, int]]:
+    """Return which dataset is caught at which moment, in the order in which they are made.
+
+    Every victim has a turn, so that each moment meets each dataset.
+    """
+    turn += objects.url.startswith("s3")
+    pairs = [(d, list(MOMENTS)[(i + turn) % 3]) for i, d in enumerate(DATASETS)]
+    if "real" in expected.partitions:
+        pairs.insert(1, ("real", "one"))  # of two movies with one partition each
+    return [(d, moment, MOMENTS[moment](expected.partitions[d])) for d, moment in pairs]
+
+
+def check(objects: Objects, expected: Reference, watch: Watch) -> None:
+    """The store holds what an undisturbed run makes, once, and nothing else."""
+    watch.look()
+    assert digests(objects) == expected.digests
+    for name, count in expected.partitions.items():
+        assert len(partition_marks(objects, name)) == count
+        assert catalog.resolve(objects, name).number == 1
+        assert catalog.resolve(objects, name).put_aside == ()
+    assert list(upkeep.verify(objects, ())) == []
+
+
+def test_enough_partitions(on_folder: Reference) -> None:
+    assert 8 <= on_folder.partitions["leuko"] <= 20
+    assert 8 <= on_folder.partitions["leuko-quality"] <= 20
+
+
+def test_driver_killed(place: tuple[Objects, Reference], tmp_path: Path) -> None:
+    objects, expected = place
+    watch = Watch(objects)
+    orphans: list[int] = []
+    for dataset, _, wanted in stages(objects, expected, 0):
+        with Run(expected.recipe, objects.url, tmp_path) as run:
+            catch(run, objects, dataset, wanted)
+            killed = family(run.pid)
+            watch.look()
+            assert catalog.newest(objects, dataset) is None
+            send([run.pid], signal.SIGKILL)
+            send(killed, signal.SIGCONT)
+            assert run.wait() == -signal.SIGKILL
+            orphans += killed
+    with Run(expected.recipe, objects.url, tmp_path) as run:
+        assert run.wait() == 0, run.text()
+    assert alive(orphans) == []  # workers follow their driver
+    check(objects, expected, watch)
+
+
+def test_worker_killed(place: tuple[Objects, Reference], tmp_path: Path) -> None:
+    """The run goes on by itself."""
+    objects, expected = place
+    watch = Watch(objects)
+    with Run(expected.recipe, objects.url, tmp_path) as run:
+        for dataset, moment, wanted in stages(objects, expected, 1):
+            workers = catch(run, objects, dataset, wanted)
+            watch.look()
+            victims = workers if moment == "all but one" else workers[:1]
+            send(victims, signal.SIGKILL)
+            send([run.pid, *workers], signal.SIGCONT)
+        assert run.wait() == 0, run.text()
+    check(objects, expected, watch)
+
+
+def test_scheduler_killed(place: tuple[Objects, Reference], tmp_path: Path) -> None:
+    """The driver ends by itself, with the exit code that says: try again."""
+    objects, expected = place
+    watch = Watch(objects)
+    scheduler = Scheduler(tmp_path)
+    for dataset, _, wanted in stages(objects, expected, 2):
+        with (
+            scheduler,
+            Worker(scheduler, tmp_path) as first,
+            Worker(scheduler, tmp_path) as second,
+            Run(expected.recipe, objects.url, tmp_path, workers=scheduler.address) as run,
+        ):
+            pids = [program.process.pid for program in (first, second)]
+            catch(run, objects, dataset, wanted, pids)
+            watch.look()
+            scheduler.signal(signal.SIGKILL)
+            send([run.pid, *pids], signal.SIGCONT)
+            assert run.wait() == 75, run.text()
+            assert "the scheduler is lost; run the same command again" in run.text()
+    with (
+        scheduler,
+        Worker(scheduler, tmp_path),
+        Run(expected.recipe, objects.url, tmp_path, workers=scheduler.address) as run,
+    ):
+        assert run.wait() == 0, run.text()
+    check(objects, expected, watch)
