@@ -228,10 +228,8 @@ def parse(text: str, where: str = "recipe", folder: Path | None = None) -> Recip
 
     Examples
     --------
-    >>> parse("name: a\ndatasets:\n  x: {raeder: imaris}")
-    Traceback (most recent call last):
-    dpipe.errors.RecipeError: recipe:3:7: unknown key 'raeder'; did you mean 'reader'? Known: \
-input, levels, operator, options, params, reader, set, source
+    >>> parse("datasets:\n  leuko: {reader: imaris, source: raw/*.h5}").steps[0].sources
+    ('raw/*.h5',)
     """
     top = _Node.root(text, where)
     top.keys(_TOP)
