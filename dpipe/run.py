@@ -21,7 +21,7 @@ from dpipe import catalog, cluster, seal
 from dpipe.cluster import Workers
 from dpipe.config import Settings
 from dpipe.drive import Drive, Job
-from dpipe.errors import UsageError
+from dpipe.errors import StoreError, UsageError
 from dpipe.metadata import Study
 from dpipe.objects import Objects
 from dpipe.plan import Choice, Planner, StepPlan
@@ -173,6 +173,10 @@ class _Driver:
         plan = self.planner.step(step, self.made)
         jobs = [Job(part) for part in plan.parts]
         todo = [job for job in jobs if job.plan.action == "make"]
+        if todo and workers is None:
+            raise StoreError(
+                f"{self.objects.url}: {name} changed while it was planned; run the command again"
+            )
         if todo and workers is not None:
             drive = Drive(
                 name,
