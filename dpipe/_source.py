@@ -1,0 +1,214 @@
+"""Stored arrays as tasks read them: text that travels, opened where it is needed.
+
+A private neighbour of ``dpipe.store``. A missing object or one that cannot be decoded is an
+error, never zeros; only in foreign containers, whose format says so, is it the fill value.
+"""
+
+import json
+import threading
+from collections.abc import AsyncIterator, Iterable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from typing import Any
+
+import numpy as np
+import zarr
+from zarr.abc.store import (
+    ByteRequest,
+    OffsetByteRequest,
+    RangeByteRequest,
+    Store,
+    SuffixByteRequest,
+)
+from zarr.core.buffer import Buffer, BufferPrototype, default_buffer_prototype
+from zarr.errors import ChunkNotFoundError
+
+from dpipe import blocks
+from dpipe.errors import DamageError, DpipeError, InputError, NotFoundError
+from dpipe.objects import open_objects
+
+_FUSED = {"codec_pipeline.path": "zarr.core.codec_pipeline.FusedCodecPipeline"}
+_opening = threading.Lock()
+_METADATA = ("zarr.json", ".zarray", ".zattrs", ".zgroup")
+
+
+def open_array(place: Store, mode: str, zarr_format: int = 3, **config: bool) -> Any:
+    """Open an array with the fused codec pipeline and a configuration of its own.
+
+    Zarr's configuration is one for all threads: the lock keeps two of them from putting back
+    each other's, and what must hold goes into the array itself.
+    """
+    with _opening, zarr.config.set(_FUSED):
+        return zarr.open_array(place, mode=mode, zarr_format=zarr_format, config=config)
+
+
+@dataclass(frozen=True)
+class Source:
+    """One stored array; it travels in tasks as text and is opened inside them.
+
+    Attributes
+    ----------
+    url, prefix : str
+        The store, and the array's key in it.
+    document : bytes
+        Its ``zarr.json``, or ``.zarray`` of a foreign one.
+    inline : tuple of (str, bytes)
+        Objects that are known already, by key below `path`.
+    path : str
+        The array's key below its part.
+    foreign : bool
+        Others wrote it: missing chunks hold the fill value, damage is an InputError.
+    """
+
+    url: str
+    prefix: str
+    document: bytes
+    inline: tuple[tuple[str, bytes], ...]
+    path: str
+    foreign: bool = False
+
+    def lazy(self) -> Any:
+        """Return a Dask array whose blocks are shards, or chunks where there are none."""
+        array, shape = _open(self)
+        return blocks.lazy(partial(_read, self), shape, array.dtype, array.shards or array.chunks)
+
+    def load(self) -> np.ndarray:
+        """Return all values; text in NumPy's fixed width."""
+        _, shape = _open(self)
+        values = _read(self, tuple(slice(0, n) for n in shape))
+        return np.asarray(values.tolist(), dtype=str) if values.dtype.kind in "OT" else values
+
+
+@lru_cache(maxsize=256)
+def _open(source: Source) -> tuple[Any, tuple[int, ...]]:
+    """Open an array; return it and its shape.
+
+    A sharded array of ours is opened as if it filled its last shards: to Zarr they are whole
+    then, and it reads a whole shard in one request.
+    """
+    metadata = json.loads(source.document)
+    shape = tuple(metadata["shape"])
+    document, zarr_format = source.document, 2 if metadata.get("zarr_format") == 2 else 3
+    if not source.foreign and metadata["codecs"][0]["name"] == "sharding_indexed":
+        shards = metadata["chunk_grid"]["configuration"]["chunk_shape"]
+        metadata["shape"] = [-(-n // s) * s for n, s in zip(shape, shards, strict=True)]
+        document = json.dumps(metadata).encode()
+    held = {".zarray" if zarr_format == 2 else "zarr.json": document}
+    held |= {key.removeprefix(f"{source.path}/"): data for key, data in source.inline}
+    place = Sealed(source.url, source.prefix, held)
+    return open_array(place, "r", zarr_format, read_missing_chunks=source.foreign), shape
+
+
+def _read(source: Source, region: blocks.Region) -> np.ndarray:
+    where = f"{source.url}/{source.prefix}"
+    array, shape = _open(source)
+    wider = tuple(
+        slice(r.start, n if r.stop == end and not r.start % s else r.stop)
+        for r, end, n, s in zip(
+            region, shape, array.shape, array.shards or array.chunks, strict=True
+        )
+    )
+    try:
+        values = np.asarray(array[wider])
+    except ChunkNotFoundError as error:
+        raise DamageError(f"{where}: an object is missing; run dpipe verify") from error
+    except (DpipeError, MemoryError):
+        raise
+    except Exception as error:  # codecs raise anything on damaged bytes
+        text = f"{where}: an object cannot be decoded ({' '.join(str(error).split())[:200]})"
+        if source.foreign:
+            raise InputError(f"{text}; it is damaged or not what its metadata say") from error
+        raise DamageError(f"{text}; run dpipe verify") from error
+    if wider == region:
+        return values
+    return values[tuple(slice(0, r.stop - r.start) for r in region)].copy()
+
+
+class Sealed(Store):
+    """Read-only Zarr store over objects; what it holds in memory costs no request."""
+
+    def __init__(self, url: str, prefix: str, held: Mapping[str, bytes]) -> None:
+        super().__init__(read_only=True)
+        self._objects, self._prefix, self._held = open_objects(url), prefix, dict(held)
+
+    supports_writes = supports_deletes = False
+    supports_listing = False
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sealed) and vars(self) == vars(other)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def get_sync(
+        self,
+        key: str,
+        *,
+        prototype: BufferPrototype | None = None,
+        byte_range: ByteRequest | None = None,
+    ) -> Buffer | None:
+        buffer = (prototype or default_buffer_prototype()).buffer
+        if key in self._held:
+            start, stop = _bounds(byte_range, len(self._held[key]))
+            return buffer.from_bytes(self._held[key][start:stop])
+        if key.rpartition("/")[2] in _METADATA:
+            return None
+        full = f"{self._prefix}/{key}" if self._prefix else key
+        try:
+            if byte_range is None:
+                return buffer.from_bytes(self._objects.read(full))
+            known = isinstance(byte_range, RangeByteRequest)
+            size = 0 if known else self._objects.size(full)
+            return buffer.from_bytes(self._objects.read_range(full, *_bounds(byte_range, size)))
+        except NotFoundError:
+            return None
+
+    def set_sync(self, key: str, value: Buffer) -> None:
+        raise NotFoundError(f"{key}: a sealed part is not written to")
+
+    def delete_sync(self, key: str) -> None:
+        raise NotFoundError(f"{key}: a sealed part is not deleted from")
+
+    async def get(
+        self,
+        key: str,
+        prototype: BufferPrototype | None = None,
+        byte_range: ByteRequest | None = None,
+    ) -> Buffer | None:
+        return self.get_sync(key, prototype=prototype, byte_range=byte_range)
+
+    async def get_partial_values(
+        self, prototype: BufferPrototype, key_ranges: Iterable[tuple[str, ByteRequest | None]]
+    ) -> list[Buffer | None]:
+        return [self.get_sync(k, prototype=prototype, byte_range=r) for k, r in key_ranges]
+
+    async def exists(self, key: str) -> bool:
+        return self.get_sync(key) is not None
+
+    async def set(self, key: str, value: Buffer) -> None:
+        self.set_sync(key, value)
+
+    async def delete(self, key: str) -> None:
+        self.delete_sync(key)
+
+    async def list(self) -> AsyncIterator[str]:
+        for key in self._held:
+            yield key
+
+    async def list_prefix(self, prefix: str) -> AsyncIterator[str]:
+        for key in self._held:
+            if key.startswith(prefix):
+                yield key
+
+    async def list_dir(self, prefix: str) -> AsyncIterator[str]:
+        for key in self._held:
+            if key.startswith(prefix):
+                yield key.removeprefix(prefix).lstrip("/").partition("/")[0]
+
+
+def _bounds(request: ByteRequest | None, size: int) -> tuple[int, int]:
+    """Start and stop of a range of an object of `size` bytes."""
+    if isinstance(request, RangeByteRequest):
+        return request.start, request.end
+    if isinstance(request, SuffixByteRequest):
+        return max(0, size - request.suffix), size
+    return (request.offset if isinstance(request, OffsetByteRequest) else 0), size
