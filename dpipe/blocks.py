@@ -11,17 +11,15 @@ This module knows nothing of files, variables or clusters.
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
-from weakref import WeakValueDictionary
 
 import dask
 import dask.array as da
 import numpy as np
 import xarray as xr
 
+from dpipe._regions import Frames, Read, Region, at_once, behind, remember
 from dpipe.arrays import chosen_device, to_device, to_host
 from dpipe.errors import SchemaError
-
-Region = tuple[slice, ...]
 
 
 class _Source:
@@ -47,10 +45,6 @@ class _Source:
                 rest.append(0)
             region.append(slice(low, high))
         return self.read(tuple(region))[tuple(rest)]
-
-
-_sources: WeakValueDictionary[str, _Source] = WeakValueDictionary()
-"""What lies behind the arrays that `lazy` made in this process, as long as they live."""
 
 
 def lazy(
@@ -90,8 +84,7 @@ def lazy(
     array = da.from_array(
         source, chunks=limits, asarray=False, fancy=False, meta=meta, inline_array=True
     )
-    _sources[array.name] = source
-    return array
+    return remember(array, read)
 
 
 def map_frames(
@@ -100,6 +93,7 @@ def map_frames(
     *,
     outputs: int,
     core: Sequence[str] = ("z", "y", "x"),
+    dtypes: Sequence[np.dtype | str] | None = None,
     **params: Any,
 ) -> tuple[xr.DataArray, ...]:
     """Turn each frame (plane or volume) into numbers.
@@ -115,20 +109,28 @@ def map_frames(
         How many numbers the kernel returns.
     core : sequence of str
         Dims of one frame; they are brought into one block.
+    dtypes : sequence of numpy.dtype or str, optional
+        Of each output; by default float64.
     **params
         Passed to the kernel.
 
     Returns
     -------
     tuple of xarray.DataArray
-        `outputs` lazy float64 arrays over the other dims of `frames`; the kernel runs once a
-        frame if they are computed together.
+        `outputs` lazy arrays over the other dims of `frames`; the kernel runs once a frame if
+        they are computed together.
     """
-    array, outer = _frames_first(frames, core)
+    array, outer, read = _frames_first(frames, core)
     run = partial(_numbers, kernel=kernel, core=len(core), outputs=outputs, params=params)
-    result = _map(run, array, len(outer), {len(outer): outputs}, np.dtype("f8"))
+    result = _map(run, array, read, len(outer), (outputs,), np.dtype("f8"))
     coords = {k: v for k, v in frames.coords.items() if not set(v.dims) & set(core)}
-    return tuple(xr.DataArray(result[..., i], dims=outer, coords=coords) for i in range(outputs))
+    made = []
+    for i, dtype in enumerate(dtypes or ["f8"] * outputs):
+        column = result[..., i].astype(dtype)
+        if whole := behind(result):
+            remember(column, whole.read, i)
+        made.append(xr.DataArray(column, dims=outer, coords=coords))
+    return tuple(made)
 
 
 def map_chunks(
@@ -164,13 +166,12 @@ def map_chunks(
         Over the other dims of `frames`, then those of `sizes`; coordinates along dims that kept
         their size are kept.
     """
-    array, outer = _frames_first(frames, core)
+    array, outer, read = _frames_first(frames, core)
     shape = tuple(sizes.values())
     run = partial(
         _arrays, kernel=kernel, core=len(core), shape=shape, dtype=np.dtype(dtype), params=params
     )
-    new = {len(outer) + i: n for i, n in enumerate(shape)}
-    result = _map(run, array, len(outer), new, np.dtype(dtype))
+    result = _map(run, array, read, len(outer), shape, np.dtype(dtype))
     kept = {
         name: value
         for name, value in frames.coords.items()
@@ -237,8 +238,7 @@ def compute_region(
 ) -> dict[str, np.ndarray]:
     """Compute one region of some variables in this thread.
 
-    What was only made lazy and not computed with is read straight into one array: no graph, no
-    pieces to join.
+    What was only read, or mapped by frames and not computed with since, needs no graph.
 
     Parameters
     ----------
@@ -254,17 +254,16 @@ def compute_region(
     dict of str to numpy.ndarray
         The values of each variable in that region.
     """
-    found: dict[str, Any] = {}
+    wanted = {}
     for name in names:
         variable = ds.variables[name]
-        whole = tuple(slice(0, n) for n in variable.shape)
-        cut = tuple(region.get(str(d), s) for d, s in zip(variable.dims, whole, strict=True))
-        data = variable.data
-        source = _sources.get(data.name) if isinstance(data, da.Array) else None
-        found[name] = source.read(cut) if source is not None else data[cut]
-    pending = {n: v for n, v in found.items() if isinstance(v, da.Array)}
-    if pending:
-        found |= zip(pending, compute(*pending.values()), strict=True)
+        whole = zip(variable.dims, variable.shape, strict=True)
+        cut = tuple(region.get(str(dim), slice(0, n)) for dim, n in whole)
+        wanted[name] = (variable.data, cut)
+    found = at_once(wanted)
+    if found is None:
+        values = compute(*(array[cut] for array, cut in wanted.values()))
+        found = dict(zip(wanted, values, strict=True))
     return {name: np.asarray(values) for name, values in found.items()}
 
 
@@ -295,32 +294,48 @@ def source_bytes(ds: xr.Dataset) -> int:
     return sum(int(variable.size) * variable.dtype.itemsize for variable in ds.variables.values())
 
 
-def _frames_first(frames: xr.DataArray, core: Sequence[str]) -> tuple[da.Array, tuple[str, ...]]:
-    """Order the dims as (others, core), one block a frame along the core dims."""
+def _frames_first(
+    frames: xr.DataArray, core: Sequence[str]
+) -> tuple[da.Array, tuple[str, ...], Read | None]:
+    """Order the dims as (others, core), one block a frame along the core dims.
+
+    The last of the three gives a region of that array without its graph, where there is a way.
+    """
     missing = [dim for dim in core if dim not in frames.dims]
     if missing:
         raise SchemaError(f"frames need the dims {tuple(core)}; found {tuple(frames.dims)}")
     outer = tuple(str(dim) for dim in frames.dims if dim not in core)
     ordered = frames.transpose(*outer, *core)
     array = ordered.data if isinstance(ordered.data, da.Array) else da.from_array(ordered.data)
-    return array.rechunk({len(outer) + i: -1 for i in range(len(core))}), outer
+    source = behind(array)
+    read = source.read if source is not None and source.column is None else None
+    return array.rechunk({len(outer) + i: -1 for i in range(len(core))}), outer, read
 
 
 def _map(
-    run: Callable[..., Any], array: da.Array, outer: int, new: Mapping[int, int], dtype: np.dtype
+    run: Callable[..., Any],
+    array: da.Array,
+    read: Read | None,
+    outer: int,
+    new: Sequence[int],
+    dtype: np.dtype,
 ) -> da.Array:
     """Map over blocks: the axes up to `outer` stay, the rest is dropped and `new` axes made."""
-    kept = tuple(range(outer))
-    return da.blockwise(
-        partial(run, name=chosen_device()),
-        kept + tuple(-1 - i for i in range(len(new))),
+    run = partial(run, name=chosen_device())
+    result = da.blockwise(
+        run,
+        (*range(outer), *(-1 - i for i in range(len(new)))),
         array,
         tuple(range(array.ndim)),
-        new_axes={-1 - i: n for i, n in enumerate(new.values())},
+        new_axes={-1 - i: n for i, n in enumerate(new)},
         concatenate=False,  # else Dask copies each block, though it is the only one of its frame
         dtype=dtype,
         meta=np.empty((0,) * (outer + len(new)), dtype),
     )
+    if read is None:
+        return result
+    frames = Frames(read, run, array.chunks[:outer], array.shape[outer:], new, dtype)
+    return remember(result, frames)
 
 
 def _only(nested: Any) -> np.ndarray:

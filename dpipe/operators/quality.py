@@ -160,6 +160,7 @@ def frame_quality(
         _frame_quality,
         frames,
         outputs=len(_FIGURES) + 2,
+        dtypes=["f8"] * len(_FIGURES) + ["u1"] * 2,
         median=median,
         wiener=wiener,
         full_scale=full_scale,
@@ -174,10 +175,8 @@ def frame_quality(
     return xr.Dataset(
         {
             **named,
-            **schema.QUALITY_FLAG.wrap(flag.astype(np.uint8)),
-            **schema.QUALITY_REASON.wrap(
-                reason.astype(np.uint8), flag_masks=bits, flag_meanings=" ".join(REASONS)
-            ),
+            **schema.QUALITY_FLAG.wrap(flag),
+            **schema.QUALITY_REASON.wrap(reason, flag_masks=bits, flag_meanings=" ".join(REASONS)),
         },
         attrs={"spacing": [schema.spacing(ds, dim) for dim in schema.SPACE_DIMS]},
     )
