@@ -135,9 +135,12 @@ class Sealed(Store):
     supports_listing = False
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Sealed) and vars(self) == vars(other)
+        return isinstance(other, Sealed) and self._said() == other._said()
 
     __hash__ = None  # type: ignore[assignment]
+
+    def _said(self) -> tuple[Any, ...]:
+        return self._objects.url, self._prefix, self._held
 
     def get_sync(
         self,

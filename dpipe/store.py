@@ -67,7 +67,7 @@ def describe(
     levels: Mapping[str, int] | None = None,
     attributes: Mapping[str, Any] | None = None,
 ) -> Template:
-    """Lay out a Dataset: metadata, chunks and shards, without computing anything.
+    """Lay out a Dataset: metadata, chunks and shards; of its values only coordinates are needed.
 
     Parameters
     ----------
