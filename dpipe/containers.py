@@ -42,18 +42,19 @@ def read_attributes(uri: str, path: str = "") -> dict[str, Any]:
     Raises
     ------
     InputError
-        There is no Zarr group.
+        There is no Zarr group, or its metadata are damaged.
     """
     objects = open_objects(uri)
     prefix = f"{path.strip('/')}/" if path.strip("/") else ""
-    for key, pick in (("zarr.json", "attributes"), (".zattrs", None)):
+    for name in ("zarr.json", ".zattrs"):
         try:
-            found = json.loads(objects.read(prefix + key))
+            found = _parsed(objects.read(prefix + name), f"{uri}: {prefix}{name}")
         except NotFoundError:
             continue
-        except ValueError as error:
-            raise InputError(f"{uri}: {prefix}{key} is no JSON ({error})") from error
-        return dict(found.get(pick, {})) if pick else dict(found)
+        attributes = found.get("attributes") or {} if name == "zarr.json" else found
+        if not isinstance(attributes, dict):
+            raise InputError(f"{uri}: {prefix}{name}: its attributes are no object; it is damaged")
+        return attributes
     raise InputError(
         f"{uri}: no Zarr group {prefix or '/'}; expected zarr.json or .zattrs. "
         "Give the folder that holds one of them"
@@ -83,14 +84,19 @@ def lazy_array(uri: str, path: str) -> Any:
     """
     objects = open_objects(uri)
     base = path.strip("/")
+    where = f"{uri}: array {base or '/'!r}"
     for name in ("zarr.json", ".zarray"):
         key = f"{base}/{name}" if base else name
         try:
             document = objects.read(key)
         except NotFoundError:
             continue
-        _check_codecs(document, f"{uri}/{key}")
-        return store.Source(uri, base, document, (), base, foreign=True).lazy()
+        _check_codecs(_parsed(document, where), where)
+        try:
+            return store.Source(uri, base, document, (), base, foreign=True).lazy()
+        except Exception as error:  # Zarr raises anything on metadata that break the rules
+            text = " ".join(str(error).split())[:200]
+            raise InputError(f"{where}: its metadata are damaged: {text}") from error
     raise InputError(f"{uri}: no Zarr array {base or '/'}; expected zarr.json or .zarray there")
 
 
@@ -136,22 +142,38 @@ def _write_levels(objects: Objects, path: str, image: xr.DataArray, levels: int)
                 objects.put(f"{array.path}/{key}", data)
 
 
-def _check_codecs(document: bytes, where: str) -> None:
+def _parsed(document: bytes, where: str) -> dict[str, Any]:
+    try:
+        found = json.loads(document)
+    except ValueError as error:
+        raise InputError(f"{where}: its metadata are damaged: no JSON ({error})") from error
+    if not isinstance(found, dict):
+        raise InputError(
+            f"{where}: its metadata are damaged: found {type(found).__name__}, expected "
+            "a JSON object"
+        )
+    return found
+
+
+def _check_codecs(metadata: Mapping[str, Any], where: str) -> None:
     """Refuse codecs that a foreign file should not make us run."""
-    metadata = json.loads(document)
+    v2 = metadata.get("zarr_format") == 2
     found: set[str] = set()
 
-    def collect(codecs: Iterable[Any]) -> None:
-        for codec in codecs:
-            if not codec:
-                continue
-            found.add(codec.get("name") or codec.get("id"))
-            inside = codec.get("configuration") or {}
-            collect([*inside.get("codecs", []), *inside.get("index_codecs", [])])
+    def collect(codecs: Any) -> None:
+        for codec in codecs if isinstance(codecs, list) else [codecs]:
+            if isinstance(codec, list):
+                collect(codec)
+            elif isinstance(codec, dict):
+                # by the key that Zarr goes by: the other may say anything
+                found.add(str(codec.get("id" if v2 else "name")))
+                inside = codec.get("configuration")
+                if isinstance(inside, dict):
+                    collect([inside.get("codecs"), inside.get("index_codecs")])
+            elif codec is not None:
+                found.add(str(codec))
 
-    if metadata.get("zarr_format") == 2:
-        collect([metadata.get("compressor"), *(metadata.get("filters") or [])])
-    else:
-        collect(metadata.get("codecs", []))
-    if unknown := sorted(map(str, found - _ALLOWED_CODECS)):
+    for key in ("compressor", "filters") if v2 else ("codecs",):
+        collect(metadata.get(key))
+    if unknown := sorted(found - _ALLOWED_CODECS):
         raise InputError(f"{where}: codec {', '.join(unknown)} is not run on foreign files")

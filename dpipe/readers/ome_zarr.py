@@ -15,7 +15,7 @@ import xarray as xr
 
 from dpipe import ngff, schema
 from dpipe.containers import lazy_array, read_attributes
-from dpipe.errors import DpipeError, InputError, UsageError
+from dpipe.errors import InputError, UsageError
 from dpipe.sources import Item, Part, resolve_uri, stem_of
 
 SUFFIXES = (".ome.zarr", ".zarr")
@@ -161,7 +161,7 @@ def _level(
     """Open the array of a level with the dims (t, c, z, y, x), and say where it lies."""
     if not 0 <= level < len(found.levels):
         raise InputError(f"no level {level}; the image has levels 0 to {len(found.levels) - 1}")
-    array = _array(uri, f"{path}/{found.levels[level].path}".strip("/"))
+    array = lazy_array(uri, f"{path}/{found.levels[level].path}".strip("/"))
     said = ngff.coords(found, level, array.shape)
     if array.dtype.kind not in "uifb" or array.dtype.itemsize > 8 or 0 in array.shape:
         raise InputError(f"pixels are {array.dtype} {array.shape}; expected integers or floats")
@@ -169,17 +169,6 @@ def _level(
     pixels = xr.DataArray(array, dims=found.axes)
     missing = [dim for dim in schema.MOVIE_DIMS if dim not in found.axes]
     return pixels.expand_dims(missing).transpose(*schema.MOVIE_DIMS), said
-
-
-def _array(uri: str, path: str) -> Any:
-    """Open an array lazily; metadata that are damaged become one line."""
-    try:
-        return lazy_array(uri, path)
-    except DpipeError:
-        raise
-    except (LookupError, TypeError, ValueError, ArithmeticError, AttributeError) as error:
-        said = " ".join(str(error).split())[:200]
-        raise InputError(f"array {path!r}: its metadata are damaged: {said}") from error
 
 
 def _movie(
