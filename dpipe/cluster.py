@@ -59,7 +59,10 @@ _LOCAL = {
         "MKL_NUM_THREADS": 1,
         "OPENBLAS_NUM_THREADS": 1,
     },
-    "distributed.comm.retry.count": 3,
+    # The result of a worker that died before it was fetched is asked for this long, at each try,
+    # before the task is run again; nothing between processes of one machine is lost on the way.
+    "distributed.comm.timeouts.connect": "10s",
+    "distributed.comm.retry.count": 0,
 }
 
 
@@ -139,7 +142,8 @@ class _There:
         name = f"dpipe-{self._count}-{self._run}"  # names of files stay out of dashboards
         # By name: a worker that cannot unpickle a function would close, and take others along.
         path = f"{function.__module__}:{function.__qualname__}"
-        future = self._client.submit(attempt, path, args, key=name, pure=False, retries=0)
+        with self._trouble():
+            future = self._client.submit(attempt, path, args, key=name, pure=False, retries=0)
         self._flying[name] = (key, future)
         future.add_done_callback(self._landed.put)
 
@@ -161,7 +165,8 @@ class _There:
         died = isinstance(finished.error, MemoryError) and not finished.killed
         self._worn = self._worn or (self._own and died)
         if time.monotonic() > self._looked + 10:  # workers come and go
-            self._look()
+            with self._trouble():
+                self._look()
         return finished
 
     def _landing(self, deadline: float) -> "Future":
@@ -184,6 +189,7 @@ class _There:
     def _trouble(self) -> Iterator[None]:
         """Say in one line what is wrong with the workers, and that nothing is lost."""
         from distributed import CancelledError
+        from distributed.client import ClosedClientError
         from distributed.scheduler import NoValidWorkerError, NoWorkerError
 
         try:
@@ -199,7 +205,8 @@ class _There:
             raise StalledError(
                 f"{self.label}: no workers are left; run the same command again"
             ) from None
-        except (CancelledError, OSError):
+        except (CancelledError, ClosedClientError, OSError, RuntimeError):
+            # what a task raised has come back as a value: this is the connection's own
             raise StoreError(
                 f"{self.label}: the scheduler is lost; run the same command again"
             ) from None
