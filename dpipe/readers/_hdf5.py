@@ -198,7 +198,8 @@ def _is_plain(dataset: h5py.Dataset) -> bool:
 
 def _read_chunks(dataset: h5py.Dataset, box: Box, out: np.ndarray, fill: bool) -> None:
     chunk, codes = dataset.chunks, list(enumerate(_filters(dataset)))
-    size = math.prod(chunk) * dataset.dtype.itemsize
+    dtype = dataset.dtype  # h5py makes a new one at every look
+    size = math.prod(chunk) * dtype.itemsize
     # what does not compress grows by less than this; h5py refuses a stored chunk above it
     stored = np.empty(size + size // 64 + 4096, np.uint8)
     scratch = {code: np.empty(size, np.uint8) for _, code in codes}
@@ -214,12 +215,12 @@ def _read_chunks(dataset: h5py.Dataset, box: Box, out: np.ndarray, fill: bool) -
         try:
             for i, code in reversed(codes):
                 if not skipped >> i & 1:
-                    data = _undo(code, data, scratch[code], dataset.dtype.itemsize)
+                    data = _undo(code, data, scratch[code], dtype.itemsize)
         except RuntimeError as error:  # the parent of all that imagecodecs raises
             raise Flaw(f"{_at(dataset, corner)} cannot be decoded ({error})") from error
         if len(data) != size:
             raise Flaw(f"{_at(dataset, corner)} decodes to {len(data)} bytes; expected {size}")
-        out[target] = np.frombuffer(data, dataset.dtype).reshape(chunk)[inside]
+        out[target] = np.frombuffer(data, dtype).reshape(chunk)[inside]
 
 
 def _missing(dataset: h5py.Dataset, corner: Sequence[int]) -> Flaw:
