@@ -10,6 +10,7 @@ This module knows readers, operators and seals; it writes nothing.
 
 import hashlib
 import inspect
+import itertools
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -118,7 +119,8 @@ def bind(function: Callable[..., Any], given: Mapping[str, Any], what: str) -> d
     Returns
     -------
     dict
-        Every keyword-only parameter with its value.
+        Every keyword-only parameter with its value; a whole number for a float is a float, so 5
+        and 5.0 are the same.
 
     Raises
     ------
@@ -126,18 +128,24 @@ def bind(function: Callable[..., Any], given: Mapping[str, Any], what: str) -> d
         An unknown parameter, or a missing one without default.
     """
     known = {
-        name: parameter.default
+        name: parameter
         for name, parameter in inspect.signature(function).parameters.items()
         if parameter.kind is inspect.Parameter.KEYWORD_ONLY
     }
     for name in given:
         if name not in known:
             raise UsageError(f"{what}: {unknown('parameter', name, known)}")
-    bound = {name: given.get(name, default) for name, default in known.items()}
-    missing = [name for name, value in bound.items() if value is inspect.Parameter.empty]
-    if missing:
-        raise UsageError(f"{what}: needs the parameter {missing[0]!r}; give it a value")
+    bound = {name: given.get(name, parameter.default) for name, parameter in known.items()}
+    for name, value in bound.items():
+        if value is inspect.Parameter.empty:
+            raise UsageError(f"{what}: needs the parameter {name!r}; give it a value")
+        if type(value) is int and _is_float(known[name]):
+            bound[name] = float(value)
     return bound
+
+
+def _is_float(parameter: inspect.Parameter) -> bool:
+    return isinstance(parameter.default, float) or parameter.annotation in (float, float | None)
 
 
 def lazy(objects: Objects, origin: Origin) -> xr.Dataset:
@@ -205,16 +213,25 @@ def operate(origin: Origin, inputs: Mapping[str, Mapping[str, xr.Dataset]]) -> x
 def check_unchanged(origin: Origin) -> None:
     """Refuse items whose size or ETag is not what was listed when the run was planned."""
     for item in origin.items:
-        try:
-            listed = {found.uri: found for found in sources.list_items(item["uri"])}
-        except UsageError as error:
-            raise InputError(f"{item['path']}: gone since the plan was made ({error})") from error
-        now = listed.get(item["uri"])
-        if now is not None and (now.size, now.etag) != (item["size"], item["etag"]):
+        now = _now(origin.name, item)
+        if now is None:
+            raise InputError(f"{item['path']}: gone since the plan was made; is the disk mounted?")
+        if (now.size, now.etag) != (item["size"], item["etag"]):
             raise InputError(
                 f"{item['path']}: changed since the plan was made ({item['size']} bytes then, "
                 f"{now.size} now); run the same command again"
             )
+
+
+def _now(reader: str, item: Mapping[str, Any]) -> sources.Item | None:
+    """Return an item as it is listed now; one that stands for a folder as its reader groups it."""
+    try:
+        listed = sources.list_items(item["uri"])
+    except UsageError:
+        return None
+    parts = readers.resolve(reader).find(listed)
+    found = itertools.chain(listed, *(part.items for part in parts))
+    return next((each for each in found if each.uri == item["uri"]), None)
 
 
 def _opened(objects: Objects, parts: Sequence[Mapping[str, str]]) -> dict[str, xr.Dataset]:

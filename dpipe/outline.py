@@ -2,7 +2,8 @@
 
 Variables of image axes make an OME-Zarr part with levels; anything else is plain Zarr. A part is
 cut into *cells* of whole shards along the dims that may be cut, and a run of cells is a
-*partition*, which one task writes.
+*partition*, which one task writes. A variable that lacks some of these dims belongs to the cells
+that are first along them.
 
 This module knows shapes and metadata; it writes nothing.
 """
@@ -62,6 +63,10 @@ class Grid:
                 dim: slice(int(i) * step, min((int(i) + 1) * step, size))
                 for dim, i, step, size in zip(self.dims, index, self.steps, self.sizes, strict=True)
             }
+
+    def owns(self, cell: Mapping[str, slice], dims: Sequence[Any]) -> bool:
+        """Tell whether a variable of these dims has values of its own in a cell."""
+        return all(cut.start == 0 for dim, cut in cell.items() if dim not in dims)
 
     @classmethod
     def from_dict(cls, given: Mapping[str, Any]) -> "Grid":
@@ -156,9 +161,10 @@ def lay_out(
     base : str
         Key of the part without suffix.
     free : sequence of str, optional
-        Dims along which partitions may be cut; by default all that every variable has.
+        Dims along which partitions may be cut; by default all.
     levels : int, optional
-        Levels of the pyramid of images; by default as many as their size asks for.
+        Levels of the pyramid of images; by default as many as their size asks for, and never
+        more than it takes to come down to one pixel.
     partition_bytes : int
         About how many decoded bytes, of input or output, one partition handles.
     input_bytes : int
@@ -172,12 +178,12 @@ def lay_out(
     Raises
     ------
     SchemaError
-        There is nothing in it.
+        There is nothing in it, or something that cannot be kept exactly.
     """
     if not ds.data_vars:
         raise SchemaError(f"{base}: a part needs at least one variable; found none")
     images = _images(ds)
-    depth = {name: levels or pyramid.level_count(ds[name].sizes) for name in images}
+    depth = {name: pyramid.level_count(ds[name].sizes, levels) for name in images}
     stem = base.rpartition("/")[2].rpartition("-")[0]
     template = store.describe(
         ds,
@@ -247,9 +253,8 @@ def _grid(
     share: float,
 ) -> Grid:
     """Cut into cells of whole shards, and runs of cells that are about `share` of everything."""
-    top = [array for array in arrays if not array.level]
-    shared = [d for d in top[0].dims if all(d in array.dims for array in top)]
-    dims = tuple(d for d in shared if free is None or d in free)
+    top = sorted((a for a in arrays if not a.level), key=lambda array: -len(array.dims))
+    dims = tuple(dict.fromkeys(d for a in top for d in a.dims if free is None or d in free))
     steps = []
     for dim in dims:
         lengths = [
@@ -257,8 +262,9 @@ def _grid(
             if array.variable in small
             else array.shard[array.dims.index(dim)]
             for array in top
+            if dim in array.dims
         ]
-        steps.append(min(math.lcm(*lengths), ds.sizes[dim]))
+        steps.append(max(1, min(math.lcm(*lengths), ds.sizes[dim])))
     sizes = tuple(int(ds.sizes[dim]) for dim in dims)
     cells = math.prod(-(-n // step) for n, step in zip(sizes, steps, strict=True)) or 1
     run = max(1, min(cells, round(cells * share)), -(-cells // _MOST_PARTITIONS))
@@ -266,5 +272,6 @@ def _grid(
 
 
 def _chunk(variable: xr.DataArray, dim: str) -> int:
+    """Length along which a small variable is computed at once; one in memory may be cut freely."""
     chunks = variable.chunksizes.get(dim)
-    return int(chunks[0]) if chunks else int(variable.sizes[dim])
+    return max(1, int(chunks[0])) if chunks else 1

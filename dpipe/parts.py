@@ -24,8 +24,8 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from dpipe import blocks, origin, pyramid, seal, store
-from dpipe.errors import DamageError, NotFoundError
+from dpipe import _marks, blocks, origin, pyramid, seal, store
+from dpipe.errors import DamageError, NotFoundError, UsageError
 from dpipe.objects import Objects, Put, open_objects
 from dpipe.outline import Outline, lay_out
 
@@ -63,13 +63,17 @@ def init(
     if objects.exists(f"{base}.json"):
         return {"partitions": 0, "done": [], "sealed": True}
     try:
-        outline = _read_init(objects, base)[0]
+        outline = _marks.read_init(objects, base)[0]
     except NotFoundError:
         made = origin.Origin.from_dict(made_by)
         ds = origin.lazy(objects, made)
         laid = lay_out(ds, base, levels=made.levels, **(options or {}))
         outline = write_init(objects, laid, made_by)
-    return {"partitions": outline.grid.partitions, "done": _marked(objects, base), "sealed": False}
+    return {
+        "partitions": outline.grid.partitions,
+        "done": _marks.done(objects, base),
+        "sealed": False,
+    }
 
 
 def write_init(objects: Objects, laid: Outline, made_by: Mapping[str, Any]) -> Outline:
@@ -92,8 +96,8 @@ def write_init(objects: Objects, laid: Outline, made_by: Mapping[str, Any]) -> O
     held = {key: laid.document(key) for key in laid.documents} | laid.coordinates
     puts = [asdict(_put_once(objects, f"{laid.path}/{key}", data)) for key, data in held.items()]
     mark = {"origin": dict(made_by), "outline": laid.to_dict(), "objects": puts}
-    objects.put_if_absent(_init_key(laid.base), json.dumps(mark).encode())
-    return _read_init(objects, laid.base)[0]
+    objects.put_if_absent(_marks.init_key(laid.base), json.dumps(mark).encode())
+    return _marks.read_init(objects, laid.base)[0]
 
 
 def partition(url: str, base: str, index: int) -> dict[str, Any]:
@@ -117,11 +121,17 @@ def partition(url: str, base: str, index: int) -> dict[str, Any]:
     ------
     InputError
         A source item is damaged.
+    NotFoundError
+        The part was not laid out.
+    UsageError
+        There is no such partition.
     """
     objects = open_objects(url)
-    if objects.exists(_mark(base, index)):
+    if objects.exists(_marks.key(base, index)):
         return {"seconds": 0.0, "bytes": 0, "objects": 0}
-    outline, mark = _read_init(objects, base)
+    outline, mark = _marks.read_init(objects, base)
+    if not 0 <= index < outline.grid.partitions:
+        raise UsageError(f"{base}: no partition {index}; there are {outline.grid.partitions}")
     return write_partition(objects, outline, _lazy(url, json.dumps(mark["origin"])), index)
 
 
@@ -132,16 +142,17 @@ def write_partition(
     began = time.perf_counter()
     puts: list[dict[str, Any]] = []
     small: list[dict[str, Any]] = []
-    names = [str(name) for name in ds.data_vars]
+    dims = {str(name): variable.dims for name, variable in ds.data_vars.items()}
     for cell in outline.grid.cells(index):
+        names = [name for name in dims if outline.grid.owns(cell, dims[name])]
         for name, values in blocks.compute_region(ds, names, cell).items():
             if name in outline.small:
-                small.append(_packed(name, cell, ds[name].dims, values))
+                small.append(_marks.packed(outline.levels(name)[0], cell, values))
             else:
                 puts += _write_cell(objects, outline, name, cell, values)
     seconds = time.perf_counter() - began
     mark = {"partition": index, "objects": puts, "small": small, "seconds": seconds}
-    objects.put_if_absent(_mark(outline.base, index), json.dumps(mark).encode())
+    objects.put_if_absent(_marks.key(outline.base, index), json.dumps(mark).encode())
     written = sum(put["size"] for put in puts)
     return {"seconds": seconds, "bytes": written, "objects": len(puts)}
 
@@ -178,7 +189,7 @@ def finish(url: str, base: str, stem: str, fingerprint: str) -> dict[str, Any]:
         return {"seal": digest, "summary": sealed.summary, "bytes": 0}
     except NotFoundError:
         pass
-    mark = _read_init(objects, base)[1]
+    mark = _marks.read_init(objects, base)[1]
     origin.check_unchanged(origin.Origin.from_dict(mark["origin"]))
     return seal_part(objects, base, _lazy(url, json.dumps(mark["origin"])), stem, fingerprint)
 
@@ -187,10 +198,14 @@ def seal_part(
     objects: Objects, base: str, ds: xr.Dataset, stem: str, fingerprint: str
 ) -> dict[str, Any]:
     """Join small variables, compare the store with the marks, write objects.json and the seal."""
-    outline, first = _read_init(objects, base)
-    marks = _marks(objects, outline)
+    outline, first = _marks.read_init(objects, base)
+    marks = _marks.read_all(objects, outline)
     listed = _mend(objects, outline, ds, {-1: first} | marks)
-    small = _join_small(objects, outline, marks)
+    small = [
+        put
+        for name, values in _marks.joined(outline, marks)
+        for put in _write_cell(objects, outline, name, {}, values)
+    ]
     _compare(objects, outline, listed | {put["key"]: put for put in small})
     entries = {
         key.removeprefix(f"{outline.path}/"): {k: put[k] for k in ("size", "sha256", "etag")}
@@ -224,15 +239,6 @@ def _lazy(url: str, made_by: str) -> xr.Dataset:
     return origin.lazy(open_objects(url), origin.Origin.from_dict(json.loads(made_by)))
 
 
-def _init_key(base: str) -> str:
-    return f"{base}.marks/init.json"
-
-
-def _read_init(objects: Objects, base: str) -> tuple[Outline, dict[str, Any]]:
-    mark = json.loads(objects.read(_init_key(base)))
-    return Outline.from_dict(mark["outline"]), mark
-
-
 def _write_cell(
     objects: Objects, outline: Outline, name: str, cell: Mapping[str, slice], values: np.ndarray
 ) -> list[dict[str, Any]]:
@@ -252,71 +258,6 @@ def _write_cell(
     return [asdict(put) for put in puts]
 
 
-def _packed(
-    name: str, cell: Mapping[str, slice], dims: Sequence[Any], values: np.ndarray
-) -> dict[str, Any]:
-    text = values.dtype.kind in "UOT"
-    return {
-        "name": name,
-        "start": [cell[d].start if d in cell else 0 for d in dims],
-        "shape": list(values.shape),
-        "dtype": "str" if text else values.dtype.str,
-        "data": values.tolist() if text else base64.b64encode(values.tobytes()).decode(),
-    }
-
-
-def _unpacked(piece: Mapping[str, Any]) -> np.ndarray:
-    if piece["dtype"] == "str":
-        return np.asarray(piece["data"], dtype=str).reshape(piece["shape"])
-    raw = base64.b64decode(piece["data"])
-    return np.frombuffer(raw, piece["dtype"]).reshape(piece["shape"])
-
-
-def _join_small(
-    objects: Objects, outline: Outline, marks: Mapping[int, Mapping[str, Any]]
-) -> list[dict[str, Any]]:
-    """Write the variables that travelled in the marks, each as one object."""
-    puts: list[dict[str, Any]] = []
-    for name in outline.small:
-        top = outline.levels(name)[0]
-        values: np.ndarray = np.zeros(top.shape, object if top.dtype == "str" else top.dtype)
-        for mark in marks.values():
-            for piece in mark["small"]:
-                if piece["name"] == name:
-                    block = _unpacked(piece)
-                    place = tuple(
-                        slice(i, i + n) for i, n in zip(piece["start"], block.shape, strict=True)
-                    )
-                    values[place] = block
-        puts += _write_cell(objects, outline, name, {}, values)
-    return puts
-
-
-def _mark(base: str, index: int) -> str:
-    return f"{base}.marks/{index:06d}.json"
-
-
-def _marked(objects: Objects, base: str) -> list[int]:
-    stems = [e.key.rpartition("/")[2].removesuffix(".json") for e in objects.list(f"{base}.marks/")]
-    return sorted(int(stem) for stem in stems if stem.isdecimal())
-
-
-def _marks(objects: Objects, outline: Outline) -> dict[int, dict[str, Any]]:
-    marks: dict[int, dict[str, Any]] = {}
-    missing = []
-    for index in range(outline.grid.partitions):
-        try:
-            marks[index] = json.loads(objects.read(_mark(outline.base, index)))
-        except NotFoundError:
-            missing.append(index)
-    if missing:
-        raise NotFoundError(
-            f"{outline.base}: {len(missing)} of {outline.grid.partitions} partitions are not done "
-            f"(first: {missing[0]}); run the same command again"
-        )
-    return marks
-
-
 def _mend(
     objects: Objects, outline: Outline, ds: xr.Dataset, marks: dict[int, dict[str, Any]]
 ) -> dict[str, dict[str, Any]]:
@@ -331,12 +272,14 @@ def _mend(
         if wrong and index < 0:
             held = {key: outline.document(key) for key in outline.documents}
             laid = lay_out(ds, outline.base, levels=outline.summary["levels"])
-            for key, data in (held | laid.coordinates).items():
-                _put_once(objects, f"{outline.path}/{key}", data)
+            puts = [
+                asdict(_put_once(objects, f"{outline.path}/{key}", data))
+                for key, data in (held | laid.coordinates).items()
+            ]
         elif wrong:
-            objects.delete(_mark(outline.base, index))
+            objects.delete(_marks.key(outline.base, index))
             write_partition(objects, outline, ds, index)
-            puts = json.loads(objects.read(_mark(outline.base, index)))["objects"]
+            puts = _marks.read(objects, _marks.key(outline.base, index))["objects"]
         listed |= {put["key"]: put for put in puts}
     return listed
 
@@ -353,7 +296,10 @@ def _compare(objects: Objects, outline: Outline, listed: Mapping[str, Mapping[st
     there = {entry.key: entry for entry in objects.list(f"{outline.path}/")}
     for key, put in listed.items():
         if not _matches(there.pop(key, None), put):
-            raise DamageError(f"{objects.url}/{key}: differs from its mark after a second try")
+            raise DamageError(
+                f"{objects.url}/{key}: differs from its mark after a second try; check the disk or "
+                "server, and run again"
+            )
     for key in there:
         objects.delete(key)
 
@@ -361,17 +307,25 @@ def _compare(objects: Objects, outline: Outline, listed: Mapping[str, Mapping[st
 def _inline(
     objects: Objects, outline: Outline, puts: Sequence[Mapping[str, Any]]
 ) -> dict[str, str]:
-    data = {put["key"]: put["size"] for put in puts if not put["key"].endswith("zarr.json")}
-    return {
-        key.removeprefix(f"{outline.path}/"): base64.b64encode(objects.read(key)).decode()
-        for key, size in data.items()
-        if size <= _INLINE_OBJECT
-    }
+    """Return the small coordinate objects, which the seal holds; these are checked by digest."""
+    inline: dict[str, str] = {}
+    for put in puts:
+        if put["size"] <= _INLINE_OBJECT and not put["key"].endswith("zarr.json"):
+            data = objects.read(put["key"])
+            if hashlib.sha256(data).hexdigest() != put["sha256"]:
+                raise DamageError(
+                    f"{objects.url}/{put['key']}: differs from its mark; delete it and "
+                    f"{_marks.init_key(outline.base)}, and run again"
+                )
+            inline[put["key"].removeprefix(f"{outline.path}/")] = base64.b64encode(data).decode()
+    return inline
 
 
 def _put_once(objects: Objects, key: str, data: bytes) -> Put:
-    """Put metadata or coordinates, which are equal for equal fingerprints."""
-    return objects.put_if_absent(key, data) or store.found(objects, key)
+    """Put metadata or coordinates; what a killed run left is kept if it is the same."""
+    put = objects.put_if_absent(key, data) or store.found(objects, key)
+    same = put.sha256 == hashlib.sha256(data).hexdigest()
+    return put if same else objects.put(key, data)
 
 
 def _provenance(
