@@ -110,16 +110,17 @@ def text(member: h5py.Group | None, key: str) -> str:
     if member is None or not h5py.h5a.exists(member.id, name):
         return ""
     held = h5py.h5a.open(member.id, name)
-    size = held.get_space().get_simple_extent_npoints() * held.get_type().get_size()
+    kind = held.get_type()
+    size = held.get_space().get_simple_extent_npoints() * kind.get_size()
     if size > _LARGEST_ATTRIBUTE:
         raise Flaw(f"attribute {key} of {member.name} holds {size} bytes")
-    if not size or held.get_type().get_class() not in (
-        h5py.h5t.STRING,
-        h5py.h5t.INTEGER,
-        h5py.h5t.FLOAT,
-    ):
+    if not size or kind.get_class() not in (h5py.h5t.STRING, h5py.h5t.INTEGER, h5py.h5t.FLOAT):
         return ""
-    value = np.asarray(member.attrs[key])
+    if kind.get_class() == h5py.h5t.STRING and kind.is_variable_str():
+        value = np.asarray(member.attrs[key])
+    else:  # what h5py does, without looking at everything again
+        value = np.empty(held.shape, held.dtype)
+        held.read(value)
     parts = value.ravel().tolist()
     if value.dtype.kind not in "SO":
         return str(parts[0])
