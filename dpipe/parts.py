@@ -65,9 +65,8 @@ def init(
     try:
         outline = _marks.read_init(objects, base)[0]
     except NotFoundError:
-        made = origin.Origin.from_dict(made_by)
-        ds = origin.lazy(objects, made)
-        laid = lay_out(ds, base, levels=made.levels, **(options or {}))
+        ds = _lazy(url, json.dumps(dict(made_by)))
+        laid = lay_out(ds, base, levels=made_by["levels"], **(options or {}))
         outline = write_init(objects, laid, made_by)
     return {
         "partitions": outline.grid.partitions,
@@ -219,7 +218,7 @@ def seal_part(
         stem=stem,
         fingerprint=fingerprint,
         documents=outline.documents,
-        inline=_inline(objects, outline, first["objects"]),
+        inline=_inline(objects, outline, [listed[put["key"]] for put in first["objects"]]),
         objects={
             "sha256": hashlib.sha256(data).hexdigest(),
             "count": len(entries),
