@@ -41,7 +41,7 @@ class Reference:
 def study(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Path:
     """Two generated movies and, where there are real files, those; the recipe makes all."""
     folder = tmp_path_factory.mktemp("study")
-    recipe = demo.write_study(folder, movies=2, frames=12, size=(8, 160, 200))
+    recipe = demo.write_study(folder, movies=2, frames=12, size=(8, 192, 256))
     lines = recipe.read_text().splitlines(keepends=True)
     text = "".join(line for line in lines if "table" not in line and "thumbnails" not in line)
     try:
@@ -171,12 +171,15 @@ def test_scheduler_killed(place: tuple[Objects, Reference], tmp_path: Path) -> N
     objects, expected = place
     watch = Watch(objects)
     scheduler = Scheduler(tmp_path)
+    hasty = {"DPIPE_STALL_SECONDS": "20"}  # so long a driver may look for its scheduler
     for dataset, _, wanted in stages(objects, expected, 2):
         with (
             scheduler,
             Worker(scheduler, tmp_path) as first,
             Worker(scheduler, tmp_path) as second,
-            Run(expected.recipe, objects.url, tmp_path, workers=scheduler.address) as run,
+            Run(
+                expected.recipe, objects.url, tmp_path, workers=scheduler.address, env=hasty
+            ) as run,
         ):
             pids = [program.process.pid for program in (first, second)]
             catch(run, objects, dataset, wanted, pids)
