@@ -6,22 +6,17 @@ error, never zeros; only in foreign containers, whose format says so, is it the 
 
 import json
 import threading
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
 import zarr
-from zarr.abc.store import (
-    ByteRequest,
-    OffsetByteRequest,
-    RangeByteRequest,
-    Store,
-    SuffixByteRequest,
-)
+from zarr.abc.store import ByteRequest, RangeByteRequest, Store, SuffixByteRequest
 from zarr.core.buffer import Buffer, BufferPrototype, default_buffer_prototype
 from zarr.errors import ChunkNotFoundError
+from zarr.storage import MemoryStore
 
 from dpipe import blocks
 from dpipe.errors import DamageError, DpipeError, InputError, NotFoundError
@@ -124,23 +119,17 @@ def _read(source: Source, region: blocks.Region) -> np.ndarray:
     return values[tuple(slice(0, r.stop - r.start) for r in region)].copy()
 
 
-class Sealed(Store):
-    """Read-only Zarr store over objects; what it holds in memory costs no request."""
+class Sealed(MemoryStore):
+    """Read-only Zarr store over objects; what it holds in memory costs no request.
+
+    Zarr's pipeline asks ``get_sync`` where a store has one; the asynchronous methods that are not
+    here are those of the memory.
+    """
 
     def __init__(self, url: str, prefix: str, held: Mapping[str, bytes]) -> None:
-        super().__init__(read_only=True)
-        self._objects, self._prefix, self._held = open_objects(url), prefix, dict(held)
-
-    supports_writes = supports_deletes = False
-    supports_listing = False
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Sealed) and self._said() == other._said()
-
-    __hash__ = None  # type: ignore[assignment]
-
-    def _said(self) -> tuple[Any, ...]:
-        return self._objects.url, self._prefix, self._held
+        make = default_buffer_prototype().buffer.from_bytes
+        super().__init__({key: make(data) for key, data in held.items()}, read_only=True)
+        self._objects, self._prefix = open_objects(url), prefix
 
     def get_sync(
         self,
@@ -149,27 +138,22 @@ class Sealed(Store):
         prototype: BufferPrototype | None = None,
         byte_range: ByteRequest | None = None,
     ) -> Buffer | None:
-        buffer = (prototype or default_buffer_prototype()).buffer
-        if key in self._held:
-            start, stop = _bounds(byte_range, len(self._held[key]))
-            return buffer.from_bytes(self._held[key][start:stop])
-        if key.rpartition("/")[2] in _METADATA:
-            return None
+        if key in self._store_dict or key.rpartition("/")[2] in _METADATA:
+            return super().get_sync(key, prototype=prototype, byte_range=byte_range)
         full = f"{self._prefix}/{key}" if self._prefix else key
         try:
             if byte_range is None:
-                return buffer.from_bytes(self._objects.read(full))
-            known = isinstance(byte_range, RangeByteRequest)
-            size = 0 if known else self._objects.size(full)
-            return buffer.from_bytes(self._objects.read_range(full, *_bounds(byte_range, size)))
+                data = self._objects.read(full)
+            elif isinstance(byte_range, RangeByteRequest):
+                data = self._objects.read_range(full, byte_range.start, byte_range.end)
+            else:
+                size = self._objects.size(full)
+                known = isinstance(byte_range, SuffixByteRequest)
+                start = max(0, size - byte_range.suffix) if known else byte_range.offset
+                data = self._objects.read_range(full, start, size)
         except NotFoundError:
             return None
-
-    def set_sync(self, key: str, value: Buffer) -> None:
-        raise NotFoundError(f"{key}: a sealed part is not written to")
-
-    def delete_sync(self, key: str) -> None:
-        raise NotFoundError(f"{key}: a sealed part is not deleted from")
+        return (prototype or default_buffer_prototype()).buffer.from_bytes(data)
 
     async def get(
         self,
@@ -178,40 +162,3 @@ class Sealed(Store):
         byte_range: ByteRequest | None = None,
     ) -> Buffer | None:
         return self.get_sync(key, prototype=prototype, byte_range=byte_range)
-
-    async def get_partial_values(
-        self, prototype: BufferPrototype, key_ranges: Iterable[tuple[str, ByteRequest | None]]
-    ) -> list[Buffer | None]:
-        return [self.get_sync(k, prototype=prototype, byte_range=r) for k, r in key_ranges]
-
-    async def exists(self, key: str) -> bool:
-        return self.get_sync(key) is not None
-
-    async def set(self, key: str, value: Buffer) -> None:
-        self.set_sync(key, value)
-
-    async def delete(self, key: str) -> None:
-        self.delete_sync(key)
-
-    async def list(self) -> AsyncIterator[str]:
-        for key in self._held:
-            yield key
-
-    async def list_prefix(self, prefix: str) -> AsyncIterator[str]:
-        for key in self._held:
-            if key.startswith(prefix):
-                yield key
-
-    async def list_dir(self, prefix: str) -> AsyncIterator[str]:
-        for key in self._held:
-            if key.startswith(prefix):
-                yield key.removeprefix(prefix).lstrip("/").partition("/")[0]
-
-
-def _bounds(request: ByteRequest | None, size: int) -> tuple[int, int]:
-    """Start and stop of a range of an object of `size` bytes."""
-    if isinstance(request, RangeByteRequest):
-        return request.start, request.end
-    if isinstance(request, SuffixByteRequest):
-        return max(0, size - request.suffix), size
-    return (request.offset if isinstance(request, OffsetByteRequest) else 0), size
