@@ -361,12 +361,16 @@ def _as_sealed(ds: xr.Dataset, outline: Outline) -> xr.Dataset:
 
 
 def _cell_bytes(outline: Outline) -> int:
-    """Bytes of one cell of all variables."""
-    share = math.prod(
-        min(step, size) / max(1, size)
-        for step, size in zip(outline.grid.steps, outline.grid.sizes, strict=True)
+    """Bytes of the largest cell: one variable lacks a dim that cuts another."""
+    grid = outline.grid
+    share = {
+        dim: min(step, size) / max(1, size)
+        for dim, step, size in zip(grid.dims, grid.steps, grid.sizes, strict=True)
+    }
+    sizes = (
+        array.nbytes * math.prod(share.get(d, 1) for d in array.dims) for array in outline.arrays
     )
-    return int(outline.summary["bytes"] * share)
+    return int(sum(sizes))
 
 
 def _frame_bytes(ds: xr.Dataset) -> int:
