@@ -6,6 +6,7 @@ import os
 import pickle
 import warnings
 import zlib
+from functools import partial
 from pathlib import Path
 
 import dask
@@ -766,10 +767,10 @@ class TestNetwork:
     @pytest.mark.parametrize(
         ("fault", "message"),
         [
-            (ConnectionError("reset"), "Neu1.h5: cannot be read: reset"),
-            (TimeoutError(), "Neu1.h5: cannot be read: TimeoutError"),
-            (OSError(5, "bad disk"), "Neu1.h5: cannot be read: .* bad disk"),
-            (StoreError("bucket: said 503"), "^bucket: said 503$"),
+            (partial(ConnectionError, "reset"), "Neu1.h5: cannot be read: reset"),
+            (TimeoutError, "Neu1.h5: cannot be read: TimeoutError"),
+            (partial(OSError, 5, "bad disk"), "Neu1.h5: cannot be read: .* bad disk"),
+            (partial(StoreError, "bucket: said 503"), "^bucket: said 503$"),
         ],
         ids=["connection", "timeout", "errno", "store"],
     )
@@ -784,7 +785,7 @@ class TestNetwork:
             def readinto(self, buffer):
                 self.reads += 1
                 if self.reads > 3:
-                    raise fault
+                    raise fault()  # a fresh one: its frames hold h5py objects, and must not stay
                 return self.file.readinto(buffer)
 
         faulty = Faulty(movie[0])
