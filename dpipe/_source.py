@@ -64,8 +64,15 @@ class Source:
 
     def lazy(self) -> Any:
         """Return a Dask array whose blocks are shards, or chunks where there are none."""
-        array, shape = _open(self)
-        return blocks.lazy(partial(_read, self), shape, array.dtype, array.shards or array.chunks)
+        metadata = json.loads(self.document)
+        kind = metadata.get("data_type")
+        if self.foreign or not isinstance(kind, str):
+            array, shape = _open(self)
+            dtype, cut = array.dtype, array.shards or array.chunks
+        else:  # ours: Zarr need not open it before a block is read
+            shape, cut = metadata["shape"], metadata["chunk_grid"]["configuration"]["chunk_shape"]
+            dtype = np.dtypes.StringDType() if kind == "string" else np.dtype(kind)
+        return blocks.lazy(partial(_read, self), shape, dtype, cut)
 
     def load(self) -> np.ndarray:
         """Return all values; text in NumPy's fixed width."""
