@@ -316,7 +316,7 @@ class Planner:
                 f"MiB; use fewer workers, or set memory to at least {need} MiB"
             )
         written = sum(_objects_of(outline))
-        self._sealed[plan.base] = _as_sealed(ds, outline)
+        self._sealed[plan.base] = _as_sealed(ds, outline).assign_attrs(stem=plan.stem)
         return replace(
             plan,
             partitions=outline.grid.partitions,
