@@ -41,6 +41,10 @@ __all__ = [
 _PLAIN = 64 << 10
 """Coordinates up to this many bytes are not compressed: the seal holds them."""
 
+_BLOSC_BLOCK = 512 << 10
+"""Bytes that Blosc compresses at once. Its own choice, 32 KiB, starts Zstandard anew 16 times as
+often: pictures then take 1.1 to 2 times as long each way, and not fewer bytes."""
+
 
 @dataclass(frozen=True)
 class Template:
@@ -344,7 +348,9 @@ def _create(group: Any, path: str, **said: Any) -> Any:
 
 
 def _squeeze(*, text: bool) -> Any:
-    return ZstdCodec(level=1) if text else BloscCodec(cname="zstd", clevel=1, shuffle="bitshuffle")
+    if text:
+        return ZstdCodec(level=1)
+    return BloscCodec(cname="zstd", clevel=1, shuffle="bitshuffle", blocksize=_BLOSC_BLOCK)
 
 
 def _is_text(block: np.ndarray) -> bool:
