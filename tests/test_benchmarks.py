@@ -1,0 +1,55 @@
+"""The benchmark of the movie path runs, compares what it says, and prints every line."""
+
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SCRIPT = Path(__file__).parents[1] / "benchmarks" / "movies.py"
+EXPECTED = [
+    ("Imaris to sharded OME-Zarr, two levels", "ome-zarr-py, its default `resize`"),
+    ("Imaris to sharded OME-Zarr, two levels", "ome-zarr-py, its faster `local_mean`"),
+    ("Imaris to sharded OME-Zarr, two levels", "ngff-zarr, ITK-Wasm bin shrink"),
+    ("Imaris to sharded OME-Zarr, two levels", "codecs alone, Blosc's own blocks"),
+    ("Imaris to sharded OME-Zarr, two levels", "codecs alone, as dpipe stores"),
+    ("peak memory of a worker that converts", "the same worker when idle; 2 time points"),
+    ("peak memory of a worker that converts", "the same worker when idle; 3 time points"),
+    ("what `frame-quality` adds to decoding", "HDF5 library"),
+    ("what `frame-quality` adds to decoding", "our Imaris reader"),
+    ("what `frame-quality` adds to decoding", "our store"),
+    ("5 x 5 median", "scipy"),
+    ("5 x 5 median", "OpenCV"),
+    ("a run that finds all done", "PUTs, clusters"),
+    ("a run that finds all done", "importing dpipe"),
+]
+PEERS = ("ome_zarr", "ngff_zarr", "cv2")
+
+
+@pytest.fixture(scope="module")
+def printed() -> list[list[str]]:
+    if missing := [name for name in PEERS if importlib.util.find_spec(name) is None]:
+        pytest.skip(f"the extra 'bench' is not installed: {', '.join(missing)} missing")
+    done = subprocess.run(
+        [sys.executable, SCRIPT, "--quick"], capture_output=True, text=True, timeout=240
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return [[cell.strip() for cell in row.split("|")[1:-1]] for row in done.stdout.splitlines()]
+
+
+def test_every_line_is_printed(printed):
+    head, rule, *rows = printed
+    assert head == ["measured", "against", "found", "target", "met"]
+    assert set(rule) == {"---"}
+    assert [tuple(row[:2]) for row in rows] == EXPECTED
+    assert all(row[2] != "not run" for row in rows)
+
+
+def test_what_does_not_depend_on_speed_is_met(printed):
+    """The memory of a worker, and a run with nothing to do; pixels were compared on the way."""
+    rows = {(row[0], row[1]): row for row in printed}
+    assert rows["a run that finds all done", "PUTs, clusters"][2:] == ["0, 0", "0, 0", "yes"]
+    for frames in (2, 3):
+        what = f"the same worker when idle; {frames} time points"
+        assert rows["peak memory of a worker that converts", what][4] == "yes"
