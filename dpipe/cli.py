@@ -22,8 +22,8 @@ from dpipe.recipe import Recipe, load, operator_step, reader_step
 _STOPPED = 128
 
 
-class _Stopped(Exception):
-    """A signal asked the program to end."""
+class _Stopped(BaseException):
+    """A signal asked the program to end; a task that runs here must not take it for its own."""
 
 
 _store = click.option("--store", metavar="URL", help="The store: a folder or s3://bucket/prefix.")

@@ -92,6 +92,7 @@ class FaultProxy(ThreadingHTTPServer):
 
 
 class _Handler(BaseHTTPRequestHandler):
+    disable_nagle_algorithm = True  # else an answer of two writes waits 40 ms for the client
     protocol_version = "HTTP/1.1"
     server: FaultProxy
 

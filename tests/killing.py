@@ -113,7 +113,7 @@ def snapshot(objects: Objects) -> dict[str, tuple[float, bytes]]:
     return {
         entry.key: (entry.mtime, objects.read(entry.key))
         for entry in objects.list("parts/")
-        if entry.key.endswith(".json") and not entry.key.endswith("zarr.json")
+        if entry.key.endswith(".json") and not entry.key.endswith(("zarr.json", ".objects.json"))
     }
 
 
