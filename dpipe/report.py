@@ -171,6 +171,8 @@ def _cell(key: str, value: Any) -> str:
         return ""
     if isinstance(value, int) and (key.startswith("bytes") or key == "task_memory"):
         return _bytes(value)
+    if isinstance(value, Mapping):
+        value = [f"{name} {number}" for name, number in value.items()]
     if isinstance(value, list | tuple):
         return _plain(", ".join(map(str, value)))
     return _plain(str(value))

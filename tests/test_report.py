@@ -547,6 +547,7 @@ def test_lines_are_not_endless():
             ["a     b", "p, q  x\N{REPLACEMENT CHARACTER}\N{REPLACEMENT CHARACTER}[0m"],
             id="lists and controls",
         ),
+        pytest.param([{"sizes": {"t": 3, "c": 2}}], (), ["sizes", "t 3, c 2"], id="mapping"),
         pytest.param([{"a": None}], ("a", "b"), ["a  b", ""], id="nothing in it"),
     ],
 )
