@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from faultproxy import FaultProxy
 from killing import Run, digests, partition_marks, snapshot
-from processes import wait_until
+from processes import alive, family, wait_until
 
 from dpipe import _s3, catalog, demo, drive, parts, plan, run, tree, upkeep
 from dpipe.config import Settings
@@ -655,8 +655,10 @@ def test_a_run_that_is_told_to_stop(
     env = {"PYTHONPATH": os.pathsep.join([str(Path(TESTS).parent), TESTS])}
     with Run(recipe, lab.objects.url, tmp_path, workers=workers, env=env) as going:
         wait_until(lambda: partition_marks(lab.objects, "made"), 60, "a partition is marked")
+        pids = family(going.pid)
         os.kill(going.pid, number)
         assert going.wait(30) == code, going.text()
+        wait_until(lambda: not alive(pids), 10, "no process is left behind")
         assert "Traceback" not in going.text()
         assert "bug" not in going.text()
     assert catalog.names(lab.objects) == ["leuko"]
