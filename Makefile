@@ -37,8 +37,8 @@ $(STAMP): requirements.lock pyproject.toml
 	$(VENV)/bin/uv pip install --quiet --python $(PYTHON) --no-deps --editable .
 	touch $@
 
-lock:
-	uv pip compile pyproject.toml --extra dev --extra bench --universal --python-version 3.12 \
+lock: env
+	$(VENV)/bin/uv pip compile pyproject.toml --extra dev --extra bench --universal --python-version 3.12 \
 	  --generate-hashes --no-header --no-emit-index-url --upgrade --output-file requirements.lock
 
 clean:
