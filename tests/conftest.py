@@ -16,7 +16,7 @@ os.environ.setdefault("SCIPY_ARRAY_API", "1")  # before SciPy is imported: stric
 def shared_data() -> Path:
     """Folder of real files; tests on them skip where it is missing, unless it was asked for."""
     asked = os.environ.get("DPIPE_TEST_DATA")
-    root = Path(asked) if asked else Path(__file__).parents[2] / "shared"
+    root = Path(asked).absolute() if asked else Path(__file__).parents[2] / "shared"
     if (root / "data").is_dir():
         return root / "data"
     if asked:
