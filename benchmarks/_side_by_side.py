@@ -1,5 +1,6 @@
 """Sides measured by turns in one process, and the table of their ratios."""
 
+import gc
 import os
 import platform
 import statistics
@@ -45,10 +46,13 @@ def by_turns(
 ) -> dict[str, float]:
     """Measure sides by turns: the median of each in seconds of processor time, all threads.
 
-    One turn before does not count; `after` is called after each side, outside the clock.
+    One turn before does not count; `after` is called after each side, outside the clock. What
+    was there before is hidden from Python's garbage collection, which else weighs on all sides.
     """
-    turns = []
+    turns: list[dict[str, float]] = []
     for _ in range(1 + repeats):
+        gc.collect()
+        gc.freeze()
         turns.append({})
         for name, work in sides.items():
             began = time.process_time()

@@ -6,6 +6,7 @@ only prints. Needs the extra ``bench``; what is not there is not run, and the ta
 
 import argparse
 import importlib.util
+import os
 import re
 import shutil
 import statistics
@@ -44,6 +45,8 @@ CHANNELS, CHUNK = 4, (8, 128, 128)
 PACKAGES = "dpipe ome-zarr ngff-zarr opencv-python-headless scipy h5py zarr numcodecs imagecodecs"
 RESULTS = Path(__file__).with_name("RESULTS.md")
 MEMORY = Path("/dev/shm")
+ENVIRONMENT = cluster._LOCAL["distributed.nanny.pre-spawn-environ"]
+WORKER = {key: str(value) for key, value in ENVIRONMENT.items() if key.startswith("MALLOC")}
 
 
 @dataclass(frozen=True)
@@ -320,7 +323,8 @@ def report(lines: list[Line], size: Size, where: str) -> str:
   camera noise, in the layout of Imaris (deflate 2, chunks of 8 x 128 x 128). All files are in
   {where}.
 - Ratios are of processor time of one process, all its threads together, on the same pixels; sides
-  by turns, medians of {size.turns} turns or more, after one that does not count. dpipe and the
+  by turns, medians of {size.turns} turns or more, after one that does not count. The process keeps
+  memory as dpipe's workers do ({" ".join(WORKER)}), for all sides. dpipe and the
   codecs do the whole movie; ome-zarr-py and ngff-zarr do {size.share} of its {size.frames} frames,
   fed through h5py and Dask, scaled by bytes.
 - dpipe's side is a whole run in one process: plan, digests, syncs, seal and version among it.
@@ -338,6 +342,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="a small movie; writes nothing")
     size = QUICK if parser.parse_args().quick else FULL
+    if os.environ.keys().isdisjoint(WORKER):  # memory and threads as dpipe's workers have them
+        os.execve(sys.executable, [sys.executable, *sys.argv], os.environ | WORKER)
     warnings.simplefilter("ignore")  # those of the peers
     numcodecs.blosc.use_threads = False  # as in dpipe's workers: one thread
     roomy = MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > 4 << 30
