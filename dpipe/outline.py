@@ -257,21 +257,20 @@ def _grid(
     dims = tuple(dict.fromkeys(d for a in top for d in a.dims if free is None or d in free))
     steps = []
     for dim in dims:
-        lengths = [
-            _chunk(ds[array.variable], dim)
-            if array.variable in small
-            else array.shard[array.dims.index(dim)]
-            for array in top
-            if dim in array.dims
-        ]
-        steps.append(max(1, min(math.lcm(*lengths), ds.sizes[dim])))
+        lengths = [_length(ds, array, dim, array.variable in small) for array in top]
+        bound = [length for length in lengths if length]
+        steps.append(max(1, min(math.lcm(*bound), ds.sizes[dim]) if bound else ds.sizes[dim]))
     sizes = tuple(int(ds.sizes[dim]) for dim in dims)
     cells = math.prod(-(-n // step) for n, step in zip(sizes, steps, strict=True)) or 1
     run = max(1, min(cells, round(cells * share)), -(-cells // _MOST_PARTITIONS))
     return Grid(dims, sizes, tuple(steps), run)
 
 
-def _chunk(variable: xr.DataArray, dim: str) -> int:
-    """Length along which a small variable is computed at once; one in memory may be cut freely."""
-    chunks = variable.chunksizes.get(dim)
-    return max(1, int(chunks[0])) if chunks else 1
+def _length(ds: xr.Dataset, array: pyramid.Array, dim: str, small: bool) -> int:
+    """Return the length along which a variable is made at once; 0 where it may be cut anywhere."""
+    if dim not in array.dims:
+        return 0
+    if not small:
+        return array.shard[array.dims.index(dim)]
+    chunks = ds[array.variable].chunksizes.get(dim)
+    return max(1, int(chunks[0])) if chunks else 0

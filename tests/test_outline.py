@@ -221,3 +221,12 @@ def test_every_value_has_one_owner(data: st.DataObject) -> None:
                         cut = {d: s for d, s in cell.items() if d in top.dims}
                         assert pyramid.shards(top, cut)
     assert all((count == 1).all() for count in owned.values())
+
+
+def test_small_pixels_in_memory_are_one_cell():
+    """They may be cut anywhere, which is no reason to cut them everywhere."""
+    ds = schema.movie(np.zeros((2, 2, 3, 300, 280), "u1"))
+    outline = lay_out(ds, "parts/a/a-0123456789ab")
+    assert outline.small == ("image",)
+    assert outline.grid.counts == (1, 1, 1, 1, 1)
+    assert outline.grid.steps == (2, 2, 3, 300, 280)
