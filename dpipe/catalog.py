@@ -12,13 +12,14 @@ import html
 import json
 import re
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
 from dpipe.errors import DamageError, NotAStoreError, NotFoundError, StoreError, UsageError, unknown
 from dpipe.objects import Objects, open_objects
+from dpipe.sources import natural_key
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 _NUMBER = re.compile(r"[0-9]{1,9}")
@@ -365,11 +366,12 @@ def lineage(objects: Objects, label: str) -> list[str]:
 
 def same_parts(parts: Sequence[PartRef], others: Sequence[PartRef]) -> bool:
     """Tell whether two lists of parts name the same seals."""
+    return {(ref.base, ref.seal) for ref in parts} == {(ref.base, ref.seal) for ref in others}
 
-    def key(refs: Sequence[PartRef]) -> list[tuple[str, str]]:
-        return sorted((ref.base, ref.seal) for ref in refs)
 
-    return key(parts) == key(others)
+def by_stem(parts: Iterable[PartRef]) -> list[PartRef]:
+    """Return parts in the order of their stems: what is made of all of them depends on it."""
+    return sorted(parts, key=lambda ref: natural_key(ref.stem))
 
 
 def _key(name: str, number: int) -> str:

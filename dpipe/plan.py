@@ -257,7 +257,8 @@ class Planner:
     def _refs(
         self, name: str, made: Mapping[str, Sequence[catalog.PartRef]]
     ) -> Sequence[catalog.PartRef]:
-        return made[name] if name in made else catalog.resolve(self.objects, name).parts
+        refs = made[name] if name in made else catalog.resolve(self.objects, name).parts
+        return catalog.by_stem(refs)
 
     def _wanted(self, step: Step, origins: list[tuple[str, Origin]]) -> list[tuple[str, Origin]]:
         only, sample = self.choice.only, self.choice.sample

@@ -196,9 +196,9 @@ class _Driver:
                 sealed, job.seal = seal.read(self.objects, job.plan.base)
                 job.summary = sealed.summary
         good = [job for job in jobs if not job.aside]
-        self.made[name] = [*(job.ref() for job in good), *plan.kept]
         fate = self._fate(jobs)
         version = self._commit(plan, jobs) if fate in (DONE, SOME_ASIDE) else None
+        self.made[name] = list(version.parts) if version else []
         self.labels[name] = version.label if version else ""
         self.outcome.steps.append(
             {
@@ -232,6 +232,8 @@ class _Driver:
     def _commit(self, plan: StepPlan, jobs: Sequence[Job]) -> catalog.Version | None:
         refs = {job.plan.stem: job.ref() for job in jobs if not job.aside}
         aside = tuple(job.put_aside() for job in jobs if job.aside)
+        ours = {job.plan.stem for job in jobs} | set(plan.leaving)  # others are somebody else's
+        partial = self.planner.choice.partial
         inputs = {
             role: self.labels.get(name) or catalog.resolve(self.objects, name).label
             for role, name in plan.step.inputs.items()
@@ -239,16 +241,16 @@ class _Driver:
         study = self.recipe.study
 
         def build(parent: catalog.Version | None) -> dict[str, Any] | None:
-            partial = parent is not None and self.planner.choice.partial
-            kept = {ref.stem: ref for ref in parent.parts} if parent and partial else {}
-            held = tuple((kept | refs).values())
-            known = {entry["fingerprint"] for entry in parent.put_aside} if parent else set()
+            others = {r.stem: r for r in parent.parts if r.stem not in ours} if parent else {}
+            held = tuple(catalog.by_stem((others | refs).values()))
+            before = parent.put_aside if parent else ()
+            known = {entry["fingerprint"] for entry in before}
             news = {entry["fingerprint"] for entry in aside} - known
             if parent and not news and catalog.same_parts(parent.parts, held):
                 return None
             return {
                 "parts": held,
-                "put_aside": aside,
+                "put_aside": (*(a for a in before if partial and a["stem"] not in ours), *aside),
                 "message": self.message or f"{self.recipe.name}: {plan.step.name}",
                 "recipe": plan.step.to_dict() | {"inputs": inputs, "digest": self.recipe.digest},
                 "metadata": study.to_mifa() if study else {},

@@ -534,6 +534,30 @@ def test_a_source_that_changes_during_the_run_is_put_aside(
     assert len({ref.fingerprint for ref in catalog.resolve(lab.objects, "leuko").parts}) == 2
 
 
+def test_what_another_run_commits_meanwhile_stays(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A movie comes while a run goes on; a second run makes it and is done first."""
+    lab.add(1, 2)
+    finish, inner = parts.finish, []
+
+    def meanwhile(url: str, base: str, stem: str, fingerprint: str) -> dict[str, Any]:
+        if not inner and stem == "Neu2":
+            inner.append(1)
+            lab.add(3)
+            assert lab.run().exit_code == 0
+        return finish(url, base, stem, fingerprint)
+
+    monkeypatch.setattr(parts, "finish", meanwhile)
+    outcome = lab.run()
+    assert (inner, outcome.exit_code) == ([1], 0)
+    for name in ("leuko", "quality"):
+        assert lab.stems(name) == ["Neu1", "Neu2", "Neu3"]
+        assert catalog.resolve(lab.objects, name).number == 1
+    assert tree.open(lab.objects.url, "table").sizes["movie"] == 3
+    assert lab.run().nothing
+
+
 def damage(kind: str, objects: Objects, key: str) -> None:
     data = objects.read(key)
     if kind == "deleted":
