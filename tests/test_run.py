@@ -4,7 +4,7 @@ import json
 import os
 import shutil
 import signal
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -233,6 +233,16 @@ def test_only_one_part(lab: Lab) -> None:
     assert tree.open(lab.objects.url, "table").sizes["movie"] == 3  # the table is of all
     with pytest.raises(UsageError, match=r"unknown part 'Neu7'; did you mean 'Neu"):
         lab.run(choice=plan.Choice(only="Neu7"))
+
+
+def test_a_partial_run_leaves_no_trace_on_others(lab: Lab) -> None:
+    lab.add(1, 2, 3, 5)
+    lab.run()
+    shutil.copyfile(lab.movies / "Neu4.h5", lab.raw / "Neu2.h5")
+    assert lab.run(choice=plan.Choice(only="Neu2")).exit_code == 0
+    assert [a["stem"] for a in catalog.resolve(lab.objects, "leuko@2").put_aside] == ["Neu5"]
+    assert lab.stems("leuko") == ["Neu1", "Neu2", "Neu3"]
+    assert lab.run().nothing  # the table of all is the same, whoever made its parts
 
 
 def test_a_sample(lab: Lab) -> None:
@@ -508,6 +518,67 @@ def test_a_damaged_part_of_the_store_ends_the_run_and_is_not_put_aside(lab: Lab)
 
 
 # --- what changes or breaks while a run goes on
+
+
+class Killed(BaseException):
+    """As good as SIGKILL: nobody catches it."""
+
+
+@pytest.mark.faults
+def test_killed_at_every_single_write(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Before and after each object that a run writes; a reader never sees half of anything."""
+    lab.add(1, 5)
+    recipe = lab.recipe(operator="projections")
+    kind = type(open_objects("memory://any"))
+    originals = {name: getattr(kind, name) for name in ("put", "put_if_absent")}
+    fuse: dict[str, Any] = {"at": INFINITE, "writes": 0, "nested": False}
+
+    def burning(name: str) -> Callable[..., Any]:
+        def write(self: Objects, key: str, data: bytes) -> Any:
+            if fuse["nested"]:  # one write that is made of another
+                return originals[name](self, key, data)
+            fuse["writes"] += 1
+            if fuse["writes"] == fuse["at"]:
+                raise Killed
+            fuse["nested"] = True
+            try:
+                return originals[name](self, key, data)
+            finally:
+                fuse["nested"] = False
+                if fuse["writes"] == fuse["at"] - 0.5:
+                    raise Killed
+
+        return write
+
+    for name in originals:
+        monkeypatch.setattr(kind, name, burning(name))
+
+    def go(place: str, at: float) -> Objects:
+        lab.objects = open_objects(f"memory://{tmp_path.name}-{place}")
+        fuse.update(at=at, writes=0)
+        lab.run(recipe)
+        return lab.objects
+
+    expected = digests(go("whole", INFINITE))
+    writes = fuse["writes"]
+    assert len(expected) == 2
+    assert writes > 20
+    for at in [half / 2 for half in range(2, 2 * writes + 2)]:
+        with pytest.raises(Killed):
+            go(str(at), at)
+        for found in catalog.names(lab.objects):
+            assert list(upkeep.verify(lab.objects, [found], mode="decode")) == []
+        before = snapshot(lab.objects)
+        go(str(at), INFINITE)
+        after = snapshot(lab.objects)
+        assert {key: after[key] for key in before} == before
+        assert digests(lab.objects) == expected
+        assert [catalog.resolve(lab.objects, n).number for n in ("leuko", "made")] == [1, 1]
+        assert list(upkeep.verify(lab.objects, ())) == []
+        assert upkeep.sweep(lab.objects, grace_hours=0) == []
+        assert lab.run(recipe).nothing
 
 
 def test_a_source_that_changes_during_the_run_is_put_aside(
