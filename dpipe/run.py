@@ -187,13 +187,16 @@ class _Driver:
                 progress=self.progress,
             )
             drive.make(todo)
+        parent = catalog.newest(self.objects, name)
+        named = {ref.base: ref.seal for ref in parent.parts} if parent else {}
         for job in jobs:
             if job.plan.action in ("aside", "damaged"):
                 job.reason = job.plan.why
                 if job.plan.action == "damaged":
                     self._record(job, "")
             elif job.plan.action == "reuse":
-                sealed, job.seal = seal.read(self.objects, job.plan.base)
+                expected = named.get(job.plan.base, "")
+                sealed, job.seal = seal.read(self.objects, job.plan.base, expected)
                 job.summary = sealed.summary
         good = [job for job in jobs if not job.aside]
         fate = self._fate(jobs)

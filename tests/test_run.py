@@ -11,6 +11,7 @@ from typing import Any
 import boto3
 import numpy as np
 import pytest
+from damages import DAMAGES
 from faultproxy import FaultProxy
 from killing import Run, digests, partition_marks, snapshot
 from processes import alive, family, wait_until
@@ -515,6 +516,17 @@ def test_a_damaged_part_of_the_store_ends_the_run_and_is_not_put_aside(lab: Lab)
     assert not any("quarantine" in entry.key for entry in lab.objects.list("runs/"))
     assert catalog.names(lab.objects) == ["leuko", "quality", "table"]
     assert {row[0] for row in before} <= {row[0] for row in lab.listing()}
+
+
+@pytest.mark.parametrize("kind", ["another seal", "torn seal"])
+def test_a_damaged_seal_is_not_taken_over_into_a_new_version(lab: Lab, kind: str) -> None:
+    lab.add(1, 2)
+    lab.run()
+    DAMAGES[kind].do(lab.objects, catalog.resolve(lab.objects, "leuko").part("Neu1").base)
+    lab.add(3)
+    with pytest.raises(DamageError, match=r"leuko/Neu1-.*: the seal is"):
+        lab.run()
+    assert catalog.resolve(lab.objects, "leuko").number == 1
 
 
 # --- what changes or breaks while a run goes on
