@@ -131,9 +131,10 @@ TRACK_LENGTH = _track("length", "micrometer", "sum of the steps of a track")
 TRACK_DISPLACEMENT = _track("displacement", "micrometer", "distance from first to last spot")
 TRACK_STRAIGHTNESS = _track("straightness", "1", "displacement over length, NaN without length")
 TRACK_DURATION = _track("duration", "s", "time from first to last spot")
-TRACK_SPEED_MEAN = _track("speed_mean", "micrometer s-1", "mean over its spots of their speed")
+TRACK_SPEED_MEAN = _track("speed_mean", "micrometer s-1", "length over duration of a track")
 TRACK_SPOTS = _track("spots", "1", "number of spots of a track", "u")
 TRACK_GAPS = _track("gaps", "1", "number of frames without a spot inside a track", "u")
+TRACK_BRANCHES = _track("branches", "1", "number of frames with more than one spot", "u")
 TRACK_FIRST = _track("first", "1", "first frame of a track, counted from 0", "i")
 TRACK_LAST = _track("last", "1", "last frame of a track, counted from 0", "i")
 TRACK_AGREEMENT = _track("agreement", "1", "number of annotators who marked an event", "u")
@@ -160,6 +161,9 @@ PHASE_FLAG = _phase("phase_flag", "1", "what is odd: sum of bits, named in flag_
 PHASE_AGREEMENT = _phase("phase_agreement", "1", "share of an event's frames that two agree on")
 PHASE_TRACK = _phase("phase_track", "1", "track of an event, -1 none", "i")
 PHASE_OVERLAP = _phase("phase_overlap", "1", "share of an event's frames that its track covers")
+RESPONSE = _phase(
+    "response", "1", "whether an event set off a response: 1 yes, 0 no, -1 unknown", "i"
+)
 PHASES = (BLEBBING_START, BLEBBING_END, DISRUPTION_START, DISRUPTION_END)
 """The four frames that a table of phases gives of each event."""
 PHASE_FLAGS = (
@@ -167,6 +171,34 @@ PHASE_FLAGS = (
     *("little_overlap", "interrupted", "annotator_missing"),
 )
 """Meanings of the bits 1, 2, 4, ... of `PHASE_FLAG`."""
+
+
+def _condition(name: str, meaning: str) -> Variable:
+    return Variable(name, ("movie",), "U", "1", meaning)
+
+
+CONTENT = Variable("content", ("movie", "channel_number"), "U", "1", "what a channel shows")
+MARKERS = _condition("markers", "cell markers, by commas")
+FLUOROPHORES = _condition("fluorophores", "fluorophores, by commas")
+ORGAN = _condition("organ", "organ that was imaged")
+STIMULUS = _condition("stimulus", "stimulus that was applied")
+OBJECTIVE = _condition("objective", "magnification of the objective")
+
+
+def _surface(name: str, unit: str, meaning: str, kinds: str = "f") -> Variable:
+    return Variable(name, ("surface",), kinds, unit, meaning)
+
+
+SURFACE_FRAME = _surface("surface_frame", "1", "frame of a surface, counted from 0", "i")
+SURFACE_TRACK = _surface("surface_track", "1", "track of a surface, -1 none", "i")
+SURFACE_ID = _surface("surface_id", "1", "number of a surface in the file it comes from", "i")
+VERTEX_COUNT = _surface("vertex_count", "1", "number of vertices of a surface", "i")
+FACE_COUNT = _surface("face_count", "1", "number of triangles of a surface", "i")
+VERTEX_Z, VERTEX_Y, VERTEX_X = (
+    Variable(f"vertex_{dim}", ("vertex",), "f", "micrometer", f"place of a vertex along {dim}")
+    for dim in SPACE_DIMS
+)
+FACE = Variable("face", ("face", "corner"), "i", "1", "vertices of a triangle within its surface")
 
 
 VARIABLES: dict[str, Variable] = {
