@@ -35,7 +35,14 @@ from dpipe.errors import (
     StoreError,
     UsageError,
 )
-from dpipe.operators import OPERATORS, frame_quality, projections, quality_table, thumbnails
+from dpipe.operators import (
+    OPERATORS,
+    frame_quality,
+    mesh_masks,
+    projections,
+    quality_table,
+    thumbnails,
+)
 from dpipe.readers import READERS
 from dpipe.readers.imaris import open_imaris
 from dpipe.readers.ome_zarr import open_ome_zarr
@@ -68,6 +75,7 @@ __all__ = [
     "frame_quality",
     "history",
     "load_recipe",
+    "mesh_masks",
     "open",
     "open_imaris",
     "open_ome_zarr",

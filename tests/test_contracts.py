@@ -14,6 +14,7 @@ import tifffile
 import xarray as xr
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from meshes import box, octahedron, placed, surfaces
 
 from dpipe import containers, demo, ngff, operators, schema, sources, writers
 from dpipe.errors import InputError
@@ -136,6 +137,20 @@ def operand(name: str) -> xr.Dataset | xr.DataTree:
     return quality_tree() if operators.inputs(OPERATORS[name])[0][1] == "tree" else movie()
 
 
+def meshes_of_movie() -> xr.Dataset:
+    """Surfaces in the frames 0, 1 and 2 of `movie`."""
+    meshes = [box((3.5, -18, 9), (6.5, -9, 14)), placed(octahedron(), (3, 4, 2), (5, -12, 12))]
+    return surfaces([*meshes, meshes[0]], [0, 1, 2])
+
+
+OTHERS = {"mesh-masks": lambda: [meshes_of_movie()]}
+"""What operators take beside their first input."""
+
+
+def apply(name: str, data: xr.Dataset | xr.DataTree) -> xr.Dataset:
+    return OPERATORS[name].function(data, *OTHERS.get(name, list)())
+
+
 @pytest.fixture(params=sorted(OPERATORS))
 def operator(request) -> str:
     return request.param
@@ -157,13 +172,13 @@ def test_operator_is_lazy_and_leaves_its_input_alone(operator):
         raise AssertionError("something was computed")
 
     with dask.config.set(scheduler=refuse):
-        result = OPERATORS[operator].function(data)
+        result = apply(operator, data)
     assert any(dask.is_dask_collection(v.data) for v in result.data_vars.values())
     assert data.identical(before)
 
 
 def test_operator_results_are_of_the_vocabulary(operator):
-    result = OPERATORS[operator].function(operand(operator))
+    result = apply(operator, operand(operator))
     for name, variable in result.data_vars.items():
         described = schema.VARIABLES[name]
         assert variable.dims == described.dims
@@ -179,17 +194,17 @@ def test_operator_results_are_of_the_vocabulary(operator):
 def test_operator_does_not_depend_on_chunks(operator, t, c, z, y):
     data = operand(operator)
     sizes = {"t": t, "c": c} if isinstance(data, xr.DataTree) else {"t": t, "c": c, "z": z, "y": y}
-    whole = OPERATORS[operator].function(data).compute()
-    pieces = OPERATORS[operator].function(chunked(data, sizes)).compute()
+    whole = apply(operator, data).compute()
+    pieces = apply(operator, chunked(data, sizes)).compute()
     xr.testing.assert_identical(whole, pieces)
 
 
 def test_operator_parts_along_free_dims_are_the_whole(operator):
     data = operand(operator)
     for dim in OPERATORS[operator].free:
-        whole = OPERATORS[operator].function(data)
+        whole = apply(operator, data)
         for i in range(data.sizes[dim]):
-            cut = OPERATORS[operator].function(data.isel({dim: slice(i, i + 1)}))
+            cut = apply(operator, data.isel({dim: slice(i, i + 1)}))
             for name, variable in cut.data_vars.items():
                 assert dim in variable.dims
                 np.testing.assert_array_equal(variable, whole[name].isel({dim: slice(i, i + 1)}))
