@@ -47,6 +47,7 @@ from dpipe.readers import READERS
 from dpipe.readers.imaris import open_imaris
 from dpipe.readers.ome_zarr import open_ome_zarr
 from dpipe.readers.tiff import open_tiff
+from dpipe.readers.tracks import open_tracks
 from dpipe.recipe import load as load_recipe
 from dpipe.run import run_recipe
 from dpipe.tree import each, history, open, save
@@ -80,6 +81,7 @@ __all__ = [
     "open_imaris",
     "open_ome_zarr",
     "open_tiff",
+    "open_tracks",
     "projections",
     "quality_table",
     "run_recipe",

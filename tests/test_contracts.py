@@ -55,7 +55,44 @@ def write_ome_zarr(folder: Path) -> Path:
     return path
 
 
-FILES = {"imaris": write_imaris, "tiff": write_tiff, "ome-zarr": write_ome_zarr}
+def spots(annotators: int = 0) -> xr.Dataset:
+    """Two tracks of six frames, one with a gap, and a spot without; in turn by annotators."""
+    track, frame = [3, 3, 3, 8, 8, 8, 8, -1], [0, 1, 4, 0, 1, 2, 5, 3]
+    people = max(1, annotators)
+    place = np.random.default_rng(5).normal(size=(3, len(track) * people)) * 0.5
+    place += np.tile([track, frame, frame], people) * np.array([[20.0], [2.0], [0.5]])
+    kinds = {schema.TRACK: track * people, schema.FRAME: frame * people}
+    values = {schema.SPOT_T: np.tile(frame, people) * 30.0, schema.SPOT_Z: place[0]}
+    values |= {schema.SPOT_Y: place[1], schema.SPOT_X: place[2]}
+    values[schema.SPOT_RADIUS] = np.full(place.shape[1], np.nan)
+    if annotators:
+        kinds[schema.ANNOTATOR] = np.repeat(["anna", "ben", "cleo"][:annotators], len(track))
+    ds = xr.Dataset({k: v for one in values.items() for k, v in wrapped(*one).items()})
+    return ds.assign_coords({k: v for one in kinds.items() for k, v in wrapped(*one).items()})
+
+
+def wrapped(variable: schema.Variable, values) -> dict[str, xr.DataArray]:
+    return variable.wrap(xr.DataArray(np.asarray(values), dims=variable.dims))
+
+
+def write_tracks(folder: Path) -> Path:
+    path = folder / "m.csv"
+    spots().to_dataframe().reset_index().to_csv(path, index=False)
+    return path
+
+
+FILES = {
+    "imaris": write_imaris,
+    "tiff": write_tiff,
+    "ome-zarr": write_ome_zarr,
+    "tracks": write_tracks,
+}
+TABLES = {"tracks": spots}
+"""What readers of tables give; the others give a movie."""
+
+
+def held(name: str) -> xr.Dataset:
+    return TABLES.get(name, movie)()
 
 
 @pytest.fixture(params=sorted(READERS))
@@ -85,26 +122,32 @@ def test_reader_reads_no_pixel_and_leaves_no_file_open(source):
     with dask.config.set(scheduler=refuse):
         ds = READERS[name].open(str(path))
     assert not {f.path for f in process.open_files()} - before
-    np.testing.assert_array_equal(ds.image.values, movie().image.values)
+    for variable in held(name).data_vars:
+        np.testing.assert_array_equal(ds[variable].values, held(name)[variable].values)
     assert not {f.path for f in process.open_files()} - before
 
 
-def test_reader_gives_a_movie_of_the_vocabulary_in_few_bytes(source):
+def test_reader_gives_what_is_in_the_vocabulary_in_few_bytes(source):
     name, path = source
     ds = READERS[name].open([str(path)])
-    image = schema.IMAGE.check(ds)
-    assert image.dims == schema.MOVIE_DIMS
-    assert ds.t.attrs["units"] == "s"
-    assert ds.x.attrs["units"] == "micrometer"
+    for key, variable in ds.data_vars.items():
+        assert schema.VARIABLES[key].check(ds).dims == variable.dims
+        assert variable.attrs["units"] == schema.VARIABLES[key].unit
+    if name not in TABLES:
+        assert ds.image.dims == schema.MOVIE_DIMS
+        assert ds.t.attrs["units"] == "s"
+        assert ds.x.attrs["units"] == "micrometer"
     assert len(pickle.dumps(ds)) < 50_000
     assert all(isinstance(k, str) for k in ds.attrs)
 
 
 def test_reader_reads_slices_as_the_whole(source):
     name, path = source
-    image = READERS[name].open(str(path)).image
+    ds, whole = READERS[name].open(str(path)), held(name)
     cut = {"t": slice(1, 3), "c": 1, "z": slice(1, 2), "y": slice(3, 30), "x": slice(None, None, 2)}
-    np.testing.assert_array_equal(image.isel(cut).values, movie().image.isel(cut).values)
+    cut = {dim: cut.get(dim, slice(1, None, 2)) for dim in whole.dims}
+    for variable in whole.data_vars:
+        np.testing.assert_array_equal(ds[variable].isel(cut), whole[variable].isel(cut))
 
 
 def test_reader_says_what_is_wrong_with_rubbish(source):

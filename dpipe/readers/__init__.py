@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import xarray as xr
 
 from dpipe.errors import UsageError, unknown
-from dpipe.readers import imaris, ome_zarr, tiff
+from dpipe.readers import imaris, ome_zarr, tiff, tracks
 from dpipe.sources import Item, Part
 
 __all__ = ["READERS", "Reader", "resolve"]
@@ -40,6 +40,7 @@ READERS = {
     "imaris": Reader(imaris.find, imaris.open_imaris, version=1),
     "ome-zarr": Reader(ome_zarr.find, ome_zarr.open_ome_zarr, version=1),
     "tiff": Reader(tiff.find, tiff.open_tiff, version=1),
+    "tracks": Reader(tracks.find, tracks.open_tracks, version=1),
 }
 """Every reader by its name in recipes and on the command line."""
 
