@@ -37,6 +37,7 @@ from dpipe.errors import (
 )
 from dpipe.operators import (
     OPERATORS,
+    cell_density,
     frame_quality,
     mesh_masks,
     projections,
@@ -70,6 +71,7 @@ __all__ = [
     "StoreError",
     "UsageError",
     "Version",
+    "cell_density",
     "device",
     "each",
     "export",

@@ -52,6 +52,13 @@ FRAME_FOCUS = _frame(
 FRAME_EMPTY_PLANES = _frame(
     "frame_empty_planes", "1", "number of planes without a value above zero"
 )
+CELL_COUNT = _frame("cell_count", "1", "number of cells in a frame")
+CELL_DISTANCE = _frame(
+    "cell_distance", "micrometer", "mean distance from a cell to the nearest other, NaN without"
+)
+CELL_CLUSTERED = _frame(
+    "cell_clustered", "1", "share of cells that stand in clusters, NaN without cells"
+)
 QUALITY_FLAG = Variable(
     "quality_flag", ("t", "c"), "u", "1", "verdict on a frame", ("good", "doubtful", "unusable")
 )

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import xarray as xr
 
 from dpipe.errors import UsageError, unknown
+from dpipe.operators.density import cell_density
 from dpipe.operators.mesh_masks import mesh_masks
 from dpipe.operators.projections import projections
 from dpipe.operators.quality import frame_quality
@@ -39,6 +40,7 @@ class Operator:
 
 
 OPERATORS: dict[str, Operator] = {
+    "cell-density": Operator(cell_density, version=1, free=("t", "c")),
     "frame-quality": Operator(frame_quality, version=1, free=("t", "c")),
     "mesh-masks": Operator(mesh_masks, version=1, free=("t", "z")),
     "projections": Operator(projections, version=1, free=("t", "c")),
