@@ -1,4 +1,4 @@
-"""Movies: Imaris to sharded OME-Zarr, memory, frame quality, the median, a run with nothing to do.
+"""Movies: Imaris to OME-Zarr, memory, frame quality, median, cells, a run with nothing to do.
 
 ``python benchmarks/movies.py`` writes RESULTS.md beside it; ``--quick`` takes a small movie and
 only prints. Needs the extra ``bench``; what is not there is not run, and the table says so.
@@ -29,6 +29,7 @@ import numcodecs.blosc
 import numpy as np
 import scipy.ndimage
 import xarray as xr
+from _cells import counting
 from _side_by_side import Line, by_turns, line, machine, table, versions
 
 import dpipe
@@ -41,7 +42,10 @@ from dpipe.outline import base_of
 from dpipe.recipe import Recipe, reader_step
 
 CHANNELS, CHUNK = 4, (8, 128, 128)
-PACKAGES = "dpipe ome-zarr ngff-zarr opencv-python-headless scipy h5py zarr numcodecs imagecodecs"
+PACKAGES = (
+    "dpipe ome-zarr ngff-zarr opencv-python-headless scipy scikit-image h5py zarr numcodecs "
+    "imagecodecs"
+)
 RESULTS = Path(__file__).with_name("RESULTS.md")
 MEMORY = Path("/dev/shm")
 
@@ -323,7 +327,7 @@ def report(lines: list[Line], size: Size, where: str) -> str:
   "Codecs alone" is libdeflate on every stored chunk, then blosc (zstd 1, bitshuffle) on what will
   be stored, one after the other and nothing else.
 - Compared, and equal: level 0 of all sides with what was drawn; figures of frames from the file and
-  from the store; medians of all sides. Lower levels differ by each side's own rule.
+  from the store; medians and cells of all sides. Lower levels differ by each side's own rule.
 - Memory: peak resident set of a spawned worker less the resident set before its first task.
 """
 
@@ -341,7 +345,8 @@ def main() -> None:
         lines = conversion(bench)
         lines += [memory(bench, bench.short, size.short), memory(bench, bench.movie, size.frames)]
         store = bench.dpipe()
-        lines += [*quality(bench, store), *median(size.turns), *nothing_to_do(bench, store)]
+        lines += [*quality(bench, store), *median(size.turns), *counting(size.turns)]
+        lines += [*nothing_to_do(bench, store)]
     print(table(lines))
     if size is FULL:
         where = "memory, so that no disk is measured" if roomy else "the temporary folder"

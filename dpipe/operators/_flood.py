@@ -26,7 +26,12 @@ def extended_maxima(plane: np.ndarray, height: int) -> np.ndarray:
     """
     mask = framed(plane, -1)
     marker = framed(np.maximum(plane.astype(np.int16) - height, 0), -1)
-    return inner(_regional_maxima(_reconstruct(marker, mask)))
+    level = _reconstruct(marker, mask)
+    rows = np.maximum(np.maximum(level[:-2], level[1:-1]), level[2:])
+    around = np.maximum(np.maximum(rows[:, :-2], rows[:, 1:-1]), rows[:, 2:])
+    peaks = framed(inner(level) == around, False)
+    _drop_plateaus(level, peaks)
+    return inner(peaks)
 
 
 def watershed(plane: np.ndarray, markers: np.ndarray) -> np.ndarray:
@@ -118,17 +123,11 @@ def _reconstruct(marker: np.ndarray, mask: np.ndarray) -> np.ndarray:  # pragma:
 
 
 @numba.njit(nogil=True, cache=True)
-def _regional_maxima(plane: np.ndarray) -> np.ndarray:  # pragma: no cover
-    """Strike out what has a higher neighbour, and whatever is level with it and connected."""
+def _drop_plateaus(plane: np.ndarray, peaks: np.ndarray) -> None:  # pragma: no cover
+    """Strike out peaks that are connected on their level with a pixel that is none, in place."""
     height, width = plane.shape
-    value = plane.ravel()
+    value, result = plane.ravel(), peaks.ravel()
     steps = _steps(width)
-    result = np.zeros(value.size, np.bool_)
-    for p in range(width + 1, value.size - width - 1):
-        most = value[p]
-        for step in steps:
-            most = max(most, value[p + step])
-        result[p] = most == value[p]
     stack = np.empty(value.size, np.int32)
     for y in range(1, height - 1):
         for p in range(y * width + 1, (y + 1) * width - 1):
@@ -148,7 +147,6 @@ def _regional_maxima(plane: np.ndarray) -> np.ndarray:  # pragma: no cover
                         result[q] = False
                         stack[count] = q
                         count += 1
-    return result.reshape(height, width)
 
 
 @numba.njit(nogil=True, cache=True)
