@@ -43,6 +43,7 @@ from dpipe.operators import (
     projections,
     quality_table,
     thumbnails,
+    track_measures,
 )
 from dpipe.readers import READERS
 from dpipe.readers.imaris import open_imaris
@@ -89,6 +90,7 @@ __all__ = [
     "run_recipe",
     "save",
     "thumbnails",
+    "track_measures",
     "write_csv",
     "write_ome_zarr",
     "write_parquet",

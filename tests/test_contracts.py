@@ -176,8 +176,12 @@ def quality_tree() -> xr.DataTree:
     return xr.DataTree.from_dict(held)
 
 
+OPERANDS = {"quality-table": quality_tree, "track-measures": spots}
+"""What operators take that do not take a movie."""
+
+
 def operand(name: str) -> xr.Dataset | xr.DataTree:
-    return quality_tree() if operators.inputs(OPERATORS[name])[0][1] == "tree" else movie()
+    return OPERANDS.get(name, movie)()
 
 
 def meshes_of_movie() -> xr.Dataset:
@@ -200,11 +204,17 @@ def operator(request) -> str:
 
 
 def chunked(data, sizes):
+    """Cut variables into blocks; coordinates stay in memory, as in what a store gives."""
     if isinstance(data, xr.DataTree):
         return xr.DataTree.from_dict(
-            {f"/{k}": v.to_dataset().chunk(sizes) for k, v in data.items()}
+            {f"/{k}": chunked(v.to_dataset(), sizes) for k, v in data.items()}
         )
-    return data.chunk(sizes)
+    cut = {"spot": 5} | sizes
+    blocks = {
+        name: variable.variable.chunk({dim: cut.get(str(dim), -1) for dim in variable.dims})
+        for name, variable in data.data_vars.items()
+    }
+    return data.assign(blocks)
 
 
 def test_operator_is_lazy_and_leaves_its_input_alone(operator):

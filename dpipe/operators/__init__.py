@@ -18,6 +18,7 @@ from dpipe.operators.projections import projections
 from dpipe.operators.quality import frame_quality
 from dpipe.operators.quality_table import quality_table
 from dpipe.operators.thumbnails import thumbnails
+from dpipe.operators.track_measures import track_measures
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,7 @@ OPERATORS: dict[str, Operator] = {
     "projections": Operator(projections, version=1, free=("t", "c")),
     "quality-table": Operator(quality_table, version=1),
     "thumbnails": Operator(thumbnails, version=1, free=("c",)),
+    "track-measures": Operator(track_measures, version=1),
 }
 
 _KINDS = {xr.Dataset: "dataset", xr.DataTree: "tree"}
