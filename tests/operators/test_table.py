@@ -22,6 +22,7 @@ DIGESTS = {
     "projections": (1, "f4d09455c2c54fd37d5e252e5a01002066bf15b299658a4cfea7f90411dd2f72"),
     "quality-table": (1, "19609e4c5421e14b949daa3ae1dfa45289355cb04cec84071ea1d2d37ad9a664"),
     "thumbnails": (1, "88f02706ee65d429955514f8ff076fdfd6b9ab6e55d18a30b27fb1d3520d0bf1"),
+    "track-measures": (1, "d0e64f025d456c102065a81d97611b7f35bfc8b336cca7f014d95e035ad3d61e"),
 }
 
 
