@@ -47,6 +47,8 @@ from dpipe.operators import (
 )
 from dpipe.readers import READERS
 from dpipe.readers.imaris import open_imaris
+from dpipe.readers.imaris_spots import open_imaris_spots
+from dpipe.readers.imaris_surfaces import open_imaris_surfaces
 from dpipe.readers.ome_zarr import open_ome_zarr
 from dpipe.readers.tiff import open_tiff
 from dpipe.readers.tracks import open_tracks
@@ -82,6 +84,8 @@ __all__ = [
     "mesh_masks",
     "open",
     "open_imaris",
+    "open_imaris_spots",
+    "open_imaris_surfaces",
     "open_ome_zarr",
     "open_tiff",
     "open_tracks",

@@ -123,6 +123,7 @@ SPOT_Y = _spot("spot_y", "micrometer", "place of a spot along y, in the frame of
 SPOT_X = _spot("spot_x", "micrometer", "place of a spot along x, in the frame of the image")
 SPOT_RADIUS = _spot("spot_radius", "micrometer", "radius of a spot, NaN unknown")
 SPOT_ID = _spot("spot_id", "1", "number of a spot in the file it comes from", "i")
+SPOT_OBJECT = _spot("spot_object", "1", "object of a spot, where a file has several", "i")
 SPOT_SPEED = _spot("spot_speed", "micrometer s-1", "speed at a spot, over its neighbours in time")
 SPOT_DISPLACEMENT2 = _spot(
     "spot_displacement2", "micrometer2", "squared distance from the first spot of the track"
@@ -199,6 +200,9 @@ def _surface(name: str, unit: str, meaning: str, kinds: str = "f") -> Variable:
 SURFACE_FRAME = _surface("surface_frame", "1", "frame of a surface, counted from 0", "i")
 SURFACE_TRACK = _surface("surface_track", "1", "track of a surface, -1 none", "i")
 SURFACE_ID = _surface("surface_id", "1", "number of a surface in the file it comes from", "i")
+SURFACE_OBJECT = _surface(
+    "surface_object", "1", "object of a surface, where a file has several", "i"
+)
 VERTEX_COUNT = _surface("vertex_count", "1", "number of vertices of a surface", "i")
 FACE_COUNT = _surface("face_count", "1", "number of triangles of a surface", "i")
 VERTEX_Z, VERTEX_Y, VERTEX_X = (
