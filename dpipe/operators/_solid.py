@@ -29,13 +29,25 @@ def is_closed(vertices: np.ndarray, faces: np.ndarray) -> bool:
 
 
 def _has_even_edges(faces: np.ndarray, vertices: int) -> bool:
-    ends = np.sort(np.concatenate([faces[:, (0, 1)], faces[:, (1, 2)], faces[:, (2, 0)]]), axis=1)
-    ends = ends[ends[:, 0] != ends[:, 1]]
-    keys = np.sort(ends[:, 0] * vertices + ends[:, 1])
+    keys = np.sort(_edges(faces, vertices))
     return keys.size % 2 == 0 and bool(np.all(keys[::2] == keys[1::2]))
 
 
 @numba.njit(nogil=True, cache=True)
+def _edges(faces: np.ndarray, vertices: int) -> np.ndarray:
+    """Number the sides of all triangles, alike in both directions; without those of no length."""
+    keys = np.empty(3 * len(faces), np.int64)
+    found = 0
+    for face in range(len(faces)):
+        for corner in range(3):
+            a, b = faces[face, corner], faces[face, (corner + 1) % 3]
+            if a != b:
+                keys[found] = min(a, b) * vertices + max(a, b)
+                found += 1
+    return keys[:found]
+
+
+@numba.njit(nogil=True, cache=True, error_model="numpy")
 def fill(mask: np.ndarray, vertices: np.ndarray, faces: np.ndarray, first: np.ndarray) -> None:
     """Set the voxels inside a closed mesh to 1.
 
@@ -43,7 +55,20 @@ def fill(mask: np.ndarray, vertices: np.ndarray, faces: np.ndarray, first: np.nd
     float64 (n, 3) in voxels, z, y, x; `faces` int64 (m, 3).
     """
     for face in range(faces.shape[0]):
-        _cross(mask, vertices, faces[face], first)
+        a, b, c = faces[face, 0], faces[face, 1], faces[face, 2]
+        if vertices[a, 1] > vertices[b, 1]:
+            a, b = b, a
+        if vertices[b, 1] > vertices[c, 1]:
+            b, c = c, b
+        if vertices[a, 1] > vertices[b, 1]:
+            a, b = b, a
+        low = max(math.ceil(vertices[a, 1]), first[1])
+        high = min(math.ceil(vertices[c, 1]), first[1] + mask.shape[1])
+        middle = math.ceil(vertices[b, 1])
+        for row in range(low, high):
+            x0, z0 = _meet(vertices, a, c, row)
+            x1, z1 = _meet(vertices, a, b, row) if row < middle else _meet(vertices, b, c, row)
+            _toggle(mask, first, row, (x0, z0, x1, z1) if x0 <= x1 else (x1, z1, x0, z0))
     for k in range(1, mask.shape[0]):
         below, here = mask[k - 1], mask[k]
         for i in range(mask.shape[1]):
@@ -51,40 +76,28 @@ def fill(mask: np.ndarray, vertices: np.ndarray, faces: np.ndarray, first: np.nd
                 here[i, j] ^= below[i, j]
 
 
-@numba.njit(nogil=True, cache=True)
-def _cross(mask: np.ndarray, vertices: np.ndarray, face: np.ndarray, first: np.ndarray) -> None:
-    """Toggle, in every column that a triangle covers, the first centre not below it."""
-    planes, rows, columns = mask.shape
-    ya, yb, yc = vertices[face[0], 1], vertices[face[1], 1], vertices[face[2], 1]
-    low = max(math.ceil(min(ya, yb, yc)), first[1])
-    high = min(math.ceil(max(ya, yb, yc)), first[1] + rows)
-    for row in range(low, high):
-        x0 = x1 = z0 = z1 = 0.0
-        crossed = 0
-        for corner in range(3):
-            a, b = face[corner], face[(corner + 1) % 3]
-            if (vertices[a, 1] <= row) == (vertices[b, 1] <= row):
-                continue
-            if vertices[a, 1] > vertices[b, 1]:
-                a, b = b, a
-            share = (row - vertices[a, 1]) / (vertices[b, 1] - vertices[a, 1])
-            x = vertices[a, 2] + share * (vertices[b, 2] - vertices[a, 2])
-            z = vertices[a, 0] + share * (vertices[b, 0] - vertices[a, 0])
-            if crossed:
-                x1, z1 = x, z
-            else:
-                x0, z0 = x, z
-            crossed += 1
-        if x1 < x0:
-            x0, z0, x1, z1 = x1, z1, x0, z0
-        start = max(math.ceil(x0), first[2])
-        stop = min(math.ceil(x1), first[2] + columns)
-        if start >= stop:
-            continue
-        slope = (z1 - z0) / (x1 - x0)
-        least, most = min(z0, z1), max(z0, z1)
-        for column in range(start, stop):
-            z = min(max(z0 + (column - x0) * slope, least), most)
-            k = max(math.ceil(z) - first[0], 0)
-            if k < planes:
-                mask[k, row - first[1], column - first[2]] ^= 1
+@numba.njit(nogil=True, cache=True, error_model="numpy", inline="always")
+def _meet(vertices: np.ndarray, low: int, high: int, row: int) -> tuple[float, float]:
+    """Where the edge from one vertex up to another meets a row: x and z."""
+    share = (row - vertices[low, 1]) / (vertices[high, 1] - vertices[low, 1])
+    x = vertices[low, 2] + share * (vertices[high, 2] - vertices[low, 2])
+    return x, vertices[low, 0] + share * (vertices[high, 0] - vertices[low, 0])
+
+
+@numba.njit(nogil=True, cache=True, error_model="numpy", inline="always")
+def _toggle(
+    mask: np.ndarray, first: np.ndarray, row: int, ends: tuple[float, float, float, float]
+) -> None:
+    """Toggle, in each column between two ends of a row, the first centre not below the line."""
+    x0, z0, x1, z1 = ends
+    start = max(math.ceil(x0), first[2])
+    stop = min(math.ceil(x1), first[2] + mask.shape[2])
+    if start >= stop:
+        return
+    slope = (z1 - z0) / (x1 - x0)
+    least, most = min(z0, z1), max(z0, z1)
+    for column in range(start, stop):
+        z = min(max(z0 + (column - x0) * slope, least), most)
+        k = max(math.ceil(z) - first[0], 0)
+        if k < mask.shape[0]:
+            mask[k, row - first[1], column - first[2]] ^= 1
