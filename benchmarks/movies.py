@@ -1,4 +1,4 @@
-"""Movies: Imaris to OME-Zarr, memory, frame quality, median, cells, a run with nothing to do.
+"""Movies: Imaris to OME-Zarr, memory, quality, median, cells, meshes, a run with nothing to do.
 
 ``python benchmarks/movies.py`` writes RESULTS.md beside it; ``--quick`` takes a small movie and
 only prints. Needs the extra ``bench``; what is not there is not run, and the table says so.
@@ -31,6 +31,7 @@ import scipy.ndimage
 import xarray as xr
 from _cells import counting
 from _side_by_side import Line, by_turns, line, machine, table, versions
+from masks3d import masks
 
 import dpipe
 from dpipe import blocks, cluster, origin, parts, pyramid, sources
@@ -44,7 +45,7 @@ from dpipe.recipe import Recipe, reader_step
 CHANNELS, CHUNK = 4, (8, 128, 128)
 PACKAGES = (
     "dpipe ome-zarr ngff-zarr opencv-python-headless scipy scikit-image h5py zarr numcodecs "
-    "imagecodecs"
+    "imagecodecs vtk"
 )
 RESULTS = Path(__file__).with_name("RESULTS.md")
 MEMORY = Path("/dev/shm")
@@ -346,7 +347,7 @@ def main() -> None:
         lines += [memory(bench, bench.short, size.short), memory(bench, bench.movie, size.frames)]
         store = bench.dpipe()
         lines += [*quality(bench, store), *median(size.turns), *counting(size.turns)]
-        lines += [*nothing_to_do(bench, store)]
+        lines += [*masks(size.turns), *nothing_to_do(bench, store)]
     print(table(lines))
     if size is FULL:
         where = "memory, so that no disk is measured" if roomy else "the temporary folder"

@@ -6,8 +6,9 @@ import dask
 import h5py
 import numpy as np
 import pytest
+import yaozarrs
 from meshes import box, octahedron, placed
-from scenes import mega, surfaces, surfaces8, thing
+from scenes import mega, points, surfaces, surfaces8, thing
 
 import dpipe
 from dpipe.demo import write_imaris
@@ -232,3 +233,32 @@ class TestBadFiles:
     def test_several_files(self, file):
         with pytest.raises(UsageError, match="found 2"):
             open_imaris_surfaces([str(file), str(file)])
+
+
+def test_a_recipe_from_meshes_to_label_images(file, tmp_path):
+    """Pixels, surfaces and spots of one file, joined by its name; labels are valid OME-Zarr."""
+    surfaces(file, 0, [(0, *BOX), (2, *OCTAHEDRON)], Id=5)
+    points(file, 0, [(0, 31, -19, 12, 1)])
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(f"""
+name: meshes
+datasets:
+  movie: {{reader: imaris, source: {file}}}
+  cells: {{reader: imaris-surfaces, source: {file}}}
+  spots: {{reader: imaris-spots, source: {file}}}
+  masks: {{operator: mesh-masks, input: {{ds: movie, surfaces: cells}}, params: {{rule: union}}}}
+  flat: {{operator: mesh-masks, input: {{ds: movie, surfaces: cells}}, params: {{dims: 2}}}}
+""")
+    store = str(tmp_path / "store")
+    outcome = dpipe.run_recipe(recipe, store, progress=False, workers="0")
+    assert outcome.exit_code == 0, outcome.steps
+    held, movie = open_imaris_surfaces(file), open_imaris(file)
+    masks = dpipe.open(store, "masks")
+    np.testing.assert_array_equal(masks["labels"], mesh_masks(movie, held, rule="union")["labels"])
+    flat = dpipe.open(store, "flat")
+    np.testing.assert_array_equal(flat["labels"], mesh_masks(movie, held, dims=2)["labels"])
+    assert flat.z.values.tolist() == [12.0]
+    assert flat.z.attrs["spacing"] == 6.0
+    assert dpipe.open(store, "spots").spot_x.values.tolist() == [31]
+    (part,) = (tmp_path / "store" / "parts" / "masks").glob("Neu1-*.ome.zarr")
+    yaozarrs.validate_zarr_store(part)
