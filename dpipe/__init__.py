@@ -45,6 +45,7 @@ from dpipe.operators import (
     phase_tracks,
     projections,
     quality_table,
+    surface_measures,
     thumbnails,
     track_measures,
 )
@@ -99,6 +100,7 @@ __all__ = [
     "quality_table",
     "run_recipe",
     "save",
+    "surface_measures",
     "thumbnails",
     "track_measures",
     "write_csv",

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from dpipe._surface_names import *  # noqa: F403 - names of the vocabulary too
 from dpipe._variable import Variable
 from dpipe.errors import SchemaError
 
@@ -191,25 +192,6 @@ FLUOROPHORES = _condition("fluorophores", "fluorophores, by commas")
 ORGAN = _condition("organ", "organ that was imaged")
 STIMULUS = _condition("stimulus", "stimulus that was applied")
 OBJECTIVE = _condition("objective", "magnification of the objective")
-
-
-def _surface(name: str, unit: str, meaning: str, kinds: str = "f") -> Variable:
-    return Variable(name, ("surface",), kinds, unit, meaning)
-
-
-SURFACE_FRAME = _surface("surface_frame", "1", "frame of a surface, counted from 0", "i")
-SURFACE_TRACK = _surface("surface_track", "1", "track of a surface, -1 none", "i")
-SURFACE_ID = _surface("surface_id", "1", "number of a surface in the file it comes from", "i")
-SURFACE_OBJECT = _surface(
-    "surface_object", "1", "object of a surface, where a file has several", "i"
-)
-VERTEX_COUNT = _surface("vertex_count", "1", "number of vertices of a surface", "i")
-FACE_COUNT = _surface("face_count", "1", "number of triangles of a surface", "i")
-VERTEX_Z, VERTEX_Y, VERTEX_X = (
-    Variable(f"vertex_{dim}", ("vertex",), "f", "micrometer", f"place of a vertex along {dim}")
-    for dim in SPACE_DIMS
-)
-FACE = Variable("face", ("face", "corner"), "i", "1", "vertices of a triangle within its surface")
 
 
 VARIABLES: dict[str, Variable] = {

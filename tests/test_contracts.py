@@ -232,6 +232,7 @@ OPERANDS = {
     "phase-tracks": lambda: xr.DataTree.from_dict({"/t": phases()}),
     "quality-table": quality_tree,
     "track-measures": spots,
+    "surface-measures": lambda: meshes_of_movie(),
 }
 """What operators take that do not take a movie."""
 

@@ -20,6 +20,7 @@ from dpipe.operators.phase_tracks import phase_tracks
 from dpipe.operators.projections import projections
 from dpipe.operators.quality import frame_quality
 from dpipe.operators.quality_table import quality_table
+from dpipe.operators.surface_measures import surface_measures
 from dpipe.operators.thumbnails import thumbnails
 from dpipe.operators.track_measures import track_measures
 
@@ -56,6 +57,7 @@ OPERATORS: dict[str, Operator] = {
     "phase-tracks": Operator(phase_tracks, version=1, makes="table"),
     "projections": Operator(projections, version=1, free=("t", "c")),
     "quality-table": Operator(quality_table, version=1),
+    "surface-measures": Operator(surface_measures, version=1),
     "thumbnails": Operator(thumbnails, version=1, free=("c",)),
     "track-measures": Operator(track_measures, version=1),
 }

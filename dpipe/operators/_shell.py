@@ -19,7 +19,9 @@ _AXES = ((2, 1, 0), (1, 0, 2), (0, 2, 1))
 
 
 @numba.njit(nogil=True, cache=True)
-def mark(mask: np.ndarray, vertices: np.ndarray, faces: np.ndarray, first: np.ndarray) -> None:
+def mark(
+    mask: np.ndarray, vertices: np.ndarray, faces: np.ndarray, first: np.ndarray
+) -> None:  # pragma: no cover
     """Set the voxels that a mesh passes through to 1; arguments as those of ``_solid.fill``."""
     low, high = np.empty(3, np.int64), np.empty(3, np.int64)
     normal, edges = np.empty(3), np.empty((3, 3, 3))
@@ -42,7 +44,7 @@ def mark(mask: np.ndarray, vertices: np.ndarray, faces: np.ndarray, first: np.nd
 @numba.njit(nogil=True, cache=True)
 def _edges(
     edges: np.ndarray, normal: np.ndarray, a: np.ndarray, b: np.ndarray, c: np.ndarray
-) -> None:
+) -> None:  # pragma: no cover
     """Lay down, for each projection and edge, a line: what it is above is beside the triangle.
 
     A voxel with its centre at (u, v) passes if ``edges[., ., 0] * u + edges[., ., 1] * v +
@@ -60,7 +62,7 @@ def _edges(
 
 
 @numba.njit(nogil=True, cache=True)
-def _passes(lines: np.ndarray, u: int, v: int) -> bool:
+def _passes(lines: np.ndarray, u: int, v: int) -> bool:  # pragma: no cover
     return (
         lines[0, 0] * u + lines[0, 1] * v + lines[0, 2] >= 0
         and lines[1, 0] * u + lines[1, 1] * v + lines[1, 2] >= 0
@@ -77,7 +79,7 @@ def _mark_box(
     a: np.ndarray,
     normal: np.ndarray,
     edges: np.ndarray,
-) -> None:
+) -> None:  # pragma: no cover
     """Test the voxels of a triangle's bounding box, the rows first."""
     reach = 0.5 * (abs(normal[0]) + abs(normal[1]) + abs(normal[2]))
     for z in range(low[0], high[0]):

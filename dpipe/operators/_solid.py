@@ -34,7 +34,7 @@ def _has_even_edges(faces: np.ndarray, vertices: int) -> bool:
 
 
 @numba.njit(nogil=True, cache=True)
-def _edges(faces: np.ndarray, vertices: int) -> np.ndarray:
+def _edges(faces: np.ndarray, vertices: int) -> np.ndarray:  # pragma: no cover
     """Number the sides of all triangles, alike in both directions; without those of no length."""
     keys = np.empty(3 * len(faces), np.int64)
     found = 0
@@ -48,7 +48,9 @@ def _edges(faces: np.ndarray, vertices: int) -> np.ndarray:
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
-def fill(mask: np.ndarray, vertices: np.ndarray, faces: np.ndarray, first: np.ndarray) -> None:
+def fill(
+    mask: np.ndarray, vertices: np.ndarray, faces: np.ndarray, first: np.ndarray
+) -> None:  # pragma: no cover
     """Set the voxels inside a closed mesh to 1.
 
     `mask` is uint8 (z, y, x), all 0; its first voxel has the indices `first`. `vertices` is
@@ -77,7 +79,9 @@ def fill(mask: np.ndarray, vertices: np.ndarray, faces: np.ndarray, first: np.nd
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy", inline="always")
-def _meet(vertices: np.ndarray, low: int, high: int, row: int) -> tuple[float, float]:
+def _meet(
+    vertices: np.ndarray, low: int, high: int, row: int
+) -> tuple[float, float]:  # pragma: no cover
     """Where the edge from one vertex up to another meets a row: x and z."""
     share = (row - vertices[low, 1]) / (vertices[high, 1] - vertices[low, 1])
     x = vertices[low, 2] + share * (vertices[high, 2] - vertices[low, 2])
@@ -87,7 +91,7 @@ def _meet(vertices: np.ndarray, low: int, high: int, row: int) -> tuple[float, f
 @numba.njit(nogil=True, cache=True, error_model="numpy", inline="always")
 def _toggle(
     mask: np.ndarray, first: np.ndarray, row: int, ends: tuple[float, float, float, float]
-) -> None:
+) -> None:  # pragma: no cover
     """Toggle, in each column between two ends of a row, the first centre not below the line."""
     x0, z0, x1, z1 = ends
     start = max(math.ceil(x0), first[2])

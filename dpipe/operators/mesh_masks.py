@@ -5,8 +5,6 @@ How one mesh becomes voxels stands in ``_solid.py`` and ``_shell.py``. It knows 
 files that meshes come from.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import partial
 from typing import Literal, NamedTuple
 
@@ -14,18 +12,16 @@ import numpy as np
 import xarray as xr
 
 from dpipe import schema
-from dpipe.blocks import Region, compute_region, lazy
+from dpipe.blocks import Region, lazy
 from dpipe.errors import InputError, SchemaError, UsageError
 from dpipe.operators import _shell, _solid
+from dpipe.operators._meshes import Mesh, check, name, read_meshes, read_rows, select
 
 Rule = Literal["solid", "shell", "union"]
 Unclosed = Literal["shell", "refuse"]
 Number = Literal["surface", "track"]
 
 _BLOCK_VOXELS = 16 << 20
-_PLACES = (schema.VERTEX_Z, schema.VERTEX_Y, schema.VERTEX_X)
-_COUNTS = (schema.VERTEX_COUNT, schema.FACE_COUNT)
-_ROWS = (schema.SURFACE_FRAME, schema.SURFACE_TRACK, *_COUNTS)
 _UNEVEN = 1e-3
 _LARGEST_LABEL = 2**32 - 1
 
@@ -128,10 +124,11 @@ def mesh_masks(
     _known("unclosed", unclosed, ("shell", "refuse"))
     _known("number", number, ("surface", "track"))
     _known("dims", dims, (3, 2))
+    columns = [schema.SURFACE_FRAME] + [schema.SURFACE_TRACK] * (number == "track")
     shape = tuple(int(frames.sizes[dim]) for dim in ("t", *schema.SPACE_DIMS))
     run = partial(
         _draw,
-        table=_table(surfaces, number),
+        table=select(surfaces, columns),
         numbers=_frame_numbers(frames, first_frame),
         grid=_grid(frames),
         drawing=_Drawing(rule, unclosed, number),
@@ -161,31 +158,9 @@ class _Drawing(NamedTuple):
     number: Number
 
 
-@dataclass(frozen=True)
-class _Mesh:
-    """One surface: row in the table, vertices (n, 3) in micrometres along z, y, x, triangles."""
-
-    row: int
-    vertices: np.ndarray
-    faces: np.ndarray
-
-
 def _known(what: str, found: object, known: tuple[object, ...]) -> None:
     if found not in known:
         raise UsageError(f"{what}: found {found!r}; expected {' or '.join(map(repr, known))}")
-
-
-def _table(surfaces: xr.Dataset, number: Number) -> xr.Dataset:
-    """Keep of the surfaces what is needed, in the order of the vocabulary."""
-    wanted = [*_ROWS, *_PLACES, schema.FACE]
-    if number != "track":
-        wanted.remove(schema.SURFACE_TRACK)
-    held = {variable.name: variable.check(surfaces).variable for variable in wanted}
-    if held["face"].sizes["corner"] != 3:
-        raise SchemaError(
-            f"variable 'face' has {held['face'].sizes['corner']} corners; expected triangles"
-        )
-    return xr.Dataset(held)
 
 
 def _frame_numbers(frames: xr.DataArray, first: int | None) -> np.ndarray:
@@ -255,9 +230,11 @@ def _draw(
 ) -> np.ndarray:
     """Draw one region of the labels; runs in a task."""
     labels = np.zeros([cut.stop - cut.start for cut in region], np.uint32)
-    rows = _rows(table)
+    rows = read_rows(table)
     for i, frame in enumerate(numbers[region[0]]):
-        for mesh in _meshes(table, rows, int(frame)):
+        here = np.flatnonzero(rows[schema.SURFACE_FRAME.name] == frame)
+        for mesh in read_meshes(table, rows, here):
+            check(mesh, int(frame))
             points = (mesh.vertices - grid.origin) / grid.spacing
             box = _box(points, region[1:])
             if box is None or not len(mesh.faces):
@@ -271,49 +248,6 @@ def _draw(
             value = _label(rows, mesh.row, drawing.number)
             np.copyto(held, value, where=mask.view(bool) & (held == 0))
     return labels
-
-
-def _rows(table: xr.Dataset) -> dict[str, np.ndarray]:
-    """Read what stands once a surface, and see that it adds up."""
-    names = [variable.name for variable in _ROWS if variable.name in table]
-    rows = compute_region(table, names, {})
-    for counts, dim in zip(_COUNTS, ("vertex", "face"), strict=True):
-        found, total = rows[counts.name], table.sizes[dim]
-        if np.any(found < 0) or int(found.sum()) != total:
-            raise InputError(
-                f"surfaces: {counts.name} adds up to {int(found.sum())}; the table holds {total}"
-            )
-    return rows
-
-
-def _meshes(table: xr.Dataset, rows: dict[str, np.ndarray], frame: int) -> Iterator[_Mesh]:
-    """Read the meshes of one frame, neighbours in the table at once."""
-    here = np.flatnonzero(rows[schema.SURFACE_FRAME.name] == frame)
-    ends = [np.concatenate([[0], np.cumsum(rows[counts.name])]) for counts in _COUNTS]
-    for run in np.split(here, np.flatnonzero(np.diff(here) != 1) + 1) if here.size else []:
-        (v0, v1), (f0, f1) = ((int(end[run[0]]), int(end[run[-1] + 1])) for end in ends)
-        region = {"vertex": slice(v0, v1), "face": slice(f0, f1)}
-        held = compute_region(table, [*(v.name for v in _PLACES), schema.FACE.name], region)
-        places = np.stack([held[v.name].astype(np.float64) for v in _PLACES], axis=1)
-        for row in map(int, run):
-            vertices = places[ends[0][row] - v0 : ends[0][row + 1] - v0]
-            faces = held[schema.FACE.name][ends[1][row] - f0 : ends[1][row + 1] - f0]
-            yield _Mesh(row, vertices, _sound(vertices, faces, row, frame))
-
-
-def _sound(vertices: np.ndarray, faces: np.ndarray, row: int, frame: int) -> np.ndarray:
-    if not np.all(np.isfinite(vertices)):
-        raise InputError(f"{_name(row, frame)} has a vertex that is not finite; export it again")
-    if faces.size and not 0 <= faces.min() <= faces.max() < len(vertices):
-        raise InputError(
-            f"{_name(row, frame)} has {len(vertices)} vertices and a triangle that names vertex "
-            f"{int(faces.min()) if faces.min() < 0 else int(faces.max())}; export it again"
-        )
-    return np.ascontiguousarray(faces, dtype=np.int64)
-
-
-def _name(row: int, frame: int) -> str:
-    return f"surfaces: number {row} of the table (frame {frame})"
 
 
 def _box(points: np.ndarray, region: Region) -> tuple[slice, ...] | None:
@@ -330,7 +264,7 @@ def _box(points: np.ndarray, region: Region) -> tuple[slice, ...] | None:
 
 
 def _mask(
-    mesh: _Mesh, points: np.ndarray, box: tuple[slice, ...], drawing: _Drawing, frame: int
+    mesh: Mesh, points: np.ndarray, box: tuple[slice, ...], drawing: _Drawing, frame: int
 ) -> np.ndarray:
     """Draw one mesh into a box of voxels, uint8 of 0 and 1."""
     mask = np.zeros([cut.stop - cut.start for cut in box], np.uint8)
@@ -340,7 +274,7 @@ def _mask(
         if _solid.is_closed(mesh.vertices, mesh.faces):
             _solid.fill(mask, points, mesh.faces, first)
         elif drawing.unclosed == "refuse":
-            raise InputError(f"{_name(mesh.row, frame)} has holes, so it has no inside")
+            raise InputError(f"{name(mesh, frame)} has holes, so it has no inside")
         else:
             shell = True
     if shell:

@@ -24,6 +24,7 @@ DIGESTS = {
     "phase-tracks": (1, "8a1c41186fcd1c4119897120e9dedb204e948df340be1606e77002fa8d6c8c88"),
     "projections": (1, "f4d09455c2c54fd37d5e252e5a01002066bf15b299658a4cfea7f90411dd2f72"),
     "quality-table": (1, "19609e4c5421e14b949daa3ae1dfa45289355cb04cec84071ea1d2d37ad9a664"),
+    "surface-measures": (1, "2db0b760679c20756c8ec888c2834e354462091d9cd3a5e8a8197803b5923fd2"),
     "thumbnails": (1, "88f02706ee65d429955514f8ff076fdfd6b9ab6e55d18a30b27fb1d3520d0bf1"),
     "track-measures": (1, "d0e64f025d456c102065a81d97611b7f35bfc8b336cca7f014d95e035ad3d61e"),
 }
@@ -98,6 +99,7 @@ OPERANDS = {
     ),
     "quality-table": lambda: (_quality(),),
     "track-measures": lambda: (_spots(),),
+    "surface-measures": lambda: (surfaces([box((1, 4, 3), (5, 21, 14))], [1]),),
 }
 """What operators take that take something else than the movie alone."""
 
