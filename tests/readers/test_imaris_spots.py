@@ -339,3 +339,16 @@ class TestBadFiles:
     def test_several_files(self, file):
         with pytest.raises(UsageError, match="an Imaris movie is one file; found 2"):
             open_imaris_spots([str(file), str(file)])
+
+    def test_filter_that_is_not_installed(self, file):
+        points(file, 0, SPOTS)
+        with h5py.File(file, "a") as h5:
+            group = h5["Scene/Content/Points0"]
+            del group["Time"]
+            layout = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+            layout.set_chunk((3, 1))
+            layout.set_filter(32765, h5py.h5z.FLAG_OPTIONAL, ())
+            space = h5py.h5s.create_simple((3, 1))
+            h5py.h5d.create(group.id, b"Time", h5py.h5t.STD_I64LE, space, layout)
+        with pytest.raises(ImarisError, match="HDF5 filter 32765 is not installed"):
+            open_imaris_spots(file)
