@@ -80,6 +80,44 @@ def wrapped(variable: schema.Variable, values) -> dict[str, xr.DataArray]:
     return variable.wrap(xr.DataArray(np.asarray(values), dims=variable.dims))
 
 
+def phases(annotators: int = 0) -> xr.Dataset:
+    """Two events in the movie ``m``, one of them odd; in turn by annotators."""
+    people = max(1, annotators)
+    rows = np.tile([[0, 1, 2, 3], [np.nan, np.nan, 1, 2]], (people, 1)).T
+    rows = np.where(np.arange(rows.shape[1]) == 2, rows + 1, rows)
+    values = dict(zip(schema.PHASES, rows, strict=True))
+    ds = xr.Dataset({k: v for one in values.items() for k, v in wrapped(*one).items()})
+    who = np.repeat(["anna", "ben", "cleo"][:people], 2)
+    return ds.assign_coords(
+        event=("event", ["m_1", "m_2"] * people), movie=("event", ["m", "m"] * people),
+        channel=("event", ["ch1", "ch1,ch2"] * people), annotator=("event", who),
+    )  # fmt: skip
+
+
+def conditions() -> xr.Dataset:
+    values = {schema.CONTENT: [["Neu", "UVPR8"], ["DC, Neu", ""], ["", "SHG"]]}
+    texts = (schema.MARKERS, schema.FLUOROPHORES, schema.ORGAN, schema.STIMULUS, schema.OBJECTIVE)
+    values |= {v: [f"{v.name} {i}" for i in range(3)] for v in texts}
+    ds = xr.Dataset({k: v for one in values.items() for k, v in wrapped(*one).items()})
+    return ds.assign_coords(movie=["Neu1", "Neu2", "Den1"], channel_number=[1, 2])
+
+
+def write_phases(folder: Path) -> Path:
+    ds, path = phases(), folder / "m.csv"
+    table = (ds[[v.name for v in schema.PHASES]] + 1).to_dataframe().reset_index(drop=True)
+    table["video_id"], table["channel"] = ds.movie.values, ["ch1", "ch1/ch2"]
+    table.to_csv(path, index=False)
+    return path
+
+
+def write_conditions(folder: Path) -> Path:
+    ds, path = conditions(), folder / "m.csv"
+    table = ds.drop_dims("channel_number").to_dataframe().reset_index(names="video_id")
+    table["ch1"], table["ch2"] = ds.content.values.T
+    table.to_csv(path, index=False)
+    return path
+
+
 def write_tracks(folder: Path) -> Path:
     path = folder / "m.csv"
     spots().to_dataframe().reset_index().to_csv(path, index=False)
@@ -111,6 +149,8 @@ def write_imaris_surfaces(folder: Path) -> Path:
 
 
 FILES = {
+    "conditions": write_conditions,
+    "phases": write_phases,
     "imaris": write_imaris,
     "imaris-spots": write_imaris_spots,
     "imaris-surfaces": write_imaris_surfaces,
@@ -119,6 +159,8 @@ FILES = {
     "tracks": write_tracks,
 }
 TABLES = {
+    "conditions": conditions,
+    "phases": phases,
     "imaris-spots": spots_of_imaris,
     "imaris-surfaces": lambda: meshes_of_movie(),
     "tracks": spots,
@@ -210,20 +252,6 @@ def test_reader_options_have_defaults_and_documentation(source):
 def quality_tree() -> xr.DataTree:
     held = {f"/m{i}": operators.frame_quality(movie(i)) for i in range(3)}
     return xr.DataTree.from_dict(held)
-
-
-def phases(annotators: int = 0) -> xr.Dataset:
-    """Two events in the movie ``m``, one of them odd; in turn by annotators."""
-    people = max(1, annotators)
-    rows = np.tile([[0, 1, 2, 3], [np.nan, np.nan, 1, 2]], (people, 1)).T
-    rows = np.where(np.arange(rows.shape[1]) == 2, rows + 1, rows)
-    values = dict(zip(schema.PHASES, rows, strict=True))
-    ds = xr.Dataset({k: v for one in values.items() for k, v in wrapped(*one).items()})
-    who = np.repeat(["anna", "ben", "cleo"][:people], 2)
-    return ds.assign_coords(
-        event=("event", ["m_1", "m_2"] * people), movie=("event", ["m", "m"] * people),
-        channel=("event", ["ch1", "ch1,ch2"] * people), annotator=("event", who),
-    )  # fmt: skip
 
 
 OPERANDS = {

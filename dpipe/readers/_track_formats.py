@@ -12,8 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from dpipe.readers._track_rows import SECONDS, Rows, Table, Unfit, table, unit_of
+from dpipe.readers._track_rows import SECONDS, Rows, unit_of
 from dpipe.readers._trackmate import EDGES, SPOTS, read_edges, read_spots
+from dpipe.spreadsheets import Table, Unfit, plain, table
 
 IMARIS = ("position x", "position y", "position z", "time")
 BTRACK = ("t", "x", "y", "z", "states", "label")
@@ -50,7 +51,7 @@ def recognise(rows: Sequence[Sequence[str]], only: str | None) -> tuple[str, int
         Name of the format, row of the header.
     """
     for i, row in enumerate(rows[:_TITLE_ROWS]):
-        names = {re.sub(r"\s+", " ", cell.strip().strip("\ufeff").lower()) for cell in row}
+        names = {plain(cell) for cell in row}
         fitting = [
             name
             for name, needed in HEADERS.items()

@@ -9,7 +9,8 @@ from xml.etree import ElementTree as Xml
 
 import numpy as np
 
-from dpipe.readers._track_rows import SECONDS, Rows, Table, Unfit, unit_of
+from dpipe.readers._track_rows import SECONDS, Rows, unit_of
+from dpipe.spreadsheets import Table, Unfit
 
 SPOTS = ("track_id", "position_x", "position_y", "frame")
 EDGES = ("spot_source_id", "spot_target_id", "track_id", "source_frame", "source_position_x")

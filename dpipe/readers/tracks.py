@@ -17,8 +17,9 @@ from dpipe import schema
 from dpipe.errors import InputError, UsageError, unknown
 from dpipe.readers._track_files import BIOTRACKS, SUFFIXES, read_all
 from dpipe.readers._track_formats import FORMATS
-from dpipe.readers._track_rows import Rows, Unfit
+from dpipe.readers._track_rows import Rows
 from dpipe.sources import Item, Part, resolve_uri, stem_of
+from dpipe.spreadsheets import Unfit
 
 _CHANNEL = re.compile(r"(?P<movie>.+)_(?P<channel>ch\d+)")
 _ANNOTATOR = re.compile(r"(?:^|/)annotator=([^/]+)/")

@@ -9,9 +9,8 @@ import pandas as pd
 import pytest
 import xarray as xr
 
-from dpipe import schema, sources
+from dpipe import schema, sources, spreadsheets
 from dpipe.errors import InputError, UsageError
-from dpipe.readers import _track_files
 from dpipe.readers.tracks import find, open_tracks
 from dpipe.sources import Item
 
@@ -139,7 +138,7 @@ def test_excel_without_its_library_says_so(tmp_path, monkeypatch):
     def missing(*_, **__):
         raise ImportError("Missing optional dependency")
 
-    monkeypatch.setattr(_track_files.pd, "ExcelFile", missing)
+    monkeypatch.setattr(spreadsheets.pd, "ExcelFile", missing)
     with pytest.raises(InputError, match=r"Neu1.xlsx: Excel needs openpyxl or xlrd"):
         open_tracks(write(tmp_path, b"PK\x03\x04", "Neu1.xlsx"))
 
@@ -166,7 +165,7 @@ def test_excel_cells_are_as_csv(tmp_path, monkeypatch, sheets, taken):
             lines = imaris().split("\n")
             return pd.DataFrame([(line + "," * 10).split(",")[:10] for line in lines])
 
-    monkeypatch.setattr(_track_files.pd, "ExcelFile", Book)
+    monkeypatch.setattr(spreadsheets.pd, "ExcelFile", Book)
     ds = open_tracks(write(tmp_path, b"xls", "Neu1_ch1.xls"))
     assert ds.frame.values.tolist() == [0, 1, 3, 1]
 
@@ -338,8 +337,8 @@ def xml(**said: str) -> str:
 @pytest.mark.parametrize(
     ("text", "said", "message"),
     [
-        ("", {}, "empty file; expected spots"),
-        (" \n", {}, "empty file; expected spots"),
+        ("", {}, "empty file"),
+        (" \n", {}, "empty file"),
         ("a,b\n1,2\n", {}, "of no known format: found a, b; say format="),
         (imaris().replace("Position Y", "Pos Y"), {}, "an Imaris statistic without positions"),
         ("a,b\n1,2\n", {"format": "btrack"}, "not of format 'btrack': found a, b; expected t, x"),
@@ -399,13 +398,14 @@ def test_good_xml_of_the_bad_ones(tmp_path):
 @pytest.mark.parametrize(
     ("files", "said", "message"),
     [
-        ({"links.csv": ""}, {"format": "biotracks"}, "no objects.csv; found links.csv"),
-        ({"objects.csv": "\n", "dp.json": "{"}, {}, "no column 'cmso_object_id'|dp.json is not"),
+        ({"links.csv": "x"}, {"format": "biotracks"}, "no objects.csv; found links.csv"),
+        ({"objects.csv": "a\n", "dp.json": "{}"}, {}, "no column 'cmso_object_id'"),
+        ({"objects.csv": "{o}0,0,1,2\n", "dp.json": "{"}, {}, "dp.json is not JSON"),
         ({"objects.csv": "{o}0,0,1,2\n", "links.csv": "{l}0,5\n"}, {}, "object 5 is not in obj"),
         ({"objects.csv": "{o}0,0,1,2\n", "links.csv": "{l}0,0\n1,0\n"}, {}, "is in two tracks"),
         ({"objects.csv": "{o}0,0,1,2\n", "dp.json": '{"cmso_time_unit": "h"}'}, {}, "in 'h'"),
         ({"objects.csv": "{o}0,0,1,2\n", "dp.json": '{"cmso_space_unit": "mm"}'}, {}, "in 'mm'"),
-        ({"objects.csv": "{o}0,0,1,2\n", "links.csv": " "}, {}, "no column|links.csv is empty"),
+        ({"objects.csv": "{o}0,0,1,2\n", "links.csv": " "}, {}, "empty file"),
     ],
 )
 def test_bad_packages(tmp_path, files, said, message):
