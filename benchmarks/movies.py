@@ -1,4 +1,4 @@
-"""Movies: Imaris to sharded OME-Zarr, memory, frame quality, the median, a run with nothing to do.
+"""Movies: Imaris to OME-Zarr, memory, quality, median, cells, meshes, a run with nothing to do.
 
 ``python benchmarks/movies.py`` writes RESULTS.md beside it; ``--quick`` takes a small movie and
 only prints. Needs the extra ``bench``; what is not there is not run, and the table says so.
@@ -30,7 +30,9 @@ import numcodecs.blosc
 import numpy as np
 import scipy.ndimage
 import xarray as xr
+from _cells import counting
 from _side_by_side import Line, by_turns, line, machine, table, versions
+from masks3d import masks
 
 import dpipe
 from dpipe import _shard, blocks, cluster, origin, parts, pyramid, sources, store
@@ -42,7 +44,10 @@ from dpipe.outline import base_of
 from dpipe.recipe import Recipe, reader_step
 
 CHANNELS, CHUNK = 4, (8, 128, 128)
-PACKAGES = "dpipe ome-zarr ngff-zarr opencv-python-headless scipy h5py zarr numcodecs imagecodecs"
+PACKAGES = (
+    "dpipe ome-zarr ngff-zarr opencv-python-headless scipy scikit-image h5py zarr numcodecs "
+    "imagecodecs vtk"
+)
 RESULTS = Path(__file__).with_name("RESULTS.md")
 MEMORY = Path("/dev/shm")
 ENVIRONMENT = cluster._LOCAL["distributed.nanny.pre-spawn-environ"]
@@ -333,7 +338,7 @@ def report(lines: list[Line], size: Size, where: str, load: float) -> str:
   after the other and nothing else: with the block size that Blosc chooses, or the 512 KiB that
   dpipe chooses, at which Blosc is about twice as fast, so that this bound is the harder one.
 - Compared, and equal: level 0 of all sides with what was drawn; figures of frames from the file and
-  from the store; medians of all sides. Lower levels differ by each side's own rule.
+  from the store; medians and cells of all sides. Lower levels differ by each side's own rule.
 - Memory: peak resident set of a spawned worker less the resident set before its first task.
 """
 
@@ -354,7 +359,8 @@ def main() -> None:
         lines = conversion(bench)
         lines += [memory(bench, bench.short, size.short), memory(bench, bench.movie, size.frames)]
         place = bench.dpipe()
-        lines += [*quality(bench, place), *median(size.turns), *nothing_to_do(bench, place)]
+        lines += [*quality(bench, place), *median(size.turns), *counting(size.turns)]
+        lines += [*masks(size.turns), *nothing_to_do(bench, place)]
     print(table(lines))
     if size is FULL:
         where = "memory, so that no disk is measured" if roomy else "the temporary folder"

@@ -12,10 +12,10 @@ in partitions that can be repeated. The **catalog** records what exists and how 
 
 The package is a total order of files: each uses only those above it. Vocabulary (``errors``,
 ``schema``, ``metadata``, ``ngff``, ``config``), machines (``arrays``, ``blocks``, ``pyramid``,
-``objects``, ``sources``, ``store``, ``containers``, ``cluster``), shelves (``readers``,
-``operators``, ``writers``), service (``catalog``, ``seal``, ``origin``, ``outline``, ``parts``,
-``tree``, ``recipe``, ``plan``, ``drive``, ``run``, ``report``, ``upkeep``, ``census``), doors
-(``view``, ``demo``, ``cli``).
+``objects``, ``sources``, ``spreadsheets``, ``store``, ``containers``, ``cluster``), shelves
+(``readers``, ``operators``, ``writers``), service (``catalog``, ``seal``, ``origin``, ``outline``,
+``parts``, ``tree``, ``recipe``, ``plan``, ``drive``, ``run``, ``report``, ``upkeep``, ``census``),
+doors (``view``, ``demo``, ``cli``).
 """
 
 __version__ = "0.1.0"
@@ -35,11 +35,29 @@ from dpipe.errors import (
     StoreError,
     UsageError,
 )
-from dpipe.operators import OPERATORS, frame_quality, projections, quality_table, thumbnails
+from dpipe.operators import (
+    OPERATORS,
+    cell_density,
+    consensus_phases,
+    consensus_tracks,
+    frame_quality,
+    mesh_masks,
+    phase_tracks,
+    projections,
+    quality_table,
+    surface_measures,
+    thumbnails,
+    track_measures,
+)
 from dpipe.readers import READERS
+from dpipe.readers.conditions import open_conditions
 from dpipe.readers.imaris import open_imaris
+from dpipe.readers.imaris_spots import open_imaris_spots
+from dpipe.readers.imaris_surfaces import open_imaris_surfaces
 from dpipe.readers.ome_zarr import open_ome_zarr
+from dpipe.readers.phases import open_phases
 from dpipe.readers.tiff import open_tiff
+from dpipe.readers.tracks import open_tracks
 from dpipe.recipe import load as load_recipe
 from dpipe.run import run_recipe
 from dpipe.tree import each, history, open, save
@@ -62,21 +80,33 @@ __all__ = [
     "StoreError",
     "UsageError",
     "Version",
+    "cell_density",
+    "consensus_phases",
+    "consensus_tracks",
     "device",
     "each",
     "export",
     "frame_quality",
     "history",
     "load_recipe",
+    "mesh_masks",
     "open",
+    "open_conditions",
     "open_imaris",
+    "open_imaris_spots",
+    "open_imaris_surfaces",
     "open_ome_zarr",
+    "open_phases",
     "open_tiff",
+    "open_tracks",
+    "phase_tracks",
     "projections",
     "quality_table",
     "run_recipe",
     "save",
+    "surface_measures",
     "thumbnails",
+    "track_measures",
     "write_csv",
     "write_ome_zarr",
     "write_parquet",

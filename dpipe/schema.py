@@ -9,113 +9,17 @@ This module knows names and meanings; it knows nothing of files, blocks or clust
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
+from dpipe._surface_names import *  # noqa: F403 - names of the vocabulary too
+from dpipe._variable import Variable
 from dpipe.errors import SchemaError
 
 MOVIE_DIMS = ("t", "c", "z", "y", "x")
 SPACE_DIMS = ("z", "y", "x")
-_KINDS = {"u": "unsigned integer", "i": "integer", "f": "float", "b": "boolean", "U": "text"}
-
-
-@dataclass(frozen=True)
-class Variable:
-    """One name of the vocabulary.
-
-    Attributes
-    ----------
-    name : str
-        Name of the variable in a Dataset.
-    dims : tuple of str
-        Its dimensions, in order.
-    kinds : str
-        NumPy dtype kinds it may have, for example ``"uif"``.
-    unit : str
-        Unit of its values (UDUNITS name), ``"1"`` for a pure number.
-    meaning : str
-        One sentence; it becomes ``attrs["long_name"]``.
-    flags : tuple of str
-        Meanings of the values 0, 1, 2, ... of a flag variable (CF ``flag_meanings``).
-    """
-
-    name: str
-    dims: tuple[str, ...]
-    kinds: str
-    unit: str
-    meaning: str
-    flags: tuple[str, ...] = ()
-
-    def check(self, ds: xr.Dataset, name: str | None = None) -> xr.DataArray:
-        """Return the variable from a Dataset, or say what is wrong with it.
-
-        Parameters
-        ----------
-        ds : xarray.Dataset
-            Where to look.
-        name : str, optional
-            The name it has there, if not its own.
-
-        Returns
-        -------
-        xarray.DataArray
-            The variable, with its dims in the order of the vocabulary.
-
-        Raises
-        ------
-        SchemaError
-            It is missing, has other dims, or another kind of number.
-        """
-        name = name or self.name
-        if name not in ds:
-            found = ", ".join(map(str, ds.data_vars)) or "none"
-            raise SchemaError(
-                f"no variable {name!r}; expected {self.signature(name)}. Found: {found}"
-            )
-        array = ds[name]
-        if set(array.dims) != set(self.dims):
-            raise SchemaError(
-                f"variable {name!r} has dims ({', '.join(map(str, array.dims))}); "
-                f"expected {self.signature(name)}"
-            )
-        if array.dtype.kind not in self.kinds:
-            allowed = " or ".join(_KINDS.get(kind, kind) for kind in self.kinds)
-            raise SchemaError(f"variable {name!r} is {array.dtype}; expected {allowed}")
-        return array.transpose(*self.dims)
-
-    def wrap(self, array: xr.DataArray, **attrs: Any) -> dict[str, xr.DataArray]:
-        """Name a result: the array under this variable's name, with its unit and meaning.
-
-        Parameters
-        ----------
-        array : xarray.DataArray
-            The values, lazy or not; its dims must be those of the vocabulary.
-        **attrs
-            Further attributes.
-
-        Returns
-        -------
-        dict of str to xarray.DataArray
-            One entry, ready to be unpacked into a Dataset.
-        """
-        if set(array.dims) != set(self.dims):
-            raise SchemaError(
-                f"result for {self.signature()} has dims ({', '.join(map(str, array.dims))})"
-            )
-        described: dict[str, Any] = {"long_name": self.meaning, "units": self.unit}
-        if self.flags:
-            described["flag_values"] = list(range(len(self.flags)))
-            described["flag_meanings"] = " ".join(self.flags)
-        result = array.transpose(*self.dims).rename(self.name)
-        result.attrs = described | attrs
-        return {self.name: result}
-
-    def signature(self, name: str | None = None) -> str:
-        """Return ``name(dims)``, as people write it."""
-        return f"{name or self.name}({', '.join(self.dims)})"
 
 
 def _frame(name: str, unit: str, meaning: str, kinds: str = "f") -> Variable:
@@ -148,6 +52,13 @@ FRAME_FOCUS = _frame(
 )
 FRAME_EMPTY_PLANES = _frame(
     "frame_empty_planes", "1", "number of planes without a value above zero"
+)
+CELL_COUNT = _frame("cell_count", "1", "number of cells in a frame")
+CELL_DISTANCE = _frame(
+    "cell_distance", "micrometer", "mean distance from a cell to the nearest other, NaN without"
+)
+CELL_CLUSTERED = _frame(
+    "cell_clustered", "1", "share of cells that stand in clusters, NaN without cells"
 )
 QUALITY_FLAG = Variable(
     "quality_flag", ("t", "c"), "u", "1", "verdict on a frame", ("good", "doubtful", "unusable")
@@ -197,6 +108,91 @@ MOVIE_NORMALISED: dict[str, Variable] = {
     )
 }
 """The columns of a quality table on a common scale, by the name of the column they come from."""
+
+
+def _spot(name: str, unit: str, meaning: str, kinds: str = "f") -> Variable:
+    return Variable(name, ("spot",), kinds, unit, meaning)
+
+
+TRACK = _spot("track", "1", "number of the track that a spot belongs to, -1 none", "i")
+FRAME = _spot("frame", "1", "frame of a spot, counted from 0", "i")
+ANNOTATOR = _spot("annotator", "1", "who marked a spot, where several did", "U")
+SPOT_CHANNEL = _spot("spot_channel", "1", "channel in which a spot was marked", "U")
+SPOT_T = _spot("spot_t", "s", "time of a spot after the first frame, NaN unknown")
+SPOT_Z = _spot("spot_z", "micrometer", "place of a spot along z, in the frame of the image")
+SPOT_Y = _spot("spot_y", "micrometer", "place of a spot along y, in the frame of the image")
+SPOT_X = _spot("spot_x", "micrometer", "place of a spot along x, in the frame of the image")
+SPOT_RADIUS = _spot("spot_radius", "micrometer", "radius of a spot, NaN unknown")
+SPOT_ID = _spot("spot_id", "1", "number of a spot in the file it comes from", "i")
+SPOT_OBJECT = _spot("spot_object", "1", "object of a spot, where a file has several", "i")
+SPOT_SPEED = _spot("spot_speed", "micrometer s-1", "speed at a spot, over its neighbours in time")
+SPOT_DISPLACEMENT2 = _spot(
+    "spot_displacement2", "micrometer2", "squared distance from the first spot of the track"
+)
+SPOT_AGREEMENT = _spot("spot_agreement", "1", "number of annotators with a spot there", "u")
+
+
+def _track(name: str, unit: str, meaning: str, kinds: str = "f") -> Variable:
+    return Variable(f"track_{name}", ("track_id",), kinds, unit, meaning)
+
+
+TRACK_LENGTH = _track("length", "micrometer", "sum of the steps of a track")
+TRACK_DISPLACEMENT = _track("displacement", "micrometer", "distance from first to last spot")
+TRACK_STRAIGHTNESS = _track("straightness", "1", "displacement over length, NaN without length")
+TRACK_DURATION = _track("duration", "s", "time from first to last spot")
+TRACK_SPEED_MEAN = _track("speed_mean", "micrometer s-1", "length over duration of a track")
+TRACK_SPOTS = _track("spots", "1", "number of spots of a track", "u")
+TRACK_GAPS = _track("gaps", "1", "number of frames without a spot inside a track", "u")
+TRACK_BRANCHES = _track("branches", "1", "number of frames with more than one spot", "u")
+TRACK_FIRST = _track("first", "1", "first frame of a track, counted from 0", "i")
+TRACK_LAST = _track("last", "1", "last frame of a track, counted from 0", "i")
+TRACK_AGREEMENT = _track("agreement", "1", "number of annotators who marked an event", "u")
+TRACK_LEFT_OUT = _track("left_out", "1", "frames inside an event that fewer than two marked", "u")
+ANNOTATOR_TRACK = Variable(
+    "annotator_track", ("track_id", "person"), "i", "1", "track of each annotator, -1 none"
+)
+CONSENSUS_RATIO = Variable(
+    "consensus_ratio", (), "f", "1", "share of what at least two annotators agree on"
+)
+
+
+def _phase(name: str, unit: str, meaning: str, kinds: str = "f") -> Variable:
+    return Variable(name, ("event",), kinds, unit, meaning)
+
+
+MOVIE = _phase("movie", "1", "stem of the movie of an event", "U")
+CHANNEL = _phase("channel", "1", "channels in which an event is seen, by commas", "U")
+BLEBBING_START = _phase("blebbing_start", "1", "first frame of blebbing from 0, NaN none")
+BLEBBING_END = _phase("blebbing_end", "1", "last frame of blebbing from 0, NaN none")
+DISRUPTION_START = _phase("disruption_start", "1", "first frame of disruption from 0, NaN none")
+DISRUPTION_END = _phase("disruption_end", "1", "last frame of disruption from 0, NaN none")
+PHASE_FLAG = _phase("phase_flag", "1", "what is odd: sum of bits, named in flag_meanings", "u")
+PHASE_AGREEMENT = _phase("phase_agreement", "1", "share of an event's frames that two agree on")
+PHASE_TRACK = _phase("phase_track", "1", "track of an event, -1 none", "i")
+PHASE_OVERLAP = _phase("phase_overlap", "1", "share of an event's frames that its track covers")
+RESPONSE = _phase(
+    "response", "1", "whether an event set off a response: 1 yes, 0 no, -1 unknown", "i"
+)
+PHASES = (BLEBBING_START, BLEBBING_END, DISRUPTION_START, DISRUPTION_END)
+"""The four frames that a table of phases gives of each event."""
+PHASE_FLAGS = (
+    *("phases_overlap", "gap_between_phases", "no_disruption", "no_track", "ambiguous_track"),
+    *("little_overlap", "interrupted", "annotator_missing"),
+)
+"""Meanings of the bits 1, 2, 4, ... of `PHASE_FLAG`."""
+
+
+def _condition(name: str, meaning: str) -> Variable:
+    return Variable(name, ("movie",), "U", "1", meaning)
+
+
+CONTENT = Variable("content", ("movie", "channel_number"), "U", "1", "what a channel shows")
+MARKERS = _condition("markers", "cell markers, by commas")
+FLUOROPHORES = _condition("fluorophores", "fluorophores, by commas")
+ORGAN = _condition("organ", "organ that was imaged")
+STIMULUS = _condition("stimulus", "stimulus that was applied")
+OBJECTIVE = _condition("objective", "magnification of the objective")
+
 
 VARIABLES: dict[str, Variable] = {
     value.name: value

@@ -10,10 +10,12 @@ import dask
 import numpy as np
 import psutil
 import pytest
+import scenes
 import tifffile
 import xarray as xr
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from meshes import box, octahedron, placed, surfaces
 
 from dpipe import containers, demo, ngff, operators, schema, sources, writers
 from dpipe.errors import InputError
@@ -28,6 +30,10 @@ def movie(seed: int = 0, shape=(3, 2, 3, 40, 44)) -> xr.Dataset:
         pixels, spacing=(2, 0.5, 0.25), origin=(3, -20, 7.5), interval=30,
         channels=["GFP", "DiD"], colors=["00FF00", "FF0000"],
     )  # fmt: skip
+
+
+BOX = box((3.5, -18, 9), (6.5, -9, 14))
+MESHES_BY_FRAME = [(0, *BOX), (1, *placed(octahedron(), (3, 4, 2), (5, -12, 12))), (2, *BOX)]
 
 
 def write_imaris(folder: Path) -> Path:
@@ -54,7 +60,116 @@ def write_ome_zarr(folder: Path) -> Path:
     return path
 
 
-FILES = {"imaris": write_imaris, "tiff": write_tiff, "ome-zarr": write_ome_zarr}
+def spots(annotators: int = 0) -> xr.Dataset:
+    """Two tracks of six frames, one with a gap, and a spot without; in turn by annotators."""
+    track, frame = [3, 3, 3, 8, 8, 8, 8, -1], [0, 1, 4, 0, 1, 2, 5, 3]
+    people = max(1, annotators)
+    place = np.random.default_rng(5).normal(size=(3, len(track) * people)) * 0.5
+    place += np.tile([track, frame, frame], people) * np.array([[20.0], [2.0], [0.5]])
+    kinds = {schema.TRACK: track * people, schema.FRAME: frame * people}
+    values = {schema.SPOT_T: np.tile(frame, people) * 30.0, schema.SPOT_Z: place[0]}
+    values |= {schema.SPOT_Y: place[1], schema.SPOT_X: place[2]}
+    values[schema.SPOT_RADIUS] = np.full(place.shape[1], np.nan)
+    if annotators:
+        kinds[schema.ANNOTATOR] = np.repeat(["anna", "ben", "cleo"][:annotators], len(track))
+    ds = xr.Dataset({k: v for one in values.items() for k, v in wrapped(*one).items()})
+    return ds.assign_coords({k: v for one in kinds.items() for k, v in wrapped(*one).items()})
+
+
+def wrapped(variable: schema.Variable, values) -> dict[str, xr.DataArray]:
+    return variable.wrap(xr.DataArray(np.asarray(values), dims=variable.dims))
+
+
+def phases(annotators: int = 0) -> xr.Dataset:
+    """Two events in the movie ``m``, one of them odd; in turn by annotators."""
+    people = max(1, annotators)
+    rows = np.tile([[0, 1, 2, 3], [np.nan, np.nan, 1, 2]], (people, 1)).T
+    rows = np.where(np.arange(rows.shape[1]) == 2, rows + 1, rows)
+    values = dict(zip(schema.PHASES, rows, strict=True))
+    ds = xr.Dataset({k: v for one in values.items() for k, v in wrapped(*one).items()})
+    who = np.repeat(["anna", "ben", "cleo"][:people], 2)
+    return ds.assign_coords(
+        event=("event", ["m_1", "m_2"] * people), movie=("event", ["m", "m"] * people),
+        channel=("event", ["ch1", "ch1,ch2"] * people), annotator=("event", who),
+    )  # fmt: skip
+
+
+def conditions() -> xr.Dataset:
+    values = {schema.CONTENT: [["Neu", "UVPR8"], ["DC, Neu", ""], ["", "SHG"]]}
+    texts = (schema.MARKERS, schema.FLUOROPHORES, schema.ORGAN, schema.STIMULUS, schema.OBJECTIVE)
+    values |= {v: [f"{v.name} {i}" for i in range(3)] for v in texts}
+    ds = xr.Dataset({k: v for one in values.items() for k, v in wrapped(*one).items()})
+    return ds.assign_coords(movie=["Neu1", "Neu2", "Den1"], channel_number=[1, 2])
+
+
+def write_phases(folder: Path) -> Path:
+    ds, path = phases(), folder / "m.csv"
+    table = (ds[[v.name for v in schema.PHASES]] + 1).to_dataframe().reset_index(drop=True)
+    table["video_id"], table["channel"] = ds.movie.values, ["ch1", "ch1/ch2"]
+    table.to_csv(path, index=False)
+    return path
+
+
+def write_conditions(folder: Path) -> Path:
+    ds, path = conditions(), folder / "m.csv"
+    table = ds.drop_dims("channel_number").to_dataframe().reset_index(names="video_id")
+    table["ch1"], table["ch2"] = ds.content.values.T
+    table.to_csv(path, index=False)
+    return path
+
+
+def write_tracks(folder: Path) -> Path:
+    path = folder / "m.csv"
+    spots().to_dataframe().reset_index().to_csv(path, index=False)
+    return path
+
+
+def write_imaris_spots(folder: Path) -> Path:
+    path, ds = write_imaris(folder), spots().isel(spot=[0, 3, 1, 4, 5])
+    rows = [(k, *r) for k, r in enumerate(zip(*(ds[n].values.tolist() for n in SPOT), strict=True))]
+    members = {track: [r[0] for r, t in zip(rows, ds.track.values, strict=True) if t == track]
+               for track in (3, 8)}  # fmt: skip
+    scenes.points8(path, 0, [(*row, 0) for row in rows], members)
+    return path
+
+
+SPOT = ("frame", "spot_x", "spot_y", "spot_z")
+
+
+def spots_of_imaris() -> xr.Dataset:
+    """What float32 leaves of the spots in frames 0 to 2, by frames."""
+    ds = spots().isel(spot=[0, 3, 1, 4, 5])
+    return ds.map(lambda v: v.astype("f4") if v.name != "spot_t" else v, keep_attrs=True)
+
+
+def write_imaris_surfaces(folder: Path) -> Path:
+    path = write_imaris(folder)
+    scenes.surfaces(path, 0, MESHES_BY_FRAME)
+    return path
+
+
+FILES = {
+    "conditions": write_conditions,
+    "phases": write_phases,
+    "imaris": write_imaris,
+    "imaris-spots": write_imaris_spots,
+    "imaris-surfaces": write_imaris_surfaces,
+    "tiff": write_tiff,
+    "ome-zarr": write_ome_zarr,
+    "tracks": write_tracks,
+}
+TABLES = {
+    "conditions": conditions,
+    "phases": phases,
+    "imaris-spots": spots_of_imaris,
+    "imaris-surfaces": lambda: meshes_of_movie(),
+    "tracks": spots,
+}
+"""What readers of tables give; the others give a movie."""
+
+
+def held(name: str) -> xr.Dataset:
+    return TABLES.get(name, movie)()
 
 
 @pytest.fixture(params=sorted(READERS))
@@ -84,26 +199,33 @@ def test_reader_reads_no_pixel_and_leaves_no_file_open(source):
     with dask.config.set(scheduler=refuse):
         ds = READERS[name].open(str(path))
     assert not {f.path for f in process.open_files()} - before
-    np.testing.assert_array_equal(ds.image.values, movie().image.values)
+    for variable in held(name).data_vars:
+        np.testing.assert_array_equal(ds[variable].values, held(name)[variable].values)
     assert not {f.path for f in process.open_files()} - before
 
 
-def test_reader_gives_a_movie_of_the_vocabulary_in_few_bytes(source):
+def test_reader_gives_what_is_in_the_vocabulary_in_few_bytes(source):
     name, path = source
     ds = READERS[name].open([str(path)])
-    image = schema.IMAGE.check(ds)
-    assert image.dims == schema.MOVIE_DIMS
-    assert ds.t.attrs["units"] == "s"
-    assert ds.x.attrs["units"] == "micrometer"
+    for key, variable in ds.data_vars.items():
+        assert schema.VARIABLES[key].check(ds).dims == variable.dims
+        assert variable.attrs["units"] == schema.VARIABLES[key].unit
+    if name not in TABLES:
+        assert ds.image.dims == schema.MOVIE_DIMS
+        assert ds.t.attrs["units"] == "s"
+        assert ds.x.attrs["units"] == "micrometer"
     assert len(pickle.dumps(ds)) < 50_000
     assert all(isinstance(k, str) for k in ds.attrs)
 
 
 def test_reader_reads_slices_as_the_whole(source):
     name, path = source
-    image = READERS[name].open(str(path)).image
+    ds, whole = READERS[name].open(str(path)), held(name)
     cut = {"t": slice(1, 3), "c": 1, "z": slice(1, 2), "y": slice(3, 30), "x": slice(None, None, 2)}
-    np.testing.assert_array_equal(image.isel(cut).values, movie().image.isel(cut).values)
+    cut = {dim: cut.get(dim, slice(1, None, 2)) for dim in whole.dims}
+    for variable in whole.data_vars:
+        found, expected = (each[variable].isel(cut, missing_dims="ignore") for each in (ds, whole))
+        np.testing.assert_array_equal(found, expected)
 
 
 def test_reader_says_what_is_wrong_with_rubbish(source):
@@ -132,8 +254,35 @@ def quality_tree() -> xr.DataTree:
     return xr.DataTree.from_dict(held)
 
 
+OPERANDS = {
+    "consensus-phases": lambda: phases(3),
+    "consensus-tracks": lambda: spots(3),
+    "phase-tracks": lambda: xr.DataTree.from_dict({"/t": phases()}),
+    "quality-table": quality_tree,
+    "track-measures": spots,
+    "surface-measures": lambda: meshes_of_movie(),
+}
+"""What operators take that do not take a movie."""
+
+
 def operand(name: str) -> xr.Dataset | xr.DataTree:
-    return quality_tree() if operators.inputs(OPERATORS[name])[0][1] == "tree" else movie()
+    return OPERANDS.get(name, movie)()
+
+
+def meshes_of_movie() -> xr.Dataset:
+    """Surfaces in the frames 0, 1 and 2 of `movie`."""
+    return surfaces([mesh[1:] for mesh in MESHES_BY_FRAME], [mesh[0] for mesh in MESHES_BY_FRAME])
+
+
+OTHERS = {
+    "mesh-masks": lambda: [meshes_of_movie()],
+    "phase-tracks": lambda: [xr.DataTree.from_dict({"/m": spots()})],
+}
+"""What operators take beside their first input."""
+
+
+def apply(name: str, data: xr.Dataset | xr.DataTree) -> xr.Dataset:
+    return OPERATORS[name].function(data, *OTHERS.get(name, list)())
 
 
 @pytest.fixture(params=sorted(OPERATORS))
@@ -142,11 +291,17 @@ def operator(request) -> str:
 
 
 def chunked(data, sizes):
+    """Cut variables into blocks; coordinates stay in memory, as in what a store gives."""
     if isinstance(data, xr.DataTree):
         return xr.DataTree.from_dict(
-            {f"/{k}": v.to_dataset().chunk(sizes) for k, v in data.items()}
+            {f"/{k}": chunked(v.to_dataset(), sizes) for k, v in data.items()}
         )
-    return data.chunk(sizes)
+    cut = {"spot": 5, "event": 3} | sizes
+    blocks = {
+        name: variable.variable.chunk({dim: cut.get(str(dim), -1) for dim in variable.dims})
+        for name, variable in data.data_vars.items()
+    }
+    return data.assign(blocks)
 
 
 def test_operator_is_lazy_and_leaves_its_input_alone(operator):
@@ -156,14 +311,17 @@ def test_operator_is_lazy_and_leaves_its_input_alone(operator):
     def refuse(*_, **__):
         raise AssertionError("something was computed")
 
-    with dask.config.set(scheduler=refuse):
-        result = OPERATORS[operator].function(data)
-    assert any(dask.is_dask_collection(v.data) for v in result.data_vars.values())
+    if OPERATORS[operator].makes == "table":
+        apply(operator, data)
+    else:
+        with dask.config.set(scheduler=refuse):
+            result = apply(operator, data)
+        assert any(dask.is_dask_collection(v.data) for v in result.data_vars.values())
     assert data.identical(before)
 
 
 def test_operator_results_are_of_the_vocabulary(operator):
-    result = OPERATORS[operator].function(operand(operator))
+    result = apply(operator, operand(operator))
     for name, variable in result.data_vars.items():
         described = schema.VARIABLES[name]
         assert variable.dims == described.dims
@@ -179,17 +337,17 @@ def test_operator_results_are_of_the_vocabulary(operator):
 def test_operator_does_not_depend_on_chunks(operator, t, c, z, y):
     data = operand(operator)
     sizes = {"t": t, "c": c} if isinstance(data, xr.DataTree) else {"t": t, "c": c, "z": z, "y": y}
-    whole = OPERATORS[operator].function(data).compute()
-    pieces = OPERATORS[operator].function(chunked(data, sizes)).compute()
+    whole = apply(operator, data).compute()
+    pieces = apply(operator, chunked(data, sizes)).compute()
     xr.testing.assert_identical(whole, pieces)
 
 
 def test_operator_parts_along_free_dims_are_the_whole(operator):
     data = operand(operator)
     for dim in OPERATORS[operator].free:
-        whole = OPERATORS[operator].function(data)
+        whole = apply(operator, data)
         for i in range(data.sizes[dim]):
-            cut = OPERATORS[operator].function(data.isel({dim: slice(i, i + 1)}))
+            cut = apply(operator, data.isel({dim: slice(i, i + 1)}))
             for name, variable in cut.data_vars.items():
                 assert dim in variable.dims
                 np.testing.assert_array_equal(variable, whole[name].isel({dim: slice(i, i + 1)}))

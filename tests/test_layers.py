@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[1] / "dpipe"
 
 TREE = """
 errors schema metadata ngff config
-arrays blocks pyramid objects sources store containers cluster
+arrays blocks pyramid objects sources spreadsheets store containers cluster
 readers operators writers
 catalog seal origin outline parts tree recipe plan drive run report upkeep census checks
 plot view batches web demo
@@ -117,9 +117,12 @@ def owners(files: Files) -> dict[str, set[str]]:
 
 
 def kernel(name: str, users: set[str]) -> bool:
-    """A private file of the operators' shelf may serve several of them: one kernel, not copies."""
-    inside = all(user.startswith("operators.") for user in users)
-    return name.startswith("operators._") and bool(users) and inside
+    """A private file of a shelf may serve several of it: operators, or readers of one format."""
+    shelf, _, own = name.partition(".")
+    inside = bool(users) and all(user.startswith(f"{shelf}.") for user in users)
+    formats = {user.partition(".")[2].partition("_")[0] for user in users}
+    several = shelf == "operators" or (shelf == "readers" and len(formats) == 1)
+    return own.startswith("_") and inside and several
 
 
 def rank(name: str, owned: Mapping[str, set[str]]) -> tuple[int, int]:
@@ -242,6 +245,8 @@ FINE = {
     "cluster.py": "import dask.config\ndef f():\n    from distributed import Client",
     "readers/imaris.py": "from dpipe.readers._hdf5 import f\nfrom dpipe.objects import Objects",
     "readers/_hdf5.py": "import h5py\nfrom dpipe import errors",
+    "readers/imaris_spots.py": "from dpipe.readers._hdf5 import f\nfrom dpipe.readers import _scene",
+    "readers/_scene.py": "from dpipe.readers._hdf5 import f",
     "readers/__init__.py": "from dpipe.readers import imaris",
     "operators/quality.py": "from dpipe import errors\nfrom dpipe.operators._median import f",
     "operators/_median.py": "from dpipe.blocks import lazy",

@@ -8,14 +8,21 @@ import importlib
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 import xarray as xr
 
 from dpipe.errors import UsageError, unknown
+from dpipe.operators.consensus import consensus_phases, consensus_tracks
+from dpipe.operators.density import cell_density
+from dpipe.operators.mesh_masks import mesh_masks
+from dpipe.operators.phase_tracks import phase_tracks
 from dpipe.operators.projections import projections
 from dpipe.operators.quality import frame_quality
 from dpipe.operators.quality_table import quality_table
+from dpipe.operators.surface_measures import surface_measures
 from dpipe.operators.thumbnails import thumbnails
+from dpipe.operators.track_measures import track_measures
 
 
 @dataclass(frozen=True)
@@ -30,18 +37,29 @@ class Operator:
         Goes up when its numbers change.
     free : tuple of str
         Dims along which a run may cut partitions.
+    makes : {"blocks", "table"}
+        ``"blocks"`` are lazy; the rows of a ``"table"`` cannot be counted beforehand, so it is
+        computed when the operator is called.
     """
 
     function: Callable[..., xr.Dataset]
     version: int
     free: tuple[str, ...] = ()
+    makes: Literal["blocks", "table"] = "blocks"
 
 
 OPERATORS: dict[str, Operator] = {
+    "cell-density": Operator(cell_density, version=1, free=("t", "c")),
+    "consensus-phases": Operator(consensus_phases, version=1, makes="table"),
+    "consensus-tracks": Operator(consensus_tracks, version=1, makes="table"),
     "frame-quality": Operator(frame_quality, version=1, free=("t", "c")),
+    "mesh-masks": Operator(mesh_masks, version=1, free=("t", "z")),
+    "phase-tracks": Operator(phase_tracks, version=1, makes="table"),
     "projections": Operator(projections, version=1, free=("t", "c")),
     "quality-table": Operator(quality_table, version=1),
+    "surface-measures": Operator(surface_measures, version=1),
     "thumbnails": Operator(thumbnails, version=1, free=("c",)),
+    "track-measures": Operator(track_measures, version=1),
 }
 
 _KINDS = {xr.Dataset: "dataset", xr.DataTree: "tree"}

@@ -11,7 +11,16 @@ from dataclasses import dataclass
 import xarray as xr
 
 from dpipe.errors import UsageError, unknown
-from dpipe.readers import imaris, ome_zarr, tiff
+from dpipe.readers import (
+    conditions,
+    imaris,
+    imaris_spots,
+    imaris_surfaces,
+    ome_zarr,
+    phases,
+    tiff,
+    tracks,
+)
 from dpipe.sources import Item, Part
 
 __all__ = ["READERS", "Reader", "resolve"]
@@ -37,9 +46,16 @@ class Reader:
 
 
 READERS = {
+    "conditions": Reader(conditions.find, conditions.open_conditions, version=1),
     "imaris": Reader(imaris.find, imaris.open_imaris, version=1),
+    "imaris-spots": Reader(imaris_spots.find, imaris_spots.open_imaris_spots, version=1),
+    "imaris-surfaces": Reader(
+        imaris_surfaces.find, imaris_surfaces.open_imaris_surfaces, version=1
+    ),
     "ome-zarr": Reader(ome_zarr.find, ome_zarr.open_ome_zarr, version=1),
+    "phases": Reader(phases.find, phases.open_phases, version=1),
     "tiff": Reader(tiff.find, tiff.open_tiff, version=1),
+    "tracks": Reader(tracks.find, tracks.open_tracks, version=1),
 }
 """Every reader by its name in recipes and on the command line."""
 

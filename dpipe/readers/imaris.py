@@ -6,16 +6,14 @@ what the pixels are. This module knows those names and units, and turns them int
 true size without padding, seconds after the first frame, micrometres, centres of voxels (Imaris
 gives the outer borders of the volume).
 
-How HDF5 is read safely and fast stands in ``_hdf5.py``. Spots and surfaces (``Scene``) are not
-read here.
+How HDF5 is read safely and fast stands in ``_hdf5.py``. Spots and surfaces of the same files are
+read by ``imaris_spots.py`` and ``imaris_surfaces.py``.
 """
 
-import itertools
 import math
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
@@ -25,15 +23,24 @@ import xarray as xr
 
 from dpipe import schema
 from dpipe.blocks import Region, lazy
-from dpipe.errors import UsageError
 from dpipe.readers._hdf5 import Flaw, check_volume, child, numbered, open_hdf5, read_box, text
-from dpipe.sources import Item, Part, opened, resolve_uri, stem_of
+from dpipe.readers._imaris_info import (
+    MICROMETRES,
+    SUFFIXES,
+    find,
+    info,
+    number,
+    one_file,
+    seconds,
+    whole,
+)
+from dpipe.sources import opened
 
-SUFFIXES = (".ims", ".h5", ".hdf5")
+__all__ = ["SUFFIXES", "find", "open_imaris"]
+
 BLOCK_BYTES = 64 << 20
 """A lazy block is one volume of one channel, or a part of it that is no larger than this."""
 
-_MICROMETRES = {"m": 1e6, "mm": 1e3, "um": 1.0, "µm": 1.0, "μm": 1.0, "nm": 1e-3}
 _PLACEHOLDERS = ("(name not specified)", "(description not specified)")
 _LARGEST_GRAPH = 10_000_000
 
@@ -48,29 +55,6 @@ class _Volume:
 
     def __str__(self) -> str:
         return f"{self.dtype} of (z, y, x) = {self.size}"
-
-
-def find(items: Iterable[Item]) -> Iterator[Part]:
-    """Group files into parts: each Imaris file is one.
-
-    Parameters
-    ----------
-    items : iterable of Item
-        Files; those that do not end in ``.ims``, ``.h5`` or ``.hdf5`` are passed over.
-
-    Yields
-    ------
-    Part
-        One a file, named after it.
-
-    Examples
-    --------
-    >>> [part.stem for part in find([Item("/raw/Neu1.h5", "Neu1.h5", 9, "0")])]
-    ['Neu1']
-    """
-    for item in items:
-        if item.path.lower().endswith(SUFFIXES):
-            yield Part(stem_of(item.path, SUFFIXES), (item,))
 
 
 def open_imaris(
@@ -120,8 +104,7 @@ def open_imaris(
     ...     dict(ds.sizes), ds.x.attrs["spacing"], int(ds.image.sum())
     ({'t': 1, 'c': 2, 'z': 3, 'y': 40, 'x': 50}, 0.5, 12000)
     """
-    uri = _one(url)
-    name = uri.rstrip("/").rsplit("/", 1)[-1]
+    uri, name = one_file(url)
     with opened(uri) as file, open_hdf5(file, name) as h5:
         frames, channels, volume = _survey(h5, level)
         facts = _facts(h5, frames, channels, volume.size)
@@ -135,19 +118,11 @@ def open_imaris(
     return ds
 
 
-def _one(url: str | os.PathLike[str] | Sequence[str]) -> str:
-    if isinstance(url, str | os.PathLike):
-        return resolve_uri(os.fspath(url))
-    if len(url) != 1:
-        raise UsageError(f"an Imaris movie is one file; found {len(url)}")
-    return resolve_uri(os.fspath(url[0]))
-
-
 def _survey(h5: h5py.File, level: int) -> tuple[int, int, _Volume]:
     """Look at the header of every volume of a level: all there, and all alike."""
     group = _level(h5, level)
     frames = _complete(group, "TimePoint")
-    promised = _whole(text(_info(h5, "TimeInfo"), "FileTimePoints"))
+    promised = whole(text(info(h5, "TimeInfo"), "FileTimePoints"))
     if promised is not None and promised > frames:
         raise Flaw(f"TimeInfo promises {promised} time points, {frames} are there; export it again")
     channels = _complete(child(group, "TimePoint 0"), "Channel")
@@ -199,7 +174,7 @@ def _volume(level: h5py.Group, t: int, c: int) -> tuple[h5py.Dataset, _Volume]:
     if dataset is None:
         raise Flaw(f"{where} holds no Data")
     check_volume(dataset)
-    size = tuple(_whole(text(group, f"ImageSize{axis}")) or 0 for axis in "ZYX")
+    size = tuple(whole(text(group, f"ImageSize{axis}")) or 0 for axis in "ZYX")
     if 0 in size:
         size = _size_elsewhere(level, where) or dataset.shape
     if any(not 0 < n <= padded for n, padded in zip(size, dataset.shape, strict=True)):
@@ -210,8 +185,8 @@ def _volume(level: h5py.Group, t: int, c: int) -> tuple[h5py.Dataset, _Volume]:
 
 def _size_elsewhere(level: h5py.Group, where: str) -> tuple[int, ...] | None:
     """Size of the finest level as ``DataSetInfo`` gives it, None if it does not."""
-    image = _info(level.file, "Image")
-    size = tuple(_whole(text(image, axis)) or 0 for axis in "ZYX")
+    image = info(level.file, "Image")
+    size = tuple(whole(text(image, axis)) or 0 for axis in "ZYX")
     if 0 in size:
         return None
     if level.name.rsplit(" ", 1)[-1] != "0":
@@ -248,17 +223,14 @@ def _read(
     return out
 
 
-def _info(h5: h5py.File, key: str) -> h5py.Group | None:
-    info = child(h5, "DataSetInfo")
-    return None if info is None else child(info, key)
-
-
 def _facts(h5: h5py.File, frames: int, channels: int, size: Sequence[int]) -> dict[str, Any]:
     """Gather what the file says of its pixels, in the words of `schema.movie`."""
-    image, assumed = _info(h5, "Image"), list[str]()
+    image, assumed = info(h5, "Image"), list[str]()
     spacing, origin = _places(image, size, assumed)
-    times = _times(_info(h5, "TimeInfo"), frames, assumed)
-    groups = [_info(h5, f"Channel {c}") for c in range(channels)]
+    times, problem = seconds(info(h5, "TimeInfo"), frames)
+    if times is None and frames > 1:
+        assumed.append(f"frames are 1 s apart: TimeInfo has {problem}")
+    groups = [info(h5, f"Channel {c}") for c in range(channels)]
     names = [_said(group, "Name") or str(c) for c, group in enumerate(groups)]
     colors = [_color(text(group, "Color")) for group in groups]
     windows = [_numbers(text(group, "ColorRange"), 2) for group in groups]
@@ -266,7 +238,7 @@ def _facts(h5: h5py.File, frames: int, channels: int, size: Sequence[int]) -> di
     attrs = {"format": "imaris", "resolution_levels": len(levels)}
     told = {
         "format_version": text(h5, "ImarisVersion"),
-        "recording_date": text(image, "RecordingDate") or text(_info(h5, "TimeInfo"), "TimePoint1"),
+        "recording_date": text(image, "RecordingDate") or text(info(h5, "TimeInfo"), "TimePoint1"),
         "name": _said(image, "Name"),
         "description": _said(image, "Description"),
         "microscope_modality": _said(image, "MicroscopeModality"),
@@ -292,11 +264,11 @@ def _places(
 ) -> tuple[list[float], list[float]]:
     """Voxel size and centre of the first voxel along z, y, x, from the borders of the volume."""
     unit = text(image, "Unit")
-    scale = _MICROMETRES.get(unit, 1.0)
+    scale = MICROMETRES.get(unit, 1.0)
     spacing, origin = [], []
     for axis, (dim, n) in enumerate(zip("zyx", size, strict=True)):
         k = 2 - axis  # ExtMin0 belongs to x
-        low, high = _number(text(image, f"ExtMin{k}")), _number(text(image, f"ExtMax{k}"))
+        low, high = number(text(image, f"ExtMin{k}")), number(text(image, f"ExtMax{k}"))
         if low is None or high is None or high <= low:
             assumed.append(f"voxel size along {dim} is 1 micrometre: the extents are {low}, {high}")
             low, high = (low or 0.0) * scale, (low or 0.0) * scale + n
@@ -305,26 +277,9 @@ def _places(
             low, high = low * scale, high * scale
         spacing.append((high - low) / n)
         origin.append(low + spacing[-1] / 2)
-    if unit not in _MICROMETRES:
+    if unit not in MICROMETRES:
         assumed.append(f"lengths are micrometres: the unit is {unit!r}")
     return spacing, origin
-
-
-def _times(info: h5py.Group | None, frames: int, assumed: list[str]) -> list[float] | None:
-    """Seconds of each frame after the first, exact to the microsecond; None if not known."""
-    stamps = [text(info, f"TimePoint{t + 1}") for t in range(frames)]
-    try:
-        moments = [datetime.fromisoformat(stamp).replace(tzinfo=None) for stamp in stamps]
-    except ValueError:
-        problem = "time points without a readable date"
-    else:
-        seconds = [(m - moments[0]) / timedelta(seconds=1) for m in moments]
-        if all(a < b for a, b in itertools.pairwise(seconds)):
-            return seconds
-        problem = "dates that do not increase"
-    if frames > 1:
-        assumed.append(f"frames are 1 s apart: TimeInfo has {problem}")
-    return None
 
 
 def _said(group: h5py.Group | None, key: str) -> str:
@@ -339,19 +294,6 @@ def _color(value: str) -> str:
 
 
 def _numbers(value: str, n: int) -> list[float] | None:
-    found = [_number(part) for part in value.split()]
+    found = [number(part) for part in value.split()]
     known = [part for part in found if part is not None]
     return known if len(found) == len(known) == n else None
-
-
-def _number(value: str) -> float | None:
-    try:
-        number = float(value)
-    except ValueError:
-        return None
-    return number if math.isfinite(number) else None
-
-
-def _whole(value: str) -> int | None:
-    number = _number(value)
-    return int(number) if number is not None and number == int(number) else None

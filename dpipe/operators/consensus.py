@@ -1,0 +1,253 @@
+"""Consensus of annotators: of their tracks, and of the phases that they gave each event.
+
+It knows how many must agree and what becomes of the rest. How tracks of different people are
+matched stands in ``_matching.py``; how frames are measured is not known here.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import xarray as xr
+
+from dpipe import schema
+from dpipe.blocks import compute
+from dpipe.errors import SchemaError, UsageError
+from dpipe.operators._matching import Track, match, merge
+
+_ROW = (schema.SPOT_T, schema.SPOT_Z, schema.SPOT_Y, schema.SPOT_X, schema.SPOT_RADIUS)
+_FLAGS = {name: 1 << bit for bit, name in enumerate(schema.PHASE_FLAGS)}
+
+
+def consensus_tracks(ds: xr.Dataset, *, distance: float = 10.0, annotators: int = 3) -> xr.Dataset:
+    """Join the tracks of several annotators into events that at least two agree on.
+
+    Two tracks of different annotators match if they share frames and their mean distance over
+    these is below `distance`; pairs are taken best first, and an event has at most one track of
+    each annotator. It lasts from the first to the last frame that two of its tracks cover. In
+    between, a frame with two spots gets their mean, one with more the mean of the closest two,
+    one with fewer is left out and counted. How the published consensus matched tracks is not
+    known. A spot without track is an event of one frame.
+
+    Parameters
+    ----------
+    ds : xarray.Dataset
+        A table of spots with the coordinates ``track``, ``frame`` and ``annotator``.
+    distance : float
+        In micrometres.
+    annotators : int
+        How many there should be; ``attrs["annotators_missing"]`` says how many are not.
+
+    Returns
+    -------
+    xarray.Dataset
+        Over ``spot``, the consensus: a table of spots with ``spot_agreement``, the number of
+        annotators with a spot there. Over ``track_id``, every event, also those that one
+        annotator alone has seen: ``track_agreement`` (annotators), ``track_left_out`` (frames)
+        and, over ``person``, ``annotator_track``. ``consensus_ratio`` is the share of events
+        that at least two agree on, NaN without any. It is computed at once, since the number of
+        spots depends on their places.
+
+    Raises
+    ------
+    SchemaError
+        No table of spots, fewer than two annotators, or a track with two spots in a frame.
+    UsageError
+        A parameter that cannot work.
+
+    Examples
+    --------
+    >>> held = {"spot_t": [0.0] * 3, "spot_z": [0.0] * 3, "spot_y": [0.0] * 3}
+    >>> ds = xr.Dataset({k: ("spot", v) for k, v in (held | {"spot_x": [1.0, 3, 90]}).items()})
+    >>> ds = ds.assign_coords(track=("spot", [1, 5, 6]), frame=("spot", [0, 0, 0]))
+    >>> found = consensus_tracks(ds.assign_coords(annotator=("spot", ["anna", "ben", "ben"])))
+    >>> found["spot_x"].values.tolist(), found["consensus_ratio"].item()
+    ([2.0], 0.5)
+    """
+    if not (math.isfinite(distance) and distance > 0):
+        raise UsageError(f"distance: found {distance!r}; expected micrometres above 0")
+    _check_count(annotators)
+    people, tracks = _tracks(ds)
+    events = match(tracks, distance)
+    merged = [merge(event) for event in events]
+    frames, rows, agreed = (
+        np.concatenate([np.zeros(shape), *(one[i] for one in merged)])
+        for i, shape in enumerate([(0,), (0, len(_ROW)), (0,)])
+    )
+    result: dict[str, xr.DataArray] = {}
+    for i, variable in enumerate(_ROW):
+        result |= variable.wrap(xr.DataArray(rows[:, i], dims="spot"))
+    result |= schema.SPOT_AGREEMENT.wrap(xr.DataArray(agreed.astype(np.uint32), dims="spot"))
+    seen = np.asarray([len(event) for event in events], dtype=np.uint32)
+    left_out = np.asarray([one[3] for one in merged], dtype=np.uint32)
+    result |= schema.TRACK_AGREEMENT.wrap(xr.DataArray(seen, dims="track_id"))
+    result |= schema.TRACK_LEFT_OUT.wrap(xr.DataArray(left_out, dims="track_id"))
+    whose = np.full((len(events), len(people)), -1, dtype=np.int64)
+    for i, event in enumerate(events):
+        for one in event:
+            whose[i, one.person] = one.number
+    result |= schema.ANNOTATOR_TRACK.wrap(xr.DataArray(whose, dims=("track_id", "person")))
+    ratio = float((seen > 1).mean()) if seen.size else math.nan
+    result |= schema.CONSENSUS_RATIO.wrap(xr.DataArray(ratio))
+    number = np.repeat(np.arange(len(events)), [one[0].size for one in merged])
+    coords = schema.TRACK.wrap(xr.DataArray(number.astype(np.int64), dims="spot"))
+    coords |= schema.FRAME.wrap(xr.DataArray(frames.astype(np.int64), dims="spot"))
+    coords["track_id"] = xr.DataArray(np.arange(len(events)), dims="track_id")
+    coords["person"] = xr.DataArray(np.asarray(people, dtype=str), dims="person")
+    return xr.Dataset(result, coords=coords, attrs=_missing(annotators, len(people)))
+
+
+def _tracks(ds: xr.Dataset) -> tuple[list[str], list[Track]]:
+    """Cut a table of spots into tracks, one person after the other."""
+    who = schema.ANNOTATOR.check(ds).values.astype(str)
+    track, frame = (v.check(ds).values for v in (schema.TRACK, schema.FRAME))
+    if schema.SPOT_RADIUS.name not in ds:
+        ds = ds.assign(spot_radius=("spot", np.full(who.size, math.nan)))
+    places = compute(*(v.check(ds).data for v in _ROW))
+    rows = np.stack(places, axis=1).astype(np.float64)
+    people = sorted(set(who.tolist()))
+    if len(people) < 2:
+        raise SchemaError(
+            f"{len(people)} annotator ({', '.join(people)}); a consensus needs at least two"
+        )
+    found = []
+    for person, name in enumerate(people):
+        mine = np.flatnonzero(who == name)
+        for number in np.unique(track[mine]).tolist():
+            own = mine[track[mine] == number]
+            own = own[np.argsort(frame[own], kind="stable")]
+            if number < 0:  # events of one frame
+                found += [Track(person, -1, frame[[i]], rows[[i]]) for i in own]
+                continue
+            if (np.diff(frame[own]) == 0).any():
+                twice = frame[own][:-1][np.diff(frame[own]) == 0][0]
+                raise SchemaError(
+                    f"annotator {name}: track {number} has two spots in frame {twice}; expected one"
+                )
+            found.append(Track(person, int(number), frame[own], rows[own]))
+    return people, found
+
+
+def consensus_phases(ds: xr.Dataset, *, annotators: int = 3) -> xr.Dataset:
+    """Join the phases that several annotators gave each event, frame by frame.
+
+    An annotator's label of a frame is blebbing or disruption, where both cover it disruption. A
+    frame gets the phase that at least two annotators gave it. A phase lasts from its first to its
+    last such frame; where another one or none stands between them, the event is flagged as
+    interrupted.
+
+    Parameters
+    ----------
+    ds : xarray.Dataset
+        A table of phases whose coordinate ``event`` names each event once per ``annotator``.
+    annotators : int
+        How many there should be; an event with fewer is flagged.
+
+    Returns
+    -------
+    xarray.Dataset
+        A table of phases, one row an event, with ``phase_agreement``: of the frames that anyone
+        gave a phase, the share on whose phase two agree. ``consensus_ratio`` is the same over
+        the frames of all events. It is computed at once.
+
+    Raises
+    ------
+    SchemaError
+        No table of phases, no annotators, or one who named an event twice.
+    UsageError
+        A parameter that cannot work.
+
+    Examples
+    --------
+    >>> said = {"blebbing_start": [0.0, 0], "blebbing_end": [3.0, 2]}
+    >>> said |= {"disruption_start": [4.0, 3], "disruption_end": [9.0, 9]}
+    >>> ds = xr.Dataset({name: ("event", values) for name, values in said.items()})
+    >>> ds = ds.assign_coords(event=["a", "a"], annotator=("event", ["anna", "ben"]))
+    >>> found = consensus_phases(ds.assign_coords(movie=("event", ["m"] * 2)))
+    >>> found["blebbing_end"].item(), found["phase_agreement"].item()
+    (2.0, 0.9)
+    """
+    _check_count(annotators)
+    who, rows = _phases(ds)
+    events: dict[str, list[int]] = {}
+    for i, name in enumerate(ds["event"].values.astype(str).tolist()):
+        events.setdefault(name, []).append(i)
+    table, agreement, flags, agreed, labelled = [], [], [], 0, 0
+    for name, own in events.items():
+        if len({who[i] for i in own}) < len(own):
+            raise SchemaError(f"event {name}: an annotator named it twice; expected once")
+        bounds, flag, ours, all_frames = _majority(rows[own])
+        table.append(bounds)
+        agreement.append(ours / all_frames if all_frames else math.nan)
+        flags.append(flag | (_FLAGS["annotator_missing"] if len(own) < annotators else 0))
+        agreed, labelled = agreed + ours, labelled + all_frames
+    result: dict[str, xr.DataArray] = {}
+    columns = np.asarray(table, dtype=np.float64).reshape(-1, 4).T
+    for variable, values in zip(schema.PHASES, columns, strict=True):
+        result |= variable.wrap(xr.DataArray(values, dims="event"))
+    numbers = np.asarray(flags, dtype=np.uint32)
+    meanings = " ".join(schema.PHASE_FLAGS)
+    result |= schema.PHASE_FLAG.wrap(
+        xr.DataArray(numbers, dims="event"),
+        flag_masks=list(_FLAGS.values()),
+        flag_meanings=meanings,
+    )
+    result |= schema.PHASE_AGREEMENT.wrap(
+        xr.DataArray(np.asarray(agreement, dtype=np.float64), dims="event")
+    )
+    ratio = agreed / labelled if labelled else math.nan
+    result |= schema.CONSENSUS_RATIO.wrap(xr.DataArray(ratio))
+    first = [own[0] for own in events.values()]
+    kept = {
+        str(name): coordinate.isel(event=first).variable
+        for name, coordinate in ds.coords.items()
+        if coordinate.dims == ("event",) and name != "annotator"
+    }
+    found = len(set(who))
+    return xr.Dataset(result, coords=kept, attrs=_missing(annotators, found))
+
+
+def _phases(ds: xr.Dataset) -> tuple[list[str], np.ndarray]:
+    """Return who gave each row, and the rows: four frames, NaN for none."""
+    for name in ("event", "annotator"):
+        if name not in ds.coords or ds[name].dims != ("event",):
+            found = ", ".join(map(str, ds.coords)) or "none"
+            raise SchemaError(f"no coordinate {name}(event); found {found}")
+    values = compute(*(v.check(ds).data for v in schema.PHASES))
+    return ds["annotator"].values.astype(str).tolist(), np.stack(values, axis=1)
+
+
+def _majority(rows: np.ndarray) -> tuple[Sequence[float], int, int, int]:
+    """Vote on one event: its four frames, its flags, frames agreed on, frames labelled."""
+    if np.isnan(rows).all():
+        return [math.nan] * 4, _FLAGS["no_disruption"], 0, 0
+    low, high = int(np.nanmin(rows)), int(np.nanmax(rows))
+    frames = np.arange(low, high + 1)
+    labels = np.zeros((len(rows), frames.size), dtype=int)
+    for mine, (start, end, other, stop) in zip(labels, rows, strict=True):
+        mine[(frames >= start) & (frames <= end)] = 1
+        mine[(frames >= other) & (frames <= stop)] = 2
+    votes = {phase: (labels == phase).sum(axis=0) for phase in (1, 2)}
+    most = np.where(votes[2] >= votes[1], 2, 1)
+    decided = np.where(np.maximum(votes[1], votes[2]) > 1, most, 0)
+    decided[(votes[1] == votes[2]) & (votes[1] > 1)] = 0  # of four annotators, two and two
+    bounds, flag = [], 0
+    for phase in (1, 2):
+        at = frames[decided == phase]
+        bounds += [float(at[0]), float(at[-1])] if at.size else [math.nan, math.nan]
+        flag |= _FLAGS["interrupted"] if at.size and at[-1] - at[0] + 1 != at.size else 0
+    flag |= _FLAGS["no_disruption"] if math.isnan(bounds[2]) else 0
+    flag |= _FLAGS["phases_overlap"] if bounds[1] >= bounds[2] else 0
+    flag |= _FLAGS["gap_between_phases"] if bounds[2] > bounds[1] + 1 else 0
+    return bounds, flag, int((decided > 0).sum()), int((labels > 0).any(axis=0).sum())
+
+
+def _check_count(annotators: int) -> None:
+    if isinstance(annotators, bool) or not isinstance(annotators, int) or annotators < 2:
+        raise UsageError(f"annotators: found {annotators!r}; expected a whole number from 2")
+
+
+def _missing(expected: int, found: int) -> Mapping[str, int]:
+    return {"annotators": found} | (
+        {"annotators_missing": expected - found} if found < expected else {}
+    )

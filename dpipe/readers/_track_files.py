@@ -1,0 +1,89 @@
+"""Files of tracks: how they are read, and by what their format is told.
+
+Knows suffixes, first characters and packages of several files. What the cells mean stands in
+``_track_formats.py`` and ``_trackmate.py``.
+"""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+
+from dpipe.errors import InputError
+from dpipe.readers._track_formats import (
+    HEADERS,
+    read_biotracks,
+    read_celltrackr,
+    read_json,
+    read_table,
+    recognise,
+)
+from dpipe.readers._track_rows import Rows
+from dpipe.readers._trackmate import read_xml
+from dpipe.spreadsheets import (
+    EXCEL,
+    Table,
+    Unfit,
+    as_text,
+    grid,
+    read_bytes,
+    read_rows,
+    table,
+)
+
+SUFFIXES = (".csv", ".tsv", ".txt", ".xls", ".xlsx", ".xml", ".json")
+BIOTRACKS = ("objects.csv", "links.csv", "tracks.csv", "dp.json")
+
+
+def read_all(uris: Sequence[str], named: str | None) -> Iterator[tuple[str, str, Rows]]:
+    """Yield the rows of each file; a biotracks package is one."""
+    if any(_name(uri) == BIOTRACKS[0] for uri in uris) or named == "biotracks":
+        folder = "/".join(uris[0].split("/")[-2:])
+        try:
+            yield folder, uris[0], _package({_name(uri): uri for uri in uris})
+        except Unfit as error:
+            raise InputError(f"{folder}: {error}") from error
+        return
+    for uri in uris:
+        name = _name(uri)
+        try:
+            yield name, uri, _read(uri, named)
+        except Unfit as error:
+            raise InputError(f"{name}: {error}") from error
+
+
+def _name(uri: str) -> str:
+    return uri.rpartition("/")[2]
+
+
+def _read(uri: str, named: str | None) -> Rows:
+    """Read one file by its name's suffix, its first character, or the format that was named."""
+    data = read_bytes(uri)
+    first = data.removeprefix(b"\xef\xbb\xbf").lstrip()[:1]
+    if not uri.lower().endswith(EXCEL) or named not in (None, *HEADERS):
+        if named == "trackmate-xml" or (named is None and first == b"<"):
+            return read_xml(data)
+        if named == "celltrackr":
+            return read_celltrackr(as_text(data))
+        if named == "immunemap" or (named is None and first in (b"[", b"{")):
+            return read_json(as_text(data))
+    rows, comma = read_rows(uri, data, sheet="Position")
+    found, at = recognise(rows, named)
+    return read_table(found, rows, at, comma=comma)
+
+
+def _package(uris: Mapping[str, str]) -> Rows:
+    if BIOTRACKS[0] not in uris:
+        raise Unfit(f"no objects.csv; found {', '.join(uris)}")
+
+    def cells(name: str) -> Table | None:
+        if name not in uris:
+            return None
+        rows, comma = grid(as_text(read_bytes(uris[name])))
+        return table(rows[0], rows[1:], 2, comma)
+
+    objects = cells(BIOTRACKS[0])
+    try:
+        said = json.loads(as_text(read_bytes(uris["dp.json"]))) if "dp.json" in uris else None
+    except (ValueError, RecursionError) as error:
+        raise Unfit(f"dp.json is not JSON ({error})") from error
+    assert objects is not None  # noqa: S101 - for mypy; it is among the files
+    return read_biotracks(objects, cells(BIOTRACKS[1]), cells(BIOTRACKS[2]), said)

@@ -1,0 +1,64 @@
+"""Tables of conditions: the published one, and what is wrong with others."""
+
+import pytest
+
+from dpipe.errors import InputError, UsageError
+from dpipe.readers.conditions import find, open_conditions
+from dpipe.sources import Item
+
+HEADER = "video_id,ch1,ch2,markers,fluorophore,organ,stimuli,objective\n"
+ROW = "Neu 1,Neu,\u2014,CK6,CFP,Spleen,UVPR8,40x\n"
+
+
+def write(folder, text):
+    path = folder / "table.csv"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_finding():
+    items = [Item(f"/r/{name}", name, 9, "0") for name in ("a.csv", "b.ims")]
+    assert [part.stem for part in find(items)] == ["a"]
+
+
+def test_the_published_table(shared_data):
+    ds = open_conditions(shared_data / "leuko" / "table1_conditions.csv")
+    assert ds.sizes == {"movie": 34, "channel_number": 4}
+    assert ds.attrs["corrected"] == ["Neu16: UVPR9 to UVPR8", "Neu20: UPPR8 to UVPR8"]
+    neu8 = ds.sel(movie="Neu8")
+    assert neu8.content.values.tolist() == ["Neu", "Macro", "", "Neu, SHG"]
+    assert neu8.fluorophores.item() == "CFP, PE"
+    assert neu8.organ.item() == "Lymph node"
+    assert neu8.objective.item() == "40x"
+    assert set(ds.stimulus.values) == {"UVPR8", "melanoma", "None"}
+
+
+def test_dashes_are_nothing(tmp_path):
+    ds = open_conditions(write(tmp_path, "Table 1\n\n" + HEADER + ROW))
+    assert ds.content.values.tolist() == [["Neu", ""]]
+    assert ds.movie.values.tolist() == ["Neu1"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "empty file"),
+        ("a,b\n1,2\n", "not a table of conditions: found a, b; expected video_id"),
+        (HEADER, "no movies; expected at least one"),
+        (HEADER + ROW + ROW, "lines 2 and 3: movie Neu1 twice; expected once"),
+        (HEADER + ROW.replace("Neu 1", " "), "line 2: no movie named"),
+        (HEADER.replace("ch1", "ch3") + ROW, "channels [2, 3]; expected the columns ch1, ch2"),
+        (HEADER.replace("organ", "tissue") + ROW, "no column 'organ'; found video_id"),
+        (HEADER + "Neu1,Neu\n", "line 2: 2 cells; expected 8, as the header"),
+    ],
+)
+def test_bad_tables(tmp_path, text, message):
+    with pytest.raises(InputError) as told:
+        open_conditions(write(tmp_path, text))
+    assert str(told.value).startswith("table.csv: ")
+    assert message in str(told.value)
+
+
+def test_one_file():
+    with pytest.raises(UsageError, match="one file; found 0"):
+        open_conditions([])
