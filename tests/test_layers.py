@@ -245,7 +245,7 @@ FINE = {
     "cluster.py": "import dask.config\ndef f():\n    from distributed import Client",
     "readers/imaris.py": "from dpipe.readers._hdf5 import f\nfrom dpipe.objects import Objects",
     "readers/_hdf5.py": "import h5py\nfrom dpipe import errors",
-    "readers/imaris_spots.py": "from dpipe.readers._hdf5 import f\nfrom dpipe.readers import _scene",
+    "readers/imaris_spots.py": "import dpipe.readers._scene\nfrom dpipe.readers._hdf5 import f",
     "readers/_scene.py": "from dpipe.readers._hdf5 import f",
     "readers/__init__.py": "from dpipe.readers import imaris",
     "operators/quality.py": "from dpipe import errors\nfrom dpipe.operators._median import f",

@@ -22,7 +22,15 @@ def test_every_variable_is_described(variable: schema.Variable) -> None:
     assert schema.VARIABLES[variable.name] is variable
     assert variable.meaning
     assert not variable.meaning.endswith(".")
-    assert variable.unit in ("1", "dB", "s", "micrometer", "micrometer2", "micrometer3", "micrometer s-1")
+    assert variable.unit in (
+        "1",
+        "dB",
+        "s",
+        "micrometer",
+        "micrometer2",
+        "micrometer3",
+        "micrometer s-1",
+    )
     assert set(variable.kinds) <= set("uifbU")
     assert len(set(variable.dims)) == len(variable.dims)
 

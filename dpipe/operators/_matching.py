@@ -9,12 +9,13 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Track:
-    """One track of one person: frames that rise, and a row (t, z, y, x, radius) for each."""
+    """One track of one person in one channel: frames that rise, a row (t, z, y, x, radius) each."""
 
     person: int
     number: int
     frames: np.ndarray
     rows: np.ndarray
+    channel: str = ""
 
 
 def match(tracks: Sequence[Track], limit: float) -> list[list[Track]]:

@@ -42,7 +42,8 @@ def consensus_tracks(ds: xr.Dataset, *, distance: float = 10.0, annotators: int 
     -------
     xarray.Dataset
         Over ``spot``, the consensus: a table of spots with ``spot_agreement``, the number of
-        annotators with a spot there. Over ``track_id``, every event, also those that one
+        annotators with a spot there; ``spot_channel``, where there is one, names all channels in
+        which the event was marked, by commas. Over ``track_id``, every event, also those that one
         annotator alone has seen: ``track_agreement`` (annotators), ``track_left_out`` (frames)
         and, over ``person``, ``annotator_track``. ``consensus_ratio`` is the share of events
         that at least two agree on, NaN without any. It is computed at once, since the number of
@@ -92,6 +93,10 @@ def consensus_tracks(ds: xr.Dataset, *, distance: float = 10.0, annotators: int 
     number = np.repeat(np.arange(len(events)), [one[0].size for one in merged])
     coords = schema.TRACK.wrap(xr.DataArray(number.astype(np.int64), dims="spot"))
     coords |= schema.FRAME.wrap(xr.DataArray(frames.astype(np.int64), dims="spot"))
+    if "spot_channel" in ds.coords:
+        seen_in = [",".join(sorted({one.channel for one in event})) for event in events]
+        channels = np.asarray(seen_in, dtype=str)[number]
+        coords |= schema.SPOT_CHANNEL.wrap(xr.DataArray(channels, dims="spot"))
     coords["track_id"] = xr.DataArray(np.arange(len(events)), dims="track_id")
     coords["person"] = xr.DataArray(np.asarray(people, dtype=str), dims="person")
     return xr.Dataset(result, coords=coords, attrs=_missing(annotators, len(people)))
@@ -105,6 +110,9 @@ def _tracks(ds: xr.Dataset) -> tuple[list[str], list[Track]]:
         ds = ds.assign(spot_radius=("spot", np.full(who.size, math.nan)))
     places = compute(*(v.check(ds).data for v in _ROW))
     rows = np.stack(places, axis=1).astype(np.float64)
+    channel = np.full(who.size, "")
+    if "spot_channel" in ds.coords:
+        channel = schema.SPOT_CHANNEL.check(ds).values.astype(str)
     people = sorted(set(who.tolist()))
     if len(people) < 2:
         raise SchemaError(
@@ -117,14 +125,14 @@ def _tracks(ds: xr.Dataset) -> tuple[list[str], list[Track]]:
             own = mine[track[mine] == number]
             own = own[np.argsort(frame[own], kind="stable")]
             if number < 0:  # events of one frame
-                found += [Track(person, -1, frame[[i]], rows[[i]]) for i in own]
+                found += [Track(person, -1, frame[[i]], rows[[i]], channel[i]) for i in own]
                 continue
             if (np.diff(frame[own]) == 0).any():
                 twice = frame[own][:-1][np.diff(frame[own]) == 0][0]
                 raise SchemaError(
                     f"annotator {name}: track {number} has two spots in frame {twice}; expected one"
                 )
-            found.append(Track(person, int(number), frame[own], rows[own]))
+            found.append(Track(person, int(number), frame[own], rows[own], channel[own[0]]))
     return people, found
 
 

@@ -41,7 +41,8 @@ def phase_tracks(phases: xr.DataTree, tracks: xr.DataTree, *, share: float = 0.5
     phases : xarray.DataTree
         Tables of phases.
     tracks : xarray.DataTree
-        One child a movie, a table of spots each. A track without a channel fits any.
+        One child a movie, a table of spots each, of one annotator or the consensus. A track
+        without a channel fits any.
     share : float
         Least share of an event's frames that its track must cover.
 
@@ -91,7 +92,7 @@ def phase_tracks(phases: xr.DataTree, tracks: xr.DataTree, *, share: float = 0.5
         near = [
             span
             for span in spans.get(_plain(movie), [])
-            if not (wanted and span.channel) or span.channel in wanted
+            if not (wanted and span.channel) or wanted & set(span.channel.split(","))
         ]
         track[i], overlap[i], flag = _best(rows[i], near, share)
         flags[i] |= flag
@@ -149,6 +150,8 @@ def _spans(ds: xr.Dataset, stem: str) -> list[_Span]:
         track, frame = (v.check(ds).values for v in (schema.TRACK, schema.FRAME))
     except SchemaError as error:
         raise SchemaError(f"{stem}: {error}") from error
+    if "annotator" in ds.coords and len(set(ds["annotator"].values.tolist())) > 1:
+        raise SchemaError(f"{stem}: tracks of several annotators; join phases to their consensus")
     channel = ds["spot_channel"].values.astype(str) if "spot_channel" in ds.coords else None
     found = []
     for number in np.unique(track[track >= 0]).tolist():

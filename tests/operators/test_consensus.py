@@ -96,6 +96,14 @@ def test_planted_truth_is_found_exactly():
             assert x == pytest.approx(path[at] + (there[k] + there[k + 1]) / 2, abs=1e-9)
 
 
+def test_an_event_is_in_all_channels_it_was_marked_in():
+    ds = marked(
+        ("a", 1, [0], 0, 0), ("b", 1, [0], 1, 0), ("b", 2, [0], 90, 0), ("a", 2, [0], 90, 0)
+    )
+    ds = ds.assign_coords(spot_channel=("spot", ["ch4", "ch1", "ch1", "ch1"]))
+    assert consensus_tracks(ds).spot_channel.values.tolist() == ["ch1,ch4", "ch1"]
+
+
 def test_best_pairs_come_first():
     # b's track 1 lies between a's 1 (3 um) and a's 2 (2 um): it goes with the closer one
     ds = consensus_tracks(

@@ -104,9 +104,16 @@ def test_the_share_that_is_enough():
         (tree(p=table(("a", "", 0, 1)).drop_vars("movie")), tree(), {}, SchemaError, "p: no var"),
         (tree(), tree(), {}, SchemaError, "no table of phases"),
         (tree(p=table(("a", "", 0, 1))), tree(a=table(("a", "", 0, 1))), {}, SchemaError, "a: no"),
+        (
+            tree(p=table(("a", "", 0, 1))),
+            tree(a=spots((1, "", 0, 1)).assign_coords(annotator=("spot", ["anna", "ben"]))),
+            {},
+            SchemaError,
+            "a: tracks of several annotators; join phases to their consensus",
+        ),
         (tree(p=table(("a", "", 0, 1))), tree(), {"share": 0.0}, UsageError, "share: found 0.0"),
     ],
-    ids=["no phases", "no movies", "empty", "no tracks", "share"],
+    ids=["no phases", "no movies", "empty", "no tracks", "annotators", "share"],
 )
 def test_refusals(phases, tracks, said, error, message):
     with pytest.raises(error, match=message):
