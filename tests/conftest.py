@@ -1,6 +1,7 @@
 """Fixtures shared by all tests."""
 
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))  # pytest's importlib mode leaves this folder out
 from servers import bucket, fault_proxy, s3_server, web  # noqa: F401 - fixtures
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background ignores ^C
 os.environ.setdefault("SCIPY_ARRAY_API", "1")  # before SciPy is imported: strict-array kernels
 
 
