@@ -227,7 +227,7 @@ def test_processes_here(capfd, monkeypatch):
 @pytest.mark.faults
 def test_nothing_hangs_here():
     """Frozen for ever, or merely endless."""
-    with connect(settings("1", stall_seconds=24.0)) as workers:  # patience is a third of it
+    with connect(settings("1", stall_seconds=60.0)) as workers:  # patience is a third of it
         assert workers.label == "1 process here"
         pid = ask(workers, os.getpid).value
         os.kill(pid, signal.SIGSTOP)
