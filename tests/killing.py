@@ -1,24 +1,14 @@
-"""A rig that kills a run at an instant told by its marks, and looks at what is in a store.
-
-The processes of a run get the processor in slices of a hundredth of a second; between slices they
-stand still and the marks are counted. Shortly before the number wanted, a slice is for one worker
-alone, so that marks appear one at a time and no instant is missed.
-"""
+"""A rig for runs that are killed: the program, and what is in a store at an instant."""
 
 import json
-import os
-import signal
 import sys
-import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 import psutil
 from processes import Program, wait_until
 
 from dpipe.objects import Objects
-
-SLICE = 0.01
 
 
 class Run(Program):
@@ -65,47 +55,21 @@ def _cmdline(process: psutil.Process) -> list[str]:
         return []
 
 
-def send(pids: Sequence[int], number: int) -> None:
-    """Send a signal to some processes; those that are gone are fine."""
-    for pid in pids:
-        try:
-            os.kill(pid, number)
-        except ProcessLookupError:
-            continue
-
-
 def partition_marks(objects: Objects, dataset: str) -> list[str]:
     """Return the keys of the marks of all partitions of a dataset."""
     keys = [entry.key for entry in objects.list(f"parts/{dataset}/") if ".marks/" in entry.key]
     return [key for key in keys if not key.endswith("init.json")]
 
 
-def catch(
-    run: Run, objects: Objects, dataset: str, wanted: int, workers: Sequence[int] = ()
-) -> list[int]:
-    """Let a run go on until a dataset has this many marks; it stands still then.
+def catch(run: Run, objects: Objects, dataset: str, wanted: int) -> None:
+    """Wait until a dataset has as many marks as its gate lets through."""
 
-    Its own workers are meant unless others are given; they are returned.
-    """
-    prefix = f"parts/{dataset}/"
-    while next(objects.list(prefix), None) is None:
+    def there() -> bool:
         assert run.running(), run.text()
-        time.sleep(0.05)
-    turn = 0
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline:
-        pids = list(workers) or run.workers()
-        send([run.pid, *pids], signal.SIGSTOP)
-        count = len(partition_marks(objects, dataset))
-        if count >= wanted:
-            assert count == wanted, f"{count} partitions were marked when {wanted} were waited for"
-            assert run.running(), run.text()
-            return pids
-        turn += 1
-        near = count >= wanted - 3 and pids
-        send([run.pid, *([pids[turn % len(pids)]] if near else pids)], signal.SIGCONT)
-        time.sleep(SLICE)
-    raise TimeoutError(f"{dataset}: never {wanted} marks; the run says:\n{run.text()}")
+        return len(partition_marks(objects, dataset)) >= wanted
+
+    wait_until(there, 120, f"{dataset} has {wanted} marks; the run says:\n{run.text()}")
+    assert len(partition_marks(objects, dataset)) == wanted
 
 
 def snapshot(objects: Objects) -> dict[str, tuple[float, bytes]]:

@@ -5,13 +5,15 @@ one's are, and when all but one of the third's are. It ends with the digests of 
 disturbed, and nothing that was marked at a kill is ever written again.
 """
 
+import os
 import signal
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from killing import Run, catch, digests, partition_marks, send, snapshot, written
+from gate import Gate
+from killing import Run, catch, digests, partition_marks, snapshot, written
 from processes import Scheduler, Worker, alive, family
 
 from dpipe import catalog, demo, upkeep
@@ -21,11 +23,7 @@ from dpipe.run import run_recipe
 pytestmark = pytest.mark.faults
 
 DATASETS = ("leuko", "leuko-quality", "leuko-projections")
-MOMENTS: dict[str, Callable[[int], int]] = {
-    "one": lambda n: 1,
-    "half": lambda n: n // 2,
-    "all but one": lambda n: n - 1,
-}
+MOMENTS: list[Callable[[int], int]] = [lambda n: 1, lambda n: n // 2, lambda n: n - 1]
 
 
 @dataclass(frozen=True)
@@ -103,16 +101,19 @@ class Watch:
         self.marks, self.times = now, times
 
 
-def stages(objects: Objects, expected: Reference, turn: int) -> list[tuple[str, str, int]]:
-    """Return which dataset is caught at which moment, in the order in which they are made.
+def stages(objects: Objects, expected: Reference, turn: int) -> list[tuple[str, int]]:
+    """Return which dataset is caught with how many marks, in the order in which they are made.
 
     Every victim has a turn, so that each moment meets each dataset.
     """
     turn += objects.url.startswith("s3")
-    pairs = [(d, list(MOMENTS)[(i + turn) % 3]) for i, d in enumerate(DATASETS)]
+    moments = [
+        (name, MOMENTS[(i + turn) % 3](expected.partitions[name]))
+        for i, name in enumerate(DATASETS)
+    ]
     if "real" in expected.partitions:
-        pairs.insert(1, ("real", "one"))  # of two movies with one partition each
-    return [(d, moment, MOMENTS[moment](expected.partitions[d])) for d, moment in pairs]
+        moments.insert(1, ("real", 1))  # of two movies with one partition each
+    return moments
 
 
 def check(objects: Objects, expected: Reference, watch: Watch) -> None:
@@ -133,18 +134,18 @@ def test_enough_partitions(on_folder: Reference) -> None:
 
 def test_driver_killed(place: tuple[Objects, Reference], tmp_path: Path) -> None:
     objects, expected = place
-    watch = Watch(objects)
+    watch, gate = Watch(objects), Gate(tmp_path / "gate")
     orphans: list[int] = []
-    for dataset, _, wanted in stages(objects, expected, 0):
-        with Run(expected.recipe, objects.url, tmp_path) as run:
+    for dataset, wanted in stages(objects, expected, 0):
+        gate.allow(dataset, wanted)
+        with Run(expected.recipe, objects.url, tmp_path, env=gate.env) as run:
             catch(run, objects, dataset, wanted)
-            killed = family(run.pid)
             watch.look()
             assert catalog.newest(objects, dataset) is None
-            send([run.pid], signal.SIGKILL)
-            send(killed, signal.SIGCONT)
+            orphans += family(run.pid)
+            os.kill(run.pid, signal.SIGKILL)
             assert run.wait() == -signal.SIGKILL
-            orphans += killed
+        gate.open(dataset)
     with Run(expected.recipe, objects.url, tmp_path) as run:
         assert run.wait() == 0, run.text()
     assert alive(orphans) == []  # workers follow their driver
@@ -154,14 +155,18 @@ def test_driver_killed(place: tuple[Objects, Reference], tmp_path: Path) -> None
 def test_worker_killed(place: tuple[Objects, Reference], tmp_path: Path) -> None:
     """The run goes on by itself."""
     objects, expected = place
-    watch = Watch(objects)
-    with Run(expected.recipe, objects.url, tmp_path) as run:
-        for dataset, moment, wanted in stages(objects, expected, 1):
-            workers = catch(run, objects, dataset, wanted)
+    watch, gate = Watch(objects), Gate(tmp_path / "gate")
+    watched = stages(objects, expected, 1)
+    for dataset, wanted in watched:
+        gate.allow(dataset, wanted)
+    with Run(expected.recipe, objects.url, tmp_path, env=gate.env) as run:
+        for dataset, wanted in watched:
+            catch(run, objects, dataset, wanted)
             watch.look()
-            victims = workers if moment == "all but one" else workers[:1]
-            send(victims, signal.SIGKILL)
-            send([run.pid, *workers], signal.SIGCONT)
+            rest = expected.partitions[dataset] - wanted
+            for pid in run.workers()[-2 if rest == 1 else -1 :]:  # the last one: either has it
+                os.kill(pid, signal.SIGKILL)
+            gate.open(dataset)
         assert run.wait() == 0, run.text()
     check(objects, expected, watch)
 
@@ -169,21 +174,22 @@ def test_worker_killed(place: tuple[Objects, Reference], tmp_path: Path) -> None
 def test_scheduler_killed(place: tuple[Objects, Reference], tmp_path: Path) -> None:
     """The driver ends by itself, with the exit code that says: try again."""
     objects, expected = place
-    watch = Watch(objects)
+    watch, gate = Watch(objects), Gate(tmp_path / "gate")
     scheduler = Scheduler(tmp_path)
     hasty = {"DPIPE_STALL_SECONDS": "20"}  # so long a driver may look for its scheduler
-    for dataset, _, wanted in stages(objects, expected, 2):
+    for dataset, wanted in stages(objects, expected, 2):
+        gate.allow(dataset, wanted)
         with (
             scheduler,
-            Worker(scheduler, tmp_path) as worker,
+            Worker(scheduler, tmp_path, env=gate.env),
             Run(
                 expected.recipe, objects.url, tmp_path, workers=scheduler.address, env=hasty
             ) as run,
         ):
-            pids = catch(run, objects, dataset, wanted, [worker.process.pid])
+            catch(run, objects, dataset, wanted)
             watch.look()
             scheduler.signal(signal.SIGKILL)
-            send([run.pid, *pids], signal.SIGCONT)
+            gate.open(dataset)
             assert run.wait() == 75, run.text()
             assert "run the same command again" in run.text()
     with (

@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import signal
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 from damages import DAMAGES
 from faultproxy import FaultProxy
+from gate import Gate
 from killing import Run, digests, partition_marks, snapshot
 from processes import alive, family, wait_until
 
@@ -705,10 +707,15 @@ def test_two_runs_of_one_recipe_at_once(
     recipe = tmp_path / "recipe.yaml"
     recipe.write_text(RECIPE.format(source=f"'{movies}/Neu[1-4].h5'"))
     objects = open_objects(store)
+    gate = Gate(tmp_path / "gate")
+    gate.allow("leuko", 0)
     with (
-        Run(recipe, store, tmp_path, workers="0") as first,
-        Run(recipe, store, tmp_path, workers="0") as second,
+        Run(recipe, store, tmp_path, workers="0", env=gate.env) as first,
+        Run(recipe, store, tmp_path, workers="0", env=gate.env) as second,
     ):
+        wait_until(lambda: len(list(objects.list("runs/"))) == 2, 60, "both have their plan")
+        time.sleep(0.5)  # both have computed the first partition
+        gate.open("leuko")
         assert [first.wait(), second.wait()] == [0, 0], first.text() + second.text()
     for name in ("leuko", "quality", "table"):
         assert [version.number for version in catalog.history(objects, name)] == [1]

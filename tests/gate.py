@@ -1,0 +1,90 @@
+"""Holds runs at told instants: the mark of a partition waits until the test lets it be written.
+
+A partition that waits has written its objects and is not marked yet. Where ``GATE/DATASET`` is a
+folder, each mark of that dataset takes one ticket out of it; a file ``open`` lets all pass.
+"""
+
+import importlib.util
+import os
+import sys
+import time
+from collections.abc import Callable
+from importlib.machinery import ModuleSpec
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+TESTS = Path(__file__).parent
+
+
+class Gate:
+    """The test's side of it.
+
+    Attributes
+    ----------
+    env : dict
+        Variables for a run or a worker.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        path = os.pathsep.join(map(str, [TESTS.parent, TESTS, TESTS / "gated"]))
+        self.env = {"GATE": str(folder), "PYTHONPATH": path}
+
+    def allow(self, dataset: str, marks: int) -> None:
+        """Let so many marks of a dataset be written."""
+        (self.folder / dataset).mkdir(parents=True)
+        for number in range(marks):
+            (self.folder / dataset / str(number)).touch()
+
+    def open(self, dataset: str) -> None:
+        """Let all marks of a dataset be written."""
+        (self.folder / dataset / "open").touch()
+
+
+class _Finder:
+    """Puts the gate in front of both kinds of stores when their module is imported."""
+
+    def find_spec(self, name: str, *_: object) -> ModuleSpec | None:
+        if name != "dpipe.objects":
+            return None
+        sys.meta_path.remove(self)  # type: ignore[arg-type]
+        spec = importlib.util.find_spec(name)
+        assert spec is not None
+        assert spec.loader is not None
+        execute = spec.loader.exec_module
+
+        def execute_and_gate(module: ModuleType) -> None:
+            execute(module)
+            for kind in (module._Folder, module._S3):
+                kind.put_if_absent = _gated(kind.put_if_absent)
+
+        spec.loader.exec_module = execute_and_gate  # type: ignore[method-assign]
+        return spec
+
+
+def install() -> None:
+    """Do it in this process, if it is one that a test holds."""
+    if "GATE" in os.environ:
+        sys.meta_path.insert(0, _Finder())  # type: ignore[arg-type]
+
+
+def _gated(write: Callable[..., Any]) -> Callable[..., Any]:
+    def waiting(self: object, key: str, data: bytes) -> Any:
+        if ".marks/0" in key:
+            folder = Path(os.environ["GATE"]) / key.split("/")[1]
+            while folder.is_dir() and not (folder / "open").exists() and not _ticket(folder):
+                time.sleep(0.02)
+        return write(self, key, data)
+
+    return waiting
+
+
+def _ticket(folder: Path) -> bool:
+    for path in folder.iterdir():
+        try:
+            path.unlink()
+        except FileNotFoundError:  # another worker took it
+            continue
+        return True
+    return False
