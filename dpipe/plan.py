@@ -108,7 +108,7 @@ class Choice:
     @property
     def partial(self) -> bool:
         """Whether other parts stay as they are."""
-        return self.only is not None or self.sample is not None
+        return self.only is not None or self.sample is not None or bool(self.retry)
 
 
 class Planner:
@@ -267,7 +267,15 @@ class Planner:
             if not kept and step.reader:
                 raise UsageError(f"{step.name}: {unknown('part', only, [s for s, _ in origins])}")
             return kept or [pair for pair in origins if pair[0] == step.name]
+        if self.choice.retry:
+            return [pair for pair in origins if self._retried(step, *pair)]
         return origins[:sample] if sample and step.reader else origins
+
+    def _retried(self, step: Step, stem: str, found: Origin) -> bool:
+        """Tell whether a retry takes a part: it was put aside, is sealed, or is made of all."""
+        if stem in self.choice.retry or (step.operator and stem == step.name):
+            return True
+        return self.objects.exists(f"{base_of(step.name, stem, found.fingerprint)}.json")
 
     def _leaving(
         self, step: Step, parent: catalog.Version | None, stems: list[str]

@@ -359,6 +359,18 @@ def test_a_retry_that_fails_again_commits_no_new_version(lab: Lab) -> None:
     assert catalog.resolve(lab.objects, "leuko").number == 1
 
 
+def test_a_retry_does_only_what_was_put_aside(lab: Lab) -> None:
+    """A movie that came meanwhile waits for the next run."""
+    lab.add(1, 5)
+    first = lab.run()
+    lab.add(2)
+    chosen, stems = run.chosen_recipe(None, first.run, lambda: lab.objects)
+    lab.run(chosen, plan.Choice(retry=stems))
+    assert lab.stems("leuko") == ["Neu1"]
+    lab.run()
+    assert lab.stems("leuko") == ["Neu1", "Neu2"]
+
+
 def test_which_recipe(lab: Lab, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="which recipe"):
         run.chosen_recipe(None, None, lambda: lab.objects)
