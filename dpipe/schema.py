@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from dpipe._crop_names import *  # noqa: F403 - names of the vocabulary too
 from dpipe._surface_names import *  # noqa: F403 - names of the vocabulary too
 from dpipe._variable import Variable
 from dpipe.errors import SchemaError
