@@ -294,11 +294,14 @@ def read_rows(uri: str, data: bytes, *, sheet: str = "") -> tuple[list[list[str]
     if not uri.lower().endswith(EXCEL):
         return grid(as_text(data))
     try:
-        with pd.ExcelFile(io.BytesIO(data)) as book:
+        with pd.ExcelFile(io.BytesIO(data), engine="calamine") as book:
             chosen: str | int = sheet if sheet in book.sheet_names else 0
-            cells = book.parse(chosen, header=None, dtype=str, keep_default_na=False)
+            cells = pd.read_excel(
+                book, sheet_name=chosen, header=None, dtype=str, keep_default_na=False
+            )
     except ImportError as error:
-        raise Unfit("Excel needs openpyxl or xlrd; install it, or save the sheet as CSV") from error
+        told = "Excel needs python-calamine; install dpipe[formats], or save the sheet as CSV"
+        raise Unfit(told) from error
     except Exception as error:  # these libraries raise anything on damaged files
         raise Unfit(f"not readable as Excel ({type(error).__name__}: {error})") from error
     return [[str(cell) for cell in row] for row in cells.to_numpy().tolist()], False

@@ -3,6 +3,8 @@
 What Excel and encodings come to is tried through the readers of tracks.
 """
 
+import csv
+
 import numpy as np
 import pytest
 
@@ -70,6 +72,20 @@ def test_what_is_no_text(tmp_path):
         read_bytes(str(tmp_path))
     with pytest.raises(InputError, match=r"Excel needs|not readable as Excel"):
         read_rows("a.xls", b"rubbish")
+
+
+@pytest.mark.parametrize("number", [1, 2, 3, 4])
+def test_real_excel_is_as_the_csv_made_of_it(shared_data, number):
+    """Matrices of spill-over from Excel; the CSV beside each was written by another library."""
+    pytest.importorskip("python_calamine")
+    path = shared_data / "scifai" / "compensation" / f"exp{number}.xlsx"
+    rows, comma = read_rows(str(path), path.read_bytes())
+    with path.with_suffix(".csv").open(newline="") as file:
+        expected = list(csv.reader(file))
+    assert (rows[0], comma) == (expected[0], False)
+    assert [row[0] for row in rows] == [row[0] for row in expected]
+    numbers = [np.array([row[1:] for row in each[1:]], float) for each in (rows, expected)]
+    np.testing.assert_array_equal(*numbers)
 
 
 def test_too_large(tmp_path, monkeypatch):

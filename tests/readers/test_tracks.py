@@ -1,7 +1,10 @@
 """Tracks: every format's frame base and unit, real files against each other, and bad input."""
 
-import io
+import base64
 import json
+import re
+import sys
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +12,7 @@ import pandas as pd
 import pytest
 import xarray as xr
 
-from dpipe import schema, sources, spreadsheets
+from dpipe import schema, sources
 from dpipe.errors import InputError, UsageError
 from dpipe.readers.tracks import find, open_tracks
 from dpipe.sources import Item
@@ -135,39 +138,57 @@ def test_annotators_of_a_movie(tmp_path):
 
 
 def test_excel_without_its_library_says_so(tmp_path, monkeypatch):
-    def missing(*_, **__):
-        raise ImportError("Missing optional dependency")
-
-    monkeypatch.setattr(spreadsheets.pd, "ExcelFile", missing)
-    with pytest.raises(InputError, match=r"Neu1.xlsx: Excel needs openpyxl or xlrd"):
+    monkeypatch.setitem(sys.modules, "python_calamine", None)
+    with pytest.raises(InputError, match=r"Neu1.xlsx: Excel needs python-calamine; install"):
         open_tracks(write(tmp_path, b"PK\x03\x04", "Neu1.xlsx"))
 
 
-@pytest.mark.parametrize(
-    ("sheets", "taken"), [(["Area", "Position"], "Position"), (["Sheet1"], 0)], ids=str
+def sheet(*rows: str) -> pd.DataFrame:
+    """A sheet whose numbers are numbers."""
+    lines = imaris(*rows, title="Position\n").splitlines()
+    cells = pd.DataFrame([(line.rstrip(",") + "," * 10).split(",")[:9] for line in lines])
+    return cells.map(lambda cell: float(cell) if re.fullmatch(r"[\d.]+", cell) else cell)
+
+
+@pytest.mark.parametrize("names", [["Area", "Position"], ["Sheet1"]], ids=str)
+def test_excel_cells_are_as_csv(tmp_path, names):
+    pytest.importorskip("python_calamine")
+    pytest.importorskip("openpyxl")
+    with pd.ExcelWriter(tmp_path / "Neu1_ch1.xlsx", engine="openpyxl") as book:
+        for name in names:
+            rows = ROWS if name == names[-1] else ROWS[:1]
+            sheet(*rows).to_excel(book, sheet_name=name, header=False, index=False)
+    ds = open_tracks(tmp_path / "Neu1_ch1.xlsx", interval=20)
+    xr.testing.assert_identical(
+        ds.drop_vars("spot_channel"), open_tracks(write(tmp_path, imaris()), interval=20)
+    )
+
+
+# What Imaris calls an Excel file: sheets "Area" and "Position" of Excel 97, a title above each
+# header; written with xlwt 1.3.0 (the cells are those of ROWS), zlib, base64.
+XLS = (
+    "eNrtWE1ME0EUfrM/7bYWaMtPBAxpSERFLupBL1D5UcJBgooRiVELbExDaUmtBzwoij2o0Zh40ngh4WJMUC/+REn05kGC"
+    "0YOJiQno0ZOJJh6A9c3b2aVberCJEiX7mnnz3ps3M9/OezOz3bdzofnJRzULkEctIMOy4QNPjo1h8VlKELDdMLho1RoW"
+    "w6X/inwaBtKjwvOSN14eQx7vBZDgofIKOcBnLMdhFLpTST2yhtRGGGKMY2hmCuaeBHexlEI14QoTHyReTvwB+b4gvpcs"
+    "14k3o+8864e5aHfjHpHHfVI9tZUiZ/CE+nwkyw6ohNc8jy/cZKavCq3peCzxbzbUKQGYAoxcp57U07HEPFRgCKfghxEB"
+    "+G7t1ZcR1762dgZo/+m0ewvYb0kKwDgYpxhPxCwEoE3hLQqGV49l8ZRt9JhHa0/qTDwTTyUX4QpsotTlXuSG1ZFkPINV"
+    "b3xExyzu6kD57MiJnXgiW/38K2KkL1c5lqv0Y4/2WEY/nUqPob09lUjog7wFU6w3HRsc7uqQ+NA4/uHRVMbPbwQ6QYKO"
+    "E6SE9lUA+RCUkRyi3RXEB1m89+3dgYGe6EmyjNOtYd4tm/ligAEXeQ/sXEotMpgLAtBIPbYTv0Sj1pJcQ7wC9wTWDT2V"
+    "Qtg/QT6XqbUB59lF9D66JUfeinL268Gnddkv0W0oT3cunKuY/hCdhHq864awP/9NQBNrYnduc3oWtWomTqFPxKtXnUia"
+    "FBTPZogLtAyWwE9iiDj3YPR0Tg9me5gaXz9ma5JYTVOTUZPFWFLeWOclP9lCsFsz/c1Y8NWcIfR8LA95SLTWLVIYHnMR"
+    "z9AVWos4m28avnUXZzUnzr6CcfY44ux1xFlzxHklBxTUfLamoua3NY8jP7yobbA1LS9bchHNwEaRLdfKOS+10UkidziG"
+    "AFiZxDGU2JoqntXMOY/oKUv8jvWKbNZnZ1vNdk1g5DjkAjhkmru2shAO2YFDduCQHThkwuEXOORVOGTC4RE4lAI4FJr7"
+    "fhXn4TwcigOH4sChOHAohCMscCircCiEwy9wqAVwqDT3Dcb5VeJ1Ng7VgUN14FAdOFR7PUxNE6tLux4K7XqXXHLJJZfW"
+    "JzG6Rcy3bH7XqeJNzCu+6yxhWXY/k6xbOgQp/GXwb+k+SGKdhrGi8qcKVGaNxX6zj/W9kNNRnD0NwzBAOIaLzl98M2e5"
+    "z/PbHYN/bgsVO/9yMTj/8vy/ANHYRGU="
 )
-def test_excel_cells_are_as_csv(tmp_path, monkeypatch, sheets, taken):
-    class Book:
-        sheet_names = sheets
 
-        def __init__(self, file: io.BytesIO) -> None:
-            assert file.read() == b"xls"
 
-        def __enter__(self):
-            return self
-
-        def __exit__(self, *_):
-            pass
-
-        def parse(self, sheet, **said):
-            assert sheet == taken
-            assert said == {"header": None, "dtype": str, "keep_default_na": False}
-            lines = imaris().split("\n")
-            return pd.DataFrame([(line + "," * 10).split(",")[:10] for line in lines])
-
-    monkeypatch.setattr(spreadsheets.pd, "ExcelFile", Book)
-    ds = open_tracks(write(tmp_path, b"xls", "Neu1_ch1.xls"))
-    assert ds.frame.values.tolist() == [0, 1, 3, 1]
+def test_excel_97(tmp_path):
+    pytest.importorskip("python_calamine")
+    path = write(tmp_path, zlib.decompress(base64.b64decode(XLS)), "Neu1.xls")
+    expected = open_tracks(write(tmp_path, imaris()), interval=20)
+    xr.testing.assert_identical(open_tracks(path, interval=20), expected)
 
 
 def test_damaged_excel(tmp_path):
