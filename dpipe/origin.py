@@ -190,7 +190,7 @@ def operate(origin: Origin, inputs: Mapping[str, Mapping[str, xr.Dataset]]) -> x
     origin : Origin
         Of kind ``"operator"``.
     inputs : mapping
-        By parameter, the Datasets by stem.
+        By parameter, the Datasets by stem; those that may be left out need not be there.
 
     Returns
     -------
@@ -200,7 +200,9 @@ def operate(origin: Origin, inputs: Mapping[str, Mapping[str, xr.Dataset]]) -> x
     operator = operators.resolve(origin.name)
     given: dict[str, Any] = {}
     for role, kind in operators.inputs(operator):
-        held = inputs[role]
+        held = inputs.get(role)
+        if held is None:  # one that may be left out
+            continue
         given[role] = (
             xr.DataTree.from_dict({f"/{stem}": ds for stem, ds in held.items()})
             if kind == "tree"

@@ -221,15 +221,16 @@ class Planner:
     ) -> Iterator[tuple[str, Origin]]:
         """Yield the parts that an operator makes: one a stem, or one of a whole dataset."""
         operator = operators.resolve(step.operator)
-        kinds = dict(operators.inputs(operator))
+        kinds, may_lack = dict(operators.inputs(operator)), operators.optional(operator)
         held = {role: self._refs(name, made) for role, name in step.inputs.items()}
-        per_part = [role for role, kind in kinds.items() if kind == "dataset"]
+        per_part = [role for role in kinds if kinds[role] == "dataset" and role not in may_lack]
         stems = [ref.stem for ref in held[per_part[0]]] if per_part else [step.name]
         for stem in stems:
             chosen = {
                 role: refs if kinds[role] == "tree" else [ref for ref in refs if ref.stem == stem]
                 for role, refs in held.items()
             }
+            chosen = {role: refs for role, refs in chosen.items() if refs or role not in may_lack}
             if not all(chosen.values()):
                 continue
             inputs = {

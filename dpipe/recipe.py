@@ -171,9 +171,10 @@ def operator_step(
     for role in inputs:
         if role not in roles:
             raise RecipeError(f"operator {operator}: {unknown('input', role, roles)}")
-    if missing := [role for role in roles if role not in inputs]:
+    needed = [role for role in roles if role not in operators.optional(found)]
+    if missing := [role for role in needed if role not in inputs]:
         raise RecipeError(
-            f"operator {operator}: needs {len(roles)} input(s): {', '.join(roles)}; "
+            f"operator {operator}: needs {len(needed)} input(s): {', '.join(needed)}; "
             f"{missing[0]} is missing"
         )
     return Step(

@@ -125,12 +125,18 @@ def each(
     operator : callable or str
         An operator, or its name as in recipes.
     **params
-        Its parameters.
+        Its parameters; and its further inputs by name, each what `open` gave: joined by stem, or
+        whole where the operator takes a whole dataset.
 
     Returns
     -------
     xarray.Dataset or xarray.DataTree
         The results, lazy, in the shape of `data`; one Dataset for operators of whole datasets.
+
+    Raises
+    ------
+    UsageError
+        An unknown operator or parameter, or an input that lacks a part.
 
     Examples
     --------
@@ -141,15 +147,41 @@ def each(
     ['image']
     """
     function = operators.resolve(operator).function if isinstance(operator, str) else operator
+    kinds, optional = _inputs(function)
+    given = {role: params.pop(role) for role in list(kinds)[1:] if role in params}
     if isinstance(operator, str):
         origin.bind(function, params, f"operator {operator}")
-        if [kind for _, kind in operators.inputs(operators.resolve(operator))] == ["tree"]:
-            held = {f"/{stem}": ds for stem, ds in as_parts(data).items()}
-            return function(xr.DataTree.from_dict(held), **params)
-    if isinstance(data, xr.Dataset):
-        return function(data, **params).assign_attrs(_stem(data))
-    results = {stem: function(ds, **params) for stem, ds in as_parts(data).items()}
-    return xr.DataTree.from_dict({f"/{stem}": ds for stem, ds in results.items()})
+    params |= {role: _tree(given.pop(role)) for role in list(given) if kinds[role] == "tree"}
+    if next(iter(kinds.values()), "") == "tree":
+        return function(_tree(data), **given, **params)
+    results = {}
+    for stem, ds in as_parts(data).items():
+        found = {role: _part(role, stem, value) for role, value in given.items()}
+        lacking = [role for role, value in found.items() if value is None and role not in optional]
+        if lacking:
+            raise UsageError(f"each: {lacking[0]} has no part {stem!r}, which data has")
+        results[stem] = function(ds, **found, **params)
+        if isinstance(data, xr.Dataset):
+            return results[stem].assign_attrs(_stem(data))
+    return _tree(results)
+
+
+def _inputs(function: Callable[..., xr.Dataset]) -> tuple[dict[str, str], set[str]]:
+    """Return kinds of a function's inputs, and which may be left out; none if it says nothing."""
+    operator = operators.Operator(function, 1)
+    try:
+        return dict(operators.inputs(operator)), operators.optional(operator)
+    except UsageError:
+        return {}, set()
+
+
+def _part(role: str, stem: str, value: DataLike | None) -> xr.Dataset | None:
+    """Return the part of an input that belongs to a stem; the only one goes with any."""
+    return value if isinstance(value, xr.Dataset) else as_parts(value or {}).get(stem)
+
+
+def _tree(data: DataLike) -> xr.DataTree:
+    return xr.DataTree.from_dict({f"/{stem}": ds for stem, ds in as_parts(data).items()})
 
 
 def _stem(ds: xr.Dataset) -> dict[str, str]:

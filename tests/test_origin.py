@@ -278,7 +278,12 @@ def mylab(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
             {"frames": ("movie", [tree[s].sizes["t"] for s in stems])}, {"movie": stems}
         )
 
-    module.scale, module.pair, module.count = scale, pair, count
+    def shift(
+        ds: xr.Dataset, other: xr.Dataset | None = None, all: xr.DataTree | None = None
+    ) -> xr.Dataset:
+        return ds + (0 if other is None else other) + (0 if all is None else len(all.children))
+
+    module.scale, module.pair, module.count, module.shift = scale, pair, count, shift
     monkeypatch.setitem(sys.modules, "mylab", module)
     return module
 
@@ -312,6 +317,20 @@ def test_an_operator_over_a_dataset(mylab: ModuleType) -> None:
     table = origin.lazy(objects, made)
     assert table["movie"].values.tolist() == ["Neu1", "Neu2"]
     assert table["frames"].values.tolist() == [3, 3]
+
+
+def test_inputs_that_may_be_left_out(mylab: ModuleType) -> None:
+    ds = schema.movie(PIXELS[:, :, None].astype("u2"))
+    objects, parts = sealed(ds, "Neu1", "Neu2")
+    for further, expected in (
+        ({}, ds),
+        ({"other": parts[:1]}, ds * 2),
+        ({"all": parts}, ds + 2),
+        ({"other": parts[:1], "all": parts}, ds * 2 + 2),
+    ):
+        made = Origin("operator", "mylab:shift", 1, {}, inputs={"ds": parts[:1], **further})
+        found = origin.lazy(objects, made)
+        np.testing.assert_array_equal(found["image"], expected["image"])
 
 
 def test_a_device_that_is_not_there(mylab: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,8 +4,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import xarray as xr
 
-from dpipe import catalog, demo, recipe, run
+from dpipe import catalog, demo, operators, recipe, run, tree
 from dpipe.config import Settings
 from dpipe.errors import RefusedError, UsageError
 from dpipe.plan import Choice, Planner
@@ -136,6 +137,39 @@ def test_partitions_of_a_result_follow_the_shards_of_its_input(study):
             marks = [e for e in store.list(f"{ref.base}.marks/") if "init" not in e.key]
             assert len(marks) == before[name, ref.stem], "planned before its input was made"
     assert np.isfinite(sum(before.values()))
+
+
+def test_inputs_that_may_be_left_out(study, monkeypatch):
+    """A part is made without its like in such an input, and goes with all of a whole one."""
+
+    def shift(
+        ds: xr.Dataset, more: xr.Dataset | None = None, all: xr.DataTree | None = None
+    ) -> xr.Dataset:
+        return ds
+
+    monkeypatch.setitem(operators.OPERATORS, "shift", operators.Operator(shift, 1))
+    chosen, store, _ = study
+    leuko = chosen.steps[0]
+    ds = xr.Dataset({"number": ("movie", [1.0])})
+    tree.save({"Neu2": ds, "Neu9": ds}, store.url, "more", message="m")
+    steps = [
+        recipe.operator_step("a", "shift", "leuko"),
+        recipe.operator_step("b", "shift", ["leuko", "more"]),
+        recipe.operator_step("c", "shift", {"ds": "leuko", "all": "more"}),
+    ]
+    plans = Planner(store, SETTINGS).recipe(recipe.Recipe.of(leuko, *steps))
+    found = {
+        (part.dataset, part.stem): {
+            role: [ref["stem"] for ref in refs] for role, refs in part.origin.inputs.items()
+        }
+        for plan in plans[1:]
+        for part in plan.parts
+    }
+    assert found["a", "Neu1"] == {"ds": ["Neu1"]}
+    assert found["b", "Neu1"] == {"ds": ["Neu1"]}
+    assert found["b", "Neu2"] == {"ds": ["Neu2"], "more": ["Neu2"]}
+    assert found["c", "Neu1"] == {"ds": ["Neu1"], "all": ["Neu2", "Neu9"]}
+    assert len(found) == 6
 
 
 def test_only_keeps_the_other_parts_also_in_what_is_made_of_all(study):

@@ -3,7 +3,9 @@
 from pathlib import Path
 
 import pytest
+import xarray as xr
 
+from dpipe import operators
 from dpipe.errors import RecipeError, UsageError
 from dpipe.recipe import Recipe, Step, load, operator_step, parse, reader_step
 
@@ -120,6 +122,17 @@ def test_steps_of_the_command_line_are_checked_too():
     assert recipe.digest == Recipe.of(*recipe.steps).digest
     with pytest.raises(UsageError, match="dataset name"):
         reader_step("../x", "imaris", ["x.h5"])
+
+
+def test_inputs_that_may_be_left_out(monkeypatch):
+    def joined(ds: xr.Dataset, more: xr.DataTree | None = None) -> xr.Dataset:
+        return ds
+
+    monkeypatch.setitem(operators.OPERATORS, "joined", operators.Operator(joined, 1))
+    assert operator_step("q", "joined", "a").inputs == {"ds": "a"}
+    assert operator_step("q", "joined", ["a", "b"]).inputs == {"ds": "a", "more": "b"}
+    with pytest.raises(RecipeError, match=r"needs 1 input\(s\): ds; ds is missing"):
+        operator_step("q", "joined", {"more": "b"})
 
 
 def test_what_a_version_keeps_of_a_step():

@@ -5,7 +5,7 @@ import pytest
 import xarray as xr
 
 import dpipe
-from dpipe import schema
+from dpipe import operators, schema
 from dpipe.errors import NotAStoreError, NotFoundError, SchemaError, UsageError
 
 
@@ -57,6 +57,43 @@ def test_each_takes_names_and_whole_datasets(store):
     assert one.attrs["stem"] == "Neu1"
     with pytest.raises(UsageError, match="unknown parameter 'normalize'; did you mean 'normalise'"):
         dpipe.each(one, "projections", normalize="plane")
+
+
+def shifted(
+    ds: xr.Dataset, by: xr.Dataset, all: xr.DataTree | None = None, more: xr.Dataset | None = None,
+    *, times: int = 1,
+) -> xr.Dataset:  # fmt: skip
+    found = ds + times * by["image"].max() + (0 if all is None else len(all.children))
+    return found if more is None else found + 1000
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_each_joins_further_inputs_by_stem(store, named, monkeypatch):
+    monkeypatch.setitem(operators.OPERATORS, "shifted", operators.Operator(shifted, 1))
+    tree, operator = dpipe.open(store, "leuko"), "shifted" if named else shifted
+    largest = {"Neu1": 3 * 2 * 2 * 16 * 20 - 1, "Neu2": 4 * 2 * 2 * 16 * 20 - 1 + 7}
+    found = dpipe.each(tree, operator, by=tree, all=tree, times=2)
+    for stem, most in largest.items():
+        expected = tree[stem]["image"].values.astype(int) + 2 * most + 2
+        np.testing.assert_array_equal(found[stem]["image"], expected)
+    one = {"Neu2": tree["Neu2"].to_dataset()}
+    some = dpipe.each(tree, operator, by=tree, more=one)
+    more = [int(some[stem]["image"].values[0, 0, 0, 0, 0]) - largest[stem] for stem in largest]
+    assert more == [0, 7 + 1000]
+    alone = dpipe.each(tree["Neu1"].to_dataset(), operator, by=tree["Neu2"].to_dataset())
+    assert int(alone["image"].values[0, 0, 0, 0, 0]) == largest["Neu2"]
+    with pytest.raises(UsageError, match="by has no part 'Neu1', which data has"):
+        dpipe.each(tree, operator, by=one)
+
+
+def test_each_over_two_whole_datasets(store):
+    tree = dpipe.open(store, "leuko")
+
+    def count(tree: xr.DataTree, other: xr.DataTree) -> xr.Dataset:
+        return xr.Dataset({"parts": ("n", [len(tree.children), len(other.children)])})
+
+    found = dpipe.each(tree, count, other={"Neu1": tree["Neu1"].to_dataset()})
+    assert found["parts"].values.tolist() == [2, 1]
 
 
 def test_saving_the_same_again_commits_nothing(store):

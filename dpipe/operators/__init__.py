@@ -8,7 +8,7 @@ import importlib
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import xarray as xr
 
@@ -62,7 +62,8 @@ OPERATORS: dict[str, Operator] = {
     "track-measures": Operator(track_measures, version=1),
 }
 
-_KINDS = {xr.Dataset: "dataset", xr.DataTree: "tree"}
+_KINDS: dict[Any, str] = {xr.Dataset: "dataset", xr.DataTree: "tree"}
+_KINDS |= {xr.Dataset | None: "dataset", xr.DataTree | None: "tree"}
 
 
 def resolve(name: str) -> Operator:
@@ -120,7 +121,8 @@ def inputs(operator: Operator) -> list[tuple[str, str]]:
     Parameters
     ----------
     operator : Operator
-        Its positional parameters are annotated ``xr.Dataset`` or ``xr.DataTree``.
+        Its positional parameters are annotated ``xr.Dataset`` or ``xr.DataTree``; those that may
+        be left out, ``xr.Dataset | None = None`` or ``xr.DataTree | None = None``.
 
     Returns
     -------
@@ -130,20 +132,26 @@ def inputs(operator: Operator) -> list[tuple[str, str]]:
     Raises
     ------
     UsageError
-        It has no input, or one with another annotation.
+        It has no input that must be given first, or one with another annotation or default.
 
     Examples
     --------
     >>> inputs(OPERATORS["frame-quality"]), inputs(OPERATORS["quality-table"])
     ([('ds', 'dataset')], [('tree', 'tree')])
     """
-    found = []
+    found: list[tuple[str, str]] = []
     for parameter in _signature(operator).parameters.values():
         if parameter.kind is parameter.POSITIONAL_OR_KEYWORD:
             if parameter.annotation not in _KINDS:
                 raise UsageError(
                     f"{_name(operator)}: input {parameter.name!r} must be annotated xr.Dataset or "
                     "xr.DataTree; what is a parameter must stand behind a *"
+                )
+            may_lack = parameter.annotation not in (xr.Dataset, xr.DataTree)
+            if may_lack != (parameter.default is None) or (may_lack and not found):
+                raise UsageError(
+                    f"{_name(operator)}: input {parameter.name!r}: one that may be left out is "
+                    "annotated | None, has the default None, and is not the first"
                 )
             found.append((parameter.name, _KINDS[parameter.annotation]))
         elif parameter.kind is not parameter.KEYWORD_ONLY:
@@ -153,6 +161,18 @@ def inputs(operator: Operator) -> list[tuple[str, str]]:
     if not found:
         raise UsageError(f"{_name(operator)}: no input; expected a first parameter ds: xr.Dataset")
     return found
+
+
+def optional(operator: Operator) -> set[str]:
+    """Return the names of the inputs that may be left out.
+
+    Examples
+    --------
+    >>> optional(OPERATORS["frame-quality"])
+    set()
+    """
+    parameters = _signature(operator).parameters
+    return {name for name, _ in inputs(operator) if parameters[name].default is None}
 
 
 def _signature(operator: Operator) -> inspect.Signature:

@@ -10,7 +10,7 @@ from meshes import box, surfaces
 
 from dpipe import schema
 from dpipe.errors import UsageError
-from dpipe.operators import OPERATORS, inputs, resolve
+from dpipe.operators import OPERATORS, inputs, optional, resolve
 from dpipe.operators.quality import frame_quality
 
 # Version and digest of each operator's result on the movie below. A digest that changes means
@@ -159,6 +159,11 @@ def own(tmp_path, monkeypatch):
         "versioned.version = 'two'\n"
         "def freed(ds: xr.Dataset) -> xr.Dataset: return ds\n"
         "freed.free = 't'\n"
+        "def may(ds: xr.Dataset, all: xr.DataTree | None = None, one: None | xr.Dataset = None,\n"
+        "        *, size: int = 1) -> xr.Dataset: return ds\n"
+        "def alone(ds: xr.Dataset | None = None) -> xr.Dataset: return ds\n"
+        "def must(ds: xr.Dataset, one: xr.Dataset | None) -> xr.Dataset: return ds\n"
+        "def never(ds: xr.Dataset, one: xr.Dataset = None) -> xr.Dataset: return ds\n"
         "number = 3\n"
     )
     (tmp_path / "ownlab" / "broken.py").write_text("1 / 0\n")
@@ -176,6 +181,13 @@ def test_an_operator_of_the_users_own(own):
     assert inputs(resolve(f"{own}.qc:whole")) == [("tree", "tree")]
 
 
+def test_inputs_that_may_be_left_out(own):
+    operator = resolve(f"{own}.qc:may")
+    assert inputs(operator) == [("ds", "dataset"), ("all", "tree"), ("one", "dataset")]
+    assert optional(operator) == {"all", "one"}
+    assert optional(OPERATORS["mesh-masks"]) == set()
+
+
 @pytest.mark.parametrize(
     ("name", "words"),
     [
@@ -191,6 +203,9 @@ def test_an_operator_of_the_users_own(own):
         ("ownlab.qc:catchall", r"\*\*rest"),
         ("ownlab.qc:versioned", "version is 'two'"),
         ("ownlab.qc:freed", "free is 't'"),
+        ("ownlab.qc:alone", "'ds': one that may be left out .* is not the first"),
+        ("ownlab.qc:must", r"'one': one that may be left out is annotated \| None"),
+        ("ownlab.qc:never", "'one': one that may be left out is"),
     ],
 )
 def test_what_is_no_operator(own, name, words):
