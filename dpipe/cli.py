@@ -5,6 +5,7 @@ import json
 import signal
 import sys
 import traceback
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from typing import Any, NoReturn
@@ -14,8 +15,10 @@ import yaml
 
 import dpipe
 from dpipe import catalog, demo, errors, plan, report, run, tree, upkeep, view, writers
-from dpipe.census import census, warnings
+from dpipe.census import census
+from dpipe.census import warnings as differences
 from dpipe.config import Settings
+from dpipe.metadata import facts_line
 from dpipe.objects import Objects
 from dpipe.recipe import Recipe, load, operator_step, reader_step
 
@@ -179,21 +182,8 @@ def plan_(recipe: str, as_json: bool, store: str | None, workers: str | None, **
     planner = plan.Planner(_open(store, create=True), _settings(workers=workers), choice)
     plans = planner.recipe(load(recipe))
     rows = [part.to_dict() for step in plans for part in step.parts]
-    _show(
-        rows,
-        as_json,
-        (
-            "dataset",
-            "stem",
-            "action",
-            "why",
-            "partitions",
-            "bytes_in",
-            "bytes_out",
-            "task_memory",
-            "requests",
-        ),
-    )
+    columns = "dataset stem action why partitions bytes_in bytes_out task_memory requests"
+    _show(rows, as_json, columns.split())
 
 
 @cli.command()
@@ -206,17 +196,19 @@ def ls(store: str | None, as_json: bool) -> None:
 
 
 @cli.command()
-@click.argument("name")
+@click.argument("names", nargs=-1, required=True)
 @_store
 @_json
-def show(name: str, store: str | None, as_json: bool) -> None:
-    """Show a version: NAME or NAME@VERSION."""
+def show(names: tuple[str, ...], store: str | None, as_json: bool) -> None:
+    """Show a version, NAME or NAME@VERSION; tables named after it are joined to its movies."""
     objects = _open(store)
-    version = catalog.resolve(objects, name)
+    version, made_from = catalog.resolve(objects, names[0]), catalog.lineage(objects, names[0])
+    facts = tree.facts(objects.url, *names)
     if as_json:
-        click.echo(json.dumps(version.to_dict() | {"lineage": catalog.lineage(objects, name)}))
+        click.echo(json.dumps(version.to_dict() | {"lineage": made_from, "facts": facts}))
         return
-    click.echo("\n".join(catalog.text(version, catalog.lineage(objects, name))))
+    lines = [f"  {stem}: {facts_line(said)}" for stem, said in facts.items()]
+    click.echo("\n".join([*catalog.text(version, made_from), *lines]))
 
 
 @cli.command()
@@ -292,7 +284,7 @@ def census_(source: tuple[str, ...], reader: str, option: tuple[str, ...], as_js
     """Say what is in a SOURCE, from headers only."""
     rows = census(reader, source, options=_pairs(option, "--option"))
     _show(rows, as_json)
-    for line in warnings(rows):
+    for line in differences(rows):
         click.echo(f"warning: {line}", err=True)
 
 
@@ -373,10 +365,15 @@ def main(args: Sequence[str] | None = None) -> NoReturn:
     sys.exit(_guarded(lambda: cli.main(args, "dpipe", standalone_mode=False)))
 
 
+def _warn(message: Warning | str, *_: Any, **__: Any) -> None:
+    click.echo(f"warning: {message}", err=True)
+
+
 def _guarded(command: Callable[[], Any]) -> int:
     debug = "--debug" in sys.argv
     try:
-        with _signals():
+        with _signals(), warnings.catch_warnings():
+            warnings.showwarning = _warn
             code = command()
         return code if isinstance(code, int) else 0
     except click.ClickException as error:

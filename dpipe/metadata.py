@@ -15,10 +15,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Self
 
-import xarray as xr
-
-from dpipe import schema
+from dpipe._image_facts import facts_line, image_facts
 from dpipe.errors import UsageError, unknown
+
+__all__ = [
+    "Author",
+    "Grant",
+    "Organisation",
+    "Publication",
+    "Study",
+    "Version",
+    "facts_line",
+    "image_facts",
+]
 
 _EMAIL = re.compile(r"^\S+@[\S+.]+\S+$")
 _ORCID = re.compile(r"^(https?://orcid\.org/|ORCID:)?(\d{4}-){3}\d{3}[\dX]$", re.IGNORECASE)
@@ -298,49 +307,6 @@ class Version(_Record):
                 "2026-11-20T09:15:00+00:00"
             )
         return lines
-
-
-def image_facts(ds: xr.Dataset) -> dict[str, Any]:
-    """Return what REMBI asks about the images of a movie, as far as its file says it.
-
-    Parameters
-    ----------
-    ds : xarray.Dataset
-        A movie; its pixels are not read.
-
-    Returns
-    -------
-    dict
-        ``axes``, ``sizes`` by axis, ``dtype``, ``spacing`` (z, y, x in micrometres), ``interval``
-        (seconds; the median where frames are not regular), ``duration`` (seconds from the first
-        frame to the last), ``channels``, and ``recording_date`` where it is known.
-
-    Raises
-    ------
-    SchemaError
-        The Dataset is no movie.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> movie = schema.movie(np.zeros((3, 1, 2, 4, 4), "u2"), spacing=(2, 0.5, 0.5), interval=30)
-    >>> facts = image_facts(movie)
-    >>> facts["spacing"], facts["interval"], facts["duration"], facts["sizes"]["t"]
-    ([2.0, 0.5, 0.5], 30.0, 60.0, 3)
-    """
-    image = schema.IMAGE.check(ds)
-    times = ds["t"].values if "t" in ds.coords else range(image.sizes["t"])
-    facts = {
-        "axes": "".join(str(dim) for dim in image.dims),
-        "sizes": {str(dim): int(n) for dim, n in image.sizes.items()},
-        "dtype": str(image.dtype),
-        "spacing": [schema.spacing(ds, dim) for dim in schema.SPACE_DIMS],
-        "interval": schema.spacing(ds, "t"),
-        "duration": float(times[-1] - times[0]) if len(times) else 0.0,
-        "channels": [str(name) for name in ds["c"].values] if "c" in ds.coords else [],
-    }
-    date = str(ds.attrs.get("recording_date") or "")
-    return facts | ({"recording_date": date} if date else {})
 
 
 def _read(hint: Any, value: Any, where: str) -> Any:

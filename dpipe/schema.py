@@ -16,6 +16,7 @@ import xarray as xr
 
 from dpipe._crop_names import *  # noqa: F403 - names of the vocabulary too
 from dpipe._surface_names import *  # noqa: F403 - names of the vocabulary too
+from dpipe._table_names import *  # noqa: F403 - names of the vocabulary too
 from dpipe._variable import Variable
 from dpipe.errors import SchemaError
 
@@ -181,18 +182,6 @@ PHASE_FLAGS = (
     *("little_overlap", "interrupted", "annotator_missing"),
 )
 """Meanings of the bits 1, 2, 4, ... of `PHASE_FLAG`."""
-
-
-def _condition(name: str, meaning: str) -> Variable:
-    return Variable(name, ("movie",), "U", "1", meaning)
-
-
-CONTENT = Variable("content", ("movie", "channel_number"), "U", "1", "what a channel shows")
-MARKERS = _condition("markers", "cell markers, by commas")
-FLUOROPHORES = _condition("fluorophores", "fluorophores, by commas")
-ORGAN = _condition("organ", "organ that was imaged")
-STIMULUS = _condition("stimulus", "stimulus that was applied")
-OBJECTIVE = _condition("objective", "magnification of the objective")
 
 
 VARIABLES: dict[str, Variable] = {

@@ -7,12 +7,13 @@ This module knows the catalog and parts; it knows nothing of recipes or clusters
 """
 
 import os
+import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import xarray as xr
 
-from dpipe import blocks, catalog, operators, origin, parts, schema, seal
+from dpipe import _rows, blocks, catalog, metadata, operators, origin, parts, schema, seal
 from dpipe.errors import UsageError
 from dpipe.objects import Objects
 from dpipe.outline import base_of, lay_out
@@ -31,7 +32,12 @@ def open(
         A folder, ``s3://bucket/prefix`` or ``memory://name``.
     *names : str
         One or more datasets, each ``NAME`` or ``NAME@VERSION``; further ones are merged into the
-        first by stem.
+        first by stem. One of a single part that goes by movies is joined by row instead: what a
+        table over ``movie`` (conditions, a quality table) says of a movie becomes scalar
+        coordinates, ``content`` becomes ``channel_content(c)`` where the channels fit, and of a
+        table of events with the coordinate ``movie`` the movie gets its events. Spaces, ``-``,
+        ``_`` and capitals do not matter: ``Neu 8`` is ``Neu8``. Rows without a movie are no error;
+        a movie without a row stays without: ``attrs["without_row"]`` and one warning say so.
     part : str, optional
         The stem of the only part wanted.
     level : int
@@ -55,7 +61,12 @@ def open(
     objects = catalog.open_store(store)
     versions = [catalog.resolve(objects, name) for name in names]
     stems = [part] if part else [ref.stem for ref in versions[0].parts]
-    held = {stem: _merged(objects, versions, stem, level) for stem in stems}
+    found = {v.label: _table(objects, versions[0], v) for v in versions[1:]}
+    tables = {label: table for label, table in found.items() if table is not None}
+    by_stem = [version for version in versions if version.label not in tables]
+    held = {stem: _merged(objects, by_stem, stem, level) for stem in stems}
+    for label, table in tables.items():
+        held = _joined(held, table, label)
     if len(held) == 1:
         return next(iter(held.values()))
     return xr.DataTree.from_dict({f"/{stem}": ds for stem, ds in held.items()})
@@ -91,6 +102,55 @@ def _merged(objects: Objects, versions: list[catalog.Version], stem: str, level:
                     ds, compat="override", join="override", combine_attrs="drop_conflicts"
                 )
     return merged
+
+
+def _table(objects: Objects, first: catalog.Version, version: catalog.Version) -> xr.Dataset | None:
+    """Return a dataset that goes by movies: one part, over `movie` or of a stem of its own."""
+    if len(version.parts) != 1:
+        return None
+    (ref,) = version.parts
+    rows = "movie" in ref.summary.get("sizes", {})
+    if not rows and ref.stem in {part.stem for part in first.parts}:
+        return None
+    ds = seal.open_sealed(objects, seal.read(objects, ref.base, ref.seal)[0])
+    return _rows.loaded(ds) if "movie" in ds.coords and ds["movie"].ndim == 1 else None
+
+
+def _joined(held: dict[str, xr.Dataset], table: xr.Dataset, label: str) -> dict[str, xr.Dataset]:
+    """Join a table to every part, and warn of those that it does not fit."""
+    joined: dict[str, xr.Dataset] = {}
+    without: list[str] = []
+    unlike: list[str] = []
+    for stem, ds in held.items():
+        joined[stem], missing, other = _rows.join(ds, stem, table, label)
+        without, unlike = without + missing, unlike + other
+    total = max(len(held), *(ds.sizes.get("movie", 0) for ds in held.values()))
+    for line in _rows.said(label, total, without, unlike):
+        warnings.warn(line, UserWarning, stacklevel=3)
+    return joined
+
+
+def facts(store: str, *names: str) -> dict[str, dict[str, Any]]:
+    """Return what is known of each movie of a dataset.
+
+    Parameters
+    ----------
+    store : str
+        A store.
+    *names : str
+        A dataset, and tables that are joined to it, as in `open`.
+
+    Returns
+    -------
+    dict of str to dict
+        By stem, what ``metadata.image_facts`` finds; empty if the dataset holds no movies.
+    """
+    parts = catalog.resolve(catalog.open_store(store), names[0]).parts
+    if not any("image" in ref.summary.get("variables", []) for ref in parts):
+        return {}
+    opened = open(store, *names)
+    held = {parts[0].stem: opened} if isinstance(opened, xr.Dataset) else as_parts(opened)
+    return {stem: metadata.image_facts(ds) for stem, ds in held.items() if "image" in ds}
 
 
 def as_parts(data: DataLike) -> dict[str, xr.Dataset]:

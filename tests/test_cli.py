@@ -55,6 +55,29 @@ def test_make_then_quality_then_verify_as_the_readme_says(dp, study):
     np.testing.assert_array_equal(quality.frame_snr, expected.frame_snr)
 
 
+@pytest.mark.filterwarnings("default")
+def test_show_joins_conditions_and_says_what_is_missing(dp, tmp_path):
+    movie = schema.movie(np.zeros((2, 1, 1, 16, 16), "u1"), interval=30)
+    dpipe.save({"Neu1": movie, "Neu2": movie}, "store", "leuko", message="two")
+    (tmp_path / "t.csv").write_text(
+        "video_id,ch1,markers,fluorophore,organ,stimuli,objective\n"
+        "Neu 1,Neu,CK6,CFP,Spleen,UV,40x\n"
+    )
+    dp("make", "conditions", "--reader", "conditions", "--source", "t.csv", *RUN)
+    alone = dp("show", "leuko", "--store", "store")
+    assert "  Neu1: interval 30 s, spacing 1 1 1 micrometer, channels 0" in alone.lines
+    shown = dp("show", "leuko", "conditions", "--store", "store")
+    assert shown.lines[-2].endswith(
+        "channel content Neu, organ Spleen, stimulus UV, markers CK6, fluorophores CFP, "
+        "objective 40x"
+    )
+    line = "conditions@1: no row for 1 of 2 movies (Neu2); it stays without"
+    assert shown.err.splitlines() == [f"warning: {line}"]
+    told = json.loads(dp("show", "leuko", "conditions", "--store", "store", "--json").out)
+    assert told["facts"]["Neu1"]["channel_content"] == ["Neu"]
+    assert "organ" not in told["facts"]["Neu2"]
+
+
 def test_run_twice_and_list(dp, study):
     first = dp("run", study / "recipe.yaml", *RUN)
     assert first.code == 0, first.err

@@ -76,7 +76,7 @@ def phase_tracks(phases: xr.DataTree, tracks: xr.DataTree, *, share: float = 0.5
         raise UsageError(f"share: found {share!r}; expected above 0, at most 1")
     spans: dict[str, list[_Span]] = {}
     for stem, child in tracks.children.items():
-        spans.setdefault(_plain(stem), []).extend(_spans(child.to_dataset(), stem))
+        spans.setdefault(schema.movie_key(stem), []).extend(_spans(child.to_dataset(), stem))
     tables = [_table(child.to_dataset(), stem) for stem, child in phases.children.items()]
     if not tables:
         raise SchemaError("no table of phases; the tree has no child")
@@ -91,16 +91,16 @@ def phase_tracks(phases: xr.DataTree, tracks: xr.DataTree, *, share: float = 0.5
         wanted = set(filter(None, re.split(r"[,/\s]+", channel)))
         near = [
             span
-            for span in spans.get(_plain(movie), [])
+            for span in spans.get(schema.movie_key(movie), [])
             if not (wanted and span.channel) or wanted & set(span.channel.split(","))
         ]
         track[i], overlap[i], flag = _best(rows[i], near, share)
         flags[i] |= flag
-    claims = [(_plain(m), t) for m, t in zip(movies, track.tolist(), strict=True)]
+    claims = [(schema.movie_key(m), t) for m, t in zip(movies, track.tolist(), strict=True)]
     for i, claim in enumerate(claims):
         if claim[1] >= 0 and claims.count(claim) > 1:
             track[i], flags[i] = -1, flags[i] | _FLAGS["ambiguous_track"]
-    used = {(_plain(m), t) for m, t in zip(movies, track.tolist(), strict=True)}
+    used = {(schema.movie_key(m), t) for m, t in zip(movies, track.tolist(), strict=True)}
     idle = [
         f"{movie}/{span.number}"
         for movie, own in spans.items()
@@ -117,10 +117,6 @@ def phase_tracks(phases: xr.DataTree, tracks: xr.DataTree, *, share: float = 0.5
     )
     attrs = ds.attrs | {"tracks_without_phases": idle}
     return xr.Dataset(result, coords=ds.coords, attrs=attrs)
-
-
-def _plain(movie: str) -> str:
-    return re.sub(r"[\s_-]", "", movie).lower()
 
 
 def _table(ds: xr.Dataset, stem: str) -> xr.Dataset:

@@ -1,0 +1,41 @@
+"""Names of what tables say of movies: their conditions; and how movies are told by name."""
+
+import re
+
+from dpipe._variable import Variable
+
+
+def movie_key(name: str) -> str:
+    """Return a movie's name without what people spell now so, now so.
+
+    Parameters
+    ----------
+    name : str
+        A stem, or what a table calls the movie.
+
+    Returns
+    -------
+    str
+        Small letters, without spaces, ``-`` and ``_``.
+
+    Examples
+    --------
+    >>> movie_key("Neu 8") == movie_key("neu_8") == movie_key("Neu8")
+    True
+    """
+    return re.sub(r"[\s_-]", "", name).lower()
+
+
+def _condition(name: str, meaning: str) -> Variable:
+    return Variable(name, ("movie",), "U", "1", meaning)
+
+
+CONTENT = Variable("content", ("movie", "channel_number"), "U", "1", "what a channel shows")
+CHANNEL_CONTENT = Variable("channel_content", ("c",), "U", "1", "what a channel shows")
+MARKERS = _condition("markers", "cell markers, by commas")
+FLUOROPHORES = _condition("fluorophores", "fluorophores, by commas")
+ORGAN = _condition("organ", "organ that was imaged")
+STIMULUS = _condition("stimulus", "stimulus that was applied")
+OBJECTIVE = _condition("objective", "magnification of the objective")
+CONDITIONS = (ORGAN, STIMULUS, MARKERS, FLUOROPHORES, OBJECTIVE)
+"""What a row of conditions says of a whole movie."""
