@@ -254,6 +254,7 @@ def _grid(
 ) -> Grid:
     """Cut into cells of whole shards, and runs of cells that are about `share` of everything."""
     top = sorted((a for a in arrays if not a.level), key=lambda array: -len(array.dims))
+    top = [array for array in top if 0 not in array.shape] or top  # what is empty cuts nothing
     dims = tuple(dict.fromkeys(d for a in top for d in a.dims if free is None or d in free))
     steps = []
     for dim in dims:

@@ -15,6 +15,7 @@ import numpy as np
 import xarray as xr
 
 from dpipe._crop_names import *  # noqa: F403 - names of the vocabulary too
+from dpipe._group_names import *  # noqa: F403 - names of the vocabulary too
 from dpipe._surface_names import *  # noqa: F403 - names of the vocabulary too
 from dpipe._table_names import *  # noqa: F403 - names of the vocabulary too
 from dpipe._variable import Variable

@@ -257,6 +257,7 @@ def quality_tree() -> xr.DataTree:
 OPERANDS = {
     "consensus-phases": lambda: phases(3),
     "consensus-tracks": lambda: spots(3),
+    "group-tests": quality_tree,
     "phase-tracks": lambda: xr.DataTree.from_dict({"/t": phases()}),
     "quality-table": quality_tree,
     "track-measures": spots,

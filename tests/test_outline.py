@@ -188,6 +188,8 @@ def test_nothing_has_no_partitions() -> None:
     empty = xr.Dataset({"area": ("record", lazy((0, 1), "f8", (1, 1))[:, 0])})
     laid = outline(empty)
     assert (laid.grid.partitions, laid.small) == (0, ("area",))
+    more = outline(empty.assign(total=((), 3.0), means=("channel", [1.0, 2.0])))
+    assert (more.grid.partitions, more.grid.dims) == (1, ("channel",))
     assert Grid((), (), (), 1).partitions == 1
     assert list(Grid((), (), (), 1).cells(0)) == [{}]
 

@@ -15,6 +15,7 @@ import xarray as xr
 from dpipe.errors import UsageError, unknown
 from dpipe.operators.consensus import consensus_phases, consensus_tracks
 from dpipe.operators.density import cell_density
+from dpipe.operators.group_tests import group_tests
 from dpipe.operators.mesh_masks import mesh_masks
 from dpipe.operators.phase_tracks import phase_tracks
 from dpipe.operators.projections import projections
@@ -53,6 +54,7 @@ OPERATORS: dict[str, Operator] = {
     "consensus-phases": Operator(consensus_phases, version=1, makes="table"),
     "consensus-tracks": Operator(consensus_tracks, version=1, makes="table"),
     "frame-quality": Operator(frame_quality, version=1, free=("t", "c")),
+    "group-tests": Operator(group_tests, version=1, makes="table"),
     "mesh-masks": Operator(mesh_masks, version=1, free=("t", "z")),
     "phase-tracks": Operator(phase_tracks, version=1, makes="table"),
     "projections": Operator(projections, version=1, free=("t", "c")),

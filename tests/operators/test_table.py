@@ -20,6 +20,7 @@ DIGESTS = {
     "consensus-phases": (1, "1832b2854f906ebbcc97750c38b2181157534a40256a75e822266a58a3f2750e"),
     "consensus-tracks": (1, "8d79e5f16506583d73ff8bb88f0d55ca53a5ab0c1eba1ca3f4e7dfe1b00750e7"),
     "frame-quality": (1, "2d80ac9fb14ddc0f796e948e88431ce67822eeb8049d8ae8d1be502c8ebaf320"),
+    "group-tests": (1, "ba6ecccc31d3e4280319287eaa72283a8c51aae0ab446debf84699326f2ed82c"),
     "mesh-masks": (1, "d2aeca817c5c4a7b171c8fe8d971d8409b6010c35aa342bf6207462c108d9caa"),
     "phase-tracks": (1, "8a1c41186fcd1c4119897120e9dedb204e948df340be1606e77002fa8d6c8c88"),
     "projections": (1, "f4d09455c2c54fd37d5e252e5a01002066bf15b299658a4cfea7f90411dd2f72"),
@@ -89,9 +90,18 @@ def _marked():
     )
 
 
+def _groups():
+    """Seven movies in two groups, three frames of two channels each."""
+    n = np.arange(6.0).reshape(3, 2)
+    stems = ["Neu1", "Neu2", "Neu3", "Neu4", "Den1", "Den2", "Den3"]
+    parts = {s: xr.Dataset({"frame_snr": (("t", "c"), n * i % 7)}) for i, s in enumerate(stems)}
+    return xr.DataTree.from_dict(parts)
+
+
 OPERANDS = {
     "consensus-phases": lambda: (_phases(),),
     "consensus-tracks": lambda: (_marked(),),
+    "group-tests": lambda: (_groups(),),
     "mesh-masks": lambda: (_movie(), surfaces([box((1, 4, 3), (5, 21, 14))], [1])),
     "phase-tracks": lambda: (
         xr.DataTree.from_dict({"/table": _phases().isel(event=slice(0, None, 3))}),
@@ -121,6 +131,7 @@ def test_inputs():
     kinds = {name: inputs(operator) for name, operator in OPERATORS.items()}
     assert kinds["frame-quality"] == [("ds", "dataset")]
     assert kinds["quality-table"] == [("tree", "tree")]
+    assert kinds["group-tests"] == [("tree", "tree"), ("conditions", "tree")]
 
 
 def test_results_lie_along_the_free_dims():
@@ -186,6 +197,7 @@ def test_inputs_that_may_be_left_out(own):
     assert inputs(operator) == [("ds", "dataset"), ("all", "tree"), ("one", "dataset")]
     assert optional(operator) == {"all", "one"}
     assert optional(OPERATORS["mesh-masks"]) == set()
+    assert optional(OPERATORS["group-tests"]) == {"conditions"}
 
 
 @pytest.mark.parametrize(
