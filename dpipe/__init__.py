@@ -12,10 +12,10 @@ in partitions that can be repeated. The **catalog** records what exists and how 
 
 The package is a total order of files: each uses only those above it. Vocabulary (``errors``,
 ``schema``, ``metadata``, ``ngff``, ``config``), machines (``arrays``, ``blocks``, ``pyramid``,
-``objects``, ``sources``, ``spreadsheets``, ``store``, ``containers``, ``cluster``), shelves
-(``readers``, ``operators``, ``writers``), service (``catalog``, ``seal``, ``origin``, ``outline``,
-``parts``, ``tree``, ``recipe``, ``plan``, ``drive``, ``run``, ``report``, ``upkeep``, ``census``),
-doors (``view``, ``demo``, ``cli``).
+``objects``, ``sources``, ``spreadsheets``, ``pages``, ``store``, ``containers``, ``cluster``),
+shelves (``readers``, ``operators``, ``writers``), service (``catalog``, ``seal``, ``origin``,
+``outline``, ``parts``, ``tree``, ``recipe``, ``plan``, ``drive``, ``run``, ``report``,
+``upkeep``, ``census``), doors (``view``, ``demo``, ``cli``).
 """
 
 __version__ = "0.1.0"
@@ -59,6 +59,7 @@ from dpipe.readers.ome_zarr import open_ome_zarr
 from dpipe.readers.phases import open_phases
 from dpipe.readers.tiff import open_tiff
 from dpipe.readers.tracks import open_tracks
+from dpipe.readers.tracks_labels import open_tracks_labels
 from dpipe.recipe import load as load_recipe
 from dpipe.run import run_recipe
 from dpipe.tree import each, history, open, save
@@ -101,6 +102,7 @@ __all__ = [
     "open_phases",
     "open_tiff",
     "open_tracks",
+    "open_tracks_labels",
     "phase_tracks",
     "projections",
     "quality_table",

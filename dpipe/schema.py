@@ -151,6 +151,7 @@ TRACK_FIRST = _track("first", "1", "first frame of a track, counted from 0", "i"
 TRACK_LAST = _track("last", "1", "last frame of a track, counted from 0", "i")
 TRACK_AGREEMENT = _track("agreement", "1", "number of annotators who marked an event", "u")
 TRACK_LEFT_OUT = _track("left_out", "1", "frames inside an event that fewer than two marked", "u")
+TRACK_PARENT = _track("parent", "1", "track that a track comes from, -1 none", "i")
 ANNOTATOR_TRACK = Variable(
     "annotator_track", ("track_id", "person"), "i", "1", "track of each annotator, -1 none"
 )

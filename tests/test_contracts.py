@@ -124,6 +124,18 @@ def write_tracks(folder: Path) -> Path:
     return path
 
 
+def write_labels(folder: Path) -> Path:
+    (folder / "m").mkdir()
+    pixels = labels().labels.values[0]
+    tifffile.imwrite(folder / "m" / "mask000.tif", pixels, photometric="minisblack")
+    return folder / "m" / "mask000.tif"
+
+
+def labels() -> xr.Dataset:
+    values = np.random.default_rng(1).integers(0, 4, (1, 3, 40, 44)).astype("u2")
+    return xr.Dataset(wrapped(schema.LABELS, values))
+
+
 def write_imaris_spots(folder: Path) -> Path:
     path, ds = write_imaris(folder), spots().isel(spot=[0, 3, 1, 4, 5])
     rows = [(k, *r) for k, r in enumerate(zip(*(ds[n].values.tolist() for n in SPOT), strict=True))]
@@ -157,6 +169,7 @@ FILES = {
     "tiff": write_tiff,
     "ome-zarr": write_ome_zarr,
     "tracks": write_tracks,
+    "tracks-labels": write_labels,
 }
 TABLES = {
     "conditions": conditions,
@@ -164,8 +177,9 @@ TABLES = {
     "imaris-spots": spots_of_imaris,
     "imaris-surfaces": lambda: meshes_of_movie(),
     "tracks": spots,
+    "tracks-labels": labels,
 }
-"""What readers of tables give; the others give a movie."""
+"""What readers of tables and labels give; the others give a movie."""
 
 
 def held(name: str) -> xr.Dataset:

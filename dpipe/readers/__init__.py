@@ -20,6 +20,7 @@ from dpipe.readers import (
     phases,
     tiff,
     tracks,
+    tracks_labels,
 )
 from dpipe.sources import Item, Part
 
@@ -56,6 +57,7 @@ READERS = {
     "phases": Reader(phases.find, phases.open_phases, version=1),
     "tiff": Reader(tiff.find, tiff.open_tiff, version=1),
     "tracks": Reader(tracks.find, tracks.open_tracks, version=1),
+    "tracks-labels": Reader(tracks_labels.find, tracks_labels.open_tracks_labels, version=1),
 }
 """Every reader by its name in recipes and on the command line."""
 

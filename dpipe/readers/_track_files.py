@@ -16,6 +16,7 @@ from dpipe.readers._track_formats import (
     read_table,
     recognise,
 )
+from dpipe.readers._track_labels import TEXTS, read_tracks
 from dpipe.readers._track_rows import Rows
 from dpipe.readers._trackmate import read_xml
 from dpipe.spreadsheets import (
@@ -34,11 +35,15 @@ BIOTRACKS = ("objects.csv", "links.csv", "tracks.csv", "dp.json")
 
 
 def read_all(uris: Sequence[str], named: str | None) -> Iterator[tuple[str, str, Rows]]:
-    """Yield the rows of each file; a biotracks package is one."""
-    if any(_name(uri) == BIOTRACKS[0] for uri in uris) or named == "biotracks":
+    """Yield the rows of each file; a package (biotracks, ctc) is one."""
+    names = {_name(uri): uri for uri in uris}
+    package = _package if named == "biotracks" or BIOTRACKS[0] in names else None
+    if named == "ctc" or not names.keys().isdisjoint(TEXTS):
+        package = read_tracks
+    if package is not None:
         folder = "/".join(uris[0].split("/")[-2:])
         try:
-            yield folder, uris[0], _package({_name(uri): uri for uri in uris})
+            yield folder, uris[0], package(names)
         except Unfit as error:
             raise InputError(f"{folder}: {error}") from error
         return

@@ -31,7 +31,7 @@ HEADERS: dict[str, Sequence[str]] = {
     "columns": COLUMNS,
 }
 """Columns by which a format is recognised, in lower case."""
-FORMATS = (*HEADERS, "trackmate-xml", "immunemap", "celltrackr")
+FORMATS = (*HEADERS, "trackmate-xml", "immunemap", "celltrackr", "ctc")
 _TITLE_ROWS = 10
 
 
@@ -72,7 +72,7 @@ def _unknown(rows: Sequence[Sequence[str]], only: str | None) -> str:
     if {"time", "trackid", "unit"} <= names:
         return f"an Imaris statistic without positions ({shown}); export 'Position'"
     if head and all(re.fullmatch(r"\d+(\s+\d+){3}", " ".join(row).strip()) for row in rows if row):
-        return "tracks without positions (man_track.txt?); spots need their label images too"
+        return "tracks without positions; if it is man_track.txt, give its label images too"
     if only:
         return f"not of format {only!r}: found {shown}; expected {', '.join(HEADERS[only])}"
     return f"of no known format: found {shown}; say format=, one of {', '.join(FORMATS)}"

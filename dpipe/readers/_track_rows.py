@@ -3,6 +3,7 @@
 Knows which units there are. Knows no format of any program.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,8 +24,8 @@ class Rows:
     ----------
     track : numpy.ndarray
         int64, -1 for a spot without track.
-    zyx : numpy.ndarray
-        float64, shape (n, 3), in `unit`.
+    zyx : array
+        float64, shape (n, 3), in `unit`; lazy where images must be read for it.
     unit : str
         ``"um"`` or ``"pixel"``.
     frame : numpy.ndarray or None
@@ -45,12 +46,14 @@ class Rows:
         Text, who marked each spot.
     branches : bool
         Whether several spots of a track in one frame are suspicious.
+    parents : mapping of int to int, or None
+        The track that each track comes from, -1 for none, where the file says it.
     attrs : dict
         What else the file says.
     """
 
     track: np.ndarray
-    zyx: np.ndarray
+    zyx: Any
     unit: str = "um"
     frame: np.ndarray | None = None
     first: int = 0
@@ -61,6 +64,7 @@ class Rows:
     number: np.ndarray | None = None
     annotator: np.ndarray | None = None
     branches: bool = True
+    parents: Mapping[int, int] | None = None
     attrs: dict[str, Any] = field(default_factory=dict)
 
 

@@ -1,8 +1,8 @@
 """TIFF as lazy movies: OME-TIFF, ImageJ hyperstacks, plain stacks, and one file a time point.
 
 This module knows how files are grouped into movies by their names, and what the letters of the
-axes mean. How a file is read safely stands in ``_tiff.py``, what it says of its pixels in
-``_tiff_facts.py``.
+axes mean. How a file is read safely stands in ``dpipe.pages``, what it says of its pixels
+in ``_tiff_facts.py``.
 
 An axis that a file does not name is taken for time, or for depth in a file that is itself one
 time point of a series; the option `axes` overrules that, and whatever else a file says.
@@ -21,7 +21,7 @@ from tifffile import TiffFile
 from dpipe import schema
 from dpipe.blocks import Region, lazy
 from dpipe.errors import InputError, UsageError
-from dpipe.readers._tiff import Flaw, Layout, open_tiff_file, read_pages, survey
+from dpipe.pages import Flaw, Layout, open_tiff_file, read_pages, survey
 from dpipe.readers._tiff_facts import facts
 from dpipe.sources import Item, Part, natural_key, opened, resolve_uri, stem_of
 

@@ -17,6 +17,7 @@ from dpipe import schema
 from dpipe.errors import InputError, UsageError, unknown
 from dpipe.readers._track_files import BIOTRACKS, SUFFIXES, read_all
 from dpipe.readers._track_formats import FORMATS
+from dpipe.readers._track_labels import TEXTS, is_of_challenge, stem_of_folder
 from dpipe.readers._track_rows import Rows
 from dpipe.sources import Item, Part, resolve_uri, stem_of
 from dpipe.spreadsheets import Unfit
@@ -33,12 +34,14 @@ def find(items: Iterable[Item]) -> Iterator[Part]:
     name below folders ``annotator=anna``, ``annotator=ben`` are what each annotator marked. Of a
     folder of Imaris statistics only ``..._Position`` is taken. ``objects.csv``, ``links.csv``,
     ``tracks.csv`` and ``dp.json`` of one folder are a biotracks package, named after its folder,
-    or after the one above a folder ``dp``.
+    or after the one above a folder ``dp``. ``man_track.txt`` or ``res_track.txt`` of the Cell
+    Tracking Challenge is one with the label images beside it, and is called as the reader
+    ``tiff`` calls the movie: ``CHO/01_GT/TRA`` is ``CHO_01``.
 
     Parameters
     ----------
     items : iterable of Item
-        Files; those without a suffix of a table, XML or JSON are passed over.
+        Files; other ones without a suffix of a table, XML or JSON are passed over.
 
     Yields
     ------
@@ -51,7 +54,9 @@ def find(items: Iterable[Item]) -> Iterator[Part]:
     >>> [(p.stem, len(p.items)) for p in find(Item(f"/r/{n}", n, 9, "0") for n in names)]
     [('Neu1', 2), ('b', 1)]
     """
-    listed = [item for item in items if item.path.lower().endswith(SUFFIXES)]
+    given = list(items)
+    labelled = {_folder(item.uri) for item in given if _name(item.uri) in TEXTS}
+    listed = [item for item in given if item.path.lower().endswith(SUFFIXES)]
     packages = {_folder(item.uri) for item in listed if _name(item.uri) == BIOTRACKS[0]}
     positions = {
         item.uri[: -len(match[0])]
@@ -59,9 +64,14 @@ def find(items: Iterable[Item]) -> Iterator[Part]:
         if (match := re.search(r"_Position\.\w+$", item.uri))
     }
     groups: dict[tuple[str, str], list[Item]] = {}
-    for item in listed:
+    for item in given:
         folder, stem = _folder(item.uri), stem_of(item.uri, SUFFIXES)
-        if folder in packages and _name(item.uri) in BIOTRACKS:
+        if folder in labelled and is_of_challenge(_name(item.uri)):
+            movie = stem_of_folder(_folder(item.path), folder)
+            groups.setdefault((folder, movie), []).append(item)
+        elif not item.path.lower().endswith(SUFFIXES):
+            continue
+        elif folder in packages and _name(item.uri) in BIOTRACKS:
             above = [part for part in folder.split("/") if part and part != "dp"]
             groups.setdefault((folder, above[-1] if above else "tracks"), []).append(item)
         elif not any(item.uri.startswith(f"{head}_") for head in positions) or stem.endswith(
@@ -108,11 +118,12 @@ def open_tracks(
     format : str, optional
         ``"imaris"`` (statistics, csv or xls), ``"trackmate"``, ``"trackmate-xml"``,
         ``"trackmate-edges"``, ``"biotracks"``, ``"btrack"``, ``"immunemap"``, ``"celltrackr"``,
-        ``"columns"`` (``track_id``, ``frame`` or ``t_s``, ``x_um``, ``y_um``, ``z_um``) or
-        ``"dpipe"`` (what the writer ``csv`` made). By default recognised by the header; text
-        without one must be named.
+        ``"ctc"`` (a text of the Cell Tracking Challenge and its label images), ``"columns"``
+        (``track_id``, ``frame`` or ``t_s``, ``x_um``, ``y_um``, ``z_um``) or ``"dpipe"`` (what
+        the writer ``csv`` made). By default recognised by the header; text without one must be
+        named.
     spacing : sequence of 3 floats, optional
-        Voxel size along z, y, x in micrometres, for places in pixels (biotracks, btrack,
+        Voxel size along z, y, x in micrometres, for places in pixels (biotracks, btrack, ctc,
         immunemap, often TrackMate); without it those are refused.
     origin : sequence of 3 floats
         Centre of the first voxel along z, y, x in micrometres, for places in pixels.
@@ -133,7 +144,9 @@ def open_tracks(
     xarray.Dataset
         ``spot_t``, ``spot_z``, ``spot_y``, ``spot_x``, ``spot_radius``, and ``spot_id`` where the
         file numbers its spots, over ``spot``; coordinates ``track``, ``frame``, and, where there
-        are any, ``annotator`` and ``spot_channel``. In the order of the file.
+        are any, ``annotator`` and ``spot_channel``. In the order of the file. Of the Cell
+        Tracking Challenge, a spot is the centre of a label, found when computed, and
+        ``track_parent(track_id)`` is the track that each track comes from.
 
     Raises
     ------
@@ -243,12 +256,16 @@ def _spots(
         labels[schema.SPOT_CHANNEL] = np.full(frame.size, channel)
 
     def wrapped(variable: schema.Variable, values: Any) -> dict[str, xr.DataArray]:
-        return variable.wrap(xr.DataArray(np.asarray(values), dims="spot"))
+        return variable.wrap(xr.DataArray(values, dims=variable.dims))
 
     attrs = {"frame_base": first, **({"interval": float(step)} if step else {}), **rows.attrs}
     ds = xr.Dataset({k: v for c in columns.items() for k, v in wrapped(*c).items()}, attrs=attrs)
     if rows.guessed_first and first_frame is None:
         ds.attrs["assumed"] = [*ds.attrs.get("assumed", []), "frames count from 0 in the file"]
+    if rows.parents is not None:
+        ids = sorted(rows.parents)
+        ds = ds.assign(wrapped(schema.TRACK_PARENT, [rows.parents[one] for one in ids]))
+        ds = ds.assign_coords(track_id=ids)
     return ds.assign_coords({k: v for c in labels.items() for k, v in wrapped(*c).items()})
 
 

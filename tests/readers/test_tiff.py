@@ -11,9 +11,9 @@ import psutil
 import pytest
 import tifffile
 
-from dpipe import schema
+from dpipe import pages, schema
 from dpipe.errors import InputError, StoreError, UsageError
-from dpipe.readers import _tiff, _tiff_facts, tiff
+from dpipe.readers import _tiff_facts, tiff
 from dpipe.readers.tiff import find, open_tiff
 from dpipe.sources import Item, list_items
 
@@ -698,7 +698,7 @@ def test_a_disk_that_fails_blames_no_input(tmp_path, monkeypatch):
     def fail(*args, **kwargs):
         raise OSError(5, "Input/output error")
 
-    monkeypatch.setattr(_tiff, "TiffPage", fail)
+    monkeypatch.setattr(pages, "TiffPage", fail)
     with pytest.raises(StoreError, match=r"a.tif: cannot be read: .*Input/output error"):
         values(ds)
 
@@ -709,7 +709,7 @@ def test_what_tifffile_only_logs_is_an_error(tmp_path):
     before = list(logger.handlers)
 
     def read():
-        with _tiff.open_tiff_file(str(path), "a.tif"):
+        with pages.open_tiff_file(str(path), "a.tif"):
             logger.warning("this is fine")
             logger.error("this is\nnot")
 

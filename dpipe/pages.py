@@ -1,7 +1,7 @@
 """TIFF of unknown origin: where the planes lie, and how they are read and decoded.
 
 Knows pages, series, compression and file sizes, by way of tifffile. What the axes mean and what
-a file says of its pixels stands in ``tiff.py`` and ``_tiff_facts.py``.
+a file says of its pixels stands in the readers.
 
 Nothing here follows the names of other files that an OME header may give, runs a codec that is
 not on a short list, or believes sizes that the file could not hold.
