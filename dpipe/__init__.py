@@ -48,6 +48,7 @@ from dpipe.operators import (
     quality_table,
     surface_measures,
     thumbnails,
+    track_checks,
     track_measures,
 )
 from dpipe.readers import READERS
@@ -110,6 +111,7 @@ __all__ = [
     "save",
     "surface_measures",
     "thumbnails",
+    "track_checks",
     "track_measures",
     "write_csv",
     "write_ome_zarr",

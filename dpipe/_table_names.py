@@ -1,4 +1,4 @@
-"""Names of what tables say of movies: their conditions; and how movies are told by name."""
+"""Names of what tables say of movies, what is odd in tables, and how movies are told by name."""
 
 import re
 
@@ -39,3 +39,12 @@ STIMULUS = _condition("stimulus", "stimulus that was applied")
 OBJECTIVE = _condition("objective", "magnification of the objective")
 CONDITIONS = (ORGAN, STIMULUS, MARKERS, FLUOROPHORES, OBJECTIVE)
 """What a row of conditions says of a whole movie."""
+
+SPOT_FLAG = Variable(
+    "spot_flag", ("spot",), "u", "1", "what is odd: sum of bits, named in flag_meanings"
+)
+SPOT_FLAGS = (
+    *("outside_image", "before_first_frame", "beyond_last_frame", "time_mismatch"),
+    *("not_finite", "duplicate", "far_jump"),
+)
+"""Meanings of the bits 1, 2, 4, ... of `SPOT_FLAG`."""

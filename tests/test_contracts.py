@@ -292,6 +292,7 @@ def meshes_of_movie() -> xr.Dataset:
 OTHERS = {
     "mesh-masks": lambda: [meshes_of_movie()],
     "phase-tracks": lambda: [xr.DataTree.from_dict({"/m": spots()})],
+    "track-checks": lambda: [spots()],
 }
 """What operators take beside their first input."""
 

@@ -23,6 +23,7 @@ from dpipe.operators.quality import frame_quality
 from dpipe.operators.quality_table import quality_table
 from dpipe.operators.surface_measures import surface_measures
 from dpipe.operators.thumbnails import thumbnails
+from dpipe.operators.track_checks import track_checks
 from dpipe.operators.track_measures import track_measures
 
 
@@ -61,6 +62,7 @@ OPERATORS: dict[str, Operator] = {
     "quality-table": Operator(quality_table, version=1),
     "surface-measures": Operator(surface_measures, version=1),
     "thumbnails": Operator(thumbnails, version=1, free=("c",)),
+    "track-checks": Operator(track_checks, version=1, makes="table"),
     "track-measures": Operator(track_measures, version=1),
 }
 

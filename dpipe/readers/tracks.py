@@ -101,12 +101,13 @@ def open_tracks(
     url: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
     *,
     format: str | None = None,
+    unit: str | None = None,
     spacing: Sequence[float] | None = None,
     origin: Sequence[float] = (0.0, 0.0, 0.0),
     interval: float | None = None,
     first_frame: int | None = None,
     frames: int | None = None,
-    branching: bool = False,
+    branching: bool = True,
 ) -> xr.Dataset:
     r"""Open tracks as a table of spots.
 
@@ -122,11 +123,14 @@ def open_tracks(
         (``track_id``, ``frame`` or ``t_s``, ``x_um``, ``y_um``, ``z_um``) or ``"dpipe"`` (what
         the writer ``csv`` made). By default recognised by the header; text without one must be
         named.
+    unit : {"um", "pixel"}, optional
+        What places are in, whatever the file says or its format means.
     spacing : sequence of 3 floats, optional
         Voxel size along z, y, x in micrometres, for places in pixels (biotracks, btrack, ctc,
         immunemap, often TrackMate); without it those are refused.
     origin : sequence of 3 floats
-        Centre of the first voxel along z, y, x in micrometres, for places in pixels.
+        What is added to places: the centre of the movie's first voxel along z, y, x in
+        micrometres, where the file counts from there, as pixels do.
     interval : float, optional
         Seconds between frames (1 / fps), where the file does not say it. Without it, ``spot_t``
         is NaN for files of frames; for files of times it is their smallest step in a track.
@@ -136,8 +140,9 @@ def open_tracks(
         Number of frames of the movie; a spot beyond it is refused.
     branching : bool
         Take tracks with several spots in one frame, as Imaris and TrackMate have them where
-        cells divide or meet. By default they are refused, TrackMate's XML apart: they may be two
-        tracks of one number.
+        cells divide or meet; ``attrs["notes"]`` counts them, for they may be two tracks of one
+        number. ``track-measures`` leaves such tracks unmeasured, and ``track-checks`` flags their
+        spots. False refuses them, TrackMate's XML apart.
 
     Returns
     -------
@@ -152,7 +157,8 @@ def open_tracks(
     ------
     InputError
         Wrong columns, a cell that is no number, another unit, a frame before or beyond the
-        movie, two spots of a track in one frame, no spots, an unknown or ambiguous format.
+        movie, two spots of a track in one frame (`branching` false), no spots, an unknown or
+        ambiguous format.
     StoreError
         The network or disk failed.
     UsageError
@@ -172,21 +178,25 @@ def open_tracks(
     """
     given = [url] if isinstance(url, str | os.PathLike) else list(url)
     uris = [resolve_uri(os.fspath(uri)) for uri in given]
-    _check_options(uris, format, spacing, origin, interval)
+    _check_options(uris, format, unit, spacing, origin, interval)
     tables: list[xr.Dataset] = []
     for name, uri, rows in read_all(uris, format):
+        rows.unit = unit or rows.unit
         try:
             tables.append(
                 _spots(rows, uri, spacing, origin, interval, first_frame, frames, branching)
             )
         except Unfit as error:
             raise InputError(f"{name}: {error}") from error
+        if len(uris) > 1 and "notes" in tables[-1].attrs:
+            tables[-1].attrs["notes"] = [f"{name}: {n}" for n in tables[-1].attrs["notes"]]
     return _joined(tables)
 
 
 def _check_options(
     uris: Sequence[str],
     named: str | None,
+    unit: str | None,
     spacing: Sequence[float] | None,
     origin: Sequence[float],
     interval: float | None,
@@ -195,6 +205,8 @@ def _check_options(
         raise UsageError("no file given; tracks need at least one")
     if named is not None and named not in FORMATS:
         raise UsageError(unknown("format", named, FORMATS))
+    if unit not in (None, "um", "pixel"):
+        raise UsageError(f"unit: found {unit!r}; expected um or pixel")
     for what, found in (("spacing", spacing), ("origin", origin)):
         try:
             values = np.asarray([1, 1, 1] if found is None else found, dtype=np.float64)
@@ -222,16 +234,17 @@ def _spots(
         raise Unfit("no spots; expected at least one")
     if (rows.unit == "um") == (spacing is not None):
         raise Unfit(
-            "places are in micrometres; leave spacing out"
+            "places are in micrometres; leave spacing out, or say unit=pixel"
             if spacing is not None
             else "places are in pixels; say spacing=[z, y, x] in micrometres"
         )
-    zyx = rows.zyx if spacing is None else np.asarray(origin) + rows.zyx * np.asarray(spacing)
+    zyx = np.asarray(origin) + rows.zyx * np.asarray([1, 1, 1] if spacing is None else spacing)
     first = rows.first if first_frame is None else int(first_frame)
     step = interval or rows.interval or (_step(rows) if rows.frame is None else None)
     frame = _frames(rows, first, step, frames)
-    if not branching and rows.branches:
-        _refuse_branches(rows, frame, first)
+    branched = _branches(rows, frame, first) if rows.branches else ""
+    if branched and not branching:
+        raise Unfit(f"{branched}; say branching=true to take them")
     seconds = rows.seconds
     if seconds is None:
         seconds = frame * step if step else np.full(frame.size, np.nan)
@@ -259,6 +272,7 @@ def _spots(
         return variable.wrap(xr.DataArray(values, dims=variable.dims))
 
     attrs = {"frame_base": first, **({"interval": float(step)} if step else {}), **rows.attrs}
+    attrs |= {"notes": [branched]} if branched else {}
     ds = xr.Dataset({k: v for c in columns.items() for k, v in wrapped(*c).items()}, attrs=attrs)
     if rows.guessed_first and first_frame is None:
         ds.attrs["assumed"] = [*ds.attrs.get("assumed", []), "frames count from 0 in the file"]
@@ -303,19 +317,22 @@ def _frames(rows: Rows, first: int, step: float | None, count: int | None) -> np
     return frame
 
 
-def _refuse_branches(rows: Rows, frame: np.ndarray, first: int) -> None:
+def _branches(rows: Rows, frame: np.ndarray, first: int) -> str:
+    """Say which tracks have several spots in a frame, "" if none has."""
     people = np.zeros(frame.size, int)
     if rows.annotator is not None:
         people = np.unique(rows.annotator, return_inverse=True)[1]
     keys = np.stack([people, rows.track, frame], axis=1)[rows.track >= 0]
     found, count = np.unique(keys, axis=0, return_counts=True)
     twice = found[count > 1]
-    if len(twice):
-        _, track, at = twice[0]
-        raise Unfit(
-            f"track {track} has {count[count > 1][0]} spots in frame {at + first}: two tracks of "
-            "one number, or one that branches; if so, say branching=True"
-        )
+    if not len(twice):
+        return ""
+    _, track, at = twice[0]
+    several = len(np.unique(twice[:, :2], axis=0))
+    return (
+        f"{several} of {len(np.unique(keys[:, :2], axis=0))} tracks branch, or are two of one "
+        f"number: track {track} has {count[count > 1][0]} spots in frame {at + first}"
+    )
 
 
 def _joined(tables: Sequence[xr.Dataset]) -> xr.Dataset:
@@ -338,7 +355,12 @@ def _joined(tables: Sequence[xr.Dataset]) -> xr.Dataset:
         for name, values in held.items():
             coords |= schema.VARIABLES[name].wrap(values.drop_vars(ds.coords, errors="ignore"))
         shaped.append(ds[common].assign_coords(coords))
-    return xr.concat(shaped, dim="spot", combine_attrs="drop_conflicts")
+    said = {
+        key: list(dict.fromkeys(line for ds in tables for line in ds.attrs.get(key, [])))
+        for key in ("assumed", "notes")
+    }
+    joined = xr.concat(shaped, dim="spot", combine_attrs="drop_conflicts")
+    return joined.assign_attrs({key: lines for key, lines in said.items() if lines})
 
 
 def _tracks(people: np.ndarray, track: np.ndarray) -> set[tuple[str, int]]:

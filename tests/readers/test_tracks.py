@@ -107,6 +107,25 @@ def test_imaris_headers(tmp_path, text):
     assert np.isnan(ds.spot_radius).all()
 
 
+def test_what_the_file_says_of_places_is_overruled(tmp_path):
+    path = write(tmp_path, imaris())  # x 12.5, y 3, z 1, in um by its own words
+    ds = open_tracks(path, unit="pixel", spacing=[2, 0.5, 0.5], origin=[30, 100, -8])
+    assert columns(ds.isel(spot=[0]), "spot_z", "spot_y", "spot_x") == [[32], [101.5], [-1.75]]
+    ds = open_tracks(path, origin=[30, 100, -8])
+    assert columns(ds.isel(spot=[0]), "spot_z", "spot_y", "spot_x") == [[31], [103], [4.5]]
+    with pytest.raises(UsageError, match="unit: found 'mm'; expected um or pixel"):
+        open_tracks(path, unit="mm")
+
+
+def test_tracks_that_branch_are_noted_by_file(tmp_path):
+    one = write(tmp_path, imaris(*ROWS, SAME), "Neu1_ch1.csv")
+    two = write(tmp_path, imaris(), "Neu1_ch4.csv")
+    line = "1 of 1 tracks branch, or are two of one number: track 1000000000 has 2 spots in frame 2"
+    assert open_tracks(one).attrs["notes"] == [line]
+    assert open_tracks([one, two]).attrs["notes"] == [f"Neu1_ch1.csv: {line}"]
+    assert "notes" not in open_tracks(two).attrs
+
+
 def test_without_an_interval_there_is_no_time(tmp_path):
     ds = open_tracks(write(tmp_path, imaris()))
     assert np.isnan(ds.spot_t).all()
@@ -201,9 +220,11 @@ def test_damaged_excel(tmp_path):
 
 def test_real_imaris_export(shared_data):
     path = shared_data / "timelapse" / "imaris_statistics" / "organoids_n1_0_10T_Position.csv"
-    with pytest.raises(InputError, match="track 1000045550 has 2 spots in frame 3: two tracks"):
-        open_tracks(path)
-    ds = open_tracks(path, branching=True)
+    branched = "of 52 tracks branch, or are two of one number: track 1000045550 has 2 spots in fr"
+    with pytest.raises(InputError, match=branched):
+        open_tracks(path, branching=False)
+    ds = open_tracks(path)
+    assert [line.partition(" ")[2][: len(branched)] for line in ds.attrs["notes"]] == [branched]
     # its first row: 132.123,251.681,10.3813,um,Surface,Position,1,1000045546,45546
     first = {name: ds[name].values[0].item() for name in ds.variables if name != "spot_radius"}
     assert first | {"spot_t": 0} == {
@@ -371,7 +392,7 @@ def xml(**said: str) -> str:
         (imaris(ROWS[0], ROWS[1].replace("um", "px")), {}, "in um and in pixels"),
         (imaris(ROWS[0].replace(",1,1000", ",0,1000")), {}, "frame 0 is before the first, 1;"),
         (imaris(), {"frames": 3}, "frame 4 is beyond the movie, which has 3 from 1"),
-        (imaris(*ROWS, SAME), {}, "track 1000000000 has 2 spots in frame 2: two tracks of one"),
+        (imaris(*ROWS, SAME), {"branching": False}, "track 1000000000 has 2 spots in frame 2; say"),
         (imaris(*ROWS[:2], "", ROWS[2]), {}, "line 7: an empty line inside the table"),
         (imaris("1,2,3"), {}, "line 5: 3 cells; expected 9, as the header"),
         (imaris(header=IMARIS + "Time"), {}, "two columns are called 'time'"),
