@@ -27,6 +27,7 @@ DIGESTS = {
     "quality-table": (1, "19609e4c5421e14b949daa3ae1dfa45289355cb04cec84071ea1d2d37ad9a664"),
     "surface-measures": (1, "2db0b760679c20756c8ec888c2834e354462091d9cd3a5e8a8197803b5923fd2"),
     "thumbnails": (1, "88f02706ee65d429955514f8ff076fdfd6b9ab6e55d18a30b27fb1d3520d0bf1"),
+    "track-checks": (1, "fc5e981b0ee30fcffd922636385e4a14eabf7008db3888a701d8a772418989be"),
     "track-measures": (1, "d0e64f025d456c102065a81d97611b7f35bfc8b336cca7f014d95e035ad3d61e"),
 }
 
@@ -108,6 +109,7 @@ OPERANDS = {
         xr.DataTree.from_dict({"/Neu0": _spots()}),
     ),
     "quality-table": lambda: (_quality(),),
+    "track-checks": lambda: (_movie(), _spots()),
     "track-measures": lambda: (_spots(),),
     "surface-measures": lambda: (surfaces([box((1, 4, 3), (5, 21, 14))], [1]),),
 }
