@@ -139,7 +139,7 @@ def _reduced(volume: np.ndarray, size: Sequence[int]) -> np.ndarray:
     return cut.reshape(split).mean(axis=(1, 3, 5)).astype(volume.dtype)
 
 
-def _say(group: h5py.Group, **attributes: Any) -> None:
+def say(group: h5py.Group, **attributes: Any) -> None:
     """Write attributes as Imaris does: arrays of single bytes."""
     for key, value in attributes.items():
         group.attrs[key] = np.frombuffer(str(value).encode(), "S1")
@@ -152,7 +152,7 @@ def _write_info(
     origin: Sequence[float],
     unit: str,
 ) -> None:
-    _say(
+    say(
         h5,
         ImarisVersion="5.5.0",
         ImarisDataSet="ImarisDataSet",
@@ -162,9 +162,9 @@ def _write_info(
     )
     h5.attrs["NumberOfDataSets"] = np.array([1], np.uint32)
     info = h5.create_group("DataSetInfo")
-    _say(info.create_group("ImarisDataSet"), Creator="dpipe", NumberOfImages=1, Version="9.5")
+    say(info.create_group("ImarisDataSet"), Creator="dpipe", NumberOfImages=1, Version="9.5")
     image = info.create_group("Image")
-    _say(
+    say(
         image,
         X=shape[4],
         Y=shape[3],
@@ -178,7 +178,7 @@ def _write_info(
     for k in range(3):  # 0 is x; extents are the outer borders of the volume
         low = origin[2 - k] - spacing[2 - k] / 2
         high = low + spacing[2 - k] * shape[4 - k]
-        _say(image, **{f"ExtMin{k}": repr(float(low)), f"ExtMax{k}": repr(float(high))})
+        say(image, **{f"ExtMin{k}": repr(float(low)), f"ExtMax{k}": repr(float(high))})
     h5.create_dataset("Thumbnail/Data", (256, 1024), np.uint8, compression="gzip")
 
 
@@ -189,8 +189,8 @@ def _stamp(seconds: float) -> str:
 
 def _write_times(h5: h5py.File, times: Sequence[float]) -> None:
     info = h5.create_group("DataSetInfo/TimeInfo")
-    _say(info, DatasetTimePoints=len(times), FileTimePoints=len(times))
-    _say(info, **{f"TimePoint{k + 1}": _stamp(seconds) for k, seconds in enumerate(times)})
+    say(info, DatasetTimePoints=len(times), FileTimePoints=len(times))
+    say(info, **{f"TimePoint{k + 1}": _stamp(seconds) for k, seconds in enumerate(times)})
 
 
 def _write_channels(
@@ -201,7 +201,7 @@ def _write_channels(
 ) -> None:
     for c, (low, high) in enumerate(ranges):
         rgb = bytes.fromhex(colors[c]) if colors else b"\xff\xff\xff"
-        _say(
+        say(
             h5.create_group(f"DataSetInfo/Channel {c}"),
             Name=channels[c] if channels else "(name not specified)",
             Color=" ".join(f"{part / 255:.3f}" for part in rgb),
@@ -228,5 +228,5 @@ def _write_volume(
     counts += np.bincount(bins.astype(np.uint8), minlength=256).astype(np.uint64)
     group.create_dataset("Histogram", data=counts)
     for axis, n in zip("ZYX", volume.shape, strict=True):
-        _say(group, **{f"ImageSize{axis}": n})
-    _say(group, HistogramMin=f"{low:.3f}", HistogramMax=f"{high:.3f}")
+        say(group, **{f"ImageSize{axis}": n})
+    say(group, HistogramMin=f"{low:.3f}", HistogramMax=f"{high:.3f}")

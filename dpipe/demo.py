@@ -1,8 +1,9 @@
 """A small study to try everything on: movies in the layout of Imaris, and the truth about them.
 
 Knows how to draw cells with known places under known noise, and writes them beside a recipe. Knows
-nothing of readers or stores: what it writes is read like anybody's files. `write_imaris` also
-makes large movies for benchmarks, one frame at a time.
+nothing of readers or stores: what it writes is read like anybody's files. Who dies where, and what
+people say of it, is decided in ``_deaths.py`` and written by ``_annotations.py``. `write_imaris`
+also makes large movies for benchmarks, one frame at a time.
 """
 
 import json
@@ -14,6 +15,8 @@ from typing import Any
 
 import numpy as np
 
+from dpipe._annotations import write_marks, write_scene, write_tables
+from dpipe._deaths import plant
 from dpipe._imaris_file import write_imaris
 
 __all__ = [
@@ -55,6 +58,24 @@ datasets:
   leuko-projections: {operator: projections, input: leuko}
   leuko-thumbnails: {operator: thumbnails, input: leuko}
 """
+_ANNOTATED = """\
+  leuko-density:
+    operator: cell-density
+    input: leuko
+    params: {opened_area: [40, 1500], watershed_area: [25, 1500]}  # cells of this study are large
+  # what the scenes of the movies hold
+  leuko-spots: {reader: imaris-spots, source: raw/*.h5}
+  leuko-track-measures: {operator: track-measures, input: leuko-spots}
+  leuko-cells: {reader: imaris-surfaces, source: raw/*.h5}
+  leuko-cell-measures: {operator: surface-measures, input: leuko-cells}
+  leuko-masks: {operator: mesh-masks, input: {ds: leuko, surfaces: leuko-cells}}
+  # what three annotators marked, and what they agree on
+  leuko-tracks: {reader: tracks, source: annotations/*/*.csv, options: {interval: 30}}
+  leuko-consensus: {operator: consensus-tracks, input: leuko-tracks}
+  leuko-phases: {reader: phases, source: phases.csv}
+  leuko-events: {operator: phase-tracks, input: {phases: leuko-phases, tracks: leuko-consensus}}
+  leuko-conditions: {reader: conditions, source: conditions.csv}
+"""
 
 
 def write_study(
@@ -65,11 +86,15 @@ def write_study(
     frames: int = 12,
     size: Sequence[int] = (8, 192, 256),
     damaged: bool = False,
+    annotated: bool = False,
 ) -> Path:
     """Write a small study: movies, the truth about them, and a recipe.
 
     ``raw/Neu1.h5`` (uint8), ``raw/Neu2.h5`` (uint16) and so on by turns, ``truth.json``,
-    ``recipe.yaml``. What is there under these names is replaced.
+    ``recipe.yaml``. Annotated, cells die in the movies: their scenes hold spots, tracks and
+    surfaces of them, ``annotations/`` what three annotators marked, who disagree; ``phases.csv``
+    and ``conditions.csv`` are the tables of the Leuko-Death study. What is there under these
+    names is replaced.
 
     Parameters
     ----------
@@ -85,11 +110,18 @@ def write_study(
         Voxels along z, y, x.
     damaged : bool
         Add one more movie, cut off in the middle, as a broken copy leaves it.
+    annotated : bool
+        Let cells die, and write what people say of them.
 
     Returns
     -------
     pathlib.Path
         The recipe.
+
+    Raises
+    ------
+    UsageError
+        Annotated movies are too small or too short for the deaths that are planned.
 
     Examples
     --------
@@ -104,6 +136,8 @@ def write_study(
     truth: dict[str, Any] = {"seed": seed, "movies": {}}
     for number in range(1, movies + damaged + 1):
         said = describe_movie(number, seed=seed, frames=frames, size=size)
+        if annotated:
+            said = plant(said, number)
         path = write_imaris(
             root / "raw" / f"Neu{number}.h5",
             partial(draw_frame, said),
@@ -115,13 +149,19 @@ def write_study(
             channels=CHANNELS,
             colors=COLORS,
         )
+        if annotated:
+            said["surfaces"] = write_scene(path, said, modern=number % 2 == 1)
         if number <= movies:
             truth["movies"][f"Neu{number}"] = said
         else:
             os.truncate(path, path.stat().st_size // 2)
+    if annotated:
+        for stem, said in truth["movies"].items():
+            write_marks(root / "annotations", stem, said)
+        truth["conditions"] = write_tables(root, truth["movies"])
     (root / "truth.json").write_text(json.dumps(truth, indent=1) + "\n", encoding="utf-8")
     recipe = root / "recipe.yaml"
-    recipe.write_text(_RECIPE, encoding="utf-8")
+    recipe.write_text(_RECIPE + (_ANNOTATED if annotated else ""), encoding="utf-8")
     return recipe
 
 
@@ -139,7 +179,7 @@ def ensure_study(folder: str | os.PathLike[str]) -> Path:
         The recipe. It is written last: where it is, the rest is too.
     """
     recipe = Path(folder) / "recipe.yaml"
-    return recipe if recipe.exists() else write_study(folder)
+    return recipe if recipe.exists() else write_study(folder, annotated=True)
 
 
 def farewell(folder: str, problems: Sequence[object]) -> list[str]:
@@ -165,10 +205,13 @@ def farewell(folder: str, problems: Sequence[object]) -> list[str]:
         f"recipe    {folder}/study/recipe.yaml",
         f"store     {folder}/store",
         f"verified  {verdict}",
+        f"marks     {folder}/study/annotations, phases.csv and conditions.csv beside it",
         f"next      dpipe ls --store {folder}/store",
         f"          dpipe show leuko-quality --store {folder}/store",
+        f"          dpipe export csv --input leuko-events --to {folder}/events "
+        f"--store {folder}/store",
         f"          dpipe export tiff --input leuko --to {folder}/tiff --store {folder}/store",
-        f"          python: dpipe.open('{folder}/store', 'leuko')",
+        f"          python: dpipe.open('{folder}/store', 'leuko', 'leuko-masks')",
         "again     the same command: nothing will need doing",
     ]
 
@@ -190,7 +233,8 @@ def describe_movie(
     dict
         JSON values: ``spacing``, ``origin``, ``interval``; for each of ``channels`` its
         ``background`` and ``noise``; for each of ``cells`` its ``channel``, ``radii`` (z, y, x)
-        and ``centres`` (one z, y, x a frame), all in micrometres.
+        and ``centres`` (one z, y, x a frame), all in micrometres, and where it is not there all
+        the time ``frames``, the first and the last.
     """
     dtype = ("uint16", "uint8")[number % 2]
     background, brightness, sigma = _BRIGHTNESS[dtype]
@@ -260,7 +304,8 @@ def draw_frame(said: Mapping[str, Any], t: int, c: int, *, noise: bool = True) -
     grid = np.meshgrid(*axes, indexing="ij", sparse=True)
     image = np.zeros(said["size"])
     for cell in said["cells"]:
-        if cell["channel"] == c:
+        first, last = cell.get("frames", (t, t))
+        if cell["channel"] == c and first <= t <= last:
             terms = zip(grid, cell["centres"][t], cell["radii"], strict=True)
             inside = 1 - sum(((g - m) / r) ** 2 for g, m, r in terms)
             np.maximum(image, np.sqrt(np.clip(inside, 0, None)), out=image)

@@ -57,7 +57,7 @@ OPERATORS: dict[str, Operator] = {
     "frame-quality": Operator(frame_quality, version=1, free=("t", "c")),
     "group-tests": Operator(group_tests, version=1, makes="table"),
     "mesh-masks": Operator(mesh_masks, version=1, free=("t", "z")),
-    "phase-tracks": Operator(phase_tracks, version=1, makes="table"),
+    "phase-tracks": Operator(phase_tracks, version=2, makes="table"),
     "projections": Operator(projections, version=1, free=("t", "c")),
     "quality-table": Operator(quality_table, version=1),
     "surface-measures": Operator(surface_measures, version=1),

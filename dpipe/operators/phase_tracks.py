@@ -49,9 +49,10 @@ def phase_tracks(phases: xr.DataTree, tracks: xr.DataTree, *, share: float = 0.5
     Returns
     -------
     xarray.Dataset
-        Every event, with its phases, ``phase_track``, ``phase_overlap`` (share of its frames
-        that the best track covers) and ``phase_flag``. ``attrs["tracks_without_phases"]`` lists
-        the other tracks as ``movie/track``. It is computed at once.
+        Every event, with its phases and what else all tables say of events (``response``),
+        ``phase_track``, ``phase_overlap`` (share of its frames that the best track covers) and
+        ``phase_flag``. ``attrs["tracks_without_phases"]`` lists the other tracks as
+        ``movie/track``. It is computed at once.
 
     Raises
     ------
@@ -80,7 +81,9 @@ def phase_tracks(phases: xr.DataTree, tracks: xr.DataTree, *, share: float = 0.5
     tables = [_table(child.to_dataset(), stem) for stem, child in phases.children.items()]
     if not tables:
         raise SchemaError("no table of phases; the tree has no child")
-    ds = xr.concat(tables, dim="event", combine_attrs="drop_conflicts")
+    common = [name for name in tables[0] if all(name in table for table in tables)]
+    held = [table[common] for table in tables]
+    ds = xr.concat(held, dim="event", combine_attrs="drop_conflicts")
     movies = ds["movie"].values.astype(str).tolist()
     channels = ds["channel"].values.astype(str).tolist()
     rows = np.stack([ds[v.name].values for v in schema.PHASES], axis=1)
@@ -122,13 +125,14 @@ def phase_tracks(phases: xr.DataTree, tracks: xr.DataTree, *, share: float = 0.5
 def _table(ds: xr.Dataset, stem: str) -> xr.Dataset:
     """Return what is needed of a table of phases, in memory."""
     try:
-        names = [v.name for v in schema.PHASES if v.check(ds) is not None]
-        schema.MOVIE.check(ds)
+        for variable in (*schema.PHASES, schema.MOVIE):
+            variable.check(ds)
     except SchemaError as error:
         raise SchemaError(f"{stem}: {error}") from error
     count = ds.sizes["event"]
     masks = {"flag_masks": list(_FLAGS.values()), "flag_meanings": " ".join(schema.PHASE_FLAGS)}
     given = ds.get(schema.PHASE_FLAG.name, xr.DataArray(np.zeros(count, np.uint32), dims="event"))
+    names = [name for name, values in ds.data_vars.items() if values.dims == ("event",)]
     kept = ds[names].assign(schema.PHASE_FLAG.wrap(given.reset_coords(drop=True), **masks))
     if "channel" not in kept.coords:
         kept = kept.assign_coords(channel=("event", np.full(count, "")))

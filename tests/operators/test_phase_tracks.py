@@ -91,6 +91,20 @@ def test_flags_of_the_table_stay():
     assert found.phase_flag.attrs["flag_meanings"].split() == list(schema.PHASE_FLAGS)
 
 
+def test_what_all_tables_say_of_events_is_kept():
+    one, other = (
+        table((movie, "ch1", 0, 1)).assign(response=("event", np.asarray([said], "i1")))
+        for movie, said in (("Neu1", 1), ("Neu2", -1))
+    )
+    one["note"] = ("event", ["by hand"])
+    movies = tree(Neu1=spots((3, "ch1", 0, 1)))
+    found = phase_tracks(tree(p=one, q=other), movies)
+    assert found.response.values.tolist() == [1, -1]
+    assert found.response.dtype == "i1"
+    assert "note" not in found
+    assert "response" not in phase_tracks(tree(p=one, q=table(("b", "", 0, 1))), movies)
+
+
 def test_the_share_that_is_enough():
     movies = tree(Neu1=spots((3, "ch1", 0, 1)))
     assert joined([("Neu1", "ch1", 0, 7)], movies)[0] == [-1]

@@ -22,7 +22,7 @@ DIGESTS = {
     "frame-quality": (1, "2d80ac9fb14ddc0f796e948e88431ce67822eeb8049d8ae8d1be502c8ebaf320"),
     "group-tests": (1, "ba6ecccc31d3e4280319287eaa72283a8c51aae0ab446debf84699326f2ed82c"),
     "mesh-masks": (1, "d2aeca817c5c4a7b171c8fe8d971d8409b6010c35aa342bf6207462c108d9caa"),
-    "phase-tracks": (1, "8a1c41186fcd1c4119897120e9dedb204e948df340be1606e77002fa8d6c8c88"),
+    "phase-tracks": (2, "8a1c41186fcd1c4119897120e9dedb204e948df340be1606e77002fa8d6c8c88"),
     "projections": (1, "f4d09455c2c54fd37d5e252e5a01002066bf15b299658a4cfea7f90411dd2f72"),
     "quality-table": (1, "19609e4c5421e14b949daa3ae1dfa45289355cb04cec84071ea1d2d37ad9a664"),
     "surface-measures": (1, "2db0b760679c20756c8ec888c2834e354462091d9cd3a5e8a8197803b5923fd2"),

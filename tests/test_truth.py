@@ -1,0 +1,470 @@
+"""The demo's recipe against what was planted in its study: every number from truth.json alone.
+
+What is expected is worked out here with plain NumPy; nothing of dpipe is asked for it.
+"""
+
+import itertools
+import json
+import math
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+import xarray as xr
+
+import dpipe
+from dpipe import demo
+
+T0 = 1_000_000_000
+STEMS = ("Neu1", "Neu2")
+INTERVAL = 30.0
+
+
+@pytest.fixture(scope="session")
+def lab(tmp_path_factory):
+    """The study of `dpipe demo`, with a third movie that is cut off, and what its recipe made."""
+    folder = tmp_path_factory.mktemp("truth")
+    recipe = demo.write_study(folder / "study", annotated=True, damaged=True)
+    outcome = dpipe.run_recipe(recipe, str(folder / "store"), progress=False, workers="0")
+    return folder, outcome
+
+
+@pytest.fixture(scope="session")
+def truth(lab):
+    return json.loads((lab[0] / "study" / "truth.json").read_text(encoding="utf-8"))
+
+
+@pytest.fixture(params=STEMS)
+def stem(request):
+    return request.param
+
+
+@pytest.fixture
+def said(truth, stem):
+    return truth["movies"][stem]
+
+
+@pytest.fixture
+def made(lab, stem):
+    """Give a dataset of this movie, in memory."""
+    return lambda name: dpipe.open(str(lab[0] / "store"), name, part=stem).compute()
+
+
+def whole(lab, name: str) -> xr.Dataset:
+    return dpipe.open(str(lab[0] / "store"), name).compute()
+
+
+def rows(ds: xr.Dataset, *names: str) -> list[tuple]:
+    return list(zip(*(ds[name].values.tolist() for name in names), strict=True))
+
+
+def centre(said, one, frame: int) -> list[float]:
+    return said["cells"][one["cell"]]["centres"][frame]
+
+
+# --- all of it
+
+
+def test_everything_adds_up(lab, truth):
+    _, outcome = lab
+    assert outcome.exit_code == 3, "the movie that is cut off is put aside"
+    of_all = {"leuko-quality-table", "leuko-phases", "leuko-events", "leuko-conditions"}
+    of_files = {"leuko", "leuko-spots", "leuko-cells"}
+    for step in outcome.steps:
+        name, lost = step["dataset"], [entry["stem"] for entry in step["aside"]]
+        assert step["reused"] == []
+        assert lost == ["Neu3"] * (name in of_files), name
+        parts = 1 if name in of_all else len(truth["movies"])
+        assert len(step["made"]) == parts, name
+        people = len(truth["movies"]["Neu1"]["annotators"]) if name == "leuko-tracks" else 1
+        assert step["items"] == parts * people + len(lost), name
+
+
+def test_a_second_run_has_nothing_to_do(lab):
+    folder, first = lab
+    again = dpipe.run_recipe(
+        folder / "study" / "recipe.yaml", str(folder / "store"), progress=False, workers="0"
+    )
+    assert again.nothing
+    assert again.count("reused") == first.count("made")
+
+
+# --- what is drawn
+
+
+def test_dying_cells_are_bright_where_and_while_they_die(said, made):
+    image = made("leuko")["image"]
+    channel = said["channels"][1]
+    for cell in (c for c in said["cells"] if c["channel"] == 1):
+        for frame, place in enumerate(cell["centres"]):
+            index = [
+                round((p - o) / s)
+                for p, o, s in zip(place, said["origin"], said["spacing"], strict=True)
+            ]
+            # Brightness is sqrt(1 - r^2), r in radii. The centre is up to half a voxel (1 um of
+            # at least 3 along z) away, eight more voxels up to half a micrometre of 5: above 0.7.
+            _, y, x = index
+            seen = image.values[frame, 1, index[0], y - 1 : y + 2, x - 1 : x + 2].mean()
+            level = (seen - channel["background"]) / channel["brightness"]
+            alive = cell["frames"][0] <= frame <= cell["frames"][1]
+            noise = 4 * channel["noise"]["sigma"] / channel["brightness"] / 3
+            assert (0.7 - noise <= level <= 1 + noise) if alive else abs(level) < noise
+
+
+# --- spots and tracks
+
+
+def test_spots_are_those_of_the_scene(said, made):
+    ds = made("leuko-spots")
+    expected = [
+        (death["track"], frame, INTERVAL * frame, *centre(said, death, frame),
+         said["cells"][death["cell"]]["radii"][2])
+        for death in said["deaths"] for frame in death["spot_frames"]
+    ]  # fmt: skip
+    stray = said["debris"][0]
+    cell = said["cells"][stray["cell"]]
+    first = cell["frames"][0]
+    expected.append((-1, first, INTERVAL * first, *centre(said, stray, first), cell["radii"][2]))
+    names = ("track", "frame", "spot_t", "spot_z", "spot_y", "spot_x", "spot_radius")
+    assert sorted(rows(ds, *names)) == sorted(expected)
+    assert any(np.diff(death["spot_frames"]).max() > 1 for death in said["deaths"])
+
+
+def test_track_measures(said, made):
+    """To six digits, as Imaris prints them; gaps count with their true time."""
+    ds = made("leuko-track-measures")
+    assert ds["track_id"].values.tolist() == [death["track"] for death in said["deaths"]]
+    spots = {(t, f): i for i, (t, f) in enumerate(rows(ds, "track", "frame"))}
+    for k, death in enumerate(said["deaths"]):
+        frames = np.array(death["spot_frames"])
+        places = np.array([centre(said, death, frame) for frame in frames])
+        times = INTERVAL * frames
+        steps = np.sqrt((np.diff(places, axis=0) ** 2).sum(axis=1))
+        apart = np.sqrt(((places[-1] - places[0]) ** 2).sum())
+        expected = {
+            "track_length": steps.sum(),
+            "track_displacement": apart,
+            "track_straightness": apart / steps.sum(),
+            "track_duration": times[-1] - times[0],
+            "track_speed_mean": steps.sum() / (times[-1] - times[0]),
+            "track_spots": len(frames),
+            "track_gaps": frames[-1] - frames[0] + 1 - len(frames),
+            "track_branches": 0,
+            "track_first": frames[0],
+            "track_last": frames[-1],
+        }
+        for name, value in expected.items():
+            assert ds[name].values[k] == pytest.approx(value, rel=1e-6), (death["cell"], name)
+        for i, frame in enumerate(frames):
+            before, after = max(i - 1, 0), min(i + 1, len(frames) - 1)
+            way = np.sqrt(((places[after] - places[before]) ** 2).sum())
+            at = spots[death["track"], frame]
+            speed = way / (times[after] - times[before])
+            assert ds["spot_speed"].values[at] == pytest.approx(speed, rel=1e-6)
+            squared = ((places[i] - places[0]) ** 2).sum()
+            assert ds["spot_displacement2"].values[at] == pytest.approx(squared, rel=1e-6)
+    lone = ds["track"].values == -1
+    assert lone.sum() == 1
+    assert np.isnan(ds["spot_speed"].values[lone]).all()
+    assert np.isnan(ds["spot_displacement2"].values[lone]).all()
+
+
+# --- annotators
+
+
+def test_marks_are_read_as_they_were_made(truth, said, made):
+    ds = made("leuko-tracks")
+    expected = [
+        (who, mark["track"], frame, INTERVAL * frame, *place)
+        for one in (*said["deaths"], *said["debris"]) for who, mark in one["marks"].items()
+        for frame, place in zip(mark["frames"], mark["places"], strict=True)
+    ]  # fmt: skip
+    for mark in said["lone_marks"]:
+        expected.append((mark["who"], -1, mark["frame"], INTERVAL * mark["frame"], *mark["place"]))
+    names = ("annotator", "track", "frame", "spot_t", "spot_z", "spot_y", "spot_x")
+    found = rows(ds, *names)
+    # track numbers of two files may be shifted, by multiples of 2^32
+    assert sorted((who, t if t < 0 else t % 2**32, *rest) for who, t, *rest in found) == sorted(
+        expected
+    )
+    assert set(ds["spot_channel"].values) == {"ch2"}
+
+
+def planted(said) -> list[dict]:
+    """Every event that anyone saw: frames and places on which two agree, and who saw it."""
+    events = []
+    for one in (*said["deaths"], *said["debris"]):
+        counts = [
+            sum(frame in mark["frames"] for mark in one["marks"].values())
+            for frame in range(len(said["cells"][0]["centres"]))
+        ]
+        agreed = [frame for frame, count in enumerate(counts) if count > 1]
+        events.append(
+            {
+                "spots": [(f, *centre(said, one, f), counts[f]) for f in agreed],
+                "people": {who: mark["track"] for who, mark in one["marks"].items()},
+                "left_out": agreed[-1] - agreed[0] + 1 - len(agreed) if agreed else 0,
+            }
+        )
+    for mark in said["lone_marks"]:
+        events.append({"spots": [], "people": {mark["who"]: -1}, "left_out": 0})
+    return events
+
+
+def test_consensus_is_what_was_planted(truth, said, made):
+    ds = made("leuko-consensus")
+    expected = planted(said)
+    # the plan says in words what the marks must add up to
+    for death, event in zip(said["deaths"], expected, strict=False):
+        assert [spot[0] for spot in event["spots"]] == death["frames"]
+        assert event["left_out"] == len(death["left_out"])
+    names = ("frame", "spot_z", "spot_y", "spot_x", "spot_agreement")
+    people = ds["person"].values.tolist()
+    assert people == truth["movies"]["Neu1"]["annotators"]
+    found = []
+    for k, number in enumerate(ds["track_id"].values):
+        own = ds.isel(spot=np.flatnonzero(ds["track"].values == number))
+        whose = dict(zip(people, ds["annotator_track"].values[k].tolist(), strict=True))
+        seen = int(ds["track_agreement"].values[k])
+        left_out = int(ds["track_left_out"].values[k])
+        found.append((rows(own, *names), {w: t % 2**32 for w, t in whose.items() if t >= 0},
+                      seen, left_out))  # fmt: skip
+    wanted = [
+        (e["spots"], {w: t for w, t in e["people"].items() if t >= 0}, len(e["people"]),
+         e["left_out"]) for e in expected
+    ]  # fmt: skip
+    assert len(found) == len(wanted)
+    for event in wanted:
+        assert event in found
+    np.testing.assert_array_equal(ds["spot_t"].values, INTERVAL * ds["frame"].values)
+    ratio = sum(len(e["people"]) > 1 for e in expected) / len(expected)
+    assert float(ds["consensus_ratio"]) == ratio == said["consensus_ratio"]
+    assert "annotators_missing" not in ds.attrs
+
+
+def track_of(ds: xr.Dataset, said, death) -> int:
+    """The consensus track whose first spot is that of a death."""
+    first = death["frames"][0]
+    spot = (first, *centre(said, death, first))
+    at = rows(ds, "frame", "spot_z", "spot_y", "spot_x").index(spot)
+    return int(ds["track"].values[at])
+
+
+def test_phases_join_as_planted_and_odd_rows_are_flagged(lab, truth):
+    events = whole(lab, "leuko-events")
+    masks = dict(
+        zip(events["phase_flag"].attrs["flag_meanings"].split(),
+            events["phase_flag"].attrs["flag_masks"], strict=True)
+    )  # fmt: skip
+    flagged = 0
+    for stem, said in truth["movies"].items():
+        consensus = dpipe.open(str(lab[0] / "store"), "leuko-consensus", part=stem).compute()
+        for number, row in enumerate(said["phases"], 1):
+            event = events.isel(event=events["event"].values.tolist().index(f"{stem}_{number}"))
+            phases = ("blebbing_start", "blebbing_end", "disruption_start", "disruption_end")
+            told = [math.nan if frame is None else frame for frame in row["frames"]]
+            np.testing.assert_array_equal([event[name].item() for name in phases], told)
+            assert event["movie"].item() == stem
+            response = {"yes": 1, "no": 0, "": -1}[row["response"]]
+            assert event["response"].item() == response
+            assert event["phase_flag"].item() == sum(masks[name] for name in row["flags"])
+            flagged += bool(row["flags"])
+            if row["death"] is None:
+                assert (event["phase_track"].item(), event["phase_overlap"].item()) == (-1, 0)
+                continue
+            death = said["deaths"][row["death"]]
+            assert event["phase_track"].item() == track_of(consensus, said, death)
+            low, high = np.nanmin(told), np.nanmax(told)
+            common = min(high, death["frames"][-1]) - max(low, death["frames"][0]) + 1
+            assert event["phase_overlap"].item() == common / (high - low + 1)
+    assert flagged == 2
+    assert events.sizes["event"] == sum(len(said["phases"]) for said in truth["movies"].values())
+    assert events.attrs["tracks_without_phases"] == []
+
+
+def test_conditions_come_through(lab, truth):
+    ds = whole(lab, "leuko-conditions")
+    names = {"markers": "markers", "fluorophores": "fluorophore", "organ": "organ",
+             "stimulus": "stimuli", "objective": "objective"}  # fmt: skip
+    assert ds["movie"].values.tolist() == list(truth["conditions"])
+    for stem, row in truth["conditions"].items():
+        one = ds.sel(movie=stem)
+        assert {key: one[name].item() for name, key in names.items()} == {
+            key: row[key] for key in names.values()
+        }
+        assert one["content"].values.tolist() == [row["ch1"], row["ch2"], row["ch3"]]
+    assert ds.attrs["corrected"] == ["Neu2: UPPR8 to UVPR8"]
+
+
+# --- surfaces and masks
+
+# A mesh has 12 steps from pole to pole and 24 around, so the corners of a triangle on the unit
+# ball are at most the diagonal of a cell of pi/12 by pi/12 apart: sqrt(2) pi/12. By Jung's theorem
+# they lie in a cap of radius r, sin r = sqrt(4/3) sin(diagonal / 2) = 0.2126, so that no triangle
+# comes closer to the centre than cos r: the mesh holds the ellipsoid shrunk by this factor.
+INNER = math.sqrt(1 - 4 / 3 * math.sin(math.sqrt(2) * math.pi / 24) ** 2)
+
+
+def raw_meshes(path: Path):
+    """Vertices (z, y, x) and triangles of each surface, object by object, straight from HDF5."""
+    with h5py.File(path) as h5:
+        for number in range(int(b"".join(h5["Scene/Content"].attrs["NumberOfSurfaces"]))):
+            group = h5[f"Scene/Content/Surfaces{number}"]
+            counts = group["TimeNVerticesNTriangles"][()]
+            v, f = (np.concatenate([[0], np.cumsum(counts[:, k])]) for k in (1, 2))
+            for i in range(len(counts)):
+                vertices = group["Vertices"][v[i] : v[i + 1]].astype(float)[:, ::-1]
+                yield vertices, group["Triangles"][f[i] : f[i + 1]]
+
+
+def test_surfaces_are_those_of_the_scene(lab, stem, said, made):
+    ds, measured = made("leuko-cells"), made("leuko-cell-measures")
+    surfaces = said["surfaces"]
+    assert ds["surface_frame"].values.tolist() == [s["frame"] for s in surfaces]
+    assert ds["surface_object"].values.tolist() == [s["object"] for s in surfaces]
+    tracks = [
+        -1 if s["track"] is None else s["track"] + T0 * s["object"]  # one number in two objects
+        for s in surfaces
+    ]
+    assert ds["surface_track"].values.tolist() == tracks
+    meshes = list(raw_meshes(lab[0] / "study" / "raw" / f"{stem}.h5"))
+    for i, (one, (vertices, faces)) in enumerate(zip(surfaces, meshes, strict=True)):
+        assert measured["surface_flag"].values[i] == (0 if one["closed"] else 2), "2: holes"
+        volume = measured["surface_volume"].values[i]
+        if not one["closed"]:
+            assert np.isnan(volume)
+            continue
+        # the tetrahedra from the centre, by determinants; float32 keeps 1e-4 of 1,200 um
+        around = vertices - one["centre"]
+        assert volume == pytest.approx(abs(np.linalg.det(around[faces]).sum()) / 6, rel=1e-4)
+        assert INNER**3 * one["volume"] <= volume <= one["volume"]
+        found = [measured[f"surface_{dim}"].values[i] for dim in "zyx"]
+        np.testing.assert_allclose(found, one["centre"], rtol=0, atol=1e-3)
+        radii = one["radii"]
+        if len(set(radii)) == 1:  # of convex bodies in each other the outer has more surface
+            area, ball = measured["surface_area"].values[i], 4 * math.pi * radii[0] ** 2
+            assert INNER**2 * ball <= area <= ball
+    assert any(len(set(s["radii"])) == 1 for s in surfaces)
+    assert sum(not s["closed"] for s in surfaces) == (stem == "Neu1")
+
+
+def voxels(said, one) -> np.ndarray:
+    """Distance of every voxel's centre from the middle of an ellipsoid, in radii."""
+    axes = [
+        (o + s * np.arange(n) - m) / r
+        for o, s, n, m, r in zip(
+            *(said[k] for k in ("origin", "spacing", "size")), one["centre"], one["radii"],
+            strict=True,
+        )
+    ]  # fmt: skip
+    z, y, x = np.meshgrid(*axes, indexing="ij", sparse=True)
+    return np.sqrt(z**2 + y**2 + x**2)
+
+
+def largest_error(said, one) -> float:
+    """How far the volume of the voxels with their centre in a convex body may be from its own.
+
+    For a function f that rises, then falls, the sum over a lattice of step d differs from the
+    integral by at most d times its largest value: d * sum(f) - integral <= d * max f, and the
+    other way round. The body within the ellipsoid of radii a, b, c (z, y, x) is measured along x
+    (f is 1 inside: each row errs by dx dy dz at most), then the rows of each plane along y (f is
+    the chord, at most 2 c), then the planes along z (f is the section, at most pi b c).
+    """
+    dz, dy, dx = said["spacing"]
+    a, b, c = one["radii"]
+    near = voxels(said, one | {"radii": [a, b, math.inf]})[..., 0]
+    met = near <= 1
+    planes = int(met.any(axis=1).sum())
+    return met.sum() * dx * dy * dz + planes * dz * dy * 2 * c + dz * math.pi * b * c
+
+
+def test_masks_of_closed_meshes(said, made):
+    labels = made("leuko-masks")["labels"].values
+    assert labels.shape == (12, *said["size"])
+    voxel = math.prod(said["spacing"])
+    measured = made("leuko-cell-measures")["surface_volume"].values
+    drawn = np.bincount(labels.ravel(), minlength=len(said["surfaces"]) + 1)
+    assert len(drawn) == len(said["surfaces"]) + 1
+    ratios = []
+    for i, one in enumerate(said["surfaces"]):
+        mask = labels[one["frame"]] == i + 1
+        assert mask.sum() == drawn[i + 1], "in its own frame and nowhere else"
+        if not one["closed"]:
+            continue
+        distance = voxels(said, one)
+        assert mask[distance < INNER].all()
+        assert not mask[distance > 1 + 1e-4].any()
+        error = abs(mask.sum() * voxel - measured[i])
+        assert error <= largest_error(said, one)
+        ratios.append(mask.sum() * voxel / measured[i])
+    # The bound is for the worst place; single masks err by some hundredths, to both sides.
+    assert np.mean(ratios) == pytest.approx(1, abs=0.02)
+    assert max(abs(np.array(ratios) - 1)) < 0.15
+
+
+def test_the_open_mesh_is_drawn_as_a_shell_and_said_so(lab, truth):
+    said = truth["movies"]["Neu1"]
+    (row,) = (i for i, s in enumerate(said["surfaces"]) if not s["closed"])
+    one = said["surfaces"][row]
+    part = dpipe.open(str(lab[0] / "store"), "leuko-masks", part="Neu1")
+    assert part["labels"].attrs["unclosed"] == "shell"
+    assert part["labels"].attrs["rule"] == "solid"
+    mask = part["labels"].values[one["frame"]] == row + 1
+    vertices, faces = list(raw_meshes(lab[0] / "study" / "raw" / "Neu1.h5"))[row]
+    used = vertices[np.unique(faces)]
+    at = (used - said["origin"]) / said["spacing"]
+    within = (abs(at - np.rint(at)) < 0.499).all(axis=1)  # not on a border of voxels
+    assert within.sum() > 100
+    index = np.rint(at[within]).astype(int)
+    assert mask[tuple(index.T)].all(), "each vertex lies in a voxel of the shell"
+    middle = np.rint((np.array(one["centre"]) - said["origin"]) / said["spacing"]).astype(int)
+    assert not mask[tuple(middle)]
+    # A voxel that the shell passes through is within half its own diagonal of the ellipsoid.
+    low, high = (
+        np.min([voxels(shifted(said, k), one) for k in corners], axis=0) if low_side
+        else np.max([voxels(shifted(said, k), one) for k in corners], axis=0)
+        for low_side, corners in ((True, CORNERS), (False, CORNERS))
+    )  # fmt: skip
+    assert not mask[high < INNER].any(), "nothing inside"
+    far = np.array(said["spacing"]) / 2 / one["radii"]
+    assert not mask[low > 1 + np.sqrt((far**2).sum())].any(), "nothing outside"
+
+
+CORNERS = list(itertools.product((-0.5, 0.5), repeat=3))
+
+
+def shifted(said, corner) -> dict:
+    """The same movie, seen from a corner of its voxels."""
+    origin = [o + k * s for o, k, s in zip(said["origin"], corner, said["spacing"], strict=True)]
+    return said | {"origin": origin}
+
+
+# --- cells
+
+
+def test_cells_are_counted(said, made):
+    """Dying cells exactly; others as far as they do not touch and noise does not split them."""
+    ds = made("leuko-density")
+    frames = range(12)
+    for c in range(3):
+        for t in frames:
+            cells = [
+                cell for cell in said["cells"]
+                if cell["channel"] == c
+                and ("frames" not in cell or cell["frames"][0] <= t <= cell["frames"][1])
+            ]  # fmt: skip
+            count = ds["cell_count"].values[t, c]
+            if c == 1:
+                assert count == len(cells)
+                places = np.array([cell["centres"][t][1:] for cell in cells])
+                apart = np.sqrt(((places[:, None] - places[None]) ** 2).sum(axis=-1))
+                apart[np.diag_indices(len(cells))] = np.inf
+                found = ds["cell_distance"].values[t, c]
+                if len(cells) == 1:
+                    assert np.isnan(found)
+                else:  # centroids of blobs of some hundred pixels of half a micrometre
+                    assert found == pytest.approx(apart.min(axis=1).mean(), abs=0.5)
+            else:
+                assert abs(count - len(cells)) <= 1
+    assert (ds["cell_clustered"].values[:, 1] == 0).all(), "they are planted far apart"
