@@ -21,7 +21,7 @@ CHANNEL = 1
 FRAMES = 12
 _EXTENT = (8.0, 36.0, 48.0)
 _GRID = 0.25
-_STRAY = 1.0
+_STRAY = 0.75
 """Micrometres that a cell strays at most from where it started, along each axis."""
 
 

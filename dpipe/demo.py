@@ -75,6 +75,10 @@ _ANNOTATED = """\
   leuko-phases: {reader: phases, source: phases.csv}
   leuko-events: {operator: phase-tracks, input: {phases: leuko-phases, tracks: leuko-consensus}}
   leuko-conditions: {reader: conditions, source: conditions.csv}
+  leuko-groups:
+    operator: group-tests
+    input: {tree: leuko-track-measures, conditions: leuko-conditions}
+    params: {values: [track_length, track_speed_mean], by: organ}
 """
 
 
@@ -179,7 +183,7 @@ def ensure_study(folder: str | os.PathLike[str]) -> Path:
         The recipe. It is written last: where it is, the rest is too.
     """
     recipe = Path(folder) / "recipe.yaml"
-    return recipe if recipe.exists() else write_study(folder, annotated=True)
+    return recipe if recipe.exists() else write_study(folder, movies=4, annotated=True)
 
 
 def farewell(folder: str, problems: Sequence[object]) -> list[str]:
@@ -202,10 +206,10 @@ def farewell(folder: str, problems: Sequence[object]) -> list[str]:
         verdict = f"{len(problems)} objects are not as their seals say, first: {problems[0]}"
     return [
         f"movies    {folder}/study/raw, and what is true of them in {folder}/study/truth.json",
+        f"marks     {folder}/study/annotations: three annotators; phases.csv, conditions.csv",
         f"recipe    {folder}/study/recipe.yaml",
         f"store     {folder}/store",
         f"verified  {verdict}",
-        f"marks     {folder}/study/annotations, phases.csv and conditions.csv beside it",
         f"next      dpipe ls --store {folder}/store",
         f"          dpipe show leuko-quality --store {folder}/store",
         f"          dpipe export csv --input leuko-events --to {folder}/events "

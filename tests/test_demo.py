@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import yaml
 
-from dpipe import demo
+from dpipe import _deaths, demo
 from dpipe.demo import describe_movie, draw_frame, ensure_study, farewell, write_imaris, write_study
 from dpipe.errors import ImarisError, UsageError
 from dpipe.readers.imaris import open_imaris
@@ -105,8 +105,111 @@ def test_recipe(study):
     assert recipe["study"]["license"] == "CC-BY-4.0"
 
 
+@pytest.fixture(scope="module")
+def annotated(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("annotated")
+    return write_study(folder, annotated=True, damaged=True, frames=12, size=(4, 72, 96)).parent
+
+
+def test_files_of_an_annotated_study(annotated):
+    found = sorted(p.relative_to(annotated).as_posix() for p in annotated.rglob("*.*"))
+    marks = [f"annotations/annotator={w}/Neu{k}_ch2.csv" for w in ("anna", "ben", "cleo")
+             for k in (1, 2)]  # fmt: skip
+    movies = [f"raw/Neu{k}.h5" for k in (1, 2, 3)]
+    assert found == sorted(
+        [*marks, *movies, "conditions.csv", "phases.csv", "recipe.yaml", "truth.json"]
+    )
+    with pytest.raises(ImarisError, match=r"Neu3\.h5: truncated"):
+        open_imaris(annotated / "raw" / "Neu3.h5")
+    recipe = yaml.safe_load((annotated / "recipe.yaml").read_text())
+    assert set(recipe["datasets"]) >= {"leuko", "leuko-consensus", "leuko-masks", "leuko-events"}
+
+
+def test_an_annotated_study_is_the_same_with_the_same_seed(annotated, tmp_path):
+    again = write_study(
+        tmp_path, annotated=True, damaged=True, frames=12, size=(4, 72, 96)
+    ).parent  # fmt: skip
+    for path in annotated.rglob("*.*"):
+        assert (again / path.relative_to(annotated)).read_bytes() == path.read_bytes()
+    other = _deaths.plant(describe_movie(1, seed=1, frames=12), 1)
+    assert other["cells"] != _deaths.plant(describe_movie(1, frames=12), 1)["cells"]
+
+
+@pytest.mark.parametrize(("frames", "size"), [(11, (8, 192, 256)), (12, (8, 192, 90))])
+def test_no_room_to_die(frames, size):
+    with pytest.raises(UsageError, match="has no room for the planned deaths; expected at least"):
+        _deaths.plant(describe_movie(1, frames=frames, size=size), 1)
+
+
+@pytest.mark.parametrize("number", [1, 2])
+@pytest.mark.parametrize("size", [(4, 72, 96), (8, 192, 256)])
+def test_the_plan_of_deaths_holds_together(number, size):
+    """Whatever the seed: inside the movie, apart from each other, and on the grid."""
+    for seed in range(20):
+        said = _deaths.plant(describe_movie(number, seed=seed, frames=12, size=size), number)
+        low = np.array(said["origin"]) - np.array(said["spacing"]) / 2
+        high = low + np.array(said["size"]) * said["spacing"]
+        cells = [cell for cell in said["cells"] if cell["channel"] == 1]
+        for cell in cells:
+            centres = np.array(cell["centres"])
+            assert (centres - cell["radii"] >= low).all()
+            assert (centres + cell["radii"] <= high).all()
+            np.testing.assert_array_equal(centres * 4, np.rint(centres * 4))
+        for i, one in enumerate(cells):
+            for other in cells[:i]:
+                apart = np.array(one["centres"]) - other["centres"]
+                # no two can be taken for one: beyond 10 um, also with the errors of two people
+                assert (np.sqrt((apart**2).sum(axis=1)) > 10 + 5 * 0.25 * 3**0.5).all()
+                # their ellipsoids do not meet: both lie in one of the larger radii
+                radii = np.maximum(one["radii"], other["radii"])
+                assert (np.sqrt(((apart / radii) ** 2).sum(axis=1)) > 2).all()
+        for one in (*said["deaths"], *said["debris"]):
+            centres = said["cells"][one["cell"]]["centres"]
+            for mark in one["marks"].values():
+                errors = np.array(mark["places"]) - [centres[f] for f in mark["frames"]]
+                assert abs(errors).max() <= 1
+
+
+def test_ellipsoid():
+    vertices, faces = _deaths.ellipsoid((2, 3, 4), (10, 20, 30))
+    edges = np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]])
+    there = {tuple(edge) for edge in edges.tolist()}
+    assert len(there) == len(edges), "no edge is run through twice the same way"
+    assert {(b, a) for a, b in there} == there, "each is run through both ways: closed"
+    assert len(vertices) - len(edges) // 2 + len(faces) == 2, "Euler: a ball"
+    around = (vertices - (10, 20, 30)) / (2, 3, 4)
+    np.testing.assert_allclose((around**2).sum(axis=1), 1)
+    x, y, z = (vertices - (10, 20, 30))[faces][..., ::-1].transpose(1, 0, 2)
+    parts = (x * np.cross(y, z)).sum(axis=1)
+    assert (parts > 0).all(), "all turned outwards, in x, y, z"
+
+
+def test_scene_layout(annotated):
+    """Names and types as in the files of Imaris: both sides in one movie, Scene in another."""
+    with h5py.File(annotated / "raw" / "Neu1.h5") as h5:
+        for scene in ("Scene", "Scene8"):
+            said = h5[f"{scene}/Content"].attrs
+            counts = {k: int(b"".join(said[k])) for k in ("NumberOfPoints", "NumberOfSurfaces")}
+            assert counts == {"NumberOfPoints": 1, "NumberOfSurfaces": 2}
+            names = [b"".join(h5[f"{scene}/Content/{k}"].attrs["Id"])
+                     for k in ("Points0", "Surfaces0", "Surfaces1")]  # fmt: skip
+            assert names == [b"100", b"200", b"201"]
+        group = h5["Scene8/Content/Points0"]
+        assert group["Spot"].dtype.names == ("ID", "PositionX", "PositionY", "PositionZ", "Radius")
+        first = group["Track0"][0]
+        members = group["TrackObject0"]["ID_Object"]
+        own = members[first["IndexTrackObjectBegin"] : first["IndexTrackObjectEnd"]]
+        edges = group["TrackEdge0"][first["IndexTrackEdgeBegin"] : first["IndexTrackEdgeEnd"]]
+        assert edges.tolist() == list(zip(own[:-1].tolist(), own[1:].tolist(), strict=True))
+        assert first["ID"] == 1_000_000_000
+    with h5py.File(annotated / "raw" / "Neu2.h5") as h5:
+        assert "Scene8" not in h5
+        assert h5["Scene/Content/Points0/Edges"].dtype == "i8"
+
+
 def test_ensure_study_writes_once(tmp_path, monkeypatch):
-    monkeypatch.setattr(demo, "write_study", partial(write_study, frames=1, size=(2, 32, 32)))
+    small = partial(write_study, frames=12, size=(4, 72, 96))
+    monkeypatch.setattr(demo, "write_study", small)
     recipe = ensure_study(tmp_path / "study")
     movie = recipe.parent / "raw" / "Neu1.h5"
     before = movie.stat().st_mtime_ns

@@ -31,7 +31,8 @@ def dp(*args, code=0, **environ):
 
 @pytest.fixture(scope="module")
 def study(tmp_path_factory):
-    return demo.write_study(tmp_path_factory.mktemp("study"), frames=11, size=(4, 72, 96))
+    folder = tmp_path_factory.mktemp("study")
+    return demo.write_study(folder, frames=12, size=(4, 72, 96), annotated=True)
 
 
 @pytest.fixture(params=["folder", "s3"])

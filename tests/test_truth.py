@@ -17,15 +17,15 @@ import dpipe
 from dpipe import demo
 
 T0 = 1_000_000_000
-STEMS = ("Neu1", "Neu2")
+STEMS = ("Neu1", "Neu2", "Neu3", "Neu4")
 INTERVAL = 30.0
 
 
 @pytest.fixture(scope="session")
 def lab(tmp_path_factory):
-    """The study of `dpipe demo`, with a third movie that is cut off, and what its recipe made."""
+    """The study of `dpipe demo`, with a fifth movie that is cut off, and what its recipe made."""
     folder = tmp_path_factory.mktemp("truth")
-    recipe = demo.write_study(folder / "study", annotated=True, damaged=True)
+    recipe = demo.write_study(folder / "study", movies=4, annotated=True, damaged=True)
     outcome = dpipe.run_recipe(recipe, str(folder / "store"), progress=False, workers="0")
     return folder, outcome
 
@@ -70,11 +70,12 @@ def test_everything_adds_up(lab, truth):
     _, outcome = lab
     assert outcome.exit_code == 3, "the movie that is cut off is put aside"
     of_all = {"leuko-quality-table", "leuko-phases", "leuko-events", "leuko-conditions"}
+    of_all |= {"leuko-groups"}
     of_files = {"leuko", "leuko-spots", "leuko-cells"}
     for step in outcome.steps:
         name, lost = step["dataset"], [entry["stem"] for entry in step["aside"]]
         assert step["reused"] == []
-        assert lost == ["Neu3"] * (name in of_files), name
+        assert lost == ["Neu5"] * (name in of_files), name
         parts = 1 if name in of_all else len(truth["movies"])
         assert len(step["made"]) == parts, name
         people = len(truth["movies"]["Neu1"]["annotators"]) if name == "leuko-tracks" else 1
@@ -278,7 +279,7 @@ def test_phases_join_as_planted_and_odd_rows_are_flagged(lab, truth):
             low, high = np.nanmin(told), np.nanmax(told)
             common = min(high, death["frames"][-1]) - max(low, death["frames"][0]) + 1
             assert event["phase_overlap"].item() == common / (high - low + 1)
-    assert flagged == 2
+    assert flagged == 4, "one odd row a movie"
     assert events.sizes["event"] == sum(len(said["phases"]) for said in truth["movies"].values())
     assert events.attrs["tracks_without_phases"] == []
 
@@ -294,7 +295,43 @@ def test_conditions_come_through(lab, truth):
             key: row[key] for key in names.values()
         }
         assert one["content"].values.tolist() == [row["ch1"], row["ch2"], row["ch3"]]
-    assert ds.attrs["corrected"] == ["Neu2: UPPR8 to UVPR8"]
+    assert ds.attrs["corrected"] == ["Neu2: UPPR8 to UVPR8", "Neu4: UPPR8 to UVPR8"]
+
+
+def test_groups_are_compared_by_organ(lab, truth):
+    ds = whole(lab, "leuko-groups")
+    assert ds["group"].values.tolist() == ["Lymph node", "Spleen"]
+    for name in ("track_length", "track_speed_mean"):
+        means: dict[str, list[float]] = {"Lymph node": [], "Spleen": []}
+        for stem, said in truth["movies"].items():
+            own = []
+            for death in said["deaths"]:
+                frames = death["spot_frames"]
+                places = np.array([centre(said, death, frame) for frame in frames])
+                length = np.sqrt((np.diff(places, axis=0) ** 2).sum(axis=1)).sum()
+                time = INTERVAL * (frames[-1] - frames[0])
+                own.append(length if name == "track_length" else length / time)
+            means[truth["conditions"][stem]["organ"]].append(np.mean(own))
+        nodes, spleens = means.values()
+        one = ds.sel(measure=name)
+        assert one["group_size"].values.tolist() == [2, 2]
+        medians = [np.mean(nodes), np.mean(spleens)]  # of two numbers
+        np.testing.assert_allclose(one["group_median"].values, medians, rtol=1e-6)
+        # Mann and Whitney: pairs that the first group wins, against all six ways to choose two
+        u = sum(a > b for a, b in itertools.product(nodes, spleens))
+        every = [*nodes, *spleens]
+        ways = []
+        for chosen in itertools.combinations(range(4), 2):
+            rest = set(range(4)) - set(chosen)
+            ways.append(sum(every[i] > every[j] for i in chosen for j in rest))
+        p = np.mean([abs(way - 2) >= abs(u - 2) for way in ways])
+        assert one["pair_u"].values.tolist() == [u]
+        np.testing.assert_allclose(one["pair_p"].values, [p], rtol=1e-12)
+        # Kruskal and Wallis: H = 12 / (n (n + 1)) sum R^2 / n_i - 3 (n + 1); one degree of freedom
+        ranks = 1 + np.argsort(np.argsort(every))
+        h = 12 / 20 * (ranks[:2].sum() ** 2 + ranks[2:].sum() ** 2) / 2 - 15
+        assert one["kruskal_h"].item() == pytest.approx(h, abs=1e-12)
+        assert one["kruskal_p"].item() == pytest.approx(math.erfc(math.sqrt(h / 2)), rel=1e-9)
 
 
 # --- surfaces and masks
@@ -346,7 +383,7 @@ def test_surfaces_are_those_of_the_scene(lab, stem, said, made):
             area, ball = measured["surface_area"].values[i], 4 * math.pi * radii[0] ** 2
             assert INNER**2 * ball <= area <= ball
     assert any(len(set(s["radii"])) == 1 for s in surfaces)
-    assert sum(not s["closed"] for s in surfaces) == (stem == "Neu1")
+    assert sum(not s["closed"] for s in surfaces) == (stem in ("Neu1", "Neu3"))
 
 
 def voxels(said, one) -> np.ndarray:
