@@ -46,6 +46,7 @@ from dpipe.operators import (
     phase_tracks,
     projections,
     quality_table,
+    split_movies,
     surface_measures,
     thumbnails,
     track_checks,
@@ -64,7 +65,17 @@ from dpipe.readers.tracks_labels import open_tracks_labels
 from dpipe.recipe import load as load_recipe
 from dpipe.run import run_recipe
 from dpipe.tree import each, history, open, save
-from dpipe.writers import WRITERS, export, write_csv, write_ome_zarr, write_parquet, write_tiff
+from dpipe.writers import (
+    WRITERS,
+    export,
+    write_classification,
+    write_coco,
+    write_csv,
+    write_ome_zarr,
+    write_parquet,
+    write_segmentation,
+    write_tiff,
+)
 
 __all__ = [
     "OPERATORS",
@@ -109,12 +120,16 @@ __all__ = [
     "quality_table",
     "run_recipe",
     "save",
+    "split_movies",
     "surface_measures",
     "thumbnails",
     "track_checks",
     "track_measures",
+    "write_classification",
+    "write_coco",
     "write_csv",
     "write_ome_zarr",
     "write_parquet",
+    "write_segmentation",
     "write_tiff",
 ]

@@ -39,6 +39,8 @@ STIMULUS = _condition("stimulus", "stimulus that was applied")
 OBJECTIVE = _condition("objective", "magnification of the objective")
 CONDITIONS = (ORGAN, STIMULUS, MARKERS, FLUOROPHORES, OBJECTIVE)
 """What a row of conditions says of a whole movie."""
+SPLITS = ("train", "validation", "test")
+SPLIT = _condition("split", f"what a movie is used for: {', '.join(SPLITS)}")
 
 SPOT_FLAG = Variable(
     "spot_flag", ("spot",), "u", "1", "what is odd: sum of bits, named in flag_meanings"

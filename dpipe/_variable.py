@@ -72,7 +72,8 @@ class Variable:
                 f"variable {name!r} has dims ({', '.join(map(str, array.dims))}); "
                 f"expected {self.signature(name)}"
             )
-        if array.dtype.kind not in self.kinds:
+        kind = "U" if array.dtype.kind == "T" else array.dtype.kind  # text of a store is T
+        if kind not in self.kinds:
             allowed = " or ".join(_KINDS.get(kind, kind) for kind in self.kinds)
             raise SchemaError(f"variable {name!r} is {array.dtype}; expected {allowed}")
         return array.transpose(*self.dims)

@@ -14,7 +14,7 @@ from typing import Any
 import xarray as xr
 
 from dpipe import _rows, blocks, catalog, metadata, operators, origin, parts, schema, seal
-from dpipe.errors import UsageError
+from dpipe.errors import SchemaError, UsageError
 from dpipe.objects import Objects
 from dpipe.outline import base_of, lay_out
 
@@ -55,6 +55,8 @@ def open(
         There is no store.
     NotFoundError
         No such dataset, version or part.
+    SchemaError
+        Datasets of unlike size, which cannot be merged.
     """
     if not names:
         raise UsageError("open: name at least one dataset, for example open(store, 'leuko')")
@@ -98,9 +100,14 @@ def _merged(objects: Objects, versions: list[catalog.Version], stem: str, level:
             if ref.stem == stem:
                 sealed = seal.read(objects, ref.base, ref.seal)[0]
                 ds = seal.open_sealed(objects, sealed, level if sealed.levels else 0)
-                merged = merged.merge(
-                    ds, compat="override", join="override", combine_attrs="drop_conflicts"
-                )
+                try:
+                    merged = merged.merge(
+                        ds, compat="override", join="override", combine_attrs="drop_conflicts"
+                    )
+                except ValueError as error:  # such as masks of one plane beside a whole stack
+                    raise SchemaError(
+                        f"{stem}: {version.label} does not fit {versions[0].label}: {error}"
+                    ) from error
     return merged
 
 

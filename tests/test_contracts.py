@@ -16,9 +16,10 @@ import xarray as xr
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from meshes import box, octahedron, placed, surfaces
+from windows import crops
 
 from dpipe import containers, demo, ngff, operators, schema, sources, writers
-from dpipe.errors import InputError
+from dpipe.errors import InputError, UsageError
 from dpipe.operators import OPERATORS
 from dpipe.readers import READERS
 from dpipe.writers import WRITERS
@@ -274,6 +275,7 @@ OPERANDS = {
     "group-tests": quality_tree,
     "phase-tracks": lambda: xr.DataTree.from_dict({"/t": phases()}),
     "quality-table": quality_tree,
+    "split-movies": quality_tree,
     "track-measures": spots,
     "surface-measures": lambda: meshes_of_movie(),
 }
@@ -381,8 +383,23 @@ def test_operator_refuses_unknown_parameters(operator):
 # Writers
 
 
+WRITABLE = {
+    "classification": lambda: crops("m").assign_coords(split="train"),
+    "coco": lambda: masked(),
+    "csv": lambda: operators.frame_quality(movie()),
+    "parquet": lambda: operators.frame_quality(movie()),
+    "segmentation": lambda: masked(),
+}
+"""What writers take that do not take a movie alone."""
+
+
+def masked() -> xr.Dataset:
+    masks = operators.mesh_masks(movie(), meshes_of_movie())
+    return movie().merge(masks).assign_coords(split="test")
+
+
 def writable(name: str) -> xr.Dataset:
-    return operators.frame_quality(movie()) if name in ("csv", "parquet") else movie()
+    return WRITABLE.get(name, movie)()
 
 
 @pytest.mark.parametrize("name", sorted(WRITERS))
@@ -398,6 +415,25 @@ def test_writer_writes_what_it_says_and_always_the_same(name, tmp_path):
         digests.append([hashlib.sha256(p.read_bytes()).hexdigest() for p in files])
     if name != "tiff":  # a TIFF holds a fresh UUID
         assert digests[0] == digests[1]
+
+
+@pytest.mark.parametrize("name", sorted(WRITERS))
+def test_writer_leaves_what_is_there_alone(name, tmp_path):
+    first = writers.export({"m": writable(name)}, name, tmp_path)
+    before = {path: os.stat(path).st_mtime_ns for path in first}
+    with pytest.raises(UsageError, match="is there already"):
+        writers.export({"m": writable(name)}, name, tmp_path)
+    assert {path: os.stat(path).st_mtime_ns for path in first} == before
+    assert not list(tmp_path.parent.rglob("*.partial"))
+
+
+@pytest.mark.parametrize("name", sorted(WRITERS))
+def test_writer_options_have_defaults_and_documentation(name):
+    for parameter in list(inspect.signature(WRITERS[name]).parameters.values())[2:]:
+        assert parameter.kind is parameter.KEYWORD_ONLY
+        assert parameter.default is not parameter.empty
+        # write_parquet refers to write_csv
+        assert name == "parquet" or f"{parameter.name} :" in WRITERS[name].__doc__
 
 
 @pytest.mark.parametrize("name", sorted(set(WRITERS) & set(READERS)))

@@ -117,11 +117,11 @@ def owners(files: Files) -> dict[str, set[str]]:
 
 
 def kernel(name: str, users: set[str]) -> bool:
-    """A private file of a shelf may serve several of it: operators, or readers of one format."""
+    """A private file of a shelf may serve several of it, of the readers those of one format."""
     shelf, _, own = name.partition(".")
     inside = bool(users) and all(user.startswith(f"{shelf}.") for user in users)
     formats = {user.partition(".")[2].partition("_")[0] for user in users}
-    several = shelf == "operators" or (shelf == "readers" and len(formats) == 1)
+    several = shelf in ("operators", "writers") or (shelf == "readers" and len(formats) == 1)
     return own.startswith("_") and inside and several
 
 

@@ -21,6 +21,7 @@ from dpipe.operators.phase_tracks import phase_tracks
 from dpipe.operators.projections import projections
 from dpipe.operators.quality import frame_quality
 from dpipe.operators.quality_table import quality_table
+from dpipe.operators.split_movies import split_movies
 from dpipe.operators.surface_measures import surface_measures
 from dpipe.operators.thumbnails import thumbnails
 from dpipe.operators.track_checks import track_checks
@@ -60,6 +61,7 @@ OPERATORS: dict[str, Operator] = {
     "phase-tracks": Operator(phase_tracks, version=2, makes="table"),
     "projections": Operator(projections, version=1, free=("t", "c")),
     "quality-table": Operator(quality_table, version=1),
+    "split-movies": Operator(split_movies, version=1, makes="table"),
     "surface-measures": Operator(surface_measures, version=1),
     "thumbnails": Operator(thumbnails, version=1, free=("c",)),
     "track-checks": Operator(track_checks, version=1, makes="table"),

@@ -13,16 +13,32 @@ from typing import Any
 import xarray as xr
 
 from dpipe.errors import UsageError, unknown
+from dpipe.writers.classification import write_classification
+from dpipe.writers.coco import write_coco
 from dpipe.writers.ome_zarr import write_ome_zarr
+from dpipe.writers.segmentation import write_segmentation
 from dpipe.writers.tables import write_csv, write_parquet
 from dpipe.writers.tiff import write_tiff
 
-__all__ = ["WRITERS", "export", "write_csv", "write_ome_zarr", "write_parquet", "write_tiff"]
+__all__ = [
+    "WRITERS",
+    "export",
+    "write_classification",
+    "write_coco",
+    "write_csv",
+    "write_ome_zarr",
+    "write_parquet",
+    "write_segmentation",
+    "write_tiff",
+]
 
 WRITERS: dict[str, Callable[..., list[str]]] = {
+    "classification": write_classification,
+    "coco": write_coco,
     "csv": write_csv,
     "ome-zarr": write_ome_zarr,
     "parquet": write_parquet,
+    "segmentation": write_segmentation,
     "tiff": write_tiff,
 }
 """Every writer by its name on the command line."""

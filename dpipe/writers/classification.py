@@ -1,0 +1,179 @@
+"""Crops for classification: a file a sequence, or a file a frame, in folders by split and label.
+
+``train/1/Neu1_cell1.tif`` is what loaders of picture folders take; ``index.csv`` and
+``index.json`` say the rest. This module knows nothing of how crops are cut.
+"""
+
+import csv
+import json
+import os
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import xarray as xr
+from tqdm import tqdm
+
+from dpipe import schema
+from dpipe.errors import SchemaError, UsageError
+from dpipe.writers._pictures import Names, chosen, numbers, pieces, write_tiff
+from dpipe.writers._splits import Said, Watch, movies_of, settle, whole_folder
+
+_LISTS = ("channels", "frames", "phases", "inside")
+"""What `index.csv` joins by spaces, channels by commas."""
+
+
+def write_classification(
+    parts: Mapping[str, xr.Dataset],
+    to: str | os.PathLike[str],
+    *,
+    split: Said = None,
+    frames: Literal["sequence", "single"] = "sequence",
+    channels: Names = None,
+) -> list[str]:
+    """Write crops as TIFF for classification, in folders by split and label.
+
+    Parameters
+    ----------
+    parts : mapping of str to xarray.Dataset
+        Crops by stem: ``crop(event, t, c, y, x)`` or ``crop_volume(event, t, c, z, y, x)``.
+    to : str or path
+        A folder that is new or empty; it appears when all is written, else nothing is left:
+        ``<split>/<label>/<event>.tif``, ``index.csv`` (a row a file) and ``index.json`` (that,
+        and the counts).
+    split : str, path, mapping or xarray.Dataset, optional
+        What each movie is for: ``"train"``, ``"validation"`` or ``"test"`` for all; a table with
+        columns ``movie,split`` or ``event,split``; what ``split_movies`` returns. By default the
+        parts hold it: name the dataset of splits beside that of crops.
+    frames : {"sequence", "single"}
+        A file an event with all its frames, as the crops have them; or a file a frame,
+        ``<event>_t007.tif``, by its place in the sequence, without frames beyond the movie.
+        Each plane of each channel is a page; axes and steps are told as OME-XML.
+    channels : str or sequence of str, optional
+        Names (a text is cut at commas); by default all. ``"event"`` takes of each crop the first
+        channel in which its event was marked.
+
+    Returns
+    -------
+    list of str
+        Paths of the files; the values in them are those of the crops.
+
+    Raises
+    ------
+    RefusedError
+        A movie has no split or lies in two, or the same pixels do.
+    SchemaError
+        A part holds no crops, or an event has no channel where it should.
+    UsageError
+        An unknown option value or channel, or the folder is not empty.
+    """
+    if frames not in ("sequence", "single"):
+        raise UsageError(f"frames={frames!r}; expected 'sequence' or 'single'")
+    crops = {stem: _crops(stem, ds) for stem, ds in parts.items()}
+    splits = settle(parts, split)
+    rows: list[dict[str, Any]] = []
+    left, watch = 0, Watch()
+    total = sum(array.sizes["event"] for array in crops.values())
+    with whole_folder(to) as folder, tqdm(total=total, desc="crops", delay=2, disable=None) as bar:
+        for stem, array in crops.items():
+            known = _known(stem, parts[stem])
+            for i, (block,) in pieces("event", array):
+                about = known[i] | {"split": splits[known[i]["movie"]]}
+                own = _channels(about, parts[stem], channels)
+                about["channels"] = [parts[stem]["c"].values.astype(str).tolist()[c] for c in own]
+                picture = block[:, own]
+                for k, frame in enumerate(picture):
+                    watch.look(frame, about["split"], f"{about['event']}, frame {k}")
+                found = list(_cut(picture, about, single=frames == "single"))
+                left += len(picture) - sum(len(row["frames"]) for _, row, _ in found)
+                for pages, row, axes in found:
+                    path = folder / row["file"]
+                    path.parent.mkdir(parents=True, exist_ok=True)
+                    if path.exists():
+                        raise SchemaError(f"{stem}: two events are called {about['event']!r}")
+                    write_tiff(path, pages, axes, parts[stem], about["channels"])
+                    rows.append(row)
+                bar.update()
+        _index(folder, rows, {"frames": frames, "frames_left_out": left})
+    names = [*(row["file"] for row in rows), "index.csv", "index.json"]
+    return [str(Path(to).expanduser().absolute() / name) for name in names]
+
+
+def _crops(stem: str, ds: xr.Dataset) -> xr.DataArray:
+    held = [v for v in (schema.CROP, schema.CROP_VOLUME) if v.name in ds]
+    if not held:
+        found = ", ".join(map(str, ds.data_vars)) or "none"
+        raise SchemaError(f"{stem}: no crops to write; expected 'crop'. Found: {found}")
+    return held[0].check(ds)
+
+
+def _known(stem: str, ds: xr.Dataset) -> list[dict[str, Any]]:
+    """Return what is known of each event, as plain values."""
+    columns = {
+        "event": ds["event"].values.astype(str).tolist(),
+        "label": schema.LABEL.check(ds).values.tolist(),
+        "kind": schema.KIND.check(ds).values.astype(str).tolist(),
+        "movie": movies_of(stem, ds).tolist(),
+        "track": schema.EVENT_TRACK.check(ds).values.tolist(),
+        "event_channel": schema.EVENT_CHANNEL.check(ds).values.astype(str).tolist(),
+        "frames": schema.CROP_FRAME.check(ds).values.tolist(),
+        "phases": schema.CROP_PHASE.check(ds).values.tolist(),
+        "inside": np.round(schema.CROP_INSIDE.check(ds).values.astype(float), 6).tolist(),
+    }
+    for name in columns["event"]:
+        if not name or name.startswith(".") or any(c in name for c in "/\\\0"):
+            raise SchemaError(f"{stem}: event {name!r}: its name is no file name")
+    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+
+
+def _channels(about: Mapping[str, Any], ds: xr.Dataset, wanted: Names) -> list[int]:
+    if wanted != "event":
+        return chosen(about["movie"], ds, wanted)
+    try:
+        marked = numbers(about["event_channel"], ds["c"].values.astype(str).tolist())
+    except SchemaError as error:
+        raise SchemaError(f"{about['event']}: {error}") from error
+    if not marked:
+        raise SchemaError(f"{about['event']}: no channel of its own; name channels instead")
+    return marked[:1]
+
+
+def _cut(
+    picture: np.ndarray, about: Mapping[str, Any], *, single: bool
+) -> Iterator[tuple[np.ndarray, dict[str, Any], str]]:
+    """Yield the pages of each file, its row of the index and its axes."""
+    folder = f"{about['split']}/{about['label']}"
+    axes = "TCYX" if picture.ndim == 4 else "TCZYX"
+    if not single:
+        yield picture, {"file": f"{folder}/{about['event']}.tif"} | dict(about), axes
+        return
+    digits = len(str(max(100, len(picture) - 1)))
+    for k, frame in enumerate(picture):
+        if about["frames"][k] >= 0:
+            row = {"file": f"{folder}/{about['event']}_t{k:0{digits}}.tif"} | dict(about)
+            row |= {name: [about[name][k]] for name in ("frames", "phases", "inside")}
+            yield frame, row, axes[1:]
+
+
+def _index(folder: Path, rows: list[dict[str, Any]], said: dict[str, Any]) -> None:
+    """Write the two indexes, and the folder of a split that has no file."""
+    for name in schema.SPLITS:
+        (folder / name).mkdir(exist_ok=True)
+    found = Counter((row["split"], row["label"]) for row in rows)
+    counts = {
+        name: {str(label): n for (split, label), n in sorted(found.items()) if split == name}
+        for name in schema.SPLITS
+    }
+    text = json.dumps(said | {"counts": counts, "files": []}, ensure_ascii=False, indent=1)
+    listed = ",\n".join(f"  {json.dumps(row, ensure_ascii=False)}" for row in rows)
+    text = text.removesuffix("[]\n}") + (f"[\n{listed}\n ]\n}}\n" if rows else "[]\n}\n")
+    (folder / "index.json").write_text(text, encoding="utf-8")
+    columns = list(rows[0]) if rows else ["file", "split", "label", "movie", "event"]
+    with (folder / "index.csv").open("w", encoding="utf-8", newline="") as out:
+        table = csv.DictWriter(out, columns)
+        table.writeheader()
+        for row in rows:
+            joined = {name: " ".join(map(str, row[name])) for name in _LISTS}
+            table.writerow(row | joined | {"channels": ",".join(row["channels"])})
