@@ -1,12 +1,15 @@
 """The command line: one line an error, the right exit code, JSON where it lists."""
 
 import json
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
 import tifffile
+import xarray as xr
+from windows import crops
 
 import dpipe
 from dpipe import cli, demo, schema
@@ -117,6 +120,68 @@ def test_export_and_census(dp, study):
     counted = dp("census", study / "raw", "--json")
     assert [row["stem"] for row in json.loads(counted.out)] == ["Neu1", "Neu2"]
     assert "warning: dtype differs" in counted.err
+
+
+def test_exports_for_machine_learning_as_the_readme_says(dp):
+    """Movies, tracks, masks and crops of a store, split by movie, each in its own command."""
+    rng = np.random.default_rng(0)
+    stems = [f"Neu{i}" for i in range(1, 5)]
+    movies = {s: schema.movie(rng.integers(1, 99, (3, 1, 2, 16, 24)).astype("u1")) for s in stems}
+    # the corner of pixel (8, 12) is at 7.5, 11.5 micrometres; a box of 4 begins 2 before
+    spots = xr.Dataset(
+        {"spot_z": ("spot", [0.5]), "spot_y": ("spot", [7.5]), "spot_x": ("spot", [11.5])},
+        {"track": ("spot", [3]), "frame": ("spot", [1])},
+    )
+    masks = {
+        s: xr.Dataset(schema.LABELS.wrap((ds.image[:, 0] > 90).astype("u4").drop_vars("c")))
+        for s, ds in movies.items()
+    }
+    tracks = {s: spots.isel(spot=slice(0, i)) for i, s in enumerate(stems)}
+    dpipe.save(movies, "store", "leuko", message="movies")
+    dpipe.save(tracks, "store", "leuko-tracks", message="Neu1 has none")
+    dpipe.save(masks, "store", "leuko-masks", message="bright voxels")
+    dpipe.save(
+        {s: crops(s, seed=i) for i, s in enumerate(stems)}, "store", "leuko-crops", message=""
+    )
+    made = dp("make", "leuko-splits", "--operator", "split-movies", "--input", "leuko", "--param",
+              "exact=true", "--param", "fractions=[0.5, 0.25, 0.25]", *RUN)  # fmt: skip
+    assert made.code == 0, made.err
+    split = dpipe.open("store", "leuko-splits").load()
+    sizes = {name: split.split.values.tolist().count(name) for name in schema.SPLITS}
+    assert sizes == {"train": 2, "validation": 1, "test": 1}
+
+    done = dp("export", "classification", "--input", "leuko-crops", "--input", "leuko-splits",
+              "--to", "crops", "--store", "store")  # fmt: skip
+    assert (done.code, len(done.lines)) == (0, 4 * 3 + 2), done.err
+    assert len(list(Path("crops/train").rglob("*.tif"))) == 2 * 3
+    done = dp("export", "coco", "--input", "leuko", "--input", "leuko-tracks", "--input",
+              "leuko-splits", "--to", "boxes", "--option", "size=4",
+              "--store", "store")  # fmt: skip
+    assert (done.code, len(done.lines)) == (0, 4 * 3 + 3), done.err
+    found = [json.loads(Path(f"boxes/annotations/instances_{s}.json").read_text()) for s in sizes]
+    assert [len(one["images"]) for one in found] == [6, 3, 3]
+    boxes = [box["bbox"] for one in found for box in one["annotations"]]
+    assert boxes == [[10, 6, 4, 4]] * 3
+    done = dp("export", "segmentation", "--input", "leuko", "--input", "leuko-masks", "--input",
+              "leuko-splits", "--to", "pairs", "--store", "store")  # fmt: skip
+    assert (done.code, len(done.lines)) == (0, 4 * 3 * 2 + 1), done.err
+    # a leak by table: one line, exit 2, and nothing left behind
+    Path("leak.csv").write_text(
+        "movie,split\nNeu1,train\nNeu2,test\nNeu3,test\nNeu4,train\nNeu1,test\n"
+    )
+    done = dp("export", "coco", "--input", "leuko", "--input", "leuko-tracks", "--to", "leak",
+              "--option", "size=4", "--option", "split=leak.csv", "--store", "store")  # fmt: skip
+    assert (done.code, done.out) == (2, "")
+    assert done.err.startswith("RefusedError: Neu1 is in train and in test")
+    # and one by pixels: the same movie under another name
+    dpipe.save(movies | {"Neu4": movies["Neu1"]}, "store", "leuko", message="a copy")
+    Path("split.csv").write_text("movie,split\nNeu1,train\nNeu2,test\nNeu3,test\nNeu4,test\n")
+    done = dp("export", "coco", "--input", "leuko", "--input", "leuko-tracks", "--to", "leak",
+              "--option", "size=4", "--option", "split=split.csv", "--store", "store")  # fmt: skip
+    assert done.code == 2
+    assert "Neu4_t0000_c0.png in test has the very pixels of Neu1_t0000_c0.png" in done.err
+    assert not Path("leak").exists()
+    assert not Path(".leak.partial").exists()
 
 
 def test_demo_twice(dp, monkeypatch):

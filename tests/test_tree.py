@@ -141,6 +141,17 @@ def test_wrong_names(store, names, kwargs, error, said):
     assert "\n" not in str(told.value)
 
 
+def test_what_cannot_be_merged_is_told_in_one_line(store):
+    flat = dpipe.open(store, "leuko", part="Neu1").isel(z=[0], c=0, drop=True).astype("u4")
+    masks = flat.rename(image="labels")
+    dpipe.save({"Neu1": masks}, store, "leuko-masks", message="of one plane")
+    with pytest.raises(
+        SchemaError, match=r"Neu1: leuko-masks@1 does not fit leuko@1: .*'z'"
+    ) as told:
+        dpipe.open(store, "leuko", "leuko-masks")
+    assert "\n" not in str(told.value)
+
+
 def test_no_store(tmp_path):
     with pytest.raises(NotAStoreError, match="no dpipe store there"):
         dpipe.open(str(tmp_path / "nothing"), "leuko")

@@ -114,7 +114,7 @@ def open_tracks_labels(
     except SchemaError as error:
         raise UsageError(str(error)) from error
     coords = {dim: frame.coords[dim] for dim in ("t", "z", "y", "x")}
-    wrapped = schema.LABELS.wrap(xr.DataArray(labels, dims=schema.LABELS.dims))
+    wrapped = schema.LABELS.wrap(xr.DataArray(labels, dims=schema.LABELS.dims), number="track")
     return xr.Dataset(wrapped, coords, attrs)
 
 
