@@ -50,6 +50,7 @@ from dpipe.operators import (
     surface_measures,
     thumbnails,
     track_checks,
+    track_crops,
     track_measures,
 )
 from dpipe.readers import READERS
@@ -124,6 +125,7 @@ __all__ = [
     "surface_measures",
     "thumbnails",
     "track_checks",
+    "track_crops",
     "track_measures",
     "write_classification",
     "write_coco",

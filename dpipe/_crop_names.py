@@ -29,6 +29,9 @@ EVENT_CHANNEL = Variable(
 CROP_FRAME = _crop(
     "frame", "1", "frame of the movie that a crop shows, from 0; -1 beyond the movie", "i"
 )
+CROP_SPOTS = _crop(
+    "spots", "1", "number of spots of the event in that frame; 0: its place is interpolated", "u"
+)
 CROP_PHASE = _crop(
     "phase", "1", "phase of a cell: 0 healthy, 1 blebbing, 2 disruption, 255 unknown", "u"
 )

@@ -253,7 +253,8 @@ def open_group(
     Returns
     -------
     xarray.Dataset
-        Dask chunks are shards; coordinates are loaded.
+        Dask chunks are shards, ``encoding["chunks"]`` what is decoded at once; coordinates are
+        loaded.
     """
     prefix = f"{group}/" if group else ""
     parsed = {
@@ -276,10 +277,20 @@ def open_group(
         data = source.load() if held or 0 in metadata["shape"] else source.lazy()
         dims = metadata.get("dimension_names") or ()
         variables[name] = xr.DataArray(data, dims=dims, attrs=described)
+        variables[name].encoding = _cuts(metadata)
     ds = xr.Dataset({n: v for n, v in variables.items() if n not in coords}, attrs=attrs)
     ds = ds.assign_coords({n: v for n, v in variables.items() if n in coords})
     ds.attrs.pop("ome", None)
     return ds
+
+
+def _cuts(metadata: Mapping[str, Any]) -> dict[str, Any]:
+    """Return how an array is cut, by the names that xarray has for it."""
+    outer = tuple(metadata["chunk_grid"]["configuration"]["chunk_shape"])
+    first = metadata["codecs"][0]
+    if first["name"] != "sharding_indexed":
+        return {"chunks": outer}
+    return {"chunks": tuple(first["configuration"]["chunk_shape"]), "shards": outer}
 
 
 def array_document(array: pyramid.Array, attrs: Mapping[str, Any]) -> bytes:

@@ -25,6 +25,7 @@ from dpipe.operators.split_movies import split_movies
 from dpipe.operators.surface_measures import surface_measures
 from dpipe.operators.thumbnails import thumbnails
 from dpipe.operators.track_checks import track_checks
+from dpipe.operators.track_crops import track_crops
 from dpipe.operators.track_measures import track_measures
 
 
@@ -65,6 +66,7 @@ OPERATORS: dict[str, Operator] = {
     "surface-measures": Operator(surface_measures, version=1),
     "thumbnails": Operator(thumbnails, version=1, free=("c",)),
     "track-checks": Operator(track_checks, version=1, makes="table"),
+    "track-crops": Operator(track_crops, version=1, free=("event", "c")),
     "track-measures": Operator(track_measures, version=1),
 }
 

@@ -14,12 +14,9 @@ import xarray as xr
 from scipy.spatial import cKDTree
 
 from dpipe import schema
-from dpipe.arrays import to_host
 from dpipe.blocks import map_frames
 from dpipe.errors import UsageError
-from dpipe.operators._blobs import blobs, equalised, opened_mask, threshold, watershed_mask
-from dpipe.operators._projection import normalised_projection
-from dpipe.operators._wiener import wiener
+from dpipe.operators._cells import find_cells, larger
 
 
 def cell_density(
@@ -186,14 +183,12 @@ def _cell_density(
     round_threshold: bool,
 ) -> list[float]:
     """Measure one volume (z, y, x): count, count of *opened*, distance, share in clusters."""
-    filtered = to_host(wiener(normalised_projection(volume)[0], 3))
-    masks = segment(filtered, equalise=equalise, round_threshold=round_threshold)
-    opened, flooded = (
-        _chosen(*blobs(mask), *limits)[:most] for mask, limits in zip(masks, areas, strict=True)
+    opened, flooded = find_cells(
+        volume, areas=areas, most=most, equalise=equalise, round_threshold=round_threshold
     )
     close = abs(len(opened) - len(flooded)) <= largest_gap
     count = (len(opened) + len(flooded)) / 2 if close else len(opened)
-    cells = (flooded if len(flooded) > len(opened) else opened) * pixel
+    cells = larger(opened, flooded) * pixel
     distances, others = crowding(cells, radius)
     near = distances[np.isfinite(distances)]
     return [
@@ -202,16 +197,6 @@ def _cell_density(
         near.mean() if near.size else math.nan,
         (others >= neighbours).mean() if len(cells) else math.nan,
     ]
-
-
-def segment(
-    filtered: np.ndarray, *, equalise: bool, round_threshold: bool
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return the masks *opened* and *watershed* of a filtered uint8 projection (y, x)."""
-    plane = equalised(filtered) if equalise else filtered
-    limit = 1.2 * threshold(plane)
-    opened = opened_mask(plane, math.floor(limit + 0.5) if round_threshold else limit)
-    return opened, watershed_mask(plane, opened)
 
 
 def crowding(cells: np.ndarray, radius: float) -> tuple[np.ndarray, np.ndarray]:
@@ -238,7 +223,3 @@ def crowding(cells: np.ndarray, radius: float) -> tuple[np.ndarray, np.ndarray]:
     distances, _ = tree.query(places, k=[2])
     within = cKDTree(cells).query_ball_point(places, radius, return_length=True)
     return distances[which, 0], (within - same)[which]
-
-
-def _chosen(areas: np.ndarray, centroids: np.ndarray, least: float, most: float) -> np.ndarray:
-    return centroids[(areas >= least) & (areas <= most)]

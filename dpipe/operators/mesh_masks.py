@@ -16,13 +16,13 @@ from dpipe.blocks import Region, lazy
 from dpipe.errors import InputError, SchemaError, UsageError
 from dpipe.operators import _shell, _solid
 from dpipe.operators._meshes import Mesh, check, name, read_meshes, read_rows, select
+from dpipe.operators._places import Grid, frame_numbers, grid
 
 Rule = Literal["solid", "shell", "union"]
 Unclosed = Literal["shell", "refuse"]
 Number = Literal["surface", "track"]
 
 _BLOCK_VOXELS = 16 << 20
-_UNEVEN = 1e-3
 _LARGEST_LABEL = 2**32 - 1
 
 
@@ -129,8 +129,8 @@ def mesh_masks(
     run = partial(
         _draw,
         table=select(surfaces, columns),
-        numbers=_frame_numbers(frames, first_frame),
-        grid=_grid(frames),
+        numbers=frame_numbers(frames, first_frame),
+        grid=grid(frames),
         drawing=_Drawing(rule, unclosed, number),
     )
     coords = {str(k): v for k, v in frames.coords.items() if "c" not in v.dims}
@@ -145,13 +145,6 @@ def mesh_masks(
     return xr.Dataset(schema.LABELS.wrap(array, **said))
 
 
-class _Grid(NamedTuple):
-    """Centre of the first voxel and steps, micrometres along z, y, x."""
-
-    origin: tuple[float, ...]
-    spacing: tuple[float, ...]
-
-
 class _Drawing(NamedTuple):
     rule: Rule
     unclosed: Unclosed
@@ -161,42 +154,6 @@ class _Drawing(NamedTuple):
 def _known(what: str, found: object, known: tuple[object, ...]) -> None:
     if found not in known:
         raise UsageError(f"{what}: found {found!r}; expected {' or '.join(map(repr, known))}")
-
-
-def _frame_numbers(frames: xr.DataArray, first: int | None) -> np.ndarray:
-    """Return the number of each frame in the whole movie, which surfaces go by."""
-    count = frames.sizes["t"]
-    if first is not None or "t" not in frames.coords or not count:
-        return (first or 0) + np.arange(count)
-    times, step = np.asarray(frames["t"].values, float), schema.spacing(frames, "t")
-    apart = float(np.median(np.diff(times))) if count > 1 else step
-    if times[0] == 0 and abs(apart - step) <= _UNEVEN * step:
-        return np.arange(count)
-    found = times / step if step > 0 else np.full(count, np.nan)
-    whole = np.rint(found)
-    if not np.all(np.abs(found - whole) <= 0.1):
-        raise SchemaError(
-            f"frames start at {times[0]:g} s and are not evenly {step:g} s apart, so their "
-            "numbers are not known; give first_frame"
-        )
-    return whole.astype(np.int64)
-
-
-def _grid(frames: xr.DataArray) -> _Grid:
-    origin, steps = [], []
-    for dim in schema.SPACE_DIMS:
-        places, step = np.asarray(frames[dim].values, float), schema.spacing(frames, dim)
-        if len(places) > 1:
-            apart = np.diff(places)
-            if abs(apart[0] - step) > _UNEVEN * abs(step):  # thinned
-                step = float(apart[0])
-            if not np.all(np.abs(apart - step) <= _UNEVEN * abs(step)):
-                raise SchemaError(f"voxels are not evenly spaced along {dim}; expected one step")
-        if not step > 0:
-            raise SchemaError(f"voxels are {step:g} micrometre apart along {dim}; expected above 0")
-        origin.append(float(places[0]) if len(places) else 0.0)
-        steps.append(step)
-    return _Grid(tuple(origin), tuple(steps))
 
 
 def _one_plane(frames: xr.DataArray) -> dict[str, xr.DataArray]:
@@ -226,7 +183,7 @@ def _flat(region: Region, *, draw: partial, planes: int) -> np.ndarray:
 
 
 def _draw(
-    region: Region, *, table: xr.Dataset, numbers: np.ndarray, grid: _Grid, drawing: _Drawing
+    region: Region, *, table: xr.Dataset, numbers: np.ndarray, grid: Grid, drawing: _Drawing
 ) -> np.ndarray:
     """Draw one region of the labels; runs in a task."""
     labels = np.zeros([cut.stop - cut.start for cut in region], np.uint32)

@@ -18,9 +18,10 @@ import xarray as xr
 from dpipe import demo, schema
 from dpipe.errors import SchemaError, UsageError
 from dpipe.operators import _blobs, _flood
+from dpipe.operators._cells import segment
 from dpipe.operators._projection import normalised_projection
 from dpipe.operators._wiener import wiener
-from dpipe.operators.density import cell_density, crowding, segment
+from dpipe.operators.density import cell_density, crowding
 
 SWITCHES = {"as published": (True, True), "as in Octave": (False, False)}
 DISK = {radius: morphology.disk(radius) for radius in (1, 2)}

@@ -1,0 +1,122 @@
+"""Where and when crops lie: which events a movie shows, and the place of every window.
+
+It knows frames, voxels and the counts that must add up; it knows no pixels and no parameters.
+"""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from dpipe.operators._events import Clip, Event
+from dpipe.operators._places import Grid
+from dpipe.operators._windows import Size, Where
+
+_FAR = 1 << 30
+
+
+class Shown(NamedTuple):
+    """What a movie shows, and through windows of which size (None: all planes)."""
+
+    numbers: np.ndarray
+    grid: Grid
+    sizes: tuple[int, ...]
+    window: Size
+    flat: bool
+
+    def voxel(self, places: np.ndarray) -> np.ndarray:
+        """Turn places (..., 3) in micrometres into voxels; 0 is the centre of the first."""
+        return (places - np.asarray(self.grid.origin)) / np.asarray(self.grid.spacing)
+
+    @property
+    def axes(self) -> list[int]:
+        """The axes along which a window is limited."""
+        return [axis for axis, n in enumerate(self.window) if n is not None]
+
+    def holds(self, places: np.ndarray) -> np.ndarray:
+        """Tell which places (n, 3) lie in a voxel of the image, along the limited axes."""
+        at = self.voxel(places)[:, self.axes]
+        return ((at >= -0.5) & (at < np.asarray(self.sizes)[self.axes] - 0.5)).all(axis=1)
+
+
+def seen(
+    events: Sequence[Event], shown: Shown, length: int | None
+) -> tuple[list[Event], dict[str, Any]]:
+    """Return the events that the movie shows; count all spots by what becomes of them."""
+    spots = dict.fromkeys(("shown", "outside_image", "beyond_movie", "cut", "without_place"), 0)
+    kept, left_out = [], {}
+    for event in events:
+        fates = {"without_place": ~np.isfinite(event.places[:, shown.axes]).all(axis=1)}
+        if length is not None:
+            fates["cut"] = event.frames >= event.frames[0] + length
+        fates["beyond_movie"] = ~np.isin(event.frames, shown.numbers)
+        fates["outside_image"] = ~shown.holds(event.places)
+        rest = np.full(len(event.frames), True)
+        why = []
+        for fate, found in fates.items():
+            spots[fate] += int(event.spots[rest & found].sum())
+            why += [fate.replace("_", " ")] if (rest & found).any() else []
+            rest &= ~found
+        spots["shown"] += int(event.spots[rest].sum())
+        if rest.any():
+            kept.append(event)
+        else:
+            left_out[event.name] = ", ".join(why)
+    return kept, {"events": len(events), "left_out": left_out, "spots": spots}
+
+
+def clips(
+    event: Event, shown: Shown, frames: str, around: tuple[int, int], length: int | None
+) -> list[Clip]:
+    """Return the crops of an event: one, or one for each frame whose spot the movie shows."""
+    before, after = around
+    first, count = int(event.frames[0]), int(event.frames[-1] - event.frames[0]) + 1
+    if frames == "sequence":
+        count = count if length is None else min(count, length)
+        return [Clip(event.name, "event", event, first - before, count + before + after)]
+    there = shown.holds(event.places) & np.isin(event.frames, shown.numbers)
+    return [
+        Clip(f"{event.name}_frame{f}", "event", event, f - before, 1 + before + after)
+        for f in event.frames[there].tolist()
+    ]
+
+
+class Laid(NamedTuple):
+    """Crops over (event, t): frames, spots, where the windows stand, and the share inside."""
+
+    frame: np.ndarray
+    spots: np.ndarray
+    place: np.ndarray
+    where: Where
+    inside: np.ndarray
+
+
+def lay(crops: Sequence[Clip], times: int, shown: Shown) -> Laid:
+    """Lay crops side by side: the t-th frame of each, up to so many."""
+    size = np.asarray([n or whole for n, whole in zip(shown.window, shown.sizes, strict=True)])
+    order = np.argsort(shown.numbers, kind="stable")
+    frame = np.full((len(crops), times), -1, np.int64)
+    spots = np.zeros((len(crops), times), np.uint32)
+    place = np.full((len(crops), times, 3), np.nan)
+    for i, one in enumerate(crops):
+        own = one.start + np.arange(min(one.length, times))
+        frame[i, : len(own)] = own
+        place[i, : len(own)] = one.event.at(own)
+        _, at, which = np.intersect1d(own, one.event.frames, return_indices=True)
+        spots[i, at] = one.event.spots[which]
+    known = np.isin(frame, shown.numbers)
+    found = np.searchsorted(shown.numbers, frame, sorter=order)
+    position = np.where(known, order[np.minimum(found, len(order) - 1)] if len(order) else 0, -1)
+    corner = np.floor(shown.voxel(place) - (size - 1) / 2 + 0.5)
+    corner[..., [axis for axis, n in enumerate(shown.window) if n is None]] = 0
+    start = np.clip(np.nan_to_num(corner), -_FAR, _FAR).astype(np.int32)
+    overlap = np.clip(np.minimum(start + size, shown.sizes) - np.maximum(start, 0), 0, None)
+    inside = np.where(known, np.prod(overlap / np.maximum(size, 1), axis=-1), 0.0)
+    origin, spacing = (np.asarray(three) for three in shown.grid)
+    middle = origin + (start + (size - 1) / 2) * spacing
+    if shown.flat and shown.window[0] is None:  # there is no window along z, but a place
+        middle[..., 0] = place[..., 0]
+    middle[~known] = np.nan
+    frame[~known] = -1
+    spots[~known] = 0
+    return Laid(frame, spots, middle, Where(position.astype(np.int32), start), inside)

@@ -1,0 +1,156 @@
+"""Windows without an event: around cells far from every event, and where a cell had not yet died.
+
+Nobody annotated healthy cells; these are the two substitutes. What is drawn depends on the seed,
+the movie's name and pixels and the events alone, not on how anything is cut into blocks.
+"""
+
+import zlib
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from scipy.spatial import cKDTree
+
+from dpipe import schema
+from dpipe.blocks import compute_region
+from dpipe.operators._cells import find_cells, larger
+from dpipe.operators._crop_layout import Shown
+from dpipe.operators._events import Clip, Event
+from dpipe.operators._windows import Movie
+
+_FRAMES, _MORE = 2, 8
+"""So many frames for each cell wanted, and some more, are searched at most."""
+_AROUND = 2
+"""Pixels around a cell's centre among which its brightest plane is looked for."""
+
+
+class Wanted(NamedTuple):
+    """What is to be drawn: at most how many of each kind, how far from events, and the seed.
+
+    A window's centre keeps `distance` micrometres from every (other) event, in y and x.
+    """
+
+    most: dict[str, int]
+    distance: float
+    seed: int
+
+
+def draw(
+    movie: Movie,
+    stem: str,
+    shown: Shown,
+    events: Sequence[Event],
+    positives: Sequence[Clip],
+    wanted: Wanted,
+) -> list[Clip]:
+    """Draw windows without an event.
+
+    Parameters
+    ----------
+    movie : Movie
+        The pixels; cells are looked for in the first channel wanted.
+    stem : str
+        Name of the movie.
+    shown : Shown
+        Numbers of its frames, and where its voxels stand.
+    events : sequence of Event
+        All events of the table, also those that get no crop: negatives keep away from them.
+    positives : sequence of Clip
+        The crops of events; negatives are as long as these.
+    wanted : Wanted
+        What is to be drawn.
+
+    Returns
+    -------
+    list of Clip
+        Each stays where it is; fewer than wanted where the movie has no more.
+    """
+    random = np.random.default_rng([wanted.seed, zlib.crc32(stem.encode())])
+    if not shown.numbers.size:
+        return []
+    found = _before(shown.numbers, events, positives, wanted, random)
+    return found + _around_cells(movie, stem, shown, events, positives, wanted, random)
+
+
+def _before(
+    numbers: np.ndarray,
+    events: Sequence[Event],
+    positives: Sequence[Clip],
+    wanted: Wanted,
+    random: np.random.Generator,
+) -> list[Clip]:
+    """Draw from the frames before events, where each began, if no other event is near then."""
+    lowest = int(numbers.min())
+    found: list[Clip] = []
+    for i in random.permutation(len(positives)):
+        if len(found) == wanted.most["before"]:
+            break
+        one = positives[i]
+        first = int(one.event.frames[0])
+        count = min(one.length, first - lowest)
+        if count < 1:
+            continue
+        single = one.name != one.event.name  # one frame of several: any before the event
+        last = int(random.integers(lowest + count, first + 1)) if single else first
+        shown = np.arange(last - count, last)
+        place = one.event.at(np.asarray([first]))
+        others = [other.at(shown) for other in events if other is not one.event]
+        near = [bool((_apart(other, place) < wanted.distance).any()) for other in others]
+        if not any(near) and np.isin(shown, numbers).all():
+            still = Event(
+                "", one.event.track, one.event.channel, shown[:1], place, np.zeros(1, int)
+            )
+            found.append(Clip(f"{one.name}_before", "before", still, int(shown[0]), count))
+    return found
+
+
+def _apart(places: np.ndarray, place: np.ndarray) -> np.ndarray:
+    return np.hypot(*(places - place)[:, 1:].T)
+
+
+def _around_cells(
+    movie: Movie,
+    stem: str,
+    shown: Shown,
+    events: Sequence[Event],
+    positives: Sequence[Clip],
+    wanted: Wanted,
+    random: np.random.Generator,
+) -> list[Clip]:
+    """Draw cells of some frames, as far from every event at whatever time as is wanted."""
+    dead = np.concatenate([np.empty((0, 3)), *(event.places for event in events)])[:, 1:]
+    tree = cKDTree(dead[np.isfinite(dead).all(axis=1)])
+    lengths = [one.length for one in positives] or [1]
+    found: list[Clip] = []
+    numbers, most = shown.numbers, wanted.most["cell"]
+    share = -(-most // max(1, min(len(numbers), most)))
+    for position in random.permutation(len(numbers))[: _FRAMES * most + _MORE]:
+        missing = min(share, most - len(found))
+        if missing <= 0:
+            break
+        cells = _cells(movie, int(position), shown)
+        far = tree.query(cells[:, 1:])[0] > wanted.distance if tree.n else np.full(len(cells), True)
+        for cell in random.permutation(cells[far])[:missing]:
+            count = int(random.choice(lengths))
+            # the cell is in the middle of its frames, as far as the movie goes on both sides
+            here = int(numbers[position])
+            start = max(int(numbers.min()), min(here - count // 2, int(numbers.max()) - count + 1))
+            still = Event("", -1, "", np.asarray([here]), cell[None], np.zeros(1, int))
+            name = f"{stem}_negative{len(found) + 1}"
+            found.append(Clip(name, "cell", still, start, count))
+    return found
+
+
+def _cells(movie: Movie, position: int, shown: Shown) -> np.ndarray:
+    """Return the places (n, 3) of the cells of one frame, micrometres; z is the brightest plane."""
+    c = movie.channels[0]
+    frame = {"t": slice(position, position + 1), "c": slice(c, c + 1)}
+    volume = compute_region(movie.data, [schema.IMAGE.name], frame)[schema.IMAGE.name][0, 0]
+    voxels = [(_brightest(volume, y, x), y, x) for y, x in larger(*find_cells(volume)).tolist()]
+    origin, spacing = (np.asarray(three) for three in shown.grid)
+    return origin + np.reshape(voxels, (-1, 3)) * spacing
+
+
+def _brightest(volume: np.ndarray, y: float, x: float) -> int:
+    cut = [slice(max(0, round(at) - _AROUND), round(at) + _AROUND + 1) for at in (y, x)]
+    return int(np.argmax(volume[:, cut[0], cut[1]].mean(axis=(1, 2))))
