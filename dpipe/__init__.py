@@ -55,6 +55,7 @@ from dpipe.operators import (
 )
 from dpipe.readers import READERS
 from dpipe.readers.conditions import open_conditions
+from dpipe.readers.emdb_sff import open_emdb_sff
 from dpipe.readers.imaris import open_imaris
 from dpipe.readers.imaris_spots import open_imaris_spots
 from dpipe.readers.imaris_surfaces import open_imaris_surfaces
@@ -108,6 +109,7 @@ __all__ = [
     "mesh_masks",
     "open",
     "open_conditions",
+    "open_emdb_sff",
     "open_imaris",
     "open_imaris_spots",
     "open_imaris_surfaces",

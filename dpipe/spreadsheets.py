@@ -252,7 +252,7 @@ def read_bytes(uri: str) -> bytes:
         except OSError as error:
             raise Unfit(f"cannot be read ({error.strerror or error})") from error
     if len(data) > _LARGEST:
-        raise Unfit("larger than 1 GiB; expected a table")
+        raise Unfit("larger than 1 GiB, which is not read whole")
     if not data.strip():
         raise Unfit("empty file")
     return data

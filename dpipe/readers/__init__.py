@@ -13,6 +13,7 @@ import xarray as xr
 from dpipe.errors import UsageError, unknown
 from dpipe.readers import (
     conditions,
+    emdb_sff,
     imaris,
     imaris_spots,
     imaris_surfaces,
@@ -48,6 +49,7 @@ class Reader:
 
 READERS = {
     "conditions": Reader(conditions.find, conditions.open_conditions, version=1),
+    "emdb-sff": Reader(emdb_sff.find, emdb_sff.open_emdb_sff, version=1),
     "imaris": Reader(imaris.find, imaris.open_imaris, version=1),
     "imaris-spots": Reader(imaris_spots.find, imaris_spots.open_imaris_spots, version=1),
     "imaris-surfaces": Reader(

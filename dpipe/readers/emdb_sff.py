@@ -1,0 +1,219 @@
+"""Surfaces in EMDB-SFF files, as triangle meshes one after another.
+
+This module knows what a table of surfaces holds; the three forms of the format and how its
+numbers are kept stand in ``_sff.py``. The format knows no time: the frame and the track of a
+surface stand in the description of its segment (``frame=3 track=7 id=12``), as dpipe writes it,
+or the frame in the name of a file (``Neu1_t0003.sff``).
+"""
+
+import os
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from dpipe import schema
+from dpipe.blocks import Region, lazy
+from dpipe.errors import InputError, UsageError
+from dpipe.readers import _sff
+from dpipe.sources import Item, Part, natural_key, resolve_uri, stem_of
+
+SUFFIXES = (".sff", ".hff", ".json")
+_FRAME = re.compile(r"(?P<stem>.+)_t(?P<frame>\d+)")
+_NUMBER = r"(-?\d{1,18})"
+_DESCRIPTION = re.compile(
+    rf"frame=(\d{{1,9}}) track={_NUMBER} id={_NUMBER}(?: object=(\d{{1,9}}))?", re.ASCII
+)
+_BLOCK_ROWS = 1 << 20
+_SAMPLED = {"vertex_count": "vertex", "face_count": "face"}
+_Rows = list[tuple[int, int, int, int, int, int]]
+_Objects = dict[tuple[str, str, int], list[int]]
+"""By name, color and number: how many there were before, and how many surfaces it has."""
+
+
+def find(items: Iterable[Item]) -> Iterator[Part]:
+    """Group files into parts: one each, or all frames of a movie.
+
+    Parameters
+    ----------
+    items : iterable of Item
+        Files; those that do not end in ``.sff``, ``.hff`` or ``.json`` are passed over.
+
+    Yields
+    ------
+    Part
+        ``Neu1_t0000.sff``, ``Neu1_t0001.sff`` of a folder are one part, ``Neu1``.
+
+    Examples
+    --------
+    >>> names = ["Neu1_t0000.sff", "Neu1_t0001.sff", "Neu2.hff"]
+    >>> [(p.stem, len(p.items)) for p in find(Item(f"/r/{n}", n, 9, "0") for n in names)]
+    [('Neu1', 2), ('Neu2', 1)]
+    """
+    groups: dict[tuple[str, str, str], list[Item]] = {}
+    for item in items:
+        if not item.path.lower().endswith(SUFFIXES):
+            continue
+        folder, _, name = item.uri.rpartition("/")
+        stem = stem_of(item.uri, SUFFIXES)
+        match = _FRAME.fullmatch(stem)
+        key = (folder, match["stem"] if match else stem, "" if match else name)
+        groups.setdefault(key, []).append(item)
+    for (_, stem, _), group in groups.items():
+        yield Part(stem, tuple(sorted(group, key=lambda item: natural_key(item.path))))
+
+
+def open_emdb_sff(url: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]) -> xr.Dataset:
+    """Open the meshes of EMDB-SFF files (version 0.8) as a table of surfaces.
+
+    Lengths come from the transform of a mesh, else from the first of the file, which the standard
+    defines as that from the image to angstroms: they become micrometres. What is no mesh
+    (volumes, cones, cuboids, ...) is never dropped in silence: ``attrs["unreadable"]`` gives the
+    number of such segments, and a file of nothing else is an error.
+
+    Parameters
+    ----------
+    url : str, path, or sequence of them
+        The files of one movie, in any of the three forms. Of XML and JSON, the whole file is read
+        for each block; for many large meshes HDF5 (.hff) is the better form.
+
+    Returns
+    -------
+    xarray.Dataset
+        Coordinates over ``surface``, one a mesh: ``surface_frame`` (from 0), ``surface_track``
+        (-1 none), ``surface_id`` (else the number of the segment), ``vertex_count``,
+        ``face_count`` and, with several objects, ``surface_object``. Lazy ``vertex_z``,
+        ``vertex_y``, ``vertex_x`` over ``vertex``, in micrometres, and ``face(face, corner)``,
+        the vertices of each triangle, counted within its surface from 0. ``attrs``: ``objects``
+        (name, color, number of surfaces), ``object``, ``unreadable``, ``assumed``.
+
+    Raises
+    ------
+    InputError
+        No EMDB-SFF, another version, a damaged file, no meshes; also on computing.
+    StoreError
+        The network or disk failed.
+    UsageError
+        No file was given.
+    """
+    given = [url] if isinstance(url, str | os.PathLike) else list(url)
+    uris = [resolve_uri(os.fspath(uri)) for uri in given]
+    if not uris:
+        raise UsageError("no file given; surfaces need at least one")
+    rows: _Rows = []
+    objects: _Objects = {}
+    left: dict[str, int] = {}
+    assumed: list[str] = []
+    for uri in uris:
+        with _sff.open_document(uri) as document:
+            rows += _surfaces(document, uri, objects)
+            _count_others(document, left)
+            if not _sff.listed(document, "transform_list"):
+                assumed = ["without a transform in the file, places are in angstroms"]
+    if left and not rows:
+        found = " and ".join(f"{n} of {kind}" for kind, n in left.items())
+        raise InputError(f"{_short(uris[0])}: no meshes; segments found: {found}")
+    attrs: dict[str, Any] = {"format": "emdb-sff", "frame_base": 0}
+    order = sorted(objects, key=lambda key: key[2])  # dpipe says the number of an object
+    attrs["object"] = ", ".join(name for name, _, _ in order)
+    attrs["objects"] = [
+        {"name": key[0], "number": k, "surfaces": objects[key][1], "color": key[1]}
+        for k, key in enumerate(order)
+    ]
+    attrs |= {"unreadable": [{"kind": k, "segments": n} for k, n in left.items()]} if left else {}
+    attrs |= {"assumed": assumed} if assumed else {}
+    columns = np.array(rows, np.int64).reshape(-1, 6).T
+    ranks = {objects[key][0]: k for k, key in enumerate(order)}
+    columns[5] = [ranks[k] for k in columns[5].tolist()]
+    return xr.Dataset(_meshes(uris, columns), _coordinates(columns, len(objects)), attrs)
+
+
+def _short(uri: str) -> str:
+    return uri.rstrip("/").rpartition("/")[2]
+
+
+def _surfaces(document: _sff.Node, uri: str, objects: _Objects) -> _Rows:
+    """Return frame, track, number, vertices, triangles and object of each mesh of a file."""
+    match = _FRAME.fullmatch(stem_of(uri, SUFFIXES))
+    rows: _Rows = []
+    for mesh in _sff.meshes(document):
+        said = _sff.branch(mesh.segment, "biological_annotation")
+        told = _DESCRIPTION.fullmatch(_sff.text(said, "description"))
+        name, color = _sff.text(said, "name") or "surface", _color(mesh.segment)
+        key = (name, color, int(told[4]) if told and told[4] else -1)
+        held = objects.setdefault(key, [len(objects), 0])
+        held[1] += 1
+        frame = int(match["frame"]) if match else 0
+        number = _sff.whole(mesh.segment, "id", 0)
+        where = (int(told[1]), int(told[2]), int(told[3])) if told else (frame, -1, number)
+        rows.append((*where, mesh.vertices, mesh.faces, held[0]))
+    return rows
+
+
+def _color(segment: _sff.Node) -> str:
+    found = segment.get("colour")
+    try:
+        red, green, blue = (float(each) for each in (found or (1, 1, 1))[:3])
+        return "".join(f"{round(255 * min(max(v, 0), 1)):02X}" for v in (red, green, blue))
+    except (TypeError, ValueError):
+        raise InputError(f"a segment has the colour {found!r}; expected red, green, blue") from None
+
+
+def _count_others(document: _sff.Node, left: dict[str, int]) -> None:
+    """Count the segments that hold something else than meshes."""
+    for segment in _sff.listed(document, "segment_list"):
+        volume = segment.get("three_d_volume")
+        shapes = _sff.listed(segment, "shape_primitive_list")
+        for kind, there in (("three_d_volume", volume is not None), ("shape_primitive", shapes)):
+            if there:
+                left[kind] = left.get(kind, 0) + 1
+
+
+def _coordinates(columns: np.ndarray, objects: int) -> dict[str, xr.DataArray]:
+    names = ("surface_frame", "surface_track", "surface_id", "vertex_count", "face_count")
+    held = dict(zip((*names, "surface_object"), columns, strict=True))
+    if objects < 2:
+        del held["surface_object"]
+    return {
+        key: schema.VARIABLES[key].wrap(
+            xr.DataArray(column, dims="surface"),
+            **({"sample_dimension": _SAMPLED[key]} if key in _SAMPLED else {}),
+        )[key]
+        for key, column in held.items()
+    }
+
+
+def _meshes(uris: Sequence[str], columns: np.ndarray) -> dict[str, xr.DataArray]:
+    vertices, faces = int(columns[3].sum()), int(columns[4].sum())
+    read = partial(_read, uris=tuple(uris), total=vertices, what="vertices")
+    places = lazy(read, (vertices, 3), "f8", (_BLOCK_ROWS, 3))
+    held: dict[str, xr.DataArray] = {}
+    for i, variable in enumerate((schema.VERTEX_X, schema.VERTEX_Y, schema.VERTEX_Z)):
+        held |= variable.wrap(xr.DataArray(places[:, i], dims="vertex"))
+    read = partial(_read, uris=tuple(uris), total=faces, what="triangles")
+    corners = lazy(read, (faces, 3), "i8", (_BLOCK_ROWS, 3))
+    return held | schema.FACE.wrap(xr.DataArray(corners, dims=schema.FACE.dims))
+
+
+def _read(region: Region, *, uris: Sequence[str], total: int, what: str) -> np.ndarray:
+    """Read rows of the meshes of all files, one after the other; runs in a task."""
+    rows, axes = region
+    out = np.empty((rows.stop - rows.start, 3), "f8" if what == "vertices" else "i8")
+    first = 0
+    for uri in uris:
+        with _sff.open_document(uri) as document:
+            transforms = _sff.transforms(document)
+            for mesh in _sff.meshes(document):
+                count = mesh.vertices if what == "vertices" else mesh.faces
+                low, high = max(rows.start, first), min(rows.stop, first + count)
+                if low < high:
+                    places = what == "vertices"
+                    found = _sff.vertices(mesh, transforms) if places else _sff.faces(mesh)
+                    out[low - rows.start : high - rows.start] = found[low - first : high - first]
+                first += count
+    if first != total:
+        raise InputError(f"{_short(uris[0])}: now {first} {what}; it had {total} when opened")
+    return out[:, axes]

@@ -1,0 +1,245 @@
+"""EMDB-SFF: surfaces as segments of meshes, in XML, JSON or HDF5.
+
+This module knows the format's names (version 0.8.0.dev1) and units. Vertices stay in micrometres,
+x before y before z; the transform of the file says that one of them is 10,000 angstroms, the
+format's unit. The format knows no time: each segment is one surface of one frame, and its
+description says which (``frame=3 track=7 id=12``). A bounding box is left out: it is that of the
+image, which a table of surfaces does not know, and the schema allows no places below 0.
+
+The three forms are written here rather than with sfftk-rw, whose XML leaves out ``parent_id``,
+which the schema requires, and whose JSON and HDF5 lose the transform of a mesh.
+"""
+
+import base64
+import json
+import os
+import re
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree as Xml
+
+import h5py
+import numpy as np
+import xarray as xr
+
+from dpipe import schema
+from dpipe.blocks import compute
+from dpipe.errors import SchemaError, UsageError
+
+VERSION = "0.8.0.dev1"
+_MICROMETRES_TO_ANGSTROMS = "10000.0 0.0 0.0 0.0 0.0 10000.0 0.0 0.0 0.0 0.0 10000.0 0.0"
+_PLACES = (schema.VERTEX_X, schema.VERTEX_Y, schema.VERTEX_Z)
+_COLUMNS = (
+    *(schema.SURFACE_FRAME, schema.SURFACE_TRACK, schema.SURFACE_ID, schema.SURFACE_OBJECT),
+    *(schema.VERTEX_COUNT, schema.FACE_COUNT),
+)
+_ITEMS = {
+    "software_list": "software",
+    "transform_list": "transformation_matrix",
+    "segment_list": "segment",
+    "mesh_list": "mesh",
+}
+"""What an entry of a list is called in XML."""
+
+
+def write_emdb_sff(
+    parts: Mapping[str, xr.Dataset],
+    to: str | os.PathLike[str],
+    *,
+    form: str = "sff",
+    per_frame: bool = False,
+) -> list[str]:
+    """Write surfaces as EMDB-SFF; the reader ``emdb-sff`` gives back exactly what was written.
+
+    Parameters
+    ----------
+    parts : mapping of str to xarray.Dataset
+        By stem: tables of surfaces, as the reader ``imaris-surfaces`` gives them. An object's
+        name and colour come from ``attrs["objects"]``: ``name``, and ``color`` as RRGGBB. Places
+        are kept as float32 where that loses nothing, else as float64.
+    to : str or path
+        Folder; it is made if need be.
+    form : {"sff", "hff", "json"}
+        XML, HDF5 or JSON. XML is what the databank takes; of HDF5, single meshes can be read.
+    per_frame : bool
+        Write a file a frame, ``<stem>_t0003.sff``, as viewers without time need it; else one
+        a part, ``<stem>.sff``. A file is held in memory while it is written.
+
+    Returns
+    -------
+    list of str
+        Paths of the files; each got its name when it was whole.
+
+    Raises
+    ------
+    SchemaError
+        A part holds no surfaces, or meshes that do not add up.
+    UsageError
+        A file is there already, or an unknown form.
+    """
+    if form not in _WRITE:
+        raise UsageError(f"form={form!r}; expected one of {', '.join(_WRITE)}")
+    folder, written = Path(to).expanduser().absolute(), list[str]()
+    folder.mkdir(parents=True, exist_ok=True)
+    for stem, ds in parts.items():
+        table = _loaded(stem, ds)
+        frames = np.unique(table["surface_frame"]).tolist() if per_frame else [None]
+        for frame in frames:
+            name = stem if frame is None else f"{stem}_t{frame:04d}"
+            target = folder / f"{name}.{form}"
+            if target.exists():
+                raise UsageError(f"{target}: is there already; delete it, or choose another folder")
+            aside = target.with_name(f".{target.name}.partial")
+            try:
+                _WRITE[form](_document(name, table, frame, ds.attrs), aside)
+                aside.replace(target)
+            finally:
+                aside.unlink(missing_ok=True)
+            written.append(str(target))
+    return written
+
+
+def _loaded(stem: str, ds: xr.Dataset) -> dict[str, np.ndarray]:
+    """Compute a table, and see that its meshes add up."""
+    wanted = [each for each in _COLUMNS if each.name in ds or each in _COLUMNS[-2:]]
+    lazy = {each.name: each.check(ds).data for each in (*wanted, *_PLACES, schema.FACE)}
+    held = dict(zip(lazy, map(np.asarray, compute(*lazy.values())), strict=True))
+    surfaces = len(held["vertex_count"])
+    if not surfaces:
+        raise SchemaError(f"{stem}: no surfaces; EMDB-SFF holds at least one segment")
+    defaults = {"surface_frame": 0, "surface_track": -1, "surface_object": 0}
+    for key, value in defaults.items():
+        held.setdefault(key, np.full(surfaces, value))
+    held.setdefault("surface_id", np.arange(surfaces))
+    counts = held["vertex_count"], held["face_count"]
+    there = len(held["vertex_x"]), len(held["face"])
+    if any((each < 0).any() for each in counts) or (counts[0].sum(), counts[1].sum()) != there:
+        said = f"{counts[0].sum()} vertices and {counts[1].sum()} triangles"
+        raise SchemaError(f"{stem}: {said} are said, {there[0]} and {there[1]} are there")
+    face, most = held["face"], np.repeat(counts[0], counts[1])
+    if face.shape[1] != 3 or (face < 0).any() or (face >= most[:, None]).any():
+        raise SchemaError(f"{stem}: a triangle names a vertex that is not there")
+    return held
+
+
+def _document(
+    name: str, table: Mapping[str, np.ndarray], frame: int | None, attrs: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Put the tree of one file together, in the order of the schema."""
+    places = np.stack([table[each.name] for each in _PLACES], axis=1)
+    small = places.astype("<f4")
+    places = small if np.array_equal(small, places, equal_nan=True) else places.astype("<f8")
+    ends = [np.concatenate([[0], np.cumsum(table[key])]) for key in ("vertex_count", "face_count")]
+    rows = range(len(table["surface_frame"]))
+    segments = []
+    for i in (i for i in rows if frame is None or table["surface_frame"][i] == frame):
+        (v0, v1), (f0, f1) = ((int(end[i]), int(end[i + 1])) for end in ends)
+        mesh = {
+            "id": 0,
+            "vertices": _encoded("vertices", places[v0:v1]),
+            "triangles": _encoded("triangles", table["face"][f0:f1].astype("<u4")),
+            "transform_id": 0,
+        }
+        segments.append(_segment(len(segments) + 1, i, table, attrs) | {"mesh_list": [mesh]})
+    transform = {"id": 0, "rows": 3, "cols": 4, "data": _MICROMETRES_TO_ANGSTROMS}
+    return {
+        "version": VERSION,
+        "name": name,
+        "software_list": [{"id": 0, "name": "dpipe", "version": version("dpipe")}],
+        "transform_list": [transform],
+        "primary_descriptor": "mesh_list",
+        "segment_list": segments,
+        "details": "Vertices are in micrometres; the transform makes them angstroms.",
+    }
+
+
+def _segment(
+    number: int, i: int, table: Mapping[str, np.ndarray], attrs: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Say what is known of one surface."""
+    owner = int(table["surface_object"][i])
+    objects = attrs.get("objects") or []
+    known = objects[owner] if 0 <= owner < len(objects) else {}
+    color = str(known.get("color") or "FFFFFF")
+    if not re.fullmatch("[0-9A-Fa-f]{6}", color):
+        raise SchemaError(f"object {owner} has the color {color!r}; expected RRGGBB")
+    keys = ("surface_frame", "surface_track", "surface_id")
+    said = "frame={} track={} id={}".format(*(int(table[key][i]) for key in keys))
+    return {
+        "id": number,
+        "parent_id": 0,
+        "biological_annotation": {
+            "name": _printable(str(known.get("name") or "surface")),
+            "description": said + (f" object={owner}" if len(objects) > 1 else ""),
+            "number_of_instances": 1,
+        },
+        "colour": [int(color[k : k + 2], 16) / 255 for k in (0, 2, 4)] + [1.0],
+    }
+
+
+def _printable(text: str) -> str:
+    """XML has no place for control characters."""
+    return "".join(each if each.isprintable() else " " for each in text)
+
+
+def _encoded(what: str, triples: np.ndarray) -> dict[str, Any]:
+    return {
+        f"num_{what}": len(triples),
+        "mode": triples.dtype.name,
+        "endianness": "little",
+        "data": base64.b64encode(triples.tobytes()).decode("ascii"),
+    }
+
+
+# --- the three forms ----------------------------------------------------------------------------
+
+
+def _write_json(document: Mapping[str, Any], path: Path) -> None:
+    # sfftk-rw looks for lists that the schema leaves out where they are empty
+    full = dict(document) | {"global_external_references": [], "lattice_list": []}
+    path.write_text(json.dumps(full, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _write_xml(document: Mapping[str, Any], path: Path) -> None:
+    root = _element("segmentation", document)
+    Xml.indent(root)
+    with path.open("wb") as file:
+        Xml.ElementTree(root).write(file, encoding="utf-8", xml_declaration=True)
+
+
+def _element(tag: str, held: Mapping[str, Any]) -> Xml.Element:
+    element = Xml.Element(tag)
+    for key, value in held.items():
+        if key in ("id", "parent_id") or tag in ("vertices", "triangles"):
+            element.set(key, str(value))
+        elif isinstance(value, Mapping):
+            element.append(_element(key, value))
+        elif key == "colour":
+            channels = dict(zip(("red", "green", "blue", "alpha"), value, strict=True))
+            element.append(_element(key, channels))
+        elif isinstance(value, list):
+            child = Xml.SubElement(element, key)
+            child.extend(_element(_ITEMS[key], each) for each in value)
+        else:
+            Xml.SubElement(element, key).text = str(value)
+    return element
+
+
+def _write_hdf5(document: Mapping[str, Any], path: Path) -> None:
+    with h5py.File(path, "w") as file:
+        _fill(file, document)
+
+
+def _fill(group: h5py.Group, held: Mapping[str, Any]) -> None:
+    for key, value in held.items():
+        if isinstance(value, Mapping):
+            _fill(group.create_group(key), value)
+        elif isinstance(value, list) and key != "colour":
+            _fill(group.create_group(key), {str(each["id"]): each for each in value})
+        else:
+            group[key] = value
+
+
+_WRITE = {"sff": _write_xml, "hff": _write_hdf5, "json": _write_json}
