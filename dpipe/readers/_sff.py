@@ -131,14 +131,13 @@ class _Group(Mapping[str, Any]):
         self._group = group
 
     def __getitem__(self, key: str) -> Any:
-        group, name = self._group, key.encode()
-        if not group.id.links.exists(name):
+        group, where = self._group, f"{self._group.name}/{key}".lstrip("/")
+        if not group.id.links.exists(key.encode()):
             raise KeyError(key)
-        where = f"{group.name}/{key}".lstrip("/")
-        if group.id.links.get_info(name).type != h5py.h5l.TYPE_HARD:
+        if group.id.links.get_info(key.encode()).type != h5py.h5l.TYPE_HARD:
             raise Unfit(f"{where} is a link to another place, which is not followed")
         found = group[key]
-        if isinstance(found, h5py.Dataset):
+        if not isinstance(found, h5py.Group):
             return _value(found, where)
         members = _Group(found)
         if not key.endswith(_LIST):
@@ -153,7 +152,9 @@ class _Group(Mapping[str, Any]):
         return len(self._group)
 
 
-def _value(dataset: h5py.Dataset, where: str) -> Any:
+def _value(dataset: Any, where: str) -> Any:
+    if not isinstance(dataset, h5py.Dataset):
+        raise Unfit(f"{where} is a {type(dataset).__name__.lower()}; expected a value")
     layout = dataset.id.get_create_plist()
     if layout.get_layout() == h5py.h5d.VIRTUAL or layout.get_external_count():
         raise Unfit(f"{where} keeps its values in other files, which is refused")

@@ -20,6 +20,7 @@ from dpipe.blocks import Region, lazy
 from dpipe.errors import InputError, UsageError
 from dpipe.readers import _sff
 from dpipe.sources import Item, Part, natural_key, resolve_uri, stem_of
+from dpipe.spreadsheets import Unfit
 
 SUFFIXES = (".sff", ".hff", ".json")
 _FRAME = re.compile(r"(?P<stem>.+)_t(?P<frame>\d+)")
@@ -72,13 +73,13 @@ def open_emdb_sff(url: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
     Lengths come from the transform of a mesh, else from the first of the file, which the standard
     defines as that from the image to angstroms: they become micrometres. What is no mesh
     (volumes, cones, cuboids, ...) is never dropped in silence: ``attrs["unreadable"]`` gives the
-    number of such segments, and a file of nothing else is an error.
+    number of such segments by kind, and a file of nothing else is an error.
 
     Parameters
     ----------
     url : str, path, or sequence of them
         The files of one movie, in any of the three forms. Of XML and JSON, the whole file is read
-        for each block; for many large meshes HDF5 (.hff) is the better form.
+        for each block of a million rows; of HDF5, the numbers of meshes that are asked for.
 
     Returns
     -------
@@ -159,17 +160,18 @@ def _color(segment: _sff.Node) -> str:
         red, green, blue = (float(each) for each in (found or (1, 1, 1))[:3])
         return "".join(f"{round(255 * min(max(v, 0), 1)):02X}" for v in (red, green, blue))
     except (TypeError, ValueError):
-        raise InputError(f"a segment has the colour {found!r}; expected red, green, blue") from None
+        raise Unfit(f"a segment has the colour {found!r}; expected red, green, blue") from None
 
 
 def _count_others(document: _sff.Node, left: dict[str, int]) -> None:
     """Count the segments that hold something else than meshes."""
     for segment in _sff.listed(document, "segment_list"):
-        volume = segment.get("three_d_volume")
-        shapes = _sff.listed(segment, "shape_primitive_list")
-        for kind, there in (("three_d_volume", volume is not None), ("shape_primitive", shapes)):
-            if there:
-                left[kind] = left.get(kind, 0) + 1
+        volume = segment.get("three_d_volume") is not None
+        shapes = bool(_sff.listed(segment, "shape_primitive_list"))
+        nothing = not (volume or shapes or _sff.listed(segment, "mesh_list"))
+        kinds = {"three_d_volume": volume, "shape_primitive": shapes, "no_geometry": nothing}
+        for kind in (kind for kind, there in kinds.items() if there):
+            left[kind] = left.get(kind, 0) + 1
 
 
 def _coordinates(columns: np.ndarray, objects: int) -> dict[str, xr.DataArray]:

@@ -15,6 +15,7 @@ import xarray as xr
 from dpipe.errors import UsageError, unknown
 from dpipe.writers.classification import write_classification
 from dpipe.writers.coco import write_coco
+from dpipe.writers.emdb_sff import write_emdb_sff
 from dpipe.writers.ome_zarr import write_ome_zarr
 from dpipe.writers.segmentation import write_segmentation
 from dpipe.writers.tables import write_csv, write_parquet
@@ -26,6 +27,7 @@ __all__ = [
     "write_classification",
     "write_coco",
     "write_csv",
+    "write_emdb_sff",
     "write_ome_zarr",
     "write_parquet",
     "write_segmentation",
@@ -36,6 +38,7 @@ WRITERS: dict[str, Callable[..., list[str]]] = {
     "classification": write_classification,
     "coco": write_coco,
     "csv": write_csv,
+    "emdb-sff": write_emdb_sff,
     "ome-zarr": write_ome_zarr,
     "parquet": write_parquet,
     "segmentation": write_segmentation,

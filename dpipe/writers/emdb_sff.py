@@ -62,7 +62,8 @@ def write_emdb_sff(
     to : str or path
         Folder; it is made if need be.
     form : {"sff", "hff", "json"}
-        XML, HDF5 or JSON. XML is what the databank takes; of HDF5, single meshes can be read.
+        XML, HDF5 or JSON. XML is the usual one; HDF5 lets single meshes be read, which pays
+        where they are large, and is slow where they are many.
     per_frame : bool
         Write a file a frame, ``<stem>_t0003.sff``, as viewers without time need it; else one
         a part, ``<stem>.sff``. A file is held in memory while it is written.
@@ -133,7 +134,7 @@ def _document(
     places = small if np.array_equal(small, places, equal_nan=True) else places.astype("<f8")
     ends = [np.concatenate([[0], np.cumsum(table[key])]) for key in ("vertex_count", "face_count")]
     rows = range(len(table["surface_frame"]))
-    segments = []
+    segments: list[dict[str, Any]] = []
     for i in (i for i in rows if frame is None or table["surface_frame"][i] == frame):
         (v0, v1), (f0, f1) = ((int(end[i]), int(end[i + 1])) for end in ends)
         mesh = {
@@ -143,11 +144,13 @@ def _document(
             "transform_id": 0,
         }
         segments.append(_segment(len(segments) + 1, i, table, attrs) | {"mesh_list": [mesh]})
+    software = {"id": 0, "name": "dpipe", "version": version("dpipe")}
+    software["processing_details"] = "a segment is a surface in one frame"
     transform = {"id": 0, "rows": 3, "cols": 4, "data": _MICROMETRES_TO_ANGSTROMS}
     return {
         "version": VERSION,
         "name": name,
-        "software_list": [{"id": 0, "name": "dpipe", "version": version("dpipe")}],
+        "software_list": [software],
         "transform_list": [transform],
         "primary_descriptor": "mesh_list",
         "segment_list": segments,
