@@ -50,3 +50,6 @@ SPOT_FLAGS = (
     *("not_finite", "duplicate", "far_jump"),
 )
 """Meanings of the bits 1, 2, 4, ... of `SPOT_FLAG`."""
+
+NOTES = ("notes", "assumed", "corrected", "verdict")
+"""Attributes of a Dataset that hold lines for people: what a run and `dpipe show` say of it."""

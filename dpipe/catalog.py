@@ -176,6 +176,7 @@ def text(version: Version, made_from: Sequence[str] = ()) -> list[str]:
         f"  made by {made_by}" + (f" from {', '.join(made_from[1:])}" if made_from[1:] else ""),
     ]
     lines += [f"  {ref.stem}  {ref.fingerprint}  {describe(ref.summary)}" for ref in version.parts]
+    lines += [f"  note: {r.stem}: {n}" for r in version.parts for n in r.summary.get("notes", ())]
     lines += [f"  put aside: {a.get('stem')}: {a.get('reason')}" for a in version.put_aside]
     return lines
 

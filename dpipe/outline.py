@@ -23,6 +23,8 @@ from dpipe.errors import SchemaError
 SMALL = 1 << 20
 """Variables of at most this many bytes travel in the marks; ``finish`` writes them as one shard."""
 _MOST_PARTITIONS = 10_000
+_MOST_NOTES = 20
+_LONGEST_NOTE = 300
 
 
 @dataclass(frozen=True)
@@ -218,7 +220,17 @@ def _summary(ds: xr.Dataset, arrays: Sequence[pyramid.Array]) -> dict[str, Any]:
         "levels": 1 + max(array.level for array in arrays),
         "bytes": sum(array.nbytes for array in arrays),
         "spacing": {d: schema.spacing(ds, d) for d in ("t", "z", "y", "x") if d in ds.coords},
-    }
+    } | ({"notes": notes} if (notes := _notes(ds)) else {})
+
+
+def _notes(ds: xr.Dataset) -> list[str]:
+    """Return the lines for people among the attributes, as far as a listing can hold them."""
+    lines: list[str] = []
+    for said in (ds.attrs.get(key) for key in schema.NOTES):
+        given = [said] if isinstance(said, str) else said if isinstance(said, list | tuple) else []
+        lines += [" ".join(str(line).split())[:_LONGEST_NOTE] for line in given]
+    more = len(lines) - _MOST_NOTES
+    return lines[:_MOST_NOTES] + ([f"... and {more} more, in its attributes"] if more > 0 else [])
 
 
 def _images(ds: xr.Dataset) -> list[str]:

@@ -14,7 +14,7 @@ from typing import Any
 
 import xarray as xr
 
-from dpipe import blocks, catalog, operators, origin, readers, seal, sources
+from dpipe import _pairs, blocks, catalog, operators, origin, readers, seal, sources
 from dpipe.config import Settings
 from dpipe.errors import InputError, RefusedError, SchemaError, UsageError, unknown
 from dpipe.objects import Objects
@@ -84,12 +84,15 @@ class StepPlan:
         Stems that the next version will not hold any more.
     kept : tuple of PartRef
         With ``only`` or ``sample``: the newest version's other parts, which stay as they are.
+    notes : tuple of str
+        Parts of the inputs that are left out, a line for each input.
     """
 
     step: Step
     parts: tuple[PartPlan, ...]
     leaving: tuple[str, ...] = ()
     kept: tuple[catalog.PartRef, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def of(self, action: str) -> list[PartPlan]:
         """Return the parts with this action."""
@@ -176,7 +179,9 @@ class Planner:
         """
         parent = catalog.newest(self.objects, step.name)
         origins = list(self._sources(step) if step.reader else self._operands(step, made))
-        stems = [stem for stem, _ in origins]
+        stems, notes = [stem for stem, _ in origins], self._unpaired(step, made)
+        if notes and not stems and not made and not self.choice.partial:
+            raise UsageError(f"{step.name}: nothing to make; {'; '.join(notes)}")
         if repeated := sorted({stem for stem in stems if stems.count(stem) > 1}):
             raise UsageError(
                 f"{step.name}: two sources are called {repeated[0]!r}; "
@@ -191,7 +196,7 @@ class Planner:
         wanted = {part.stem for part in chosen}
         others = parent.parts if parent and self.choice.partial else ()
         kept = tuple(ref for ref in others if ref.stem not in wanted)
-        return StepPlan(step, tuple(chosen), leaving, kept)
+        return StepPlan(step, tuple(chosen), leaving, kept, tuple(notes))
 
     def _sources(self, step: Step) -> Iterator[tuple[str, Origin]]:
         """Yield the parts that a reader finds."""
@@ -205,16 +210,8 @@ class Planner:
                 f"({len(items)} files there); check the source and the reader"
             )
         for part in found:
-            yield (
-                part.stem,
-                origin.from_items(
-                    step.reader,
-                    part.items,
-                    options=step.params,
-                    said=step.said,
-                    levels=step.levels,
-                ),
-            )
+            said = {"options": step.params, "said": step.said}
+            yield part.stem, origin.from_items(step.reader, part.items, **said, levels=step.levels)
 
     def _operands(
         self, step: Step, made: Mapping[str, Sequence[catalog.PartRef]]
@@ -240,20 +237,17 @@ class Planner:
                 ]
                 for role, refs in chosen.items()
             }
-            yield (
-                stem,
-                Origin(
-                    "operator",
-                    step.operator,
-                    operator.version,
-                    step.params,
-                    (),
-                    inputs,
-                    {},
-                    step.levels,
-                    self.settings.device,
-                ),
-            )
+            found = Origin("operator", step.operator, operator.version, step.params, (), inputs)
+            yield stem, replace(found, levels=step.levels, device=self.settings.device)
+
+    def _unpaired(self, step: Step, made: Mapping[str, Sequence[catalog.PartRef]]) -> list[str]:
+        """Say which parts of the inputs are left out, because another input has none for them."""
+        if step.reader:
+            return []
+        kinds = dict(operators.inputs(operators.resolve(step.operator)))
+        may_lack = operators.optional(operators.resolve(step.operator))
+        names = [step.inputs[r] for r in step.inputs if kinds[r] == "dataset" and r not in may_lack]
+        return _pairs.unpaired({n: [ref.stem for ref in self._refs(n, made)] for n in names})
 
     def _refs(
         self, name: str, made: Mapping[str, Sequence[catalog.PartRef]]

@@ -80,7 +80,8 @@ def lines(outcome: run.Outcome) -> list[str]:
     Returns
     -------
     list of str
-        One line a dataset, then what was put aside and why, then the sum over all source items.
+        One line a dataset, what the parts made say of themselves, what was put aside and why,
+        the sum over all source items.
 
     Examples
     --------
@@ -99,6 +100,10 @@ def lines(outcome: run.Outcome) -> list[str]:
     if len(aside) > _MOST_LINES:
         more = len(aside) - _MOST_LINES
         aside[_MOST_LINES:] = [f"... and {more} more put aside; the report names them all"]
+    notes = [f"note: {_plain(dataset)}: {_plain(line)}" for dataset, line in _notes(outcome)]
+    if len(notes) > _MOST_LINES:
+        more = len(notes) - _MOST_LINES
+        notes[_MOST_LINES:] = [f"... and {more} more notes; the report holds them all"]
     if outcome.nothing:
         parts = outcome.count("reused")
         return [f"nothing to do: {parts} parts of {len(outcome.steps)} datasets are there", *aside]
@@ -124,7 +129,7 @@ def lines(outcome: run.Outcome) -> list[str]:
     planned, made, reused, lost = (sum(count[key] for count in counts) for key in _COUNTED)
     ended = _ENDED.get(outcome.exit_code, ("Ended", ""))[0].lower()
     total = f"{planned} planned = {made} made + {reused} reused + {lost} put aside"
-    return [*shown, *aside, f"{ended}: {total}"]
+    return [*shown, *notes, *aside, f"{ended}: {total}"]
 
 
 def table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str] = ()) -> list[str]:
@@ -192,6 +197,11 @@ def _bytes(number: float) -> str:
     return f"{number:.0f} {unit}" if unit == "B" else f"{number:.1f} {unit}"
 
 
+def _notes(outcome: run.Outcome) -> list[tuple[str, str]]:
+    """Return what the datasets say of their parts, each line with its dataset."""
+    return [(step["dataset"], line) for step in outcome.steps for line in step.get("notes", ())]
+
+
 def _duration(seconds: float) -> str:
     """Return a time for people."""
     if seconds < 60:
@@ -248,6 +258,7 @@ def _page(objects: Objects, outcome: run.Outcome) -> str:
         longest=max([step["seconds"] for step in outcome.steps], default=0.0) or 1.0,
         aside=aside[:_MOST_ASIDE],
         aside_total=len(aside),
+        notes=_notes(outcome)[:_MOST_ASIDE],
         shown=shown,
         roots=len({movie.dataset for movie in shown.movies}),
         environments=_environments(shown.makings),

@@ -210,6 +210,7 @@ class _Driver:
                 "made": [job.plan.stem for job in good if job.plan.action == "make"],
                 "reused": [job.plan.stem for job in good if job.plan.action == "reuse"],
                 "aside": [job.put_aside() for job in jobs if job.aside],
+                "notes": [*plan.notes, *_notes(good)],
                 "items": sum(job.plan.items for job in jobs),
                 "reused_items": sum(j.plan.items for j in jobs if j.plan.action == "reuse"),
                 "seconds": round(time.perf_counter() - began, 3),
@@ -361,6 +362,12 @@ def allowed(limit: str | None, items: int) -> int:
     if limit.endswith("%"):
         return int(items * float(limit[:-1]) / 100)
     return int(limit)
+
+
+def _notes(jobs: Sequence[Job]) -> list[str]:
+    """Return what the parts that were made say of themselves."""
+    made = [job for job in jobs if job.plan.action == "make"]
+    return [f"{j.plan.stem}: {line}" for j in made for line in j.summary.get("notes", ())]
 
 
 def _idle(plan: StepPlan) -> dict[str, Any]:
