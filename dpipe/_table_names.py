@@ -1,6 +1,9 @@
 """Names of what tables say of movies, what is odd in tables, and how movies are told by name."""
 
 import re
+from collections.abc import Sequence
+
+import numpy as np
 
 from dpipe._variable import Variable
 
@@ -53,3 +56,31 @@ SPOT_FLAGS = (
 
 NOTES = ("notes", "assumed", "corrected", "verdict")
 """Attributes of a Dataset that hold lines for people: what a run and `dpipe show` say of it."""
+
+
+def flag_note(what: str, flags: np.ndarray, meanings: Sequence[str]) -> list[str]:
+    """Say how many rows of a table are flagged and why, as a line for `NOTES`.
+
+    Parameters
+    ----------
+    what : str
+        What a row is, in the plural.
+    flags : numpy.ndarray, shape (n,)
+        Sums of bits.
+    meanings : sequence of str
+        Of the bits 1, 2, 4, ...
+
+    Returns
+    -------
+    list of str
+        One line, none if nothing is flagged. A row may count under several meanings.
+
+    Examples
+    --------
+    >>> flag_note("spots", np.array([0, 1, 5]), ("outside", "late", "twice"))
+    ['2 of 3 spots are odd: outside 2, twice 1']
+    """
+    odd = int(np.count_nonzero(flags))
+    counts = [(name, int(np.count_nonzero(flags & (1 << i)))) for i, name in enumerate(meanings)]
+    said = ", ".join(f"{name} {count}" for name, count in counts if count)
+    return [f"{odd} of {len(flags)} {what} are odd: {said}"] if odd else []

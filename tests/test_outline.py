@@ -57,6 +57,14 @@ def test_a_movie_is_an_ome_zarr_part() -> None:
     assert not any(key.endswith("zarr.json") for key in laid.coordinates)
 
 
+def test_lines_for_people_travel_with_the_summary() -> None:
+    said = {"assumed": ["a\nb"], "verdict": [], "notes": "one", "corrected": 7, "other": ["no"]}
+    assert outline(movie().assign_attrs(said)).summary["notes"] == ["one", "a b"]
+    many = outline(movie().assign_attrs(notes=["x" * 999] * 25)).summary["notes"]
+    assert [len(line) for line in many[:20]] == [300] * 20
+    assert many[20:] == ["... and 5 more, in its attributes"]
+
+
 def test_labels_name_their_image() -> None:
     labels = xr.Dataset({"labels": (("t", "z", "y", "x"), lazy((2, 3, 40, 50), "u4"))})
     ome = outline(labels.assign_attrs(source_image="../x.ome.zarr")).documents["zarr.json"]

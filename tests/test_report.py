@@ -512,6 +512,17 @@ def test_lines_of_nothing():
     ]
 
 
+def test_notes_are_shown_and_escaped(store):
+    notes = [f"Neu{i}: <b>odd</b>\x1b" for i in range(30)]
+    done = outcome(step("leuko", "leuko@1", ["Neu1"], notes=notes))
+    found = report.lines(done)
+    assert found[1] == "note: leuko: Neu0: <b>odd</b>\N{REPLACEMENT CHARACTER}"
+    assert found[-2] == "... and 10 more notes; the report holds them all"
+    where = report.write(store, done)
+    page = store.read(where.removeprefix(store.url).lstrip("/")).decode()
+    assert "Neu29: &lt;b&gt;odd&lt;/b&gt;" in page
+
+
 def test_lines_are_not_endless():
     done = outcome(step("leuko", aside=[lost(f"N{i}") for i in range(50)]), code=run.TOO_MANY)
     found = report.lines(done)

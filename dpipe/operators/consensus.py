@@ -6,6 +6,7 @@ matched stands in ``_matching.py``; how frames are measured is not known here.
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -99,7 +100,7 @@ def consensus_tracks(ds: xr.Dataset, *, distance: float = 10.0, annotators: int 
         coords |= schema.SPOT_CHANNEL.wrap(xr.DataArray(channels, dims="spot"))
     coords["track_id"] = xr.DataArray(np.arange(len(events)), dims="track_id")
     coords["person"] = xr.DataArray(np.asarray(people, dtype=str), dims="person")
-    return xr.Dataset(result, coords=coords, attrs=_missing(annotators, len(people)))
+    return xr.Dataset(result, coords=coords, attrs=_missing(annotators, len(people), []))
 
 
 def _tracks(ds: xr.Dataset) -> tuple[list[str], list[Track]]:
@@ -212,7 +213,8 @@ def consensus_phases(ds: xr.Dataset, *, annotators: int = 3) -> xr.Dataset:
         if coordinate.dims == ("event",) and name != "annotator"
     }
     found = len(set(who))
-    return xr.Dataset(result, coords=kept, attrs=_missing(annotators, found))
+    odd = schema.flag_note("events", numbers, schema.PHASE_FLAGS)
+    return xr.Dataset(result, coords=kept, attrs=_missing(annotators, found, odd))
 
 
 def _phases(ds: xr.Dataset) -> tuple[list[str], np.ndarray]:
@@ -255,7 +257,10 @@ def _check_count(annotators: int) -> None:
         raise UsageError(f"annotators: found {annotators!r}; expected a whole number from 2")
 
 
-def _missing(expected: int, found: int) -> Mapping[str, int]:
-    return {"annotators": found} | (
-        {"annotators_missing": expected - found} if found < expected else {}
-    )
+def _missing(expected: int, found: int, notes: list[str]) -> Mapping[str, Any]:
+    """Return how many annotators there were, and what is to be said of the rest."""
+    said: dict[str, Any] = {"annotators": found}
+    if found < expected:
+        said["annotators_missing"] = expected - found
+        notes = [f"{found} annotators; {expected} were expected", *notes]
+    return said | ({"notes": notes} if notes else {})

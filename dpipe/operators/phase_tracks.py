@@ -52,7 +52,7 @@ def phase_tracks(phases: xr.DataTree, tracks: xr.DataTree, *, share: float = 0.5
         Every event, with its phases and what else all tables say of events (``response``),
         ``phase_track``, ``phase_overlap`` (share of its frames that the best track covers) and
         ``phase_flag``. ``attrs["tracks_without_phases"]`` lists the other tracks as
-        ``movie/track``. It is computed at once.
+        ``movie/track``, ``attrs["notes"]`` counts what is odd. It is computed at once.
 
     Raises
     ------
@@ -118,7 +118,12 @@ def phase_tracks(phases: xr.DataTree, tracks: xr.DataTree, *, share: float = 0.5
         xr.DataArray(flags, dims="event"),
         **{key: said[key] for key in ("flag_masks", "flag_meanings") if key in said},
     )
-    attrs = ds.attrs | {"tracks_without_phases": idle}
+    notes = schema.flag_note("events", flags, schema.PHASE_FLAGS)
+    if idle:
+        shown = ", ".join([*idle[:5], *["..."] * (len(idle) > 5)])
+        total = sum(map(len, spans.values()))
+        notes.append(f"{len(idle)} of {total} tracks without phases: {shown}")
+    attrs = ds.attrs | {"tracks_without_phases": idle} | ({"notes": notes} if notes else {})
     return xr.Dataset(result, coords=ds.coords, attrs=attrs)
 
 

@@ -57,7 +57,7 @@ def track_checks(
         number), 64 a far jump from the spot before; tracks with several spots in a frame, and
         tables with fewer than five steps, are not judged by jumps. ``attrs``: ``spots`` =
         ``spots_good`` + ``spots_flagged``, ``flag_counts`` by meaning (a spot may have several),
-        ``verdict``, a list of lines. It is computed at once.
+        ``verdict`` and ``notes``, lists of lines. It is computed at once.
 
     Raises
     ------
@@ -113,6 +113,8 @@ def track_checks(
         "flag_counts": {name: int(np.count_nonzero(marked)) for name, marked in marks.items()},
         "verdict": [line for line in lines if line],
     }
+    if notes := schema.flag_note("spots", np.asarray(flags), schema.SPOT_FLAGS):
+        attrs["notes"] = notes
     bits = {"flag_masks": list(_FLAGS.values()), "flag_meanings": " ".join(_FLAGS)}
     coords = {str(k): v for k, v in tracks.coords.items() if v.dims == ("spot",)}
     column = xr.DataArray(np.asarray(flags, dtype=np.uint32), dims="spot", coords=coords)

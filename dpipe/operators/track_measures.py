@@ -101,7 +101,9 @@ def track_measures(ds: xr.Dataset, *, interval: float | None = None) -> xr.Datas
     coords["track_id"] = xr.DataArray(track[first], dims="track_id")
     if "annotator" in ds.coords:
         coords["track_annotator"] = xr.DataArray(ds["annotator"].values[first], dims="track_id")
-    return xr.Dataset(result, coords=coords)
+    odd = sound.count(False)
+    note = f"{odd} of {len(sound)} tracks not measured: several spots in one frame"
+    return xr.Dataset(result, coords=coords, attrs={"notes": [note]} if odd else {})
 
 
 def _tracks(ds: xr.Dataset, track: np.ndarray, frame: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -97,7 +97,13 @@ def open_imaris_surfaces(
     ]
     attrs: dict[str, Any] = {"format": "imaris", "frame_base": 0, "objects": objects}
     attrs["object"] = ", ".join(thing.name for thing in chosen)
-    attrs |= {"unreadable": closed} if closed and object is None else {}
+    if closed and object is None:
+        attrs["unreadable"] = closed
+        attrs["notes"] = [
+            f"{each['surfaces']} surfaces of {each['object']!r} left out: nobody can read their "
+            "meshes yet (MegaSurfaces); reader imaris-spots with centers=true gives their centres"
+            for each in closed
+        ]
     assumed = [line for thing in chosen for line in thing.assumed]
     attrs |= {"assumed": assumed} if assumed else {}
     return xr.Dataset(_meshes(pieces, uri, name), _coordinates(joined), attrs)

@@ -158,7 +158,9 @@ def _events(cells: Table, first: int) -> xr.Dataset:
     coords["event"] = xr.DataArray(np.asarray(event, str), dims="event")
     if who:
         coords["annotator"] = xr.DataArray(np.asarray(who, str), dims="event")
-    return xr.Dataset(result, coords=coords, attrs={"frame_base": int(first)})
+    notes = schema.flag_note("events", flags, schema.PHASE_FLAGS)
+    attrs = {"frame_base": int(first)} | ({"notes": notes} if notes else {})
+    return xr.Dataset(result, coords=coords, attrs=attrs)
 
 
 def _column(cells: Table, names: Sequence[str]) -> list[str]:

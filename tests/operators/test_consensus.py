@@ -55,7 +55,8 @@ def test_frames_that_fewer_than_two_marked_are_left_out():
     ds = consensus_tracks(marked(("a", 1, [0, 1, 2, 4, 5], 0, 0), ("b", 1, [0, 3, 5, 6], 2, 0)))
     # both at 0 and 5; between them 1, 2, 3, 4 have one each
     assert values(ds, "frame", "track_left_out", "spot_x") == [[0, 5], [4], [1, 1]]
-    assert ds.attrs == {"annotators": 2, "annotators_missing": 1}
+    said = {"notes": ["2 annotators; 3 were expected"]}
+    assert ds.attrs == {"annotators": 2, "annotators_missing": 1} | said
 
 
 def test_planted_truth_is_found_exactly():
