@@ -505,3 +505,45 @@ def test_cells_are_counted(said, made):
             else:
                 assert abs(count - len(cells)) <= 1
     assert (ds["cell_clustered"].values[:, 1] == 0).all(), "they are planted far apart"
+
+
+# --- exports for machine learning
+
+
+def test_boxes_in_pixels_are_those_of_the_cells_planted(lab, truth, tmp_path):
+    """COCO's corners: pixel 0 reaches from 0 to 1, and its centre is the origin."""
+    tree = dpipe.open(str(lab[0] / "store"), "leuko", "leuko-cells", "leuko-spots")
+    split = dict(zip(STEMS, ("train", "train", "validation", "test"), strict=True))
+    dpipe.export(tree, "coco", tmp_path / "out", split=split, size=6, channels="dying cells")
+    for name in ("train", "validation", "test"):
+        path = tmp_path / "out" / "annotations" / f"instances_{name}.json"
+        content = json.loads(path.read_text(encoding="utf-8"))
+        pictures = {picture["id"]: picture for picture in content["images"]}
+        assert {picture["movie"] for picture in pictures.values()} == {
+            stem for stem, where in split.items() if where == name
+        }
+        found = {
+            (pictures[box["image_id"]]["movie"], box["frame"], *np.round(box["bbox"], 1)): box
+            for box in content["annotations"]
+        }
+        expected = {}
+        for stem in (stem for stem, where in split.items() if where == name):
+            said = truth["movies"][stem]
+            (oy, ox), (sy, sx) = said["origin"][1:], said["spacing"][1:]
+            for one in said["surfaces"]:
+                (_, y, x), (_, ry, rx) = one["centre"], one["radii"]
+                edges = [(x - rx - ox) / sx, (y - ry - oy) / sy, (x + rx - ox) / sx]
+                left, top, right, bottom = (e + 0.5 for e in (*edges, (y + ry - oy) / sy))
+                assert 0 < left < right < said["size"][2]
+                assert 0 < top < bottom < said["size"][1]
+                bbox = left, top, right - left, bottom - top
+                expected[stem, one["frame"], *np.round(bbox, 1)] = bbox
+        # each surface is there, none of a spot of the same cell besides
+        assert set(found) == set(expected)
+        for key, bbox in expected.items():
+            # float32 keeps 1e-4 micrometres of 1,200, two thousandths of a pixel at most
+            np.testing.assert_allclose(found[key]["bbox"], bbox, rtol=0, atol=2e-3)
+            assert found[key]["source"] == "surfaces"
+        counts = content["info"]["counts"]
+        assert counts["boxes"] == counts["surfaces"] == len(expected)
+        assert counts["same_cell"] == counts["spots"]
