@@ -31,7 +31,7 @@ def crops(
             "label": ("event", np.array(labels, np.int64)),
             "kind": ("event", np.array(["event" if label else "cell" for label in labels], str)),
             "event_track": ("event", np.arange(n) - 1),
-            "event_channel": ("event", np.array(["ch2", "DiD,GFP", "GFP"][:n], str)),
+            "event_channel": ("event", np.array((["ch2", "DiD,GFP", "GFP"] * n)[:n], str)),
             "movie": ("event", np.array([stem] * n, str)),
             "crop_frame": (("event", "t"), places),
             "crop_phase": (("event", "t"), (places % 3).astype("u1")),

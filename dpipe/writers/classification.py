@@ -8,7 +8,7 @@ import csv
 import json
 import os
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -49,11 +49,13 @@ def write_classification(
         parts hold it: name the dataset of splits beside that of crops.
     frames : {"sequence", "single"}
         A file an event with all its frames, as the crops have them; or a file a frame,
-        ``<event>_t007.tif``, by its place in the sequence, without frames beyond the movie.
-        Each plane of each channel is a page; axes and steps are told as OME-XML.
+        ``<event>_t007.tif``, by its place in the sequence. Then frames beyond the movie are left
+        out, and of events those outside their phases, which show no dying cell. Each plane of
+        each channel is a page; axes and steps are told as OME-XML.
     channels : str or sequence of str, optional
         Names (a text is cut at commas); by default all. ``"event"`` takes of each crop the first
-        channel in which its event was marked.
+        channel in which its event was marked, or of one without, around a healthy cell, that of
+        most events of its movie.
 
     Returns
     -------
@@ -79,11 +81,12 @@ def write_classification(
     with whole_folder(to) as folder, tqdm(total=total, desc="crops", delay=2, disable=None) as bar:
         for stem, array in crops.items():
             known = _known(stem, parts[stem])
+            own = _channels(stem, known, parts[stem], channels)
+            names = parts[stem]["c"].values.astype(str)
             for i, (block,) in pieces("event", array):
                 about = known[i] | {"split": splits[known[i]["movie"]]}
-                own = _channels(about, parts[stem], channels)
-                about["channels"] = [parts[stem]["c"].values.astype(str).tolist()[c] for c in own]
-                picture = block[:, own]
+                about["channels"] = names[own[i]].tolist()
+                picture = block[:, own[i]]
                 for k, frame in enumerate(picture):
                     watch.look(frame, about["split"], f"{about['event']}, frame {k}")
                 found = list(_cut(picture, about, single=frames == "single"))
@@ -97,8 +100,8 @@ def write_classification(
                     rows.append(row)
                 bar.update()
         _index(folder, rows, {"frames": frames, "frames_left_out": left})
-    names = [*(row["file"] for row in rows), "index.csv", "index.json"]
-    return [str(Path(to).expanduser().absolute() / name) for name in names]
+    written = [*(row["file"] for row in rows), "index.csv", "index.json"]
+    return [str(Path(to).expanduser().absolute() / name) for name in written]
 
 
 def _crops(stem: str, ds: xr.Dataset) -> xr.DataArray:
@@ -128,16 +131,22 @@ def _known(stem: str, ds: xr.Dataset) -> list[dict[str, Any]]:
     return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
 
-def _channels(about: Mapping[str, Any], ds: xr.Dataset, wanted: Names) -> list[int]:
+def _channels(
+    stem: str, known: Sequence[Mapping[str, Any]], ds: xr.Dataset, wanted: Names
+) -> list[list[int]]:
+    """Return the channels of each event."""
     if wanted != "event":
-        return chosen(about["movie"], ds, wanted)
+        return [chosen(stem, ds, wanted)] * len(known)
+    names = ds["c"].values.astype(str).tolist()
     try:
-        marked = numbers(about["event_channel"], ds["c"].values.astype(str).tolist())
+        own = [numbers(about["event_channel"], names)[:1] for about in known]
     except SchemaError as error:
-        raise SchemaError(f"{about['event']}: {error}") from error
-    if not marked:
-        raise SchemaError(f"{about['event']}: no channel of its own; name channels instead")
-    return marked[:1]
+        raise SchemaError(f"{stem}: {error}") from error
+    usual = Counter(channels[0] for channels in own if channels)
+    if known and not usual:
+        raise SchemaError(f"{stem}: no event says its channel; name channels instead")
+    most = min(usual, key=lambda channel: (-usual[channel], channel), default=0)
+    return [channels or [most] for channels in own]
 
 
 def _cut(
@@ -151,7 +160,8 @@ def _cut(
         return
     digits = len(str(max(100, len(picture) - 1)))
     for k, frame in enumerate(picture):
-        if about["frames"][k] >= 0:
+        shown = about["label"] == 0 or about["phases"][k] != 0
+        if about["frames"][k] >= 0 and shown:
             row = {"file": f"{folder}/{about['event']}_t{k:0{digits}}.tif"} | dict(about)
             row |= {name: [about[name][k]] for name in ("frames", "phases", "inside")}
             yield frame, row, axes[1:]

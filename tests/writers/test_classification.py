@@ -66,16 +66,26 @@ def test_single_frames(tmp_path, depth):
     write_classification({"Neu1": ds}, tmp_path / "out", split="test", frames="single",
                          channels="DiD")  # fmt: skip
     said, rows = read(tmp_path / "out")
-    assert len(rows) == 3 * 3
-    assert said["frames_left_out"] == 3
-    assert rows[1]["file"] == "test/1/Neu1_cell1_t001.tif"
-    assert (rows[1]["frames"], rows[1]["phases"], rows[1]["channels"]) == ("3", "0", "DiD")
-    for i, row in enumerate(rows):
+    # the last frame of each lies beyond the movie; the second of the two events has phase 0
+    assert [row["file"] for row in rows] == [
+        *(f"test/1/Neu1_cell{i}_t00{k}.tif" for i in (1, 2) for k in (0, 2)),
+        *(f"test/0/Neu1_cell3_t00{k}.tif" for k in range(3)),
+    ]
+    assert said["frames_left_out"] == 3 + 2
+    assert (rows[1]["frames"], rows[1]["phases"], rows[1]["channels"]) == ("4", "1", "DiD")
+    for row in rows:
         with tifffile.TiffFile(tmp_path / "out" / row["file"]) as file:
             assert len(file.pages) == (depth or 1)
             found = file.asarray()
-        expected = ds["crop_volume" if depth else "crop"][i // 3, i % 3, 1]
-        np.testing.assert_array_equal(found.squeeze(), expected)
+        event = ds["crop_volume" if depth else "crop"].sel(event=row["event"])
+        np.testing.assert_array_equal(found.squeeze(), event[int(row["frames"]) - 2, 1])
+
+
+def test_frames_of_unknown_phase_stay(tmp_path):
+    ds = crops(labels=(1,))
+    ds["crop_phase"] = ds.crop_phase * 0 + np.uint8(schema.PHASE_UNKNOWN)
+    write_classification({"Neu1": ds}, tmp_path / "out", split="test", frames="single")
+    assert len(read(tmp_path / "out")[1]) == 3
 
 
 def test_volumes(tmp_path):
@@ -88,9 +98,11 @@ def test_volumes(tmp_path):
 
 
 def test_the_channel_of_each_event(tmp_path):
-    ds = crops()
+    """One without takes that of most events: two in the second channel, one in the first."""
+    ds = crops(labels=(1, 1, 1, 0))
+    ds["event_channel"] = ("event", np.array(["ch2", "DiD,GFP", "GFP", ""]))
     write_classification({"Neu1": ds}, tmp_path / "out", split="train", channels="event")
-    for i, (row, channel) in enumerate(zip(read(tmp_path / "out")[1], (1, 1, 0), strict=True)):
+    for i, (row, channel) in enumerate(zip(read(tmp_path / "out")[1], (1, 1, 0, 1), strict=True)):
         assert row["channels"] == CHANNELS[channel]
         found = tifffile.imread(tmp_path / "out" / row["file"])
         np.testing.assert_array_equal(found, ds.crop[i, :, channel])
@@ -106,7 +118,7 @@ def test_movies_of_unlike_length_in_their_splits(tmp_path):
     (tmp_path / "again").mkdir()
     index = tmp_path / "out/index.csv"  # the split of one export serves the next
     write_classification(parts, tmp_path / "again", split=index, frames="single")
-    assert len(read(tmp_path / "again")[1]) == 3 * 3 + 5
+    assert len(read(tmp_path / "again")[1]) == 3 * 3 - 2 + 5
 
 
 def test_nothing_but_movies_without_events(tmp_path):
@@ -144,12 +156,12 @@ def test_the_same_frame_in_two_splits(tmp_path):
             SchemaError, "Neu1: two events are called 'a'",
         ),
         (
-            lambda ds: ds.assign_coords(event_channel=("event", ["ch1", "", "ch1"])),
-            {"channels": "event"}, SchemaError, "Neu1_cell2: no channel of its own",
+            lambda ds: ds.assign_coords(event_channel=("event", ["", "", ""])),
+            {"channels": "event"}, SchemaError, "Neu1: no event says its channel; name channels",
         ),
         (
             lambda ds: ds.assign_coords(event_channel=("event", ["ch4", "", "ch1"])),
-            {"channels": "event"}, SchemaError, "Neu1_cell1: no channel 'ch4'. Found: GFP, DiD",
+            {"channels": "event"}, SchemaError, "Neu1: no channel 'ch4'. Found: GFP, DiD",
         ),
     ],
 )  # fmt: skip
