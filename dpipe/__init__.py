@@ -54,6 +54,7 @@ from dpipe.operators import (
     track_measures,
 )
 from dpipe.readers import READERS
+from dpipe.readers.bioio import open_bioio
 from dpipe.readers.conditions import open_conditions
 from dpipe.readers.emdb_sff import open_emdb_sff
 from dpipe.readers.imaris import open_imaris
@@ -109,6 +110,7 @@ __all__ = [
     "load_recipe",
     "mesh_masks",
     "open",
+    "open_bioio",
     "open_conditions",
     "open_emdb_sff",
     "open_imaris",

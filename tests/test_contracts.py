@@ -166,7 +166,16 @@ def write_sff(folder: Path) -> Path:
     return folder / "m.sff"
 
 
+def write_bioio(folder: Path) -> Path:
+    pytest.importorskip("bioio_ome_tiff")
+    tifffile.imwrite(folder / "m.ome.tif", movie().image.values, metadata={"axes": "TCZYX"})
+    return folder / "m.ome.tif"
+
+
+MARKS = {"bioio": pytest.mark.filterwarnings("ignore:As of version 0.4.0")}  # its plugin's
+
 FILES = {
+    "bioio": write_bioio,
     "conditions": write_conditions,
     "emdb-sff": write_sff,
     "phases": write_phases,
@@ -194,7 +203,7 @@ def held(name: str) -> xr.Dataset:
     return TABLES.get(name, movie)()
 
 
-@pytest.fixture(params=sorted(READERS))
+@pytest.fixture(params=[pytest.param(n, marks=MARKS.get(n, ())) for n in sorted(READERS)])
 def source(request, tmp_path) -> tuple[str, Path]:
     return request.param, FILES[request.param](tmp_path)
 

@@ -12,6 +12,7 @@ import xarray as xr
 
 from dpipe.errors import UsageError, unknown
 from dpipe.readers import (
+    bioio,
     conditions,
     emdb_sff,
     imaris,
@@ -48,6 +49,7 @@ class Reader:
 
 
 READERS = {
+    "bioio": Reader(bioio.find, bioio.open_bioio, version=1),
     "conditions": Reader(conditions.find, conditions.open_conditions, version=1),
     "emdb-sff": Reader(emdb_sff.find, emdb_sff.open_emdb_sff, version=1),
     "imaris": Reader(imaris.find, imaris.open_imaris, version=1),

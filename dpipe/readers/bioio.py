@@ -1,0 +1,227 @@
+"""Files of other microscopes (CZI, ND2, LIF, DV, ...) as lazy movies, through the package bioio.
+
+bioio gives each format a plugin, a package of its own; some are under the GPL, so dpipe asks for
+none of them. This module knows which plugin reads which suffix, and makes micrometres and seconds
+of what a plugin says. It knows no format.
+"""
+
+import importlib
+import logging
+import math
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
+from functools import partial
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from dpipe import schema
+from dpipe.blocks import Region, lazy
+from dpipe.errors import DpipeError, InputError, StoreError, UsageError
+from dpipe.sources import Item, Part, opened, resolve_uri, stem_of
+
+PLUGINS = {
+    ".czi": "bioio-czi",
+    ".dv": "bioio-dv",
+    ".r3d": "bioio-dv",
+    ".lif": "bioio-lif",
+    ".nd2": "bioio-nd2",
+    ".sldy": "bioio-sldy",
+    ".ome.tif": "bioio-ome-tiff",
+    ".ome.tiff": "bioio-ome-tiff",
+    ".tif": "bioio-tifffile",
+    ".tiff": "bioio-tifffile",
+    **dict.fromkeys((".ids", ".lsm", ".mvd2", ".nd", ".oib", ".oif"), "bioio-bioformats"),
+    **dict.fromkeys((".oir", ".pic", ".stk", ".vsi", ".zvi"), "bioio-bioformats"),
+}
+"""The package that reads a suffix; Bio-Formats needs Java, and fetches itself when first used."""
+BLOCK_BYTES = 64 << 20
+
+
+def find(items: Iterable[Item]) -> Iterator[Part]:
+    """Group files into parts: each file is one.
+
+    Parameters
+    ----------
+    items : iterable of Item
+        Files; those whose suffix is not in `PLUGINS` are passed over.
+
+    Yields
+    ------
+    Part
+        One a file, named after it.
+
+    Examples
+    --------
+    >>> [part.stem for part in find([Item("/raw/Neu1.czi", "Neu1.czi", 9, "0")])]
+    ['Neu1']
+    """
+    for item in items:
+        if item.path.lower().endswith(tuple(PLUGINS)):
+            yield Part(stem_of(item.path, list(PLUGINS)), (item,))
+
+
+def open_bioio(
+    url: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+    *,
+    scene: str | int | None = None,
+    plugin: str | None = None,
+) -> xr.Dataset:
+    """Open a file of a microscope as a lazy movie; no pixel is read, no file stays open.
+
+    Parameters
+    ----------
+    url : str, path, or sequence of one
+        A file on disk, or on a web server, from where it is downloaded first.
+    scene : str or int, optional
+        Which image of a file that holds several: its name, or its number from 0.
+    plugin : str, optional
+        Package of the bioio plugin, for example ``"bioio-bioformats"``; by default that of the
+        suffix in `PLUGINS`.
+
+    Returns
+    -------
+    xarray.Dataset
+        ``image(t, c, z, y, x)`` of the file's own dtype; samples of colour are channels.
+        ``attrs["assumed"]`` lists what the plugin does not say: sizes and times are 1 then, and
+        sizes without a unit are taken for micrometres. Times are multiples of the interval.
+
+    Raises
+    ------
+    InputError
+        A damaged file, one of several scenes, a suffix without a plugin; also on computing.
+    StoreError
+        The disk failed.
+    UsageError
+        bioio or the plugin is not installed (the text names the package), more than one file, one
+        in a bucket.
+    """
+    given = [url] if isinstance(url, str | os.PathLike) else list(url)
+    if len(given) != 1:
+        raise UsageError(f"a movie is one file; found {len(given)}")
+    uri = resolve_uri(os.fspath(given[0]))
+    with _opened(uri, plugin, scene) as image:
+        order, shape = image.dims.order, tuple(map(int, image.shape))
+        if order not in ("TCZYX", "TCZYXS"):
+            raise InputError(f"{_name(uri)}: dims {order}; expected TCZYX, or TCZYXS of colours")
+        samples = shape[5] if len(shape) > 5 else 1
+        sizes = (shape[0], shape[1] * samples, *shape[2:5])
+        dtype, which = np.dtype(image.dtype), image.current_scene_index
+        said = _said(image, samples)
+    planes = max(1, BLOCK_BYTES // (math.prod(sizes[3:]) * dtype.itemsize * samples))
+    chunks = (1, samples, planes, *sizes[3:])
+    read = partial(_read, uri=uri, plugin=plugin, scene=which, sizes=sizes, samples=samples)
+    return schema.movie(lazy(read, sizes, dtype, chunks), **said)
+
+
+def _name(uri: str) -> str:
+    return uri.rstrip("/").rpartition("/")[2]
+
+
+def _said(image: Any, samples: int) -> dict[str, Any]:
+    """Turn what a plugin says into arguments of `schema.movie`."""
+    found, units = image.physical_pixel_sizes, image.dimension_properties
+    spacing, assumed = list[float](), list[str]()
+    for dim in "ZYX":
+        size, unit = getattr(found, dim), getattr(units, dim).unit
+        scale = 1.0 if unit is None else float((1.0 * unit).to("micrometer").magnitude)
+        if size and math.isfinite(size):
+            spacing.append(abs(float(size)) * scale)
+            assumed += ["voxel sizes are in micrometres"] if unit is None and not assumed else []
+        else:
+            spacing.append(1.0)
+            if dim != "Z" or image.dims.Z > 1:
+                assumed.append(f"the voxel size along {dim.lower()} is 1 micrometre")
+    step = image.time_interval
+    seconds = step.total_seconds() if isinstance(step, timedelta) else float(step or 0)
+    if not (math.isfinite(seconds) and seconds > 0):
+        seconds = 1.0
+        if image.dims.T > 1:
+            assumed.append("the interval is 1 second")
+    names = [str(name) for name in image.channel_names or ()]
+    channels = [f"{name} {s}" if samples > 1 else name for name in names for s in range(samples)]
+    attrs: dict[str, Any] = {"format": "bioio", "scene": str(image.current_scene)}
+    attrs |= {"assumed": assumed} if assumed else {}
+    told: dict[str, Any] = {"spacing": spacing, "interval": seconds, "attrs": attrs}
+    return told | ({"channels": channels} if len(names) == image.dims.C else {})
+
+
+def _read(
+    region: Region,
+    *,
+    uri: str,
+    plugin: str | None,
+    scene: int,
+    sizes: tuple[int, ...],
+    samples: int,
+) -> np.ndarray:
+    """Read one region; runs in a task, so it opens the file itself."""
+    with _opened(uri, plugin, scene) as image:
+        order = "TCSZYX" if samples > 1 else "TCZYX"
+        pixels = image.get_image_dask_data(order).reshape(sizes)[region]
+        values = np.asarray(pixels.compute(scheduler="synchronous"))
+    if values.shape != tuple(each.stop - each.start for each in region):
+        raise InputError(f"{_name(uri)}: damaged: {values.shape} read of the region {region}")
+    return values
+
+
+@contextmanager
+def _opened(uri: str, plugin: str | None, scene: str | int | None) -> Iterator[Any]:
+    """Open a scene; inside the ``with``, whatever a plugin raises becomes one line."""
+    name = _name(uri)
+    try:
+        with opened(uri) as file:
+            if not isinstance(file, str):
+                raise UsageError(f"{name}: bioio reads files on disk; run dpipe fetch first")
+            image = _image(file, name, plugin)
+            _choose(image, name, scene)
+            yield image
+    except (DpipeError, MemoryError):
+        raise
+    except (FileNotFoundError, IsADirectoryError):
+        raise InputError(f"{name}: no such file") from None
+    except Exception as error:  # plugins raise anything on damaged files
+        said = " ".join(str(error).split()).rpartition("Readers attempted: - ")[2]
+        said = said.replace(uri, name)[:300] or type(error).__name__
+        if isinstance(error, OSError) and error.errno is not None:
+            raise StoreError(f"{name}: cannot be read: {said}") from error
+        raise InputError(f"{name}: damaged, or of another format: {said}") from error
+
+
+def _image(path: str, name: str, plugin: str | None) -> Any:
+    """Open a file with the plugin of its suffix, or the one that was named."""
+    if plugin is not None and not plugin.startswith("bioio-"):
+        raise UsageError(f"plugin={plugin!r}; expected a package such as 'bioio-nd2'")
+    suffixes = sorted((s for s in PLUGINS if name.lower().endswith(s)), key=len)
+    if plugin is None and not suffixes:
+        raise InputError(f"{name}: a suffix that no plugin is known for; say plugin=bioio-...")
+    bioio = _module("bioio", "'dpipe[formats]'", name)
+    if not logging.getLogger("bioio").handlers:  # else it repeats each failure on the terminal
+        logging.getLogger("bioio").addHandler(logging.NullHandler())
+    package = plugin or PLUGINS[suffixes[-1]]
+    reader = _module(package, package, name).Reader
+    return bioio.BioImage(path, reader=reader)
+
+
+def _module(package: str, wanted: str, name: str) -> Any:
+    try:
+        return importlib.import_module(package.replace("-", "_"))
+    except ImportError as error:
+        raise UsageError(
+            f"{name}: needs {package}, which is not installed; pip install {wanted}"
+        ) from error
+
+
+def _choose(image: Any, name: str, scene: str | int | None) -> None:
+    scenes = [str(each) for each in image.scenes]
+    if scene is None and len(scenes) == 1:
+        return
+    known = scene in scenes or (isinstance(scene, int) and 0 <= scene < len(scenes))
+    if scene is None or not known:
+        listed = ", ".join(f"{i}: {each}" for i, each in enumerate(scenes))[:300]
+        told = f"{len(scenes)} scenes" if scene is None else f"no scene {scene!r}"
+        raise InputError(f"{name}: {told}; choose one with scene=. Found {listed}")
+    image.set_scene(scene)
