@@ -71,6 +71,7 @@ _ANNOTATED = """\
   leuko-masks: {operator: mesh-masks, input: {ds: leuko, surfaces: leuko-cells}}
   # what three annotators marked, and what they agree on
   leuko-tracks: {reader: tracks, source: annotations/*/*.csv, options: {interval: 30}}
+  leuko-track-checks: {operator: track-checks, input: {ds: leuko, tracks: leuko-tracks}}
   leuko-consensus: {operator: consensus-tracks, input: leuko-tracks}
   leuko-phases: {reader: phases, source: phases.csv}
   leuko-events: {operator: phase-tracks, input: {phases: leuko-phases, tracks: leuko-consensus}}

@@ -192,6 +192,16 @@ def test_marks_are_read_as_they_were_made(truth, said, made):
     assert set(ds["spot_channel"].values) == {"ch2"}
 
 
+def test_no_mark_is_in_doubt(said, made):
+    """All lie in the movie, in micrometres, in frames from 1."""
+    ds = made("leuko-track-checks")
+    seen = (*said["deaths"], *said["debris"])
+    count = sum(len(mark["frames"]) for one in seen for mark in one["marks"].values())
+    assert ds.sizes["spot"] == ds.attrs["spots_good"] == count + len(said["lone_marks"])
+    assert not ds["spot_flag"].values.any()
+    assert ds.attrs["verdict"] == []
+
+
 def planted(said) -> list[dict]:
     """Every event that anyone saw: frames and places on which two agree, and who saw it."""
     events = []
