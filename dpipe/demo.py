@@ -76,6 +76,10 @@ _ANNOTATED = """\
   leuko-phases: {reader: phases, source: phases.csv}
   leuko-events: {operator: phase-tracks, input: {phases: leuko-phases, tracks: leuko-consensus}}
   leuko-conditions: {reader: conditions, source: conditions.csv}
+  leuko-crops:  # windows that follow each dying cell, and as many of what does not die
+    operator: track-crops
+    input: {ds: leuko, tracks: leuko-consensus, phases: leuko-events}
+    params: {margin: 1, negatives: 1, negatives_per: event, negative_distance: 20}
   leuko-groups:
     operator: group-tests
     input: {tree: leuko-track-measures, conditions: leuko-conditions}

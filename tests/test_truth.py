@@ -294,6 +294,90 @@ def test_phases_join_as_planted_and_odd_rows_are_flagged(lab, truth):
     assert events.attrs["tracks_without_phases"] == []
 
 
+def window(said, image, frame: int, place) -> np.ndarray:
+    """59 x 59 pixels of each channel around a voxel's centre (y, x): the maximum over z."""
+    row, column = (
+        (p - said["origin"][k]) / said["spacing"][k] for k, p in zip((1, 2), place, strict=True)
+    )
+    y, x = int(row), int(column)
+    assert (row, column) == (y, x), "in the middle of a voxel"
+    return image[frame, :, :, y - 29 : y + 30, x - 29 : x + 30].max(axis=1)
+
+
+def test_crops_follow_what_dies(said, made):
+    ds, consensus, image = made("leuko-crops"), made("leuko-consensus"), made("leuko")["image"]
+    assert ds.attrs["left_out"] == {}
+    assert (ds["label"].values == 1).sum() == ds.attrs["events"] == len(said["deaths"])
+    channel = said["channels"][1]
+    bright = channel["background"] + 0.7 * channel["brightness"]
+    for k, death in enumerate(said["deaths"]):
+        track = track_of(consensus, said, death)
+        (at,) = np.flatnonzero((ds["event_track"].values == track) & (ds["label"].values == 1))
+        one = ds.isel(event=int(at))
+        (blebs, falls) = (
+            range(frames[0], frames[1] + 1) if frames[0] is not None else ()
+            for row in said["phases"] if row["death"] == k
+            for frames in (row["frames"][:2], row["frames"][2:])
+        )  # fmt: skip
+        agreed = death["frames"]
+        frames = [*range(agreed[0] - 1, agreed[-1] + 2)]  # a margin of one
+        frames += [-1] * (ds.sizes["t"] - len(frames))
+        for i, frame in enumerate(frames):
+            cut = one.isel(t=i)
+            if not 0 <= frame < image.sizes["t"]:
+                told = [int(cut[name]) for name in ("crop_frame", "crop_phase", "crop_spots")]
+                assert told == [-1, 255, 0]
+                assert not cut["crop"].values.any()
+                continue
+            assert cut["crop_frame"] == frame
+            assert cut["crop_phase"] == (2 if frame in falls else frame in blebs)
+            assert cut["crop_spots"] == (frame in agreed)
+            assert cut["crop_inside"] == 1
+            near = np.clip(frame, agreed[0], agreed[-1])
+            places = np.array([centre(said, death, f) for f in agreed])
+            true = [np.interp(near, agreed, places[:, axis]) for axis in (1, 2)]
+            place = [float(cut[f"crop_{dim}"]) for dim in "yx"]
+            assert np.abs(np.subtract(place, true)).max() <= 0.25, "half a voxel"
+            pixels = window(said, image.values, frame, place)
+            np.testing.assert_array_equal(cut["crop"].values, pixels)
+            if frame in agreed:
+                assert pixels[1, 28:31, 28:31].mean() > bright
+
+
+def test_crops_of_what_does_not_die(said, made):
+    ds, image = made("leuko-crops"), made("leuko")["image"]
+    channel = said["channels"][1]
+    deaths = [centre(said, d, f)[1:] for d in said["deaths"] for f in d["frames"]]
+    found = {kind: int((ds["kind"].values == kind).sum()) for kind in ("cell", "before")}
+    assert found == ds.attrs["negatives"]["found"]
+    assert found["cell"] > 0
+    assert found["before"] == sum(death["frames"][0] > 0 for death in said["deaths"])
+    for i in np.flatnonzero(ds["label"].values == 0):
+        one = ds.isel(event=int(i))
+        frames = one["crop_frame"].values
+        shown = frames >= 0
+        assert (one["crop_phase"].values[shown] == 0).all()
+        place = [float(one[f"crop_{dim}"][0]) for dim in "yx"]
+        if one["kind"].item() == "cell":
+            apart = np.sqrt(((np.array(deaths) - place) ** 2).sum(axis=1))
+            assert apart.min() > 20
+            cells = [cell for cell in said["cells"] if cell["channel"] == 0]
+            reach = [
+                math.dist(cell["centres"][frame][1:], place) / max(cell["radii"][1:])
+                for cell in cells for frame in frames[shown]
+            ]  # fmt: skip
+            assert min(reach) < 1, "a neutrophil is there"
+        else:
+            for t in np.flatnonzero(shown):
+                level = one["crop"].values[t, 1, 28:31, 28:31].mean() - channel["background"]
+                assert level < 0.3 * channel["brightness"], "nothing dies there yet"
+        for t in np.flatnonzero(shown):
+            if one["crop_inside"].values[t] == 1:
+                at = [float(one[f"crop_{dim}"][t]) for dim in "yx"]
+                pixels = window(said, image.values, int(frames[t]), at)
+                np.testing.assert_array_equal(one["crop"].values[t], pixels)
+
+
 def test_conditions_come_through(lab, truth):
     ds = whole(lab, "leuko-conditions")
     names = {"markers": "markers", "fluorophores": "fluorophore", "organ": "organ",
