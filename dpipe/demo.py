@@ -80,6 +80,10 @@ _ANNOTATED = """\
     operator: track-crops
     input: {ds: leuko, tracks: leuko-consensus, phases: leuko-events}
     params: {margin: 1, negatives: 1, negatives_per: event, negative_distance: 20}
+  leuko-splits:
+    operator: split-movies
+    input: leuko
+    params: {fractions: [0.5, 0.25, 0.25], exact: true}
   leuko-groups:
     operator: group-tests
     input: {tree: leuko-track-measures, conditions: leuko-conditions}
@@ -220,6 +224,8 @@ def farewell(folder: str, problems: Sequence[object]) -> list[str]:
         f"          dpipe export csv --input leuko-events --to {folder}/events "
         f"--store {folder}/store",
         f"          dpipe export tiff --input leuko --to {folder}/tiff --store {folder}/store",
+        "          dpipe export classification --input leuko-crops --input leuko-splits "
+        f"--to {folder}/crops --store {folder}/store",
         f"          python: dpipe.open('{folder}/store', 'leuko', 'leuko-masks')",
         "again     the same command: nothing will need doing",
     ]

@@ -70,7 +70,7 @@ def test_everything_adds_up(lab, truth):
     _, outcome = lab
     assert outcome.exit_code == 3, "the movie that is cut off is put aside"
     of_all = {"leuko-quality-table", "leuko-phases", "leuko-events", "leuko-conditions"}
-    of_all |= {"leuko-groups"}
+    of_all |= {"leuko-groups", "leuko-splits"}
     of_files = {"leuko", "leuko-spots", "leuko-cells"}
     for step in outcome.steps:
         name, lost = step["dataset"], [entry["stem"] for entry in step["aside"]]
@@ -390,6 +390,12 @@ def test_conditions_come_through(lab, truth):
         }
         assert one["content"].values.tolist() == [row["ch1"], row["ch2"], row["ch3"]]
     assert ds.attrs["corrected"] == ["Neu2: UPPR8 to UVPR8", "Neu4: UPPR8 to UVPR8"]
+
+
+def test_every_movie_is_in_one_split(lab, truth):
+    ds = whole(lab, "leuko-splits")
+    assert sorted(ds["movie"].values) == sorted(truth["movies"])
+    assert sorted(ds["split"].values) == ["test", "train", "train", "validation"]
 
 
 def test_groups_are_compared_by_organ(lab, truth):
