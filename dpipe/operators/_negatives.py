@@ -4,6 +4,7 @@ Nobody annotated healthy cells; these are the two substitutes. What is drawn dep
 the movie's name and pixels and the events alone, not on how anything is cut into blocks.
 """
 
+import re
 import zlib
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -48,7 +49,7 @@ def draw(
     Parameters
     ----------
     movie : Movie
-        The pixels; cells are looked for in the first channel wanted.
+        The pixels.
     stem : str
         Name of the movie.
     shown : Shown
@@ -117,10 +118,12 @@ def _around_cells(
     wanted: Wanted,
     random: np.random.Generator,
 ) -> list[Clip]:
-    """Draw cells of some frames, as far from every event at whatever time as is wanted."""
+    """Draw cells of some frames, as far from every event at whatever time as is wanted.
+
+    Each is like an event that is drawn too: cells of its channel, and as many frames.
+    """
     dead = np.concatenate([np.empty((0, 3)), *(event.places for event in events)])[:, 1:]
     tree = cKDTree(dead[np.isfinite(dead).all(axis=1)])
-    lengths = [one.length for one in positives] or [1]
     found: list[Clip] = []
     numbers, most = shown.numbers, wanted.most["cell"]
     share = -(-most // max(1, min(len(numbers), most)))
@@ -128,22 +131,38 @@ def _around_cells(
         missing = min(share, most - len(found))
         if missing <= 0:
             break
-        cells = _cells(movie, int(position), shown)
+        like = positives[int(random.integers(len(positives)))] if positives else None
+        channel, c = _channel(movie, like.event.channel if like else "")
+        cells = _cells(movie, int(position), c, shown)
         far = tree.query(cells[:, 1:])[0] > wanted.distance if tree.n else np.full(len(cells), True)
         for cell in random.permutation(cells[far])[:missing]:
-            count = int(random.choice(lengths))
+            length = like.length if like else 1
             # the cell is in the middle of its frames, as far as the movie goes on both sides
-            here = int(numbers[position])
-            start = max(int(numbers.min()), min(here - count // 2, int(numbers.max()) - count + 1))
-            still = Event("", -1, "", np.asarray([here]), cell[None], np.zeros(1, int))
+            here, end = int(numbers[position]), int(numbers.max()) + 1
+            start = max(int(numbers.min()), min(here - length // 2, end - length))
+            still = Event("", -1, channel, np.asarray([here]), cell[None], np.zeros(1, int))
             name = f"{stem}_negative{len(found) + 1}"
-            found.append(Clip(name, "cell", still, start, count))
+            found.append(Clip(name, "cell", still, start, length))
     return found
 
 
-def _cells(movie: Movie, position: int, shown: Shown) -> np.ndarray:
+def _channel(movie: Movie, said: str) -> tuple[str, int]:
+    """Return the channel of an event, as people wrote it (``ch2``) and its place in the movie.
+
+    The first of those named; by default the first one wanted.
+    """
+    first = said.partition(",")[0].strip()
+    counted = re.fullmatch(r"ch(\d+)", first)
+    place = int(counted[1]) - 1 if counted else -1
+    if first in movie.names:
+        place = movie.names.index(first)
+    if place in movie.channels:
+        return first, place
+    return movie.names[movie.channels[0]], movie.channels[0]
+
+
+def _cells(movie: Movie, position: int, c: int, shown: Shown) -> np.ndarray:
     """Return the places (n, 3) of the cells of one frame, micrometres; z is the brightest plane."""
-    c = movie.channels[0]
     frame = {"t": slice(position, position + 1), "c": slice(c, c + 1)}
     volume = compute_region(movie.data, [schema.IMAGE.name], frame)[schema.IMAGE.name][0, 0]
     voxels = [(_brightest(volume, y, x), y, x) for y, x in larger(*find_cells(volume)).tolist()]

@@ -29,6 +29,8 @@ class Movie(NamedTuple):
     ----------
     data : xarray.Dataset
         ``image(t, c, z, y, x)`` alone.
+    names : tuple of str
+        Of all its channels.
     channels : tuple of int
         The channels wanted.
     tile : tuple of int
@@ -36,6 +38,7 @@ class Movie(NamedTuple):
     """
 
     data: xr.Dataset
+    names: tuple[str, ...]
     channels: tuple[int, ...]
     tile: tuple[int, int, int]
 
@@ -66,8 +69,9 @@ class Movie(NamedTuple):
             blocks |= {dim: min(blocks[dim], held[dim]) for dim in "yx"}
         whole = {"t": 1, "y": image.sizes["y"], "x": image.sizes["x"]}
         tile = tuple(max(1, int(blocks.get(dim, n))) for dim, n in whole.items())
+        names = tuple(str(name) for name in image["c"].values)
         data = xr.Dataset({_IMAGE: image.variable})
-        return cls(data, tuple(channels), tile)  # type: ignore[arg-type]
+        return cls(data, names, tuple(channels), tile)  # type: ignore[arg-type]
 
 
 class Where(NamedTuple):

@@ -97,7 +97,8 @@ def track_crops(
     negatives_per : {"movie", "event"}
         Whether `negatives` is a number for a movie or for each of its crops of events.
     negative_kinds : sequence of {"cell", "before"}
-        ``"cell"``: around cells, as `cell_density` counts them in the first channel wanted.
+        ``"cell"``: around cells, as `cell_density` counts them in the channel of an event that
+        is drawn too (``ch2`` is the second; else the first channel wanted).
         ``"before"``: where an event begins, in the frames before it, if there are any.
     negative_distance : float
         Micrometres, in y and x: cells keep farther than that from every spot of every event at

@@ -357,6 +357,30 @@ def test_negatives_around_cells():
     assert gone.attrs["negatives"]["found"] == {"cell": 0, "before": 0}
 
 
+@pytest.mark.parametrize(
+    ("said", "wanted", "expected"),
+    [
+        ("", None, "dark"),
+        ("ch2", None, "ch2"),
+        ("cells", None, "cells"),
+        ("ch2,ch1", None, "ch2"),
+        ("ch7", None, "dark"),
+        ("ch1", ["cells"], "cells"),
+    ],
+)
+def test_negatives_are_of_the_channel_of_events(said, wanted, expected):
+    lit = field()
+    pixels = np.concatenate([np.zeros_like(lit["image"].values), lit["image"].values], axis=1)
+    both = schema.movie(pixels, spacing=(2, 1, 1), interval=30, channels=["dark", "cells"])
+    table = DYING.assign_coords(spot_channel=("spot", [said] * 3))
+    kinds = {"negatives": 3, "negative_kinds": ["cell"]}
+    ds = track_crops(both, table, window=5, channels=wanted, **kinds)
+    if expected == "dark":  # there are no cells
+        assert "cell" not in ds["kind"]
+    else:
+        assert ds["event_channel"].values[ds["kind"].values == "cell"].tolist() == [expected] * 3
+
+
 def test_negatives_by_seed_and_not_by_chunks():
     draw = partial(track_crops, tracks=DYING, window=11, negatives=3)
     one, same = draw(field(), seed=5), draw(field().chunk({"t": 2, "y": 50}), seed=5)
