@@ -1,4 +1,4 @@
-"""Movies: Imaris to OME-Zarr, memory, quality, median, cells, meshes, a run with nothing to do.
+"""Movies: Imaris to OME-Zarr, memory, quality, median, cells, meshes, crops, nothing to do.
 
 ``python benchmarks/movies.py`` writes RESULTS.md beside it; ``--quick`` takes a small movie and
 only prints. Needs the extra ``bench``; what is not there is not run, and the table says so.
@@ -31,6 +31,7 @@ import numpy as np
 import scipy.ndimage
 import xarray as xr
 from _cells import counting
+from _crops import cropping
 from _side_by_side import Line, by_turns, line, machine, table, versions
 from masks3d import masks
 
@@ -56,17 +57,19 @@ WORKER = {key: str(value) for key, value in ENVIRONMENT.items() if key.startswit
 
 @dataclass(frozen=True)
 class Size:
-    """Frames of the movie, of a shorter one and of what peers do; (z, y, x); turns that count."""
+    """Frames: movie, shorter one, peers' share, the one cropped; crops; (z, y, x); turns."""
 
     frames: int
     short: int
     share: int
+    cropped: int
+    crops: int
     volume: tuple[int, int, int]
     turns: int
 
 
-FULL = Size(40, 10, 4, (12, 512, 512), 5)
-QUICK = Size(3, 2, 1, (12, 256, 256), 1)
+FULL = Size(40, 10, 4, 60, 1000, (12, 512, 512), 5)
+QUICK = Size(3, 2, 1, 4, 60, (12, 256, 256), 1)
 
 
 def camera(t: int, c: int, *, volume: tuple[int, int, int]) -> np.ndarray:
@@ -287,6 +290,14 @@ def median(turns: int) -> list[Line]:
     ]
 
 
+def crops(bench: Bench) -> list[Line]:
+    """Measure windows cut from a stored movie of one channel."""
+    size = bench.size
+    draw = partial(camera, volume=size.volume)
+    counts = {"frames": size.cropped, "count": size.crops, "turns": 2 * size.turns}
+    return cropping(bench.fresh(), draw, volume=size.volume, **counts)
+
+
 def nothing_to_do(bench: Bench, place: str) -> list[Line]:
     """Run the same recipe again: no PUT, no cluster; and its time against that of the import."""
     kind, took = type(open_objects(place)), []
@@ -360,7 +371,7 @@ def main() -> None:
         lines += [memory(bench, bench.short, size.short), memory(bench, bench.movie, size.frames)]
         place = bench.dpipe()
         lines += [*quality(bench, place), *median(size.turns), *counting(size.turns)]
-        lines += [*masks(size.turns), *nothing_to_do(bench, place)]
+        lines += [*masks(size.turns), *crops(bench), *nothing_to_do(bench, place)]
     print(table(lines))
     if size is FULL:
         where = "memory, so that no disk is measured" if roomy else "the temporary folder"

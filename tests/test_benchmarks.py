@@ -30,6 +30,8 @@ EXPECTED = [
     ("solid: closed mesh, 32768 triangles, 128 x 128 x 128 voxels", VTK),
     ("solid: closed mesh, 32768 triangles, 256 x 256 x 256 voxels", VTK),
     ("shell: closed mesh, 512 triangles, 16 x 40 x 40 voxels", "published rule in NumPy, equal"),
+    ("60 crops of 59 x 59 over 4 frames", "decoding the chunks they touch"),
+    ("15 tracks, crops of 59 x 59 over 4 frames", "decoding the chunks they touch"),
     ("a run that finds all done", "PUTs, clusters"),
     ("a run that finds all done", "importing dpipe"),
 ]

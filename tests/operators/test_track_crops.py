@@ -8,6 +8,7 @@ import dask
 import numpy as np
 import pytest
 import xarray as xr
+from zarr.codecs import BloscCodec
 
 import dpipe
 from dpipe import arrays, blocks, schema
@@ -492,6 +493,33 @@ def test_what_no_window_touches_is_not_read():
     assert sorted(reads.decoded()) == [
         (0, 1, 0, 0, 0), (0, 1, 0, 4, 4), (4, 1, 0, 0, 4), (4, 1, 0, 0, 5),
     ]  # fmt: skip
+
+
+def test_large_planes_in_a_store_are_read_tile_by_tile(tmp_path, monkeypatch):
+    pixels = (np.arange(2 * 2048 * 2048) % 251).astype("u1").reshape(2, 1, 1, 2048, 2048)
+    dpipe.save(schema.movie(pixels), str(tmp_path), "large", message="m")
+    ds, decoded = dpipe.open(str(tmp_path), "large"), []
+    assert ds["image"].encoding["chunks"] == (1, 1, 1, 512, 512)
+    assert ds["image"].chunks[-1] == (2048,)
+    decode = BloscCodec._decode_sync
+    monkeypatch.setattr(
+        BloscCodec, "_decode_sync", lambda *args: decoded.append(args[2].shape) or decode(*args)
+    )
+    # at a corner of four tiles, twice in one of them, and far away: five of frame 0, one of 1
+    at = [(0, 511, 511), (0, 100, 100), (0, 110, 90), (0, 1900, 1900), (1, 1000, 1500)]
+    table = xr.Dataset(
+        {f"spot_{d}": ("spot", [float(v) for v in column])
+         for d, column in zip("zyx", [[0] * 5, *list(zip(*at, strict=True))[1:]], strict=True)}
+    )  # fmt: skip
+    table = table.assign_coords(
+        track=("spot", np.arange(5)), frame=("spot", [one[0] for one in at])
+    )
+    found = blocks.compute_region(track_crops(ds, table, window=9), ["crop"], {})["crop"]
+    assert decoded == [(1, 1, 1, 512, 512)] * 6
+    for event, (t, y, x) in enumerate(at):
+        np.testing.assert_array_equal(
+            found[event, 0, 0], pixels[t, 0, 0, y - 4 : y + 5, x - 4 : x + 5]
+        )
 
 
 def test_pieces_are_as_the_whole():
