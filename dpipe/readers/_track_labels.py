@@ -83,9 +83,8 @@ def stem_of_folder(path: str, uri: str) -> str:
 
     The reader ``tiff`` calls the movie in ``CHO/01`` so.
     """
-    above = [part for part in (path or uri).split("/") if part]
-    while len(above) > 1 and above[-1] in _INSIDE:
-        above.pop()
+    inside = [part for part in path.split("/") if part and part not in _INSIDE]
+    above = inside or [part for part in uri.split("/") if part and part not in _INSIDE]
     made = _MADE_FROM.fullmatch(above[-1]) if above else None
     if made is None:
         return above[-1] if above else "tracks"

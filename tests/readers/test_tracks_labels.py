@@ -157,6 +157,7 @@ def test_real_labels_against_scikit_image_and_scipy(tmp_path, shared_data):
         ("CHO/01_GT/TRA", "/raw/CHO/01_GT/TRA", "CHO_01"),
         ("01_RES", "/raw/CHO/01_RES", "01"),
         ("", "/raw/CHO/01_RES", "CHO_01"),
+        ("TRA", "/raw/CHO/01_GT/TRA", "CHO_01"),
         ("mine", "/raw/mine", "mine"),
         ("", "/", "tracks"),
     ],
