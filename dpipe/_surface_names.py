@@ -13,6 +13,12 @@ SURFACE_ID = _surface("surface_id", "1", "number of a surface in the file it com
 SURFACE_OBJECT = _surface(
     "surface_object", "1", "object of a surface, where a file has several", "i"
 )
+SURFACE_STATISTIC = Variable(
+    "surface_statistic", ("surface", "name"), "f", "1", "what Imaris measured, by statistic_unit"
+)
+SURFACE_LABEL = Variable(
+    "surface_label", ("surface", "label_group"), "U", "1", "label that a person gave a surface"
+)
 VERTEX_COUNT = _surface("vertex_count", "1", "number of vertices of a surface", "i")
 FACE_COUNT = _surface("face_count", "1", "number of triangles of a surface", "i")
 VERTEX_Z, VERTEX_Y, VERTEX_X = (

@@ -54,6 +54,13 @@ SPOT_FLAGS = (
 )
 """Meanings of the bits 1, 2, 4, ... of `SPOT_FLAG`."""
 
+SPOT_STATISTIC = Variable(
+    "spot_statistic", ("spot", "name"), "f", "1", "what Imaris measured, by statistic_unit"
+)
+SPOT_LABEL = Variable(
+    "spot_label", ("spot", "label_group"), "U", "1", "label that a person gave a spot"
+)
+
 NOTES = ("notes", "assumed", "corrected", "verdict")
 """Attributes of a Dataset that hold lines for people: what a run and `dpipe show` say of it."""
 

@@ -8,7 +8,7 @@ knows these names; it knows nothing of Datasets. Places are in the frame of the 
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -218,6 +218,31 @@ def apart(held: Sequence[np.ndarray]) -> tuple[list[np.ndarray], list[int]]:
 
 def table(group: h5py.Group, key: str, fields: Sequence[str]) -> dict[str, np.ndarray]:
     """Read some fields of a table of records, or say what is wrong with it."""
+    rows = _checked(group, key, fields, "iuf", "a number").fields(list(fields))[()]
+    return {name: np.ascontiguousarray(rows[name]) for name in fields}
+
+
+def table_in_runs(
+    group: h5py.Group, key: str, fields: Sequence[str], rows: int
+) -> Iterator[dict[str, np.ndarray]]:
+    """Read some fields of a long table of records, so many rows at a time."""
+    dataset = _checked(group, key, fields, "iuf", "a number")
+    for start in range(0, len(dataset), rows):
+        held = dataset.fields(list(fields))[start : start + rows]
+        yield {name: np.ascontiguousarray(held[name]) for name in fields}
+
+
+def texts(group: h5py.Group, key: str, name: str) -> list[str]:
+    """Read one field of text of a table of records."""
+    rows = _checked(group, key, (name,), "SO", "text").fields(name)[()]
+    raw = [row if isinstance(row, bytes) else str(row).encode() for row in rows.tolist()]
+    return [row.split(b"\0", 1)[0].decode("utf-8", "replace").strip() for row in raw]
+
+
+def _checked(
+    group: h5py.Group, key: str, fields: Sequence[str], kinds: str, expected: str
+) -> h5py.Dataset:
+    """Return a table that has these fields, of one kind."""
     dataset = _dataset(group, key)
     names = dataset.dtype.names or ()
     missing = [name for name in fields if name not in names]
@@ -227,10 +252,9 @@ def table(group: h5py.Group, key: str, fields: Sequence[str]) -> dict[str, np.nd
             f"{dataset.shape}; expected rows of {', '.join(fields)}"
         )
     for name in fields:
-        if dataset.dtype[name].kind not in "iuf" or dataset.dtype[name].shape:
-            raise Flaw(f"{_at(group, key)}: {name} is {dataset.dtype[name]}; expected a number")
-    rows = dataset.fields(list(fields))[()]
-    return {name: np.ascontiguousarray(rows[name]) for name in fields}
+        if dataset.dtype[name].kind not in kinds or dataset.dtype[name].shape:
+            raise Flaw(f"{_at(group, key)}: {name} is {dataset.dtype[name]}; expected {expected}")
+    return dataset
 
 
 def matrix(group: h5py.Group, key: str, columns: Sequence[int]) -> h5py.Dataset:

@@ -13,7 +13,7 @@ import numpy as np
 import xarray as xr
 
 from dpipe import schema
-from dpipe.readers import _scene
+from dpipe.readers import _scene, _scene_said
 from dpipe.readers._hdf5 import child, open_hdf5
 from dpipe.readers._imaris_info import find, one_file
 from dpipe.sources import opened
@@ -53,7 +53,12 @@ def open_imaris_spots(
         objects, ``spot_object``; variables ``spot_t`` (s, NaN where the file does not date its
         frames), ``spot_z``, ``spot_y``, ``spot_x``, ``spot_radius`` (micrometres, NaN unknown)
         and ``spot_id``. Places are in the frame of the image. ``attrs``: ``object``,
-        ``objects``, ``assumed``.
+        ``objects``, ``assumed``. Where ``Scene8`` has them: lazy ``spot_statistic(spot, name)``,
+        what Imaris measured (NaN none), under its names in small letters with ``_``
+        (``intensity_mean_ch1``; as Imaris has them in ``statistic_title``, units in
+        ``statistic_unit``), and ``spot_label(spot, label_group)``, what a person called a spot or
+        its track ("" nothing, several by commas). ``attrs["statistics_left_out"]`` names
+        statistics of tracks and of the whole.
 
     Raises
     ------
@@ -74,6 +79,12 @@ def open_imaris_spots(
         held = [read(thing) for thing in chosen]
         for thing, columns in zip(chosen, held, strict=True):
             _scene.check_frames(columns["frame"], frames, thing.name)
+        told = [
+            _scene_said.said(
+                thing, columns["spot_id"], columns["track"], centers or _is_modern(thing)
+            )
+            for thing, columns in zip(chosen, held, strict=True)
+        ]
     track, shifts = _scene.apart([columns["track"] for columns in held])
     counts = [len(columns["frame"]) for columns in held]
     joined = {key: np.concatenate([columns[key] for columns in held]) for key in held[0]}
@@ -85,7 +96,9 @@ def open_imaris_spots(
         _scene.described(thing, spots=count) | ({"track_shift": shift} if shift else {})
         for thing, count, shift in zip(chosen, counts, shifts, strict=True)
     ]
-    return _table(joined | several, objects, [line for thing in chosen for line in thing.assumed])
+    ds = _table(joined | several, objects, [line for thing in chosen for line in thing.assumed])
+    found, coords, attrs = _scene_said.variables(told, "spot", uri, name)
+    return ds.assign(found).assign_coords(coords).assign_attrs(attrs)
 
 
 def _table(columns: _Columns, objects: list[dict[str, Any]], assumed: list[str]) -> xr.Dataset:
@@ -102,9 +115,13 @@ def _table(columns: _Columns, objects: list[dict[str, Any]], assumed: list[str])
 
 def _spots(thing: _scene.Thing) -> _Columns:
     """Read one object, in micrometres."""
-    if thing.new is not None and child(thing.new, "Spot", h5py.Dataset) is not None:
+    if thing.new is not None and _is_modern(thing):
         return _modern(thing, thing.new)
     return _legacy(thing, thing.old if thing.old is not None else thing.new)
+
+
+def _is_modern(thing: _scene.Thing) -> bool:
+    return thing.new is not None and child(thing.new, "Spot", h5py.Dataset) is not None
 
 
 def _modern(thing: _scene.Thing, group: h5py.Group) -> _Columns:

@@ -15,7 +15,7 @@ import xarray as xr
 
 from dpipe import schema
 from dpipe.blocks import Region, lazy
-from dpipe.readers import _scene
+from dpipe.readers import _scene, _scene_said
 from dpipe.readers._hdf5 import Flaw, child, open_hdf5
 from dpipe.readers._imaris_info import find, one_file
 from dpipe.sources import opened
@@ -61,7 +61,8 @@ def open_imaris_surfaces(
         ``surface_object``. Lazy ``vertex_z``, ``vertex_y``, ``vertex_x`` over ``vertex``, in
         micrometres and the frame of the image, and ``face(face, corner)``, the vertices of each
         triangle, counted within its surface from 0. ``attrs``: ``object``, ``objects``,
-        ``unreadable``, ``assumed``.
+        ``unreadable``, ``assumed``. Where ``Scene8`` has them, ``surface_statistic(surface,
+        name)`` and ``surface_label(surface, label_group)``, as `open_imaris_spots` has them.
 
     Raises
     ------
@@ -84,6 +85,15 @@ def open_imaris_surfaces(
         held = [_surfaces(thing) for thing in chosen]
         for thing, columns in zip(chosen, held, strict=True):
             _scene.check_frames(columns["surface_frame"], frames, thing.name)
+        told = [
+            _scene_said.said(
+                thing,
+                columns["surface_id"],
+                columns["surface_track"],
+                len(_numbers(thing)) == len(columns["surface_id"]),
+            )
+            for thing, columns in zip(chosen, held, strict=True)
+        ]
         pieces = [_pieces(thing, columns) for thing, columns in zip(chosen, held, strict=True)]
     tracks, shifts = _scene.apart([columns["surface_track"] for columns in held])
     joined = {key: np.concatenate([columns[key] for columns in held]) for key in _COORDINATES}
@@ -106,7 +116,9 @@ def open_imaris_surfaces(
         ]
     assumed = [line for thing in chosen for line in thing.assumed]
     attrs |= {"assumed": assumed} if assumed else {}
-    return xr.Dataset(_meshes(pieces, uri, name), _coordinates(joined), attrs)
+    beside, coords, more = _scene_said.variables(told, "surface", uri, name)
+    meshes = _meshes(pieces, uri, name)
+    return xr.Dataset(meshes | beside, _coordinates(joined) | coords, attrs | more)
 
 
 def _named(found: Sequence[_scene.Thing], wanted: str | int | None) -> bool:
@@ -147,18 +159,28 @@ def _surfaces(thing: _scene.Thing) -> dict[str, np.ndarray]:
         raise Flaw(f"{where}/TimeNVerticesNTriangles holds counts below 0; export it again")
     ids = np.arange(len(counts))
     track = np.full(len(counts), -1, np.int64)
-    if thing.new is not None and child(thing.new, "Surface", h5py.Dataset) is not None:
-        said = _scene.table(thing.new, "Surface", ("ID",))["ID"].astype(np.int64)
-        if len(said) == len(ids):
-            ids = said
-            track = _scene.tracks(thing.new, ids, thing.assumed, thing.name)
-        else:
-            thing.assumed.append(
-                f"{thing.name}: without numbers and tracks: Scene holds {len(ids)} surfaces, "
-                f"Scene8 {len(said)}"
-            )
+    said = _numbers(thing)
+    if len(said) == len(ids):
+        ids = said
+        track = _scene.tracks(thing.new, ids, thing.assumed, thing.name)
+    elif _has_numbers(thing):
+        thing.assumed.append(
+            f"{thing.name}: without numbers and tracks: Scene holds {len(ids)} surfaces, "
+            f"Scene8 {len(said)}"
+        )
     columns = (frame, track, ids, vertices, triangles)
     return dict(zip(_COORDINATES, columns, strict=True))
+
+
+def _has_numbers(thing: _scene.Thing) -> bool:
+    return thing.new is not None and child(thing.new, "Surface", h5py.Dataset) is not None
+
+
+def _numbers(thing: _scene.Thing) -> np.ndarray:
+    """Return Imaris's own numbers of the surfaces of an object, none where it does not say."""
+    if thing.new is None or not _has_numbers(thing):
+        return np.empty(0, np.int64)
+    return _scene.table(thing.new, "Surface", ("ID",))["ID"].astype(np.int64)
 
 
 def _pieces(thing: _scene.Thing, columns: dict[str, np.ndarray]) -> tuple[_Piece, _Piece]:
