@@ -4,7 +4,6 @@ An event is a track, or a spot without one. It knows frames, places in micrometr
 that crops get; it knows no pixels.
 """
 
-import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -167,7 +166,7 @@ def phases_of(phases: xr.DataTree | xr.Dataset | None, movie: str) -> dict[int, 
             raise SchemaError(f"phases {stem}: {error}; make them with phase-tracks") from error
         numbers, *rows = compute(track, *columns)
         for i, number in enumerate(np.asarray(numbers).tolist()):
-            if plain(stems[i]) == plain(movie) and number >= 0:
+            if schema.movie_key(stems[i]) == schema.movie_key(movie) and number >= 0:
                 if number in found:
                     raise SchemaError(f"phases {stem}: two events of {movie} have track {number}")
                 found[number] = np.asarray([float(row[i]) for row in rows])
@@ -180,11 +179,6 @@ def _tables(phases: xr.DataTree | xr.Dataset | None) -> Iterator[tuple[str, xr.D
     elif phases is not None:
         for stem, child in phases.children.items():
             yield stem, child.to_dataset()
-
-
-def plain(movie: str) -> str:
-    """Return the stem of a movie without what people spell in different ways."""
-    return re.sub(r"[\s_-]", "", movie).lower()
 
 
 def labels(frames: np.ndarray, row: np.ndarray | None) -> np.ndarray:

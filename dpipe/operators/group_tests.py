@@ -178,10 +178,10 @@ def grouped(
         lines = np.asarray(texts[by].values, object).reshape(len(movies), -1)
         for movie, line in zip(movies, lines.tolist(), strict=True):
             words = dict.fromkeys(filter(None, (str(word).strip() for word in line)))
-            known.setdefault(_plain(movie), " + ".join(words))
+            known.setdefault(schema.movie_key(movie), " + ".join(words))
     if not known:
         raise UsageError(f"by: {unknown('condition', by, names)}")
-    return {stem: known.get(_plain(stem), "") for stem in stems}
+    return {stem: known.get(schema.movie_key(stem), "") for stem in stems}
 
 
 def movie_means(
@@ -268,10 +268,6 @@ def _names(children: Mapping[str, xr.Dataset], wanted: Sequence[str]) -> list[st
 
 def _texts(names: xr.DataArray) -> list[str]:
     return [str(name) for name in names.values.tolist()]
-
-
-def _plain(stem: str) -> str:
-    return re.sub(r"[\s_-]+", "", stem)
 
 
 def _result(found: Mapping[str, Comparison], kinds: Sequence[str]) -> dict[str, xr.DataArray]:
