@@ -25,7 +25,9 @@ VERTEX_Z, VERTEX_Y, VERTEX_X = (
     Variable(f"vertex_{dim}", ("vertex",), "f", "micrometer", f"place of a vertex along {dim}")
     for dim in "zyx"
 )
-FACE = Variable("face", ("face", "corner"), "i", "1", "vertices of a triangle within its surface")
+FACE = Variable(
+    "face_vertex", ("face", "corner"), "i", "1", "vertices of a triangle within its surface"
+)
 SURFACE_AREA = _surface("surface_area", "micrometer2", "area of a mesh")
 SURFACE_VOLUME = _surface("surface_volume", "micrometer3", "volume in a mesh, NaN if not closed")
 SURFACE_Z, SURFACE_Y, SURFACE_X = (

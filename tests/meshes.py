@@ -60,7 +60,7 @@ def surfaces(
     number = np.arange(len(meshes))
     return xr.Dataset(
         {f"vertex_{dim}": ("vertex", places[:, axis]) for axis, dim in enumerate("zyx")}
-        | {"face": (("face", "corner"), faces.astype(np.int64))},
+        | {"face_vertex": (("face", "corner"), faces.astype(np.int64))},
         {
             "surface_frame": ("surface", np.asarray(frames, np.int64)),
             "surface_track": ("surface", np.asarray(tracks or [-1] * len(meshes), np.int64)),

@@ -31,10 +31,9 @@ def select(surfaces: xr.Dataset, columns: Sequence[schema.Variable]) -> xr.Datas
     """Keep meshes and some columns of a table, checked and in the order of the vocabulary."""
     wanted = (*columns, *_COUNTS, *_PLACES, schema.FACE)
     held = {variable.name: variable.check(surfaces).variable for variable in wanted}
-    if held["face"].sizes["corner"] != 3:
-        raise SchemaError(
-            f"variable 'face' has {held['face'].sizes['corner']} corners; expected triangles"
-        )
+    corners = held[schema.FACE.name].sizes["corner"]
+    if corners != 3:
+        raise SchemaError(f"variable 'face_vertex' has {corners} corners; expected triangles")
     return xr.Dataset(held)
 
 

@@ -51,7 +51,7 @@ def mesh_masks(
     surfaces : xarray.Dataset
         Meshes of that movie: ``surface_frame(surface)``, ``vertex_count(surface)``,
         ``face_count(surface)``, ``vertex_z(vertex)``, ``vertex_y(vertex)``, ``vertex_x(vertex)``
-        in micrometres and ``face(face, corner)``, the vertices of one surface after those of
+        in micrometres and ``face_vertex(face, corner)``, the vertices of one surface after those of
         another, indices within each surface from 0.
     image : str
         Name of the movie's variable with dims (t, c, z, y, x).
@@ -107,7 +107,7 @@ def mesh_masks(
     ...         "vertex_z": ("vertex", [0.0, 3, 0, 0]),
     ...         "vertex_y": ("vertex", [0.0, 0, 3, 0]),
     ...         "vertex_x": ("vertex", [0.0, 0, 0, 3]),
-    ...         "face": (("face", "corner"), [[0, 1, 2], [0, 2, 3], [0, 3, 1], [1, 3, 2]]),
+    ...         "face_vertex": (("face", "corner"), [[0, 1, 2], [0, 2, 3], [0, 3, 1], [1, 3, 2]]),
     ...     },
     ...     {
     ...         "surface_frame": ("surface", [0]),

@@ -35,8 +35,9 @@ def surface_measures(ds: xr.Dataset) -> xr.Dataset:
     ----------
     ds : xarray.Dataset
         Meshes: ``vertex_count(surface)``, ``face_count(surface)``, ``vertex_z(vertex)``,
-        ``vertex_y(vertex)``, ``vertex_x(vertex)`` in micrometres and ``face(face, corner)``, the
-        vertices of one surface after those of another, indices within each surface from 0.
+        ``vertex_y(vertex)``, ``vertex_x(vertex)`` in micrometres and
+        ``face_vertex(face, corner)``, the vertices of one surface after those of another, indices
+        within each surface from 0.
 
     Returns
     -------
@@ -62,7 +63,7 @@ def surface_measures(ds: xr.Dataset) -> xr.Dataset:
     ...         "vertex_z": ("vertex", [0.0, 3, 0, 0]),
     ...         "vertex_y": ("vertex", [0.0, 0, 3, 0]),
     ...         "vertex_x": ("vertex", [0.0, 0, 0, 3]),
-    ...         "face": (("face", "corner"), [[0, 1, 2], [0, 2, 3], [0, 3, 1], [1, 3, 2]]),
+    ...         "face_vertex": (("face", "corner"), [[0, 1, 2], [0, 2, 3], [0, 3, 1], [1, 3, 2]]),
     ...     },
     ...     {"vertex_count": ("surface", [4]), "face_count": ("surface", [4])},
     ... )

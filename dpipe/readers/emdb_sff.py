@@ -87,9 +87,9 @@ def open_emdb_sff(url: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
         Coordinates over ``surface``, one a mesh: ``surface_frame`` (from 0), ``surface_track``
         (-1 none), ``surface_id`` (else the number of the segment), ``vertex_count``,
         ``face_count`` and, with several objects, ``surface_object``. Lazy ``vertex_z``,
-        ``vertex_y``, ``vertex_x`` over ``vertex``, in micrometres, and ``face(face, corner)``,
-        the vertices of each triangle, counted within its surface from 0. ``attrs``: ``objects``
-        (name, color, number of surfaces), ``object``, ``unreadable``, ``assumed``.
+        ``vertex_y``, ``vertex_x`` over ``vertex``, in micrometres, and ``face_vertex(face,
+        corner)``, the vertices of each triangle, counted within its surface from 0. ``attrs``:
+        ``objects`` (name, color, number of surfaces), ``object``, ``unreadable``, ``assumed``.
 
     Raises
     ------

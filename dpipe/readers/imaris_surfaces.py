@@ -59,8 +59,8 @@ def open_imaris_surfaces(
         Coordinates over ``surface``: ``surface_frame`` (from 0), ``surface_track`` (-1 none),
         ``surface_id``, ``vertex_count``, ``face_count`` and, with several objects,
         ``surface_object``. Lazy ``vertex_z``, ``vertex_y``, ``vertex_x`` over ``vertex``, in
-        micrometres and the frame of the image, and ``face(face, corner)``, the vertices of each
-        triangle, counted within its surface from 0. ``attrs``: ``object``, ``objects``,
+        micrometres and the frame of the image, and ``face_vertex(face, corner)``, the vertices of
+        each triangle, counted within its surface from 0. ``attrs``: ``object``, ``objects``,
         ``unreadable``, ``assumed``. Where ``Scene8`` has them, ``surface_statistic(surface,
         name)`` and ``surface_label(surface, label_group)``, as `open_imaris_spots` has them.
 

@@ -115,11 +115,11 @@ def _loaded(stem: str, ds: xr.Dataset) -> dict[str, np.ndarray]:
         held.setdefault(key, np.full(surfaces, value))
     held.setdefault("surface_id", np.arange(surfaces))
     counts = held["vertex_count"], held["face_count"]
-    there = len(held["vertex_x"]), len(held["face"])
+    there = len(held["vertex_x"]), len(held[schema.FACE.name])
     if any((each < 0).any() for each in counts) or (counts[0].sum(), counts[1].sum()) != there:
         said = f"{counts[0].sum()} vertices and {counts[1].sum()} triangles"
         raise SchemaError(f"{stem}: {said} are said, {there[0]} and {there[1]} are there")
-    face, most = held["face"], np.repeat(counts[0], counts[1])
+    face, most = held[schema.FACE.name], np.repeat(counts[0], counts[1])
     if face.shape[1] != 3 or (face < 0).any() or (face >= most[:, None]).any():
         raise SchemaError(f"{stem}: a triangle names a vertex that is not there")
     return held
@@ -140,7 +140,7 @@ def _document(
         mesh = {
             "id": 0,
             "vertices": _encoded("vertices", places[v0:v1]),
-            "triangles": _encoded("triangles", table["face"][f0:f1].astype("<u4")),
+            "triangles": _encoded("triangles", table[schema.FACE.name][f0:f1].astype("<u4")),
             "transform_id": 0,
         }
         segments.append(_segment(len(segments) + 1, i, table, attrs) | {"mesh_list": [mesh]})

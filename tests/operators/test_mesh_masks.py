@@ -155,8 +155,11 @@ def test_mesh_with_holes_is_a_shell_or_an_error():
     ("change", "says"),
     [
         (lambda s: s["vertex_y"].values.__setitem__(9, np.nan), "number 1 .* not finite"),
-        (lambda s: s["face"].values.__setitem__((3, 1), 8), "8 vertices .* names vertex 8"),
-        (lambda s: s["face"].values.__setitem__((3, 1), -2), "8 vertices .* names vertex -2"),
+        (lambda s: s["face_vertex"].values.__setitem__((3, 1), 8), "8 vertices .* names vertex 8"),
+        (
+            lambda s: s["face_vertex"].values.__setitem__((3, 1), -2),
+            "8 vertices .* names vertex -2",
+        ),
         (lambda s: s["vertex_count"].values.__setitem__(0, 7), "vertex_count adds up to 29"),
         (lambda s: s["face_count"].values.__setitem__(0, -7), "face_count adds up to"),
     ],
@@ -244,6 +247,6 @@ def test_unknown_values(given, says):
 def test_tables_of_another_kind():
     with pytest.raises(SchemaError, match="no variable 'face_count'"):
         mesh_masks(movie(), table().drop_vars("face_count"))
-    four = xr.concat([table()["face"]] * 2, "corner").isel(corner=slice(0, 4))
+    four = xr.concat([table()["face_vertex"]] * 2, "corner").isel(corner=slice(0, 4))
     with pytest.raises(SchemaError, match="has 4 corners; expected triangles"):
-        mesh_masks(movie(), table().drop_vars("face").assign(face=four))
+        mesh_masks(movie(), table().drop_vars("face_vertex").assign(face_vertex=four))

@@ -158,7 +158,7 @@ def test_voxels_become_micrometres_by_the_first_transform(tmp_path, form):
     np.testing.assert_allclose(ds.vertex_x, [1, 1.02, 1, 1] * 3, rtol=1e-15)
     np.testing.assert_allclose(ds.vertex_y, [0, 0, 0.08, 0] * 3, rtol=1e-15)
     np.testing.assert_allclose(ds.vertex_z, [-0.5, -0.5, -0.5, -0.2] * 3, rtol=1e-15)
-    np.testing.assert_array_equal(ds.face, np.tile(FACES, (3, 1)))
+    np.testing.assert_array_equal(ds.face_vertex, np.tile(FACES, (3, 1)))
     assert ds.surface_id.values.tolist() == [3, 5, 5]
     assert ds.surface_object.values.tolist() == [0, 1, 1]
     assert ds.surface_frame.values.tolist() == [0, 0, 0]
@@ -203,7 +203,7 @@ def test_kinds_of_numbers(tmp_path, places, faces):
     held = document(segment(1, "a", mesh(places, faces)), transforms=[matrix(1e4 * np.eye(3, 4))])
     ds = open_emdb_sff(write(tmp_path, held))
     np.testing.assert_array_equal(np.stack([ds.vertex_x, ds.vertex_y, ds.vertex_z], 1), PLACES)
-    np.testing.assert_array_equal(ds.face, FACES)
+    np.testing.assert_array_equal(ds.face_vertex, FACES)
 
 
 def test_what_is_no_mesh_is_counted(tmp_path):
@@ -237,7 +237,7 @@ def test_blocks_cut_through_meshes(tmp_path, monkeypatch):
     whole = open_emdb_sff(path).compute()
     monkeypatch.setattr(emdb_sff, "_BLOCK_ROWS", 3)
     pieces = open_emdb_sff([path, path]).compute()
-    for key in ("vertex_z", "vertex_y", "vertex_x", "face"):
+    for key in ("vertex_z", "vertex_y", "vertex_x", "face_vertex"):
         np.testing.assert_array_equal(pieces[key], np.concatenate([whole[key]] * 2))
 
 
@@ -264,7 +264,7 @@ def test_a_file_of_sfftk_rw(tmp_path):
         held.export(str(tmp_path / f"a.{form}"))
         ds = open_emdb_sff(tmp_path / f"a.{form}")
         found.append(np.stack([ds.vertex_x, ds.vertex_y, ds.vertex_z], axis=1).tolist())
-        np.testing.assert_array_equal(ds.face, FACES)
+        np.testing.assert_array_equal(ds.face_vertex, FACES)
         assert ds.attrs["objects"][0] | {"number": 0} == {
             "name": "Nucleus", "number": 0, "surfaces": 1, "color": "3366FF",
         }  # fmt: skip
@@ -392,7 +392,7 @@ def test_in_a_bucket(tmp_path, form):
     with fsspec.open("memory://segmentations/a", "wb") as file:
         file.write(path.read_bytes())
     ds = open_emdb_sff("memory://segmentations/a").compute()
-    np.testing.assert_array_equal(ds.face, FACES)
+    np.testing.assert_array_equal(ds.face_vertex, FACES)
 
 
 def test_a_disk_that_fails_blames_no_input(tmp_path, monkeypatch):

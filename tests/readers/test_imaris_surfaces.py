@@ -38,7 +38,7 @@ def mesh(ds, row):
     ends = [np.concatenate([[0], np.cumsum(ds[f"{k}_count"])]) for k in ("vertex", "face")]
     v, f = (slice(end[row], end[row + 1]) for end in ends)
     places = np.stack([ds[f"vertex_{dim}"].values[v] for dim in "zyx"], axis=1)
-    return places, ds["face"].values[f]
+    return places, ds["face_vertex"].values[f]
 
 
 @pytest.mark.parametrize("normals", [False, True])
@@ -56,8 +56,8 @@ def test_scene_alone(file, normals):
     for row, expected in enumerate((BOX, OCTAHEDRON)):
         for found, wanted in zip(mesh(ds, row), expected, strict=True):
             np.testing.assert_array_equal(found, wanted)
-    assert ds["face"].dims == ("face", "corner")
-    assert ds["face"].dtype == np.int64
+    assert ds["face_vertex"].dims == ("face", "corner")
+    assert ds["face_vertex"].dtype == np.int64
     assert ds["vertex_z"].dtype == np.float64
 
 
@@ -111,7 +111,7 @@ def test_lazy_and_small(file):
     copy = pickle.loads(pickle.dumps(ds))
     np.testing.assert_array_equal(copy.vertex_x[390:], ds.vertex_x[390:])
     np.testing.assert_array_equal(copy.vertex_x.values.reshape(50, 8), [BOX[0][:, 2]] * 50)
-    np.testing.assert_array_equal(ds["face"][10:13, 1], np.tile(BOX[1], (50, 1))[10:13, 1])
+    np.testing.assert_array_equal(ds["face_vertex"][10:13, 1], np.tile(BOX[1], (50, 1))[10:13, 1])
 
 
 def test_through_the_store(file, tmp_path):

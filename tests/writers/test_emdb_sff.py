@@ -98,7 +98,7 @@ def test_sfftk_rw_reads_it(tmp_path, form):
         places, faces = mesh.vertices.data_array, mesh.triangles.data_array
         xyz = [ds[f"vertex_{dim}"].values[v : v + len(places)] for dim in "xyz"]
         np.testing.assert_array_equal(places, np.stack(xyz, axis=1))
-        np.testing.assert_array_equal(faces, ds.face.values[f : f + len(faces)])
+        np.testing.assert_array_equal(faces, ds.face_vertex.values[f : f + len(faces)])
         assert (places.dtype, faces.dtype) == (np.float32, np.uint32)
         v, f = v + len(places), f + len(faces)
     assert (v, f) == (ds.sizes["vertex"], ds.sizes["face"])
@@ -144,7 +144,7 @@ def test_an_empty_mesh(tmp_path):
         (path,) = writers.export({"a": ds}, "emdb-sff", tmp_path, form=form)
         found = open_emdb_sff(path)
         assert found.vertex_count.values.tolist() == [6, 0]
-        np.testing.assert_array_equal(found.face, ds.face)
+        np.testing.assert_array_equal(found.face_vertex, ds.face_vertex)
 
 
 def change(ds: xr.Dataset, key: str, values) -> xr.Dataset:
@@ -157,8 +157,14 @@ def change(ds: xr.Dataset, key: str, values) -> xr.Dataset:
         (table().isel(surface=[], vertex=[], face=[]), "a: no surfaces; EMDB-SFF holds at least"),
         (change(table(), "vertex_count", [8, 6, 7]), "21 vertices and 28 triangles are said, 20"),
         (change(table(), "face_count", [12, 17, -1]), "20 vertices and 28 triangles are said"),
-        (table().assign(face=table().face + 1), "a triangle names a vertex that is not there"),
-        (table().assign(face=table().face - 1), "a triangle names a vertex that is not there"),
+        (
+            table().assign(face_vertex=table().face_vertex + 1),
+            "a triangle names a vertex that is not there",
+        ),
+        (
+            table().assign(face_vertex=table().face_vertex - 1),
+            "a triangle names a vertex that is not there",
+        ),
         (table().drop_vars("vertex_x"), "no variable 'vertex_x'"),
         (table().assign_attrs(objects=[{"color": "red"}] * 2), "object 1 has the color 'red'"),
     ],
