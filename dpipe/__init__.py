@@ -63,6 +63,7 @@ from dpipe.readers.imaris_surfaces import open_imaris_surfaces
 from dpipe.readers.ome_zarr import open_ome_zarr
 from dpipe.readers.phases import open_phases
 from dpipe.readers.tiff import open_tiff
+from dpipe.readers.tiff_crops import open_crops
 from dpipe.readers.tracks import open_tracks
 from dpipe.readers.tracks_labels import open_tracks_labels
 from dpipe.recipe import load as load_recipe
@@ -112,6 +113,7 @@ __all__ = [
     "open",
     "open_bioio",
     "open_conditions",
+    "open_crops",
     "open_emdb_sff",
     "open_imaris",
     "open_imaris_spots",

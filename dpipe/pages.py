@@ -217,6 +217,34 @@ def read_pages(tif: TiffFile, layout: Layout, numbers: Iterable[int]) -> Iterato
         yield page.asarray(maxworkers=1).astype(layout.dtype, copy=False).reshape(layout.page)
 
 
+def loose_pages(tif: TiffFile) -> list[TiffPage]:
+    """Return the pages of a file, planes of one kind of number but of any size.
+
+    Parameters
+    ----------
+    tif : tifffile.TiffFile
+        Open.
+
+    Returns
+    -------
+    list of tifffile.TiffPage
+        Each may be read; no pixel has been.
+
+    Raises
+    ------
+    Flaw
+        A page that is no plane or of another dtype, or whose bytes are not all there.
+    """
+    pages = [page.aspage() for page in tif.pages]
+    for page in pages:
+        if page.dtype is None or page.dtype.kind not in "uif" or page.dtype != pages[0].dtype:
+            raise Flaw(f"page {page.index} is {page.dtype}; expected one kind of number")
+        if len(page.shape) != 2 or not math.prod(page.shape):
+            raise Flaw(f"page {page.index} has shape {tuple(page.shape)}; expected a plane")
+        _check(page, tif.filehandle.size)
+    return pages
+
+
 def _series(tif: TiffFile, number: int | None) -> Any:
     found = tif.series
     if tif.is_ome and any(each.kind != "ome" for each in found):

@@ -174,7 +174,19 @@ def write_bioio(folder: Path) -> Path:
 
 MARKS = {"bioio": pytest.mark.filterwarnings("ignore:As of version 0.4.0")}  # its plugin's
 
+
+def write_crops(folder: Path) -> Path:
+    path = folder / "m_cell1.tif"
+    tifffile.imwrite(path, cropped().crop.values[0], imagej=True, metadata={"axes": "TCYX"})
+    return path
+
+
+def cropped() -> xr.Dataset:
+    return xr.Dataset({"crop": movie().image.max("z").expand_dims("event").drop_attrs()})
+
+
 FILES = {
+    "crops": write_crops,
     "bioio": write_bioio,
     "conditions": write_conditions,
     "emdb-sff": write_sff,
@@ -188,6 +200,7 @@ FILES = {
     "tracks-labels": write_labels,
 }
 TABLES = {
+    "crops": cropped,
     "conditions": conditions,
     "phases": phases,
     "emdb-sff": lambda: meshes_of_movie(),

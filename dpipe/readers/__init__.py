@@ -21,6 +21,7 @@ from dpipe.readers import (
     ome_zarr,
     phases,
     tiff,
+    tiff_crops,
     tracks,
     tracks_labels,
 )
@@ -51,6 +52,7 @@ class Reader:
 READERS = {
     "bioio": Reader(bioio.find, bioio.open_bioio, version=1),
     "conditions": Reader(conditions.find, conditions.open_conditions, version=1),
+    "crops": Reader(tiff_crops.find, tiff_crops.open_crops, version=1),
     "emdb-sff": Reader(emdb_sff.find, emdb_sff.open_emdb_sff, version=1),
     "imaris": Reader(imaris.find, imaris.open_imaris, version=1),
     "imaris-spots": Reader(imaris_spots.find, imaris_spots.open_imaris_spots, version=1),
