@@ -154,7 +154,7 @@ def write_marks(folder: Path, stem: str, said: Mapping[str, Any]) -> None:
 
 
 def write_tables(folder: Path, movies: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """Write ``phases.csv`` and ``conditions.csv`` of all movies.
+    """Write ``phases.csv``, ``phase-marks.csv`` and ``conditions.csv`` of all movies.
 
     Parameters
     ----------
@@ -169,13 +169,16 @@ def write_tables(folder: Path, movies: Mapping[str, Mapping[str, Any]]) -> dict[
     dict
         Of each movie, what is true of its conditions.
     """
-    lines = []
+    header = ["video_id", "event_index_in_video", *_PHASES, "response", "channel"]
+    lines, votes = [header], [[*header, "annotator"]]
     for stem, said in movies.items():
         for index, row in enumerate(said["phases"], 1):
-            frames = ["" if frame is None else frame + 1 for frame in row["frames"]]
-            lines.append([_spelled(stem), index, *frames, row["response"], _FILE_CHANNEL])
-    header = ["video_id", "event_index_in_video", *_PHASES, "response", "channel"]
-    _write(folder / "phases.csv", [header, *lines])
+            for who, told in {"": row["frames"], **row["marks"]}.items():
+                frames = ["" if frame is None else frame + 1 for frame in told]
+                line = [_spelled(stem), index, *frames, row["response"], _FILE_CHANNEL]
+                (votes if who else lines).append([*line, who] if who else line)
+    _write(folder / "phases.csv", lines)
+    _write(folder / "phase-marks.csv", votes)
     stated = {stem: _CONDITIONS[1 - said["seed"][1] % 2] for stem, said in movies.items()}
     _write(
         folder / "conditions.csv",

@@ -130,8 +130,8 @@ def plant(said: Mapping[str, Any], number: int) -> dict[str, Any]:
         first and last in which it is drawn. Besides: ``deaths`` and ``debris`` (``cell``, its
         index; ``track`` in the scene; ``marks`` of each annotator: ``frames`` and ``places`` (z,
         y, x); deaths also ``frames`` that at least two marked, ``left_out``, and ``spot_frames``
-        of the scene), ``lone_marks``, ``phases`` (rows of a table, frames from 0) and
-        ``consensus_ratio``.
+        of the scene), ``lone_marks``, ``phases`` (rows of a table, frames from 0, with the
+        ``marks`` of each annotator) and ``consensus_ratio``.
 
     Raises
     ------
@@ -219,8 +219,24 @@ def _marks(rng: np.random.Generator, cell: _Cell, places: np.ndarray) -> dict[st
 
 
 def _phases(cell: _Cell, death: int | None) -> dict[str, Any]:
+    """Return a row of the table of phases, and how annotators err on it, each in another frame.
+
+    Ben lets the first phase last a frame longer, at the cost of the second; cleo begins the event
+    a frame early, or ends it late. Two of three are right in every frame.
+    """
+    bleb, stop, fall, end = cell.phases
+    ben, cleo = list(cell.phases), list(cell.phases)
+    if stop is not None and fall == stop + 1 and end != fall:
+        ben[1:3] = stop + 1, fall + 1
+    first = 2 if bleb is None else 0
+    begin = cell.phases[first]
+    if begin:
+        cleo[first] = begin - 1
+    else:
+        cleo[3] = (end or 0) + 1
     return {
         "frames": list(cell.phases),
+        "marks": dict(zip(ANNOTATORS, (list(cell.phases), ben, cleo), strict=True)),
         "response": cell.response,
         "flags": list(cell.flags),
         "death": death,

@@ -74,6 +74,8 @@ _ANNOTATED = """\
   leuko-track-checks: {operator: track-checks, input: {ds: leuko, tracks: leuko-tracks}}
   leuko-consensus: {operator: consensus-tracks, input: leuko-tracks}
   leuko-phases: {reader: phases, source: phases.csv}
+  leuko-phase-marks: {reader: phases, source: phase-marks.csv}
+  leuko-phase-consensus: {operator: consensus-phases, input: leuko-phase-marks}
   leuko-events: {operator: phase-tracks, input: {phases: leuko-phases, tracks: leuko-consensus}}
   leuko-conditions: {reader: conditions, source: conditions.csv}
   leuko-crops:  # windows that follow each dying cell, and as many of what does not die
@@ -105,9 +107,9 @@ def write_study(
 
     ``raw/Neu1.h5`` (uint8), ``raw/Neu2.h5`` (uint16) and so on by turns, ``truth.json``,
     ``recipe.yaml``. Annotated, cells die in the movies: their scenes hold spots, tracks and
-    surfaces of them, ``annotations/`` what three annotators marked, who disagree; ``phases.csv``
-    and ``conditions.csv`` are the tables of the Leuko-Death study. What is there under these
-    names is replaced.
+    surfaces of them, ``annotations/`` and ``phase-marks.csv`` what three annotators marked, who
+    disagree; ``phases.csv`` and ``conditions.csv`` are the tables of the Leuko-Death study. What is
+    there under these names is replaced.
 
     Parameters
     ----------

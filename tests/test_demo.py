@@ -117,7 +117,15 @@ def test_files_of_an_annotated_study(annotated):
              for k in (1, 2)]  # fmt: skip
     movies = [f"raw/Neu{k}.h5" for k in (1, 2, 3)]
     assert found == sorted(
-        [*marks, *movies, "conditions.csv", "phases.csv", "recipe.yaml", "truth.json"]
+        [
+            *marks,
+            *movies,
+            "conditions.csv",
+            "phase-marks.csv",
+            "phases.csv",
+            "recipe.yaml",
+            "truth.json",
+        ]
     )
     with pytest.raises(ImarisError, match=r"Neu3\.h5: truncated"):
         open_imaris(annotated / "raw" / "Neu3.h5")
