@@ -7,7 +7,7 @@ true size without padding, seconds after the first frame, micrometres, centres o
 gives the outer borders of the volume).
 
 How HDF5 is read safely and fast stands in ``_hdf5.py``. Spots and surfaces of the same files are
-read by ``imaris_spots.py`` and ``imaris_surfaces.py``.
+read by ``_scene_spots.py`` and ``_scene_surfaces.py``.
 """
 
 import math
@@ -34,6 +34,9 @@ from dpipe.readers._imaris_info import (
     seconds,
     whole,
 )
+from dpipe.readers._scene import things
+from dpipe.readers._scene_spots import read_spots
+from dpipe.readers._scene_surfaces import read_surfaces, without_mesh
 from dpipe.sources import opened
 
 __all__ = ["SUFFIXES", "find", "open_imaris"]
@@ -41,6 +44,8 @@ __all__ = ["SUFFIXES", "find", "open_imaris"]
 BLOCK_BYTES = 64 << 20
 """A lazy block is one volume of one channel, or a part of it that is no larger than this."""
 
+_TABLES = {"Points": read_spots, "Surfaces": read_surfaces}
+_SAID = ("name", "label_group")
 _PLACEHOLDERS = ("(name not specified)", "(description not specified)")
 _LARGEST_GRAPH = 10_000_000
 
@@ -58,7 +63,11 @@ class _Volume:
 
 
 def open_imaris(
-    url: str | os.PathLike[str] | Sequence[str], *, level: int = 0, fill_missing: bool = False
+    url: str | os.PathLike[str] | Sequence[str],
+    *,
+    level: int = 0,
+    fill_missing: bool = False,
+    objects: bool = False,
 ) -> xr.Dataset:
     """Open an Imaris file as a lazy movie; no pixel is read and no file stays open.
 
@@ -75,6 +84,11 @@ def open_imaris(
     fill_missing : bool
         Read chunks that the file does not hold as its fill value (zero), as HDF5 does. By default
         they are an error on computing, since a damaged index looks the same.
+    objects : bool
+        Open the spots and surfaces of its scene too, as `open_imaris_spots` and
+        `open_imaris_surfaces` do, so that they live in the movie's part; without their
+        statistics and labels, which only these two give. ``attrs["scene"]`` says what there is,
+        also surfaces that nobody can read.
 
     Returns
     -------
@@ -115,7 +129,22 @@ def open_imaris(
     ds = schema.movie(image, **facts)
     if windows:
         ds["c"].attrs["windows"] = windows
-    return ds
+    return _with_objects(ds, uri, name) if objects else ds
+
+
+def _with_objects(ds: xr.Dataset, uri: str, name: str) -> xr.Dataset:
+    """Add the tables of spots and surfaces that the scene of the file holds."""
+    with opened(uri) as file, open_hdf5(file, name) as h5:
+        closed = without_mesh(h5, things(h5, "Surfaces"))
+        kinds = [kind for kind in _TABLES if things(h5, kind)]
+    scene: dict[str, Any] = {"unreadable": closed} if closed else {}
+    assumed = list(ds.attrs.get("assumed", ()))
+    for kind in kinds:
+        table = _TABLES[kind](uri)
+        scene[kind.lower()] = table.attrs["objects"]
+        assumed += table.attrs.get("assumed", ())
+        ds = ds.merge(table.drop_dims(_SAID, errors="ignore"), combine_attrs="override")
+    return ds.assign_attrs({"scene": scene} | ({"assumed": assumed} if assumed else {}))
 
 
 def _survey(h5: h5py.File, level: int) -> tuple[int, int, _Volume]:
