@@ -16,8 +16,8 @@ TREE = """
 errors schema metadata ngff config
 arrays blocks pyramid objects sources spreadsheets pages store containers cluster
 readers operators writers
-catalog seal origin outline parts tree recipe plan drive run report upkeep census checks
-plot view batches web demo
+catalog seal origin outline parts tree recipe plan drive run plot report upkeep census checks
+view batches web demo
 __init__ cli __main__
 """.split()
 SHELVES = ("readers", "operators", "writers")

@@ -1,0 +1,348 @@
+"""A gallery of crops: each event a row of pictures over time, with phases, track and outlines.
+
+Knows which events and frames are chosen, how grey values become pictures, and how they are laid
+out. Crops follow their event, so the centres of their windows are its track.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import xarray as xr
+
+from dpipe import _ink, schema
+from dpipe._panels import Leaf
+from dpipe.blocks import compute
+from dpipe.errors import SchemaError, UsageError, unknown
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_GAP, _STRIP = 3.0, 12.0
+_TILE, _LEFT = 1.0, 1.45
+"""Inches of a picture, and of the names beside it."""
+OUTLINE, TRACK = "#F0E442", "#00E5C3"
+_KINDS = {"event": "apoptotic", "cell": "a cell, not dying", "before": "before its event"}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One crop as it is drawn.
+
+    Attributes
+    ----------
+    name, said : str
+        Of the event, and what it is.
+    pictures : numpy.ndarray, shape (frames, y, x), uint8
+        Stretched over all pictures of the row.
+    seconds : numpy.ndarray, shape (frames,)
+        After the event's first frame.
+    phases : numpy.ndarray, shape (frames,)
+        0 healthy, 1 blebbing, 2 disruption, 255 unknown.
+    paths : sequence of numpy.ndarray, shape (points, 2)
+        The track up to each frame as (row, column), in pixels of the picture.
+    outlines : sequence of sequence of numpy.ndarray
+        Of the masks of each frame, in the same.
+    pixel : float
+        Micrometres along x.
+    """
+
+    name: str
+    said: str
+    pictures: np.ndarray
+    seconds: np.ndarray
+    phases: np.ndarray
+    paths: Sequence[np.ndarray]
+    outlines: Sequence[Sequence[np.ndarray]]
+    pixel: float
+
+
+def holds_crops(ds: xr.Dataset) -> bool:
+    """Tell whether there are crops to show."""
+    return schema.CROP.name in ds or schema.CROP_VOLUME.name in ds
+
+
+def rows(
+    held: Sequence[Leaf],
+    masks: Mapping[str, xr.Dataset],
+    *,
+    most: int,
+    columns: int,
+    channel: str | None,
+) -> list[Row]:
+    """Choose events and frames, and make pictures of them; only these are computed."""
+    for name, whole in (("most", most), ("columns", columns)):
+        if isinstance(whole, bool) or not isinstance(whole, int) or whole < 1:
+            raise UsageError(f"{name}: found {whole!r}; expected a whole number from 1")
+    crops = [leaf for leaf in held if holds_crops(leaf.ds)]
+    if not crops:
+        raise SchemaError(
+            "a gallery needs crops, crop(event, t, c, y, x) or crop_volume; found none"
+        )
+    return [_row(leaf, i, masks, columns, channel) for leaf, i in _chosen(crops, most)]
+
+
+def _chosen(crops: Sequence[Leaf], most: int) -> list[tuple[Leaf, int]]:
+    """Take events of every kind and movie in turn, events first; show them kind by kind."""
+    heaps: dict[tuple[int, str], list[tuple[Leaf, int]]] = {}
+    for leaf in crops:
+        kinds = [str(k) for k in leaf.ds["kind"].values] if "kind" in leaf.ds.coords else []
+        for i in range(leaf.ds.sizes["event"]):
+            kind = kinds[i] if kinds else "event"
+            rank = schema.CROP_KINDS.index(kind) if kind in schema.CROP_KINDS else 9
+            heaps.setdefault((rank, leaf.source + leaf.stem), []).append((leaf, i))
+    kept: dict[tuple[int, str], int] = dict.fromkeys(sorted(heaps), 0)
+    turns = [key for key in kept for _ in range(2 if key[0] == 0 else 1)]  # two events each turn
+    while sum(kept.values()) < min(most, sum(map(len, heaps.values()))):
+        for key in turns:
+            if kept[key] < len(heaps[key]) and sum(kept.values()) < most:
+                kept[key] += 1
+    return [pair for key, count in kept.items() for pair in heaps[key][:count]]
+
+
+def _row(
+    leaf: Leaf, i: int, masks: Mapping[str, xr.Dataset], columns: int, channel: str | None
+) -> Row:
+    ds = leaf.ds.isel(event=i)
+    name = schema.CROP.name if schema.CROP.name in ds else schema.CROP_VOLUME.name
+    variable = schema.VARIABLES[name]
+    variable.check(leaf.ds)
+    names = [str(c) for c in ds["c"].values] if "c" in ds.coords else []
+    c = _channel(ds, names, channel)
+    frames = _values(ds, "crop_frame", np.arange(ds.sizes["t"]))
+    phases = _values(ds, "crop_phase", np.full(ds.sizes["t"], schema.PHASE_UNKNOWN))
+    at = _frames(np.flatnonzero(frames >= 0), phases, columns)
+    array = ds[name].isel(t=at, c=c).transpose("t", *[d for d in variable.dims if d in "zyx"])
+    (pixels,) = compute(array.data)
+    pixels = np.asarray(pixels, np.float32)
+    pictures = _stretched(pixels.max(axis=1) if pixels.ndim == 4 else pixels)
+    steps = np.asarray([schema.spacing(leaf.ds, dim) for dim in "yx"])
+    centres = np.stack([_values(ds, f"crop_{d}", np.zeros(frames.size)) for d in "yx"], axis=1)
+    shape = np.asarray(pictures.shape[1:])
+    middle = (shape - 1) / 2
+    before = [np.flatnonzero((frames >= 0) & (np.arange(frames.size) <= t)) for t in at]
+    own = masks.get(str(ds["movie"].item()) if "movie" in ds.coords else leaf.stem)
+    return Row(
+        name=str(ds["event"].item()) if "event" in ds.coords else f"{leaf.stem}_{i + 1}",
+        said=_said(ds, names[c] if names else ""),
+        pictures=pictures,
+        seconds=np.asarray(ds["t"].values, float)[at],
+        phases=phases[at],
+        paths=[(centres[b] - centres[t]) / steps + middle for b, t in zip(before, at, strict=True)],
+        outlines=[
+            _outlines(own, int(frames[t]), [centres[t, k] + ds[d].values
+                                            for k, d in enumerate("yx")])
+            for t in at
+        ],
+        pixel=float(steps[1]),
+    )  # fmt: skip
+
+
+def _values(ds: xr.Dataset, name: str, default: np.ndarray) -> np.ndarray:
+    if name not in ds:
+        return default
+    (found,) = compute(ds[name].variable.data)
+    return np.asarray(found)
+
+
+def _channel(ds: xr.Dataset, names: Sequence[str], wanted: str | None) -> int:
+    """Return the channel wanted, else the first that the event was marked in, else the first."""
+    if wanted is not None and wanted not in names:
+        raise UsageError(f"channel: {unknown('channel', wanted, names)}")
+    marked = str(ds["event_channel"].item()).split(",") if "event_channel" in ds.coords else []
+    return next((names.index(n) for n in (wanted, *marked) if n in names), 0)
+
+
+def _frames(there: np.ndarray, phases: np.ndarray, columns: int) -> np.ndarray:
+    """Choose frames evenly, and among them the first of each phase."""
+    if not there.size:
+        return there
+    count = min(columns, there.size)
+    places = np.rint(np.linspace(0, there.size - 1, count)).astype(int).tolist()
+    firsts = [int(np.flatnonzero(phases[there] == p)[0]) for p in (1, 2) if p in phases[there]]
+    for first in firsts:
+        free = [k for k, place in enumerate(places) if place not in firsts]
+        if first not in places and free:
+            places[min(free, key=lambda k: abs(places[k] - first))] = first
+    return there[np.unique(places)]
+
+
+def _stretched(pixels: np.ndarray) -> np.ndarray:
+    """Return pictures in 8 bit; what is not finite is black."""
+    finite = pixels[np.isfinite(pixels)]
+    if not finite.size:
+        return np.zeros(pixels.shape, np.uint8)
+    low, high = np.percentile(finite, [0.5, 99.7])
+    if high <= low:
+        low, high = float(finite.min()), float(finite.max())
+    spread = high - low if high > low else math.inf
+    level = np.clip((np.where(np.isfinite(pixels), pixels, low) - low) / spread, 0, 1)
+    return np.rint(255 * level).astype(np.uint8)
+
+
+def _said(ds: xr.Dataset, channel: str) -> str:
+    kind = str(ds["kind"].item()) if "kind" in ds.coords else ""
+    words = [_KINDS.get(kind, kind), channel]
+    if not kind and "label" in ds.coords:
+        words[0] = "apoptotic" if int(ds["label"].item()) else "not apoptotic"
+    return "\n".join(_ink.text(word, 20) for word in words if word)
+
+
+def _outlines(
+    masks: xr.Dataset | None, frame: int, places: Sequence[np.ndarray]
+) -> list[np.ndarray]:
+    """Return the outlines of all masks that a window shows, as (row, column) in its pixels."""
+    if masks is None or not np.isfinite(np.concatenate(places)).all():
+        return []
+    labels = schema.LABELS.check(masks)
+    if not 0 <= frame < labels.sizes["t"]:
+        return []
+    index, inside = [], []
+    for dim, place in zip("yx", places, strict=True):
+        first = float(labels[dim].values[0]) if dim in labels.coords else 0.0
+        at = np.rint((place - first) / schema.spacing(labels, dim)).astype(int)
+        inside.append((at >= 0) & (at < labels.sizes[dim]))
+        index.append(np.clip(at, 0, labels.sizes[dim] - 1))
+    cut: dict[str, Any] = {
+        d: slice(int(i.min()), int(i.max()) + 1) for d, i in zip("yx", index, strict=True)
+    }
+    (volume,) = compute(labels.isel({"t": frame} | cut).data)
+    flat = np.asarray(volume).max(axis=0)
+    window = flat[np.ix_(index[0] - cut["y"].start, index[1] - cut["x"].start)]
+    window = np.where(inside[0][:, None] & inside[1][None, :], window, 0)
+    return [line for label in np.unique(window[window > 0]) for line in _lines(window == label)]
+
+
+def _lines(mask: np.ndarray) -> list[np.ndarray]:
+    from skimage.measure import find_contours  # half a second to import
+
+    return [line - 1 for line in find_contours(np.pad(mask, 1).astype(float), 0.5)]
+
+
+def draw(shown: Sequence[Row]) -> "Figure":
+    """Draw rows of pictures as one mosaic, and over it what is known of them."""
+    columns = max(len(row.pictures) for row in shown)
+    tall = max(row.pictures.shape[1] for row in shown)
+    wide = max(row.pictures.shape[2] for row in shown)
+    strip = _STRIP * wide / 64
+    step = (tall + strip + 2 * _GAP * wide / 64, wide + _GAP * wide / 64)
+    inch = _TILE / wide
+    width = _LEFT + max(columns * step[1] * inch, 4.2) + 0.12
+    height = len(shown) * step[0] * inch + 0.42
+    made = _ink.figure(width, height)
+    ax = made.add_axes((_LEFT / width, 0.36 / height, 1 - (_LEFT + 0.12) / width,
+                        1 - 0.42 / height))  # fmt: skip
+    span = ((width - _LEFT - 0.12) / inch, len(shown) * step[0])
+    ax.set_xlim(0, span[0])
+    ax.set_ylim(span[1], 0)
+    ax.set_axis_off()
+    canvas = np.full((math.ceil(span[1]), math.ceil(columns * step[1])), 255, np.uint8)
+    paths, outlines, strips = [], [], []
+    for r, row in enumerate(shown):
+        for k, picture in enumerate(row.pictures):
+            top, left = round(r * step[0]), round(k * step[1])
+            h, w = picture.shape
+            canvas[top : top + h, left : left + w] = picture
+            corner = np.asarray([top + 0.5, left + 0.5])
+            paths.append(_inside(row.paths[k], h, w) + corner)
+            outlines += [line + corner for line in row.outlines[k]]
+            strips.append((top + h, left, w, strip, row, k))
+        if not len(row.pictures):
+            ax.text(0, r * step[0] + tall / 2, "no frame of it lies in the movie", fontsize=8,
+                    color=_ink.QUIET)  # fmt: skip
+        ax.text(-0.1 / inch, r * step[0] + tall / 2, _ink.text(row.name, 18), ha="right",
+                va="bottom", fontsize=8.5, fontweight="bold", color=_ink.INK)  # fmt: skip
+        ax.text(-0.1 / inch, r * step[0] + tall / 2 + 2, row.said, ha="right", va="top",
+                fontsize=7.5, color=_ink.QUIET)  # fmt: skip
+    ax.imshow(canvas, cmap="gray", vmin=0, vmax=255, interpolation="nearest", aspect="auto",
+              extent=(0, canvas.shape[1], canvas.shape[0], 0))  # fmt: skip
+    _over(ax, paths, outlines, strips)
+    _bar(ax, next((row for row in shown if len(row.pictures)), None), tall)
+    _legend(made, shown, bool(outlines))
+    return made
+
+
+def _inside(path: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Leave out the points of a path that lie beyond its picture."""
+    kept = (path >= -0.5).all(axis=1) & (path <= [height - 0.5, width - 0.5]).all(axis=1)
+    return path[kept]
+
+
+def _over(
+    ax: Any,
+    paths: Sequence[np.ndarray],
+    outlines: Sequence[np.ndarray],
+    strips: Sequence[tuple[float, float, float, float, Row, int]],
+) -> None:
+    """Draw outlines, tracks and phases; a line for many of each, since each costs time."""
+    for lines, color, wide in ((outlines, OUTLINE, 0.9), (paths, TRACK, 1.0)):
+        joined = [np.concatenate([line, [[np.nan, np.nan]]]) for line in lines if len(line) > 1]
+        if joined:
+            y, x = np.concatenate(joined).T
+            ax.plot(x, y, color=color, linewidth=wide, solid_capstyle="round", clip_on=True)
+    for top, left, width, strip, row, k in strips:
+        name = _ink.PHASES.get(int(row.phases[k]))
+        color = name[2] if name else "white"
+        ax.fill([left, left + width, left + width, left], [top, top, top + strip, top + strip],
+                color=color, linewidth=0)  # fmt: skip
+        said = f"{name[1]}  " if name else ""
+        ax.text(left + width / 2, top + strip / 2, said + _clock(row.seconds[k]), ha="center",
+                va="center_baseline", fontsize=6.5, color=_ink.INK)  # fmt: skip
+
+
+def _clock(seconds: float) -> str:
+    """Return minutes and seconds.
+
+    >>> _clock(-75), _clock(30.4), _clock(float("nan"))
+    ('−1:15', '0:30', '')
+    """
+    if not math.isfinite(seconds):
+        return ""
+    minutes, rest = divmod(abs(round(seconds)), 60)
+    return f"{'−' if round(seconds) < 0 else ''}{minutes}:{rest:02d}"
+
+
+def _bar(ax: Any, row: Row | None, tall: float) -> None:
+    """Draw a scale bar in the first picture: a round number, about a third of its width."""
+    if row is None:
+        return
+    third = row.pictures.shape[2] * row.pixel / 3
+    power = 10.0 ** math.floor(math.log10(third)) if third > 0 else 1.0
+    length = max(k * power for k in (1, 2, 5) if k * power <= third * (1 + 1e-9))
+    height = row.pictures.shape[1]
+    left, y = 0.06 * row.pictures.shape[2], height * 0.92
+    ax.plot([left, left + length / row.pixel], [y, y], color="white", linewidth=2.2,
+            solid_capstyle="butt")  # fmt: skip
+    ax.text(left, y - 0.03 * tall, f"{length:g} µm", color="white", fontsize=6.5, va="bottom")
+
+
+def _legend(made: "Figure", shown: Sequence[Row], outlined: bool) -> None:
+    """Say below what strips, lines and numbers mean."""
+    width, height = made.get_size_inches()
+    seen = {int(phase) for row in shown for phase in row.phases}
+    items = [(f"{letter}  {name}", color, "s") for phase, (name, letter, color)
+             in _ink.PHASES.items() if phase in seen]  # fmt: skip
+    moved = any(len(path) > 1 and np.ptp(path, axis=0).any() for row in shown for path in row.paths)
+    items += [("track so far", TRACK, "_")] if moved else []
+    items += [("masks", OUTLINE, "_")] if outlined else []
+    at = _LEFT
+    for said, color, kind in items:
+        box = made.add_artist(_patch(at / width, 0.16 / height, color, kind, width, height))
+        box.set_zorder(5)
+        made.text((at + 0.19) / width, 0.2 / height, said, fontsize=7.5, color=_ink.INK,
+                  va="center")  # fmt: skip
+        at += 0.36 + 0.075 * len(said)
+    made.text(at / width, 0.2 / height, "min:s after the event's first frame", fontsize=7.5,
+              color=_ink.QUIET, va="center")  # fmt: skip
+
+
+def _patch(x: float, y: float, color: str, kind: str, width: float, height: float) -> Any:
+    import matplotlib.patches  # needed only where something is drawn
+
+    tall = 0.1 if kind == "s" else 0.05
+    return matplotlib.patches.Rectangle(
+        (x, y + (0.09 - tall) / 2 / height), 0.14 / width, tall / height,
+        facecolor=color, edgecolor=_ink.QUIET, linewidth=0.4,
+    )  # fmt: skip
