@@ -81,7 +81,10 @@ def rows(
         raise SchemaError(
             "a gallery needs crops, crop(event, t, c, y, x) or crop_volume; found none"
         )
-    return [_row(leaf, i, masks, columns, channel) for leaf, i in _chosen(crops, most)]
+    chosen = _chosen(crops, most)
+    if not chosen:
+        raise SchemaError("a gallery needs crops; what is there holds no event")
+    return [_row(leaf, i, masks, columns, channel) for leaf, i in chosen]
 
 
 def _chosen(crops: Sequence[Leaf], most: int) -> list[tuple[Leaf, int]]:

@@ -64,12 +64,13 @@ class Movie:
 
 @dataclass(frozen=True)
 class Table:
-    """A quality table: header texts, and one row of numbers a movie."""
+    """A table: header texts, and one row of numbers a movie, or whatever `each` is."""
 
     dataset: str
     columns: tuple[tuple[str, str], ...]
     rows: tuple[tuple[str, tuple[float, ...]], ...]
     total: int
+    each: str = "movie"
 
 
 @dataclass(frozen=True)
@@ -129,7 +130,9 @@ def gather(objects: Objects, steps: Sequence[Mapping[str, Any]]) -> Shown:
             movies.setdefault((part.root, part.ref.stem), []).append(part)
         elif "movie" in part.ref.summary.get("sizes", {}):
             with _Told(shown.problems, part.version.label):
-                shown.tables.append(_table(part.version.label, _read(objects, part.ref)[0]))
+                made = _tests if part.has(schema.GROUP_SIZE.name) else _table
+                table = made(part.version.label, _read(objects, part.ref)[0])
+                shown.tables += [table] if table else []
     shown.total = len(movies)
     first = sorted(movies, key=lambda key: not any(part.made for part in movies[key]))
     chosen = set(first[:MOST_MOVIES])
@@ -304,14 +307,14 @@ def _reasons(ds: xr.Dataset) -> dict[str, int]:
     return {word: count for word, count in found.items() if count}
 
 
-def _table(dataset: str, ds: xr.Dataset) -> Table:
+def _table(dataset: str, ds: xr.Dataset) -> Table | None:
     columns = {
         str(name): variable
         for name, variable in ds.data_vars.items()
         if variable.dims == ("movie",) and variable.dtype.kind in "uif" and name not in _SCALED
     }
-    if not columns:
-        raise SchemaError("a table without a column of numbers")
+    if not columns:  # conditions are words
+        return None
     stems = ds["movie"].values if "movie" in ds.coords else np.arange(ds.sizes["movie"])
     numbers = np.stack([column.values.astype(float) for column in columns.values()], axis=1)
     units = {"1": "", "micrometer": "µm"}
@@ -324,6 +327,21 @@ def _table(dataset: str, ds: xr.Dataset) -> Table:
         for stem, line in zip(stems[:MOST_ROWS], numbers[:MOST_ROWS].tolist(), strict=True)
     )
     return Table(dataset, heads, rows, len(stems))
+
+
+def _tests(dataset: str, ds: xr.Dataset) -> Table:
+    """Return tests between groups of movies: a line a measure."""
+    measures, groups, pairs = (
+        [str(name) for name in ds[dim].values] for dim in ("measure", "group", "pair")
+    )
+    heads = [(f"{group} {what}", "") for group in groups for what in ("median", "movies")]
+    heads += [("all groups", "p"), *((pair, "p") for pair in pairs)]
+    middle, size = (v.check(ds).values for v in (schema.GROUP_MEDIAN, schema.GROUP_SIZE))
+    of_groups = np.stack([middle, size.astype(float)], axis=2).reshape(len(measures), -1)
+    overall, paired = (v.check(ds).values for v in (schema.KRUSKAL_P, schema.PAIR_P))
+    numbers = np.concatenate([of_groups, overall[:, None], paired], axis=1)
+    rows = tuple((m, tuple(line)) for m, line in zip(measures, numbers.tolist(), strict=True))
+    return Table(dataset, tuple(heads), rows[:MOST_ROWS], len(rows), "measure")
 
 
 def _title(name: str) -> str:

@@ -15,6 +15,7 @@ import yaml
 
 import dpipe
 from dpipe import catalog, demo, errors, plan, report, run, tree, upkeep, view, writers
+from dpipe._plot_command import plot as plot_
 from dpipe.census import census
 from dpipe.census import warnings as differences
 from dpipe.config import Settings
@@ -58,7 +59,10 @@ def cli(context: click.Context, debug: bool, config: str | None) -> None:
     which datasets from which sources; a run does the part of it that is missing, and can be
     killed and repeated at any time. A writer turns datasets into foreign files.
     """
-    context.obj = {"debug": debug, "config": config}
+    context.obj = {"debug": debug, "config": config, "open": _open}
+
+
+cli.add_command(plot_)
 
 
 def _settings(**given: Any) -> Settings:

@@ -2,7 +2,8 @@
 
 ``runs/RUN/report.json`` holds everything that the run said of itself; ``runs/RUN/report.html`` is
 one file that needs nothing else, no script and no network, and shows what was made, what was put
-aside and why, and every movie's picture and quality. Whatever came from files or users is escaped.
+aside and why, every movie's picture and quality, Figure 3 and a gallery of crops. Whatever came
+from files or users is escaped.
 
 This module knows how things are shown; it decides nothing and makes no data.
 """
@@ -17,7 +18,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from dpipe import _movies, run, schema
+from dpipe import _drawings, _movies, run, schema
 from dpipe._figures import PAPER, WIDTH
 from dpipe.objects import Objects
 
@@ -245,6 +246,8 @@ def _started(name: str) -> str:
 
 def _page(objects: Objects, outcome: run.Outcome) -> str:
     shown = _movies.gather(objects, outcome.steps)
+    undrawn: list[str] = []
+    drawings = _drawings.drawings(objects, outcome.steps, undrawn)
     aside = [{"dataset": s["dataset"]} | entry for s in outcome.steps for entry in s["aside"]]
     counts = [_items(step) for step in outcome.steps]
     title, meaning = _ENDED.get(outcome.exit_code, (f"Ended with {outcome.exit_code}", ""))
@@ -260,6 +263,8 @@ def _page(objects: Objects, outcome: run.Outcome) -> str:
         aside_total=len(aside),
         notes=_notes(outcome)[:_MOST_ASIDE],
         shown=shown,
+        drawings=drawings,
+        undrawn=undrawn,
         roots=len({movie.dataset for movie in shown.movies}),
         environments=_environments(shown.makings),
         verdicts=schema.QUALITY_FLAG.flags,

@@ -181,6 +181,10 @@ class Page(HTMLParser):
     def text(self) -> str:
         return re.sub(r"\s+", " ", " ".join(self.words))
 
+    @property
+    def pictures(self) -> list[dict]:
+        return [image for image in self.all("img") if ", channel " in image["alt"]]
+
     def all(self, tag: str) -> list[dict]:
         return [attrs for name, attrs in self.tags if name == tag]
 
@@ -246,7 +250,7 @@ def test_page_of_a_study(study):
     store, steps = study
     page = written(store, *steps)
     assert "05 January 2026, 10:00:00 UTC, took 1 min 5 s" in page.text
-    assert [image["alt"] for image in page.all("img")] == [
+    assert [image["alt"] for image in page.pictures] == [
         f"{stem}, channel {c}, frame 7" for stem in ("Neu1", "Neu2") for c in "ab"
     ]
     assert (
@@ -411,11 +415,6 @@ def without_channels(ds):
             lambda s: sealed(s, "d", "N", xr.Dataset({"frame_snr": ("t", [1.0])})),
             "variable 'frame_snr' has dims (t)",
             id="other dims",
-        ),
-        pytest.param(
-            lambda s: sealed(s, "d", "N", xr.Dataset({"name": ("movie", ["x"])})),
-            "d@1 cannot be shown: a table without a column of numbers",
-            id="no numbers",
         ),
         pytest.param(
             lambda s: (r := sealed(s, "d", "N", thumbnail()), s.delete(f"{r.base}.json"))[0],
@@ -757,7 +756,7 @@ def test_story(ran):
     assert "leuko-demo Done, some put aside" in page.text
     assert "leuko@1 2 0 1 3 = 2 + 0 + 1" in page.text
     assert "Neu3 1 Neu3.h5: truncated" in page.text
-    assert len(page.all("img")) == 2 * 3
+    assert len(page.pictures) == 2 * 3
     assert len([svg for svg in page.all("svg") if svg.get("class") == "chart"]) == 2
     # 3 frames x 3 channels of each movie, under little noise
     assert page.text.count("9 good 0 doubtful 0 unusable") == 2

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
 
 LEAST = 2
 """Numbers that a group needs for a test."""
@@ -49,6 +48,8 @@ def compare(
     >>> round(found.h, 4), round(found.p, 4), found.pairs[("a", "b")][0]
     (0.2727, 0.6015, 10.0)
     """
+    from scipy import stats  # half a second to import
+
     every = {kind: np.asarray(list(numbers), float) for kind, numbers in groups.items()}
     held = {kind: numbers[np.isfinite(numbers)] for kind, numbers in every.items()}
     enough = {kind: numbers for kind, numbers in held.items() if numbers.size >= LEAST}

@@ -1,0 +1,93 @@
+"""The command line of pictures: ``dpipe plot figure3``, ``gallery`` and ``sheet``.
+
+It knows options and files; what is drawn stands in ``plot.py``. The store is opened by whoever
+owns the command line: the root context holds how.
+"""
+
+from typing import Any
+
+import click
+
+from dpipe import plot as draw
+from dpipe import tree
+from dpipe.objects import Objects
+
+_store = click.option("--store", metavar="URL", help="The store: a folder or s3://bucket/prefix.")
+_to = click.option(
+    "--to", required=True, metavar="FILE", help="Picture to write: .png, .svg or .pdf."
+)
+
+
+@click.group()
+def plot() -> None:
+    """Draw pictures of datasets."""
+
+
+def _open(store: str | None) -> Objects:
+    return click.get_current_context().find_root().obj["open"](store)
+
+
+def _write(figure: Any, to: str) -> None:
+    click.echo(draw.save(figure, to))
+
+
+@plot.command()
+@click.argument("names", nargs=-1)
+@click.option(
+    "--by",
+    default="stem",
+    show_default=True,
+    help="Groups: stem (Neu12 is of Neu), or a condition: organ, stimulus, ...",
+)
+@click.option(
+    "--panels", default=draw.LETTERS, show_default=True, help="Letters of the panels wanted."
+)
+@_to
+@_store
+def figure3(names: tuple[str, ...], by: str, panels: str, to: str, store: str | None) -> None:
+    """Draw the quality of a study and what it shows: of all datasets, or of those named."""
+    _write(draw.figure3(draw.gather(_open(store), *names), by=by, panels=panels), to)
+
+
+@plot.command()
+@click.argument("crops")
+@click.option("--masks", metavar="NAME", help="Dataset of labels, to be outlined.")
+@click.option("--part", metavar="STEM", help="Crops of this movie only.")
+@click.option("--channel", metavar="C", help="Which; by default where an event was marked.")
+@click.option(
+    "--most", type=click.IntRange(1), default=12, show_default=True, help="Events at most."
+)
+@click.option(
+    "--columns", type=click.IntRange(1), default=10, show_default=True, help="Pictures of each."
+)
+@_to
+@_store
+def gallery(
+    crops: str, masks: str | None, part: str | None, to: str, store: str | None, **given: Any
+) -> None:
+    """Draw a gallery of CROPS over time, with phases and tracks."""
+    url = _open(store).url
+    outlined = tree.open(url, masks) if masks else None
+    _write(draw.gallery(tree.open(url, crops, part=part), masks=outlined, **given), to)
+
+
+@plot.command()
+@click.argument("movie")
+@click.argument("known", nargs=-1)
+@click.option("--part", required=True, metavar="STEM", help="Which movie.")
+@click.option("--frame", type=int, help="Which frame is pictured; by default the middle one.")
+@click.option("--level", type=click.IntRange(0), default=0, help="Level of the movie's pyramid.")
+@_to
+@_store
+def sheet(
+    movie: str,
+    known: tuple[str, ...],
+    part: str,
+    frame: int | None,
+    level: int,
+    to: str,
+    store: str | None,
+) -> None:
+    """Draw the quality sheet of a part of MOVIE, with what the datasets KNOWN hold of it."""
+    ds = tree.open(_open(store).url, movie, *known, part=part, level=level)
+    _write(draw.movie_sheet(tree.as_parts(ds)[part], frame=frame), to)
