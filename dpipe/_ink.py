@@ -56,11 +56,15 @@ def figure(width: float, height: float) -> "Figure":
 
 def png(drawn: "Figure", dpi: float = 110, colors: int = 128) -> tuple[bytes, int, int]:
     """Return a figure as a small PNG, and its width and height in pixels."""
-    raw = io.BytesIO()
-    drawn.savefig(raw, format="png", dpi=dpi)
-    image = Image.open(raw).convert("RGB").quantize(colors, Image.Quantize.FASTOCTREE)
+    before = drawn.dpi
+    drawn.set_dpi(dpi)
+    canvas: Any = drawn.canvas
+    canvas.draw()
+    pixels = np.array(canvas.buffer_rgba())[..., :3]
+    drawn.set_dpi(before)
+    image = Image.fromarray(pixels).quantize(colors, Image.Quantize.FASTOCTREE)
     file = io.BytesIO()
-    image.save(file, "png", optimize=True)
+    image.save(file, "png", compress_level=7)
     return file.getvalue(), image.width, image.height
 
 
