@@ -14,12 +14,13 @@ The package is a total order of files: each uses only those above it. Vocabulary
 ``schema``, ``metadata``, ``ngff``, ``config``), machines (``arrays``, ``blocks``, ``pyramid``,
 ``objects``, ``sources``, ``spreadsheets``, ``pages``, ``store``, ``containers``, ``cluster``),
 shelves (``readers``, ``operators``, ``writers``), service (``catalog``, ``seal``, ``origin``,
-``outline``, ``parts``, ``tree``, ``recipe``, ``plan``, ``drive``, ``run``, ``report``,
+``outline``, ``parts``, ``tree``, ``recipe``, ``plan``, ``drive``, ``run``, ``plot``, ``report``,
 ``upkeep``, ``census``), doors (``view``, ``demo``, ``cli``).
 """
 
 __version__ = "0.1.0"
 
+from dpipe import plot
 from dpipe.arrays import device
 from dpipe.catalog import History, Version
 from dpipe.config import Settings
@@ -124,6 +125,7 @@ __all__ = [
     "open_tracks",
     "open_tracks_labels",
     "phase_tracks",
+    "plot",
     "projections",
     "quality_table",
     "run_recipe",

@@ -151,7 +151,8 @@ def _bars(ax: Any, panel: Panel, number: Mapping[str, int]) -> None:
         ax.text(at, count, f"{count:.0f}", ha="center", va="bottom", fontsize=8, color=_ink.INK)
     keyed = 1 < len(panel.groups) <= len(_ink.COLORS)
     ax.set_ylim(0, below.max() * (1.5 if keyed else 1.15))
-    ax.set_xlim(-0.6, max(steps.size, 2) - 0.4)
+    air = 0.6 if steps.size > 1 else 1.1
+    ax.set_xlim(-air, steps.size - 1 + air)
     ax.yaxis.get_major_locator().set_params(integer=True)
     ax.set_ylabel(panel.label, fontsize=8.5, color=_ink.INK)
     ax.set_xticks(range(steps.size), [f"{step:g}" for step in steps], fontsize=8)

@@ -5,6 +5,7 @@ out. Crops follow their event, so the centres of their windows are its track.
 """
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -151,11 +152,20 @@ def _values(ds: xr.Dataset, name: str, default: np.ndarray) -> np.ndarray:
 
 
 def _channel(ds: xr.Dataset, names: Sequence[str], wanted: str | None) -> int:
-    """Return the channel wanted, else the first that the event was marked in, else the first."""
+    """Return the channel wanted, else the first that the event was marked in, else the first.
+
+    Tables name channels as the movie does, or by number from 1: ``ch2``.
+    """
     if wanted is not None and wanted not in names:
         raise UsageError(f"channel: {unknown('channel', wanted, names)}")
     marked = str(ds["event_channel"].item()).split(",") if "event_channel" in ds.coords else []
-    return next((names.index(n) for n in (wanted, *marked) if n in names), 0)
+    for name in (wanted, *map(str.strip, marked)):
+        if name in names:
+            return names.index(name)
+        numbered = re.fullmatch(r"ch(?:annel)?[ _]?(\d+)", name or "", re.IGNORECASE)
+        if numbered and 1 <= int(numbered[1]) <= ds.sizes["c"]:
+            return int(numbered[1]) - 1
+    return 0
 
 
 def _frames(there: np.ndarray, phases: np.ndarray, columns: int) -> np.ndarray:
@@ -287,10 +297,11 @@ def _over(
             ax.plot(x, y, color=color, linewidth=wide, solid_capstyle="round", clip_on=True)
     for top, left, width, strip, row, k in strips:
         name = _ink.PHASES.get(int(row.phases[k]))
+        over = not row.phases[k] and np.isin(row.phases[:k], (1, 2)).any()  # no longer healthy
         color = name[2] if name else "white"
         ax.fill([left, left + width, left + width, left], [top, top, top + strip, top + strip],
                 color=color, linewidth=0)  # fmt: skip
-        said = f"{name[1]}  " if name else ""
+        said = f"{name[1]}  " if name and not over else ""
         ax.text(left + width / 2, top + strip / 2, said + _clock(row.seconds[k]), ha="center",
                 va="center_baseline", fontsize=6.5, color=_ink.INK)  # fmt: skip
 
@@ -318,7 +329,8 @@ def _bar(ax: Any, row: Row | None, tall: float) -> None:
     left, y = 0.06 * row.pictures.shape[2], height * 0.92
     ax.plot([left, left + length / row.pixel], [y, y], color="white", linewidth=2.2,
             solid_capstyle="butt")  # fmt: skip
-    ax.text(left, y - 0.03 * tall, f"{length:g} µm", color="white", fontsize=6.5, va="bottom")
+    ax.text(left, y - 0.05 * tall, f"{length:g} µm", color="white", fontsize=6.5, va="bottom",
+            bbox={"facecolor": "black", "alpha": 0.6, "pad": 1, "linewidth": 0})  # fmt: skip
 
 
 def _legend(made: "Figure", shown: Sequence[Row], outlined: bool) -> None:

@@ -321,6 +321,24 @@ def test_volumes_and_channels():
         plot.rows(crops(), channel="DID")
 
 
+@pytest.mark.parametrize(
+    ("marked", "channel"),
+    [
+        ("DiD", 1),
+        ("ch2", 1),
+        ("Channel 2", 1),
+        ("ch1,ch2", 0),
+        ("SHG, DiD", 1),
+        ("ch3", 0),
+        ("", 0),
+    ],
+)
+def test_the_channel_of_an_event(marked, channel):
+    ds = crops().assign_coords(event_channel=("event", [marked]))
+    (row,) = plot.rows(ds)
+    assert row.said == f"apoptotic\n{['GFP', 'DiD'][channel]}"
+
+
 def test_only_what_is_shown_is_computed():
     ds = crops(("event", "cell"))
     seen = []
@@ -432,6 +450,13 @@ def test_a_gallery_of_nothing_but_pixels(drawing):
     empty = crops().isel(event=slice(0, 0))
     with pytest.raises(SchemaError, match="holds no event"):
         plot.gallery(empty)
+
+
+def test_a_cell_is_not_healthy_again(drawing):
+    ds = crops()
+    ds["crop_phase"].values[0] = [0, 1, 0, 2, 0, 255]
+    words = [text.get_text() for text in plot.gallery(ds).axes[0].texts]
+    assert {"H  0:00", "B  0:30", "1:00", "D  1:30", "2:00", "2:30"} <= set(words)
 
 
 def test_time_on_a_clock():
