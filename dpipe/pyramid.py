@@ -32,9 +32,9 @@ SHARD_BYTES = 64 << 20
 SMALL_SHARD_BYTES = 4 << 20
 TILE = 512
 _TEXT_BYTES = 16
-_GROUPED = ("t", "record")
+_GROUPED = ("t", "record", "event")
 """An inner chunk holds at least INNER_BYTES; a plane above PLANE_BYTES is cut into tiles; a shard
-holds at most SHARD_BYTES, and several time points where they are small."""
+holds at most SHARD_BYTES, and several time points, records or events where they are small."""
 
 
 @dataclass(frozen=True)
@@ -224,7 +224,9 @@ def _shard(sizes: Mapping[str, int], itemsize: int, levels: int) -> dict[str, in
     for dim in _GROUPED:
         if dim in sizes and room > 1:
             shard[dim] = sizes[dim] if sizes[dim] <= room else _power(room)
-            break
+            room //= shard[dim]
+            if shard[dim] < sizes[dim]:
+                break
     return shard
 
 

@@ -71,6 +71,9 @@ BY_HAND = {
     "line": "yx 1,10000000 u1 0 = 1,263158 in 1,10000004",
     # 100 KiB a picture, room for 40: 32 is the power of two below; four divide 32, three do not
     "records": "ryx 900,320,320 u1 0 = 4,320,320 in 32,320,320",
+    # 6.8 KiB a crop, room for 602: 512 events, eight chunks; with 60 frames each, 8 events
+    "single-crops": "etcyx 1000,1,1,59,59 u2 0 = 64,1,1,59,59 in 512,1,1,59,59",
+    "crops": "etcyx 90,60,2,59,59 u2 0 = 1,60,1,59,59 in 8,60,1,59,59",
     "table": "rn 2900000,100 f4 0 = 167772,100 in 167772,100",
     "long-rows": "ab 2,100000000 f8 0 = 1,8388608 in 1,8388608",
     "empty-table": "r 0 f8 0 = 1 in 1",
@@ -81,7 +84,7 @@ BY_HAND = {
 @pytest.mark.parametrize("case", BY_HAND.values(), ids=BY_HAND.keys())
 def test_layout_by_hand(case: str) -> None:
     letters, shape, dtype, level, _, chunk, _, shard = case.split()
-    dims = tuple("record" if letter == "r" else letter for letter in letters)
+    dims = tuple({"r": "record", "e": "event"}.get(letter, letter) for letter in letters)
     array = levels_of_shape(dims, tuple(map(int, shape.split(","))), dtype)[int(level)]
     assert array.chunk == tuple(map(int, chunk.split(",")))
     assert array.shard == tuple(map(int, shard.split(",")))
