@@ -228,6 +228,7 @@ def farewell(folder: str, problems: Sequence[object]) -> list[str]:
         f"          dpipe export tiff --input leuko --to {folder}/tiff --store {folder}/store",
         "          dpipe export classification --input leuko-crops --input leuko-splits "
         f"--to {folder}/crops --store {folder}/store",
+        f"          dpipe plot gallery leuko-crops --to {folder}/crops.png --store {folder}/store",
         f"          python: dpipe.open('{folder}/store', 'leuko', 'leuko-masks')",
         "again     the same command: nothing will need doing",
     ]
