@@ -231,7 +231,8 @@ def gather(store: str | Objects, *names: str) -> xr.DataTree:
     Returns
     -------
     xarray.DataTree
-        A tree a dataset, one child a part; only variables that a panel is made of, in memory.
+        A tree a dataset, one child a part; only variables that a panel is made of, in memory,
+        and only parts that hold any, or the times of a movie.
 
     Raises
     ------
@@ -246,13 +247,20 @@ def gather(store: str | Objects, *names: str) -> xr.DataTree:
 
 
 def _wanted(versions: Sequence[catalog.Version]) -> Iterator[tuple[str, catalog.PartRef]]:
-    """Yield the parts that hold anything of use, or times of frames."""
-    for version in versions:
-        for ref in version.parts:
-            said = ref.summary
-            timed = "t" in said.get("spacing", {}) and "event" not in said.get("sizes", {})
-            if timed or _panels.WANTED & set(said.get("variables", ())):
-                yield f"/{version.name}/{ref.stem}", ref
+    """Yield the parts that hold anything of use; of others one a movie, if it has times."""
+    every = [(f"/{version.name}/{ref.stem}", ref) for version in versions for ref in version.parts]
+    useful = [pair for pair in every if _panels.WANTED & set(pair[1].summary.get("variables", ()))]
+    known = {ref.stem for _, ref in useful if _timed(ref)}
+    yield from useful
+    for path, ref in every:
+        if _timed(ref) and ref.stem not in known:
+            known.add(ref.stem)
+            yield path, ref
+
+
+def _timed(ref: catalog.PartRef) -> bool:
+    said = ref.summary
+    return "t" in said.get("spacing", {}) and "event" not in said.get("sizes", {})
 
 
 def _read(objects: Objects, path: str, ref: catalog.PartRef) -> Any:
