@@ -121,12 +121,11 @@ def _gallery(
     if not held:
         return None
     outlined = _masks(objects, versions, list(held))
-    said: dict[str, Any] = {"masks": outlined, "most": _MOST_ROWS, "columns": _COLUMNS}
-    rows = plot.rows(held, **said)
+    rows = plot.rows(held, masks=outlined, most=_MOST_ROWS, columns=_COLUMNS)
     total = sum(int(ref.summary.get("sizes", {}).get("event", 0)) for ref in refs)
     caption = f"{version.label}: {len(rows)} of {total} crops, one a line, over time."
     alt = f"Crops over time: {', '.join(row.name for row in rows)}"
-    return _drawing(plot.gallery(held, **said), alt, caption)
+    return _drawing(plot.gallery(rows), alt, caption)
 
 
 def _open(objects: Objects, ref: catalog.PartRef) -> xr.Dataset:

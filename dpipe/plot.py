@@ -111,7 +111,7 @@ def panels(data: DataLike, *, by: str = "stem", panels: str = LETTERS) -> list[P
 
 
 def gallery(
-    crops: DataLike,
+    crops: DataLike | list[Row],
     *,
     masks: DataLike | None = None,
     most: int = 12,
@@ -128,7 +128,7 @@ def gallery(
     Parameters
     ----------
     crops : xarray.Dataset, xarray.DataTree or mapping
-        ``crop(event, t, c, y, x)`` or ``crop_volume``, a part a movie.
+        ``crop(event, t, c, y, x)`` or ``crop_volume``, a part a movie; or what `rows` gave.
     masks : xarray.Dataset, xarray.DataTree or mapping, optional
         ``labels(t, z, y, x)`` of the movies, by stem; they are read where crops are, and outlined.
     most : int
@@ -150,6 +150,8 @@ def gallery(
     UsageError
         matplotlib is missing, or a parameter that cannot work.
     """
+    if isinstance(crops, list):
+        return _gallery.draw(crops)
     return _gallery.draw(rows(crops, masks=masks, most=most, columns=columns, channel=channel))
 
 

@@ -437,6 +437,7 @@ def test_a_gallery_is_drawn(drawing):
     assert "0.5 µm" in words  # a third of 2.5 micrometres
     legend = [text.get_text() for text in drawn.texts]
     assert legend[:4] == ["H  healthy", "B  blebbing", "D  disruption", "track so far"]
+    assert plot.png(plot.gallery(plot.rows(held))) == plot.png(drawn)
     (mosaic,) = ax.images
     np.testing.assert_array_equal(mosaic.get_array()[:5, :5], plot.rows(held)[0].pictures[0])
     plot.png(drawn)
