@@ -1,7 +1,7 @@
 """Meshes to voxels: dpipe's kernels, VTK's stencil, and the published rule written in NumPy.
 
-``python benchmarks/masks3d.py`` prints its lines of the table; VTK is a peer that pip installs
-(``vtk``), and without it its lines say "not run".
+``python benchmarks/masks3d.py`` prints its lines of the table; VTK is of the
+extra ``bench``, and without it its lines say "not run".
 """
 
 import importlib.util
@@ -127,7 +127,6 @@ def masks(turns: int, cases: tuple = CASES) -> list[Line]:
             different = int(np.count_nonzero(stencil() != sides["dpipe"]()))
             taken = by_turns(sides, turns)
             found = taken["vtk"] / taken["dpipe"]
-            print(f"{what}: {np.prod(shape) / taken['dpipe'] / 1e6:.0f} Mvoxel/s")
         against = "vtkPolyDataToImageStencil"
         against += "" if different is None else f", {different} voxels differ"
         lines.append(line(f"solid: {what}", against, found, " x as fast", least=5))
