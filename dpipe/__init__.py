@@ -45,6 +45,7 @@ from dpipe.operators import (
     group_tests,
     mesh_masks,
     phase_tracks,
+    pictures,
     projections,
     quality_table,
     split_movies,
@@ -54,10 +55,12 @@ from dpipe.operators import (
     track_crops,
     track_measures,
 )
+from dpipe.operators.pictures import unpack
 from dpipe.readers import READERS
 from dpipe.readers.bioio import open_bioio
 from dpipe.readers.conditions import open_conditions
 from dpipe.readers.emdb_sff import open_emdb_sff
+from dpipe.readers.ifc import open_ifc
 from dpipe.readers.imaris import open_imaris
 from dpipe.readers.imaris_spots import open_imaris_spots
 from dpipe.readers.imaris_surfaces import open_imaris_surfaces
@@ -116,6 +119,7 @@ __all__ = [
     "open_conditions",
     "open_crops",
     "open_emdb_sff",
+    "open_ifc",
     "open_imaris",
     "open_imaris_spots",
     "open_imaris_surfaces",
@@ -125,6 +129,7 @@ __all__ = [
     "open_tracks",
     "open_tracks_labels",
     "phase_tracks",
+    "pictures",
     "plot",
     "projections",
     "quality_table",
@@ -136,6 +141,7 @@ __all__ = [
     "track_checks",
     "track_crops",
     "track_measures",
+    "unpack",
     "write_classification",
     "write_coco",
     "write_csv",

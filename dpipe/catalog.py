@@ -159,7 +159,7 @@ def row(version: Version) -> dict[str, Any]:
         "dataset": version.name,
         "version": version.number,
         "parts": len(version.parts),
-        "put aside": len(version.put_aside),
+        "put aside": sum(1 if a.get("whole", True) else a["items"] for a in version.put_aside),
         "bytes": sum(int(ref.summary.get("bytes", 0)) for ref in version.parts),
         "created": version.created,
         "author": version.author,

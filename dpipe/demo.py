@@ -17,6 +17,7 @@ import numpy as np
 
 from dpipe._annotations import write_marks, write_scene, write_tables
 from dpipe._deaths import plant
+from dpipe._ifc_tree import write_ifc_tree
 from dpipe._imaris_file import write_imaris
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "draw_frame",
     "ensure_study",
     "farewell",
+    "write_ifc_tree",
     "write_imaris",
     "write_study",
 ]

@@ -10,11 +10,12 @@ This module opens sources and seals; it writes nothing.
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import xarray as xr
 
-from dpipe import _pairs, blocks, catalog, operators, origin, readers, seal, sources
+from dpipe import _increments, _pairs, blocks, catalog, operators, origin, readers, seal
 from dpipe.config import Settings
 from dpipe.errors import InputError, RefusedError, SchemaError, UsageError, unknown
 from dpipe.objects import Objects
@@ -178,7 +179,7 @@ class Planner:
             A task would not fit into a worker, or a part would leave without ``drop``.
         """
         parent = catalog.newest(self.objects, step.name)
-        origins = list(self._sources(step) if step.reader else self._operands(step, made))
+        origins = list(self._sources(step, parent) if step.reader else self._operands(step, made))
         stems, notes = [stem for stem, _ in origins], self._unpaired(step, made)
         if notes and not stems and not made and not self.choice.partial:
             raise UsageError(f"{step.name}: nothing to make; {'; '.join(notes)}")
@@ -188,7 +189,7 @@ class Planner:
                 "rename one, or put them into two datasets"
             )
         before = parent.put_aside if parent else ()
-        aside = {entry.get("fingerprint") for entry in before}
+        aside = {entry.get("fingerprint") for entry in before if entry.get("whole", True)}
         chosen = [
             self._part(step, stem, found, aside) for stem, found in self._wanted(step, origins)
         ]
@@ -198,20 +199,24 @@ class Planner:
         kept = tuple(ref for ref in others if ref.stem not in wanted)
         return StepPlan(step, tuple(chosen), leaving, kept, tuple(notes))
 
-    def _sources(self, step: Step) -> Iterator[tuple[str, Origin]]:
+    def _sources(self, step: Step, parent: catalog.Version | None) -> Iterator[tuple[str, Origin]]:
         """Yield the parts that a reader finds."""
-        items: dict[str, sources.Item] = {}
-        for source in step.sources:
-            items |= {item.uri: item for item in sources.list_items(source)}
-        found = list(readers.resolve(step.reader).find(items.values()))
+        reader = readers.resolve(step.reader)
+        found = list(reader.parts(step.sources))
         if not found:
             raise UsageError(
-                f"{step.name}: reader {step.reader} finds nothing in {', '.join(step.sources)} "
-                f"({len(items)} files there); check the source and the reader"
+                f"{step.name}: reader {step.reader} finds nothing in {', '.join(step.sources)}, "
+                "where there are files; check the source and the reader"
             )
+        made = partial(
+            origin.from_items,
+            step.reader,
+            options=step.params,
+            said=step.said,
+            levels=step.levels,
+        )
         for part in found:
-            said = {"options": step.params, "said": step.said}
-            yield part.stem, origin.from_items(step.reader, part.items, **said, levels=step.levels)
+            yield from _increments.split(self.objects, parent, reader, part, made)
 
     def _operands(
         self, step: Step, made: Mapping[str, Sequence[catalog.PartRef]]
@@ -278,16 +283,17 @@ class Planner:
         if parent is None or self.choice.partial:
             return ()
         leaving = tuple(ref.stem for ref in parent.parts if ref.stem not in stems)
-        if leaving and not self.choice.drop and step.reader:
+        lost = [stem for stem in leaving if _increments.folder_of(stem) not in stems]
+        if lost and not self.choice.drop and step.reader:
             raise RefusedError(
-                f"{step.name}: {', '.join(leaving[:5])} would leave: in {parent.label}, not among "
+                f"{step.name}: {', '.join(lost[:5])} would leave: in {parent.label}, not among "
                 "the sources now. Mount the share or widen the source, or say --drop"
             )
         return leaving
 
     def _part(self, step: Step, stem: str, found: Origin, aside: set[Any]) -> PartPlan:
         base = base_of(step.name, stem, found.fingerprint)
-        items = max(1, len(found.items))
+        items = max(1, sum(item.get("count", 1) for item in found.items))
         plan = PartPlan(step.name, stem, base, found, "make", "new", items=items)
         if self.objects.exists(f"{base}.json"):
             return replace(plan, action="reuse", why="sealed already")
@@ -334,7 +340,7 @@ class Planner:
     def _dataset(self, base: str, made: Origin) -> xr.Dataset:
         if base not in self._lazy:
             if made.kind == "reader":
-                self._lazy[base] = origin.read(made)
+                self._lazy[base] = origin.guess(made)
             else:
                 held = {
                     role: {part["stem"]: self._input(part) for part in parts}

@@ -198,6 +198,8 @@ class _Driver:
                 expected = named.get(job.plan.base, "")
                 sealed, job.seal = seal.read(self.objects, job.plan.base, expected)
                 job.summary = sealed.summary
+            elif job.lost and not job.aside:
+                self._record(job, "")
         good = [job for job in jobs if not job.aside]
         fate = self._fate(jobs)
         version = self._commit(plan, jobs) if fate in (DONE, SOME_ASIDE) else None
@@ -209,10 +211,12 @@ class _Driver:
                 "version": self.labels[name],
                 "made": [job.plan.stem for job in good if job.plan.action == "make"],
                 "reused": [job.plan.stem for job in good if job.plan.action == "reuse"],
-                "aside": [job.put_aside() for job in jobs if job.aside],
+                "aside": [entry for job in jobs for entry in job.entries()],
                 "notes": [*plan.notes, *_notes(good)],
                 "items": sum(job.plan.items for job in jobs),
-                "reused_items": sum(j.plan.items for j in jobs if j.plan.action == "reuse"),
+                "reused_items": sum(
+                    j.plan.items - j.lost for j in jobs if j.plan.action == "reuse" and not j.aside
+                ),
                 "seconds": round(time.perf_counter() - began, 3),
                 "task_seconds": round(sum(job.seconds for job in jobs), 3),
                 "bytes": sum(job.written for job in jobs),
@@ -226,7 +230,7 @@ class _Driver:
         if any(job.bug for job in jobs):
             return BUG
         items = sum(job.plan.items for job in jobs)
-        lost = sum(job.plan.items for job in jobs if job.aside)
+        lost = sum(job.lost for job in jobs)
         if not lost:
             return DONE
         everything = all(job.aside for job in jobs)
@@ -235,7 +239,7 @@ class _Driver:
 
     def _commit(self, plan: StepPlan, jobs: Sequence[Job]) -> catalog.Version | None:
         refs = {job.plan.stem: job.ref() for job in jobs if not job.aside}
-        aside = tuple(job.put_aside() for job in jobs if job.aside)
+        aside = tuple(entry for job in jobs for entry in job.entries())
         ours = {job.plan.stem for job in jobs} | set(plan.leaving)  # others are somebody else's
         partial = self.planner.choice.partial
         inputs = {
@@ -266,7 +270,7 @@ class _Driver:
     def _record(self, job: Job, trace: str) -> None:
         """Keep the reason in the run's folder, so that it can be read and tried again."""
         key = f"runs/{self.outcome.run}/quarantine/{job.plan.dataset}-{job.plan.stem}.json"
-        entry = job.put_aside() | {"dataset": job.plan.dataset, "trace": trace}
+        entry = job.entries()[0] | {"dataset": job.plan.dataset, "trace": trace}
         self.objects.put(key, json.dumps(entry, indent=1).encode())
 
 

@@ -4,6 +4,7 @@ import concurrent.futures
 import http.client
 import io
 import os
+import threading
 import time
 import uuid
 from email.utils import formatdate
@@ -682,3 +683,48 @@ def test_a_read_that_fails_is_no_crash(web: Web, monkeypatch: pytest.MonkeyPatch
         patch.setattr(http.client.HTTPResponse, "read", broken)
         with pytest.raises(StoreError, match="broke off 6 times"):
             _download.read_all(f"{web.url}/x", {})
+
+
+# --- many small files -----------------------------------------------------------------------------
+
+
+def test_many_files_of_a_bucket_come_in_order_and_many_at_a_time(monkeypatch):
+    places, lock, state = open_objects("memory://many"), threading.Lock(), {"now": 0, "most": 0}
+    for n in range(300):
+        places.put(f"{n}.h5", str(n).encode())
+    read = type(places).read
+
+    def slow(self, key):
+        with lock:
+            state["now"] += 1
+            state["most"] = max(state["most"], state["now"])
+        time.sleep(0.002)
+        with lock:
+            state["now"] -= 1
+        return read(self, key)
+
+    monkeypatch.setattr(type(places), "read", slow)
+    uris = [f"memory://many/{n}.h5" for n in (*range(150), 999, *range(150, 300))]
+    found = list(sources.read_many(uris, lambda file: int(file.read()), in_flight=20))
+    assert isinstance(found.pop(150), InputError)
+    assert found == list(range(300))
+    assert 10 < state["most"] <= 20
+    monkeypatch.undo()
+    some = sources.read_many(uris, lambda file: file.read(), in_flight=3)
+    assert next(some) == b"0"
+    some.close()
+    assert list(sources.read_many([], bytes)) == []
+
+
+def test_many_files_on_disk(tmp_path):
+    (tmp_path / "a.h5").write_bytes(b"abc")
+    uris = [str(tmp_path / name) for name in ("a.h5", "none.h5")]
+
+    def take(file):
+        return file.read(), os.pread(file.fileno(), 1, 1)
+
+    found = list(sources.read_many(uris, take))
+    assert found[0] == (b"abc", b"b")
+    assert "no such file" in str(found[1])
+    with pytest.raises(StoreError, match="cannot be read"):
+        list(sources.read_many([str(tmp_path)], take))

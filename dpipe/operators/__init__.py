@@ -18,6 +18,7 @@ from dpipe.operators.density import cell_density
 from dpipe.operators.group_tests import group_tests
 from dpipe.operators.mesh_masks import mesh_masks
 from dpipe.operators.phase_tracks import phase_tracks
+from dpipe.operators.pictures import pictures
 from dpipe.operators.projections import projections
 from dpipe.operators.quality import frame_quality
 from dpipe.operators.quality_table import quality_table
@@ -60,6 +61,7 @@ OPERATORS: dict[str, Operator] = {
     "group-tests": Operator(group_tests, version=1, makes="table"),
     "mesh-masks": Operator(mesh_masks, version=1, free=("t", "z")),
     "phase-tracks": Operator(phase_tracks, version=2, makes="table"),
+    "pictures": Operator(pictures, version=1, free=("record",)),
     "projections": Operator(projections, version=1, free=("t", "c")),
     "quality-table": Operator(quality_table, version=1),
     "split-movies": Operator(split_movies, version=1, makes="table"),

@@ -1,0 +1,123 @@
+"""Folders of many files that grow: which part holds which files, and what must be made again.
+
+A folder that was read before is compared file by file with the parts that hold it. Parts whose
+files are all there unchanged stay; a part of which some changed or vanished is made again of those
+that it has now; files that no part holds make a further part of the folder, ``STEM~2``. Digests of
+folders are sums, so where nothing changed nothing is listed or read again.
+
+A private neighbour of ``dpipe.plan``; it knows seals and listings, and reads no file.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from dpipe import catalog, seal, sources
+from dpipe.errors import NotFoundError
+from dpipe.objects import Objects
+from dpipe.origin import Origin
+from dpipe.readers import Reader
+from dpipe.sources import Item, Part
+
+FURTHER = "~"
+_ALL = 2**128
+Made = Callable[[Sequence[Item]], Origin]
+
+
+def folder_of(stem: str) -> str:
+    """Return the stem of the first part of a folder."""
+    return stem.partition(FURTHER)[0]
+
+
+def split(
+    objects: Objects, parent: catalog.Version | None, reader: Reader, part: Part, made: Made
+) -> list[tuple[str, Origin]]:
+    """Return stem and origin of the parts that are to be made of one that a reader found.
+
+    That is the one, unless the reader tells the state of single files: then it is a folder.
+
+    Parameters
+    ----------
+    objects : Objects
+        The store.
+    parent : Version or None
+        The newest version of the dataset.
+    reader : Reader
+        The reader.
+    part : Part
+        As it is listed now; of a folder, one item stands for it.
+    made : callable
+        Returns the origin of a part made of some items.
+    """
+    whole = made(part.items)
+    refs = [ref for ref in parent.parts if folder_of(ref.stem) == part.stem] if parent else []
+    state = reader.state
+    if state is None or not refs or any(ref.fingerprint == whole.fingerprint for ref in refs):
+        return [(part.stem, whole)]
+    try:
+        sealed = [seal.read(objects, ref.base)[0] for ref in refs]
+    except NotFoundError:
+        return [(part.stem, whole)]
+    before = [made([_item(i) for i in one.provenance["origin"]["items"]]) for one in sealed]
+    if any(a.fingerprint != b.fingerprint for a, b in zip(before, refs, strict=True)):
+        return [(part.stem, whole)]  # made with other options, or by another version
+    held = [item for origin in before for item in origin.items]
+    if _sum(held) == _sum(whole.items):
+        return [(ref.stem, origin) for ref, origin in zip(refs, before, strict=True)]
+    old = [_files(objects, one) for one in sealed]
+    now = {_name(item): item for item in sources.list_items(part.items[0].uri)}
+    now = {name: now[name] for name in _names(reader, part.items[0].uri, now.values())}
+    found: list[tuple[str, Origin]] = []
+    for ref, origin, files in zip(refs, before, old, strict=True):
+        same = all(name in now and state(now[name]) == files[name] for name in files)
+        kept = [now[name] for name in files if name in now]
+        if same:
+            found.append((ref.stem, origin))
+        elif len(kept) == len(now):
+            return [(part.stem, whole)]
+        elif kept:
+            found.append((ref.stem, made([_subset(reader, part.items[0], kept)])))
+    claimed = {name for files in old for name in files}
+    new = [item for name, item in now.items() if name not in claimed]
+    if new:
+        number = 1 + max(int(ref.stem.partition(FURTHER)[2] or 1) for ref in refs)
+        further = made([_subset(reader, part.items[0], new)])
+        found.append((f"{part.stem}{FURTHER}{number}", further))
+    return found
+
+
+def _files(objects: Objects, sealed: seal.Seal) -> dict[str, int]:
+    """Return the state of each file that a part holds."""
+    ds = seal.open_sealed(objects, sealed)
+    names, states = (np.asarray(ds[name].values).tolist() for name in ("file", "file_state"))
+    return dict(zip(names, states, strict=True))
+
+
+def _names(reader: Reader, uri: str, items: Iterable[Item]) -> Iterator[str]:
+    """Yield the names of the files of a folder itself that the reader would take."""
+    for item in items:
+        if item.uri.rpartition("/")[0] == uri and next(reader.find([item]), None) is not None:
+            yield _name(item)
+
+
+def _subset(reader: Reader, folder: Item, items: Sequence[Item]) -> Item:
+    """Return an item that stands for some files of a folder."""
+    (part,) = reader.find(items)
+    names = tuple(sorted(_name(item) for item in items))
+    return replace(part.items[0], uri=folder.uri, path=folder.path, names=names)
+
+
+def _item(given: dict[str, Any]) -> Item:
+    return Item(**{**given, "names": tuple(given.get("names", ()))})
+
+
+def _sum(items: Iterable[dict[str, Any]]) -> tuple[int, int]:
+    """Return number and digest of all files that some items stand for."""
+    held = list(items)
+    return sum(i["count"] for i in held), sum(int(i["etag"], 16) for i in held) % _ALL
+
+
+def _name(item: Item) -> str:
+    return item.uri.rpartition("/")[2]

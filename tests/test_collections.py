@@ -1,0 +1,427 @@
+"""Folders of pictures through runs: what is made, put aside, resumed and made again."""
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import boto3
+import h5py
+import numpy as np
+import pytest
+from killing import digests, snapshot
+
+import dpipe
+from dpipe import catalog, parts, plan, report, run, seal, upkeep
+from dpipe.census import census
+from dpipe.config import Settings
+from dpipe.demo import write_ifc_tree
+from dpipe.errors import RefusedError, UsageError
+from dpipe.objects import open_objects
+from dpipe.recipe import Recipe, operator_step, parse, reader_step
+
+FIRST, SECOND = "Experiment_1_Donor_1_+SEA", "Experiment_1_Donor_1_-SEA"
+
+
+@pytest.fixture(scope="session")
+def pictures(tmp_path_factory) -> Path:
+    """120 pictures in two folders; of the first one is corrupt and one has no mask."""
+    return write_ifc_tree(tmp_path_factory.mktemp("ifc") / "tree", 120, channels=3, mean_size=10)
+
+
+class Lab:
+    """A copy of the tree, a store, and runs in this process."""
+
+    def __init__(self, pictures: Path, folder: Path, store: str) -> None:
+        self.tree = folder / "tree"
+        shutil.copytree(pictures, self.tree)
+        self.first, self.second = (
+            self.tree / name for name in ("Experiment_1/Donor_1/+SEA ", "Experiment_1/Donor_1/-SEA")
+        )
+        self.source, self.objects = str(self.tree), open_objects(store)
+
+    def recipe(self, **options) -> Recipe:
+        step = reader_step("cells", "ifc", [self.source], options={"block": 16} | options)
+        return Recipe.of(step)
+
+    def run(self, recipe: Recipe | None = None, choice: plan.Choice | None = None, **settings):
+        said = {"workers": "0", "author": "ann", "partition_bytes": 10_000} | settings
+        chosen = recipe or self.recipe()
+        return run.run(chosen, self.objects, Settings(**said), choice=choice, progress=False)
+
+    def part(self, stem: str):
+        return dpipe.open(self.objects.url, "cells", part=stem)
+
+    def tree_of_parts(self) -> dict:
+        return dpipe.tree.as_parts(dpipe.open(self.objects.url, "cells"))
+
+    def version(self) -> catalog.Version:
+        return catalog.resolve(self.objects, "cells")
+
+
+@pytest.fixture
+def lab(pictures, tmp_path) -> Lab:
+    return Lab(pictures, tmp_path, str(tmp_path / "store"))
+
+
+def test_a_tree_becomes_packed_parts_and_the_counts_add_up(lab):
+    outcome = lab.run()
+    assert outcome.exit_code == run.SOME_ASIDE
+    (step,) = outcome.steps
+    assert (step["items"], step["made"]) == (120, [FIRST, SECOND])
+    (entry,) = step["aside"]
+    assert (entry["stem"], entry["items"], entry["whole"]) == (FIRST, 1, False)
+    assert entry["reason"] == f"1 of 60 pictures; the first is {FIRST}_3.h5: truncated, shorter " \
+        "than its header says"  # fmt: skip
+    assert report.lines(outcome)[-1].endswith("120 planned = 119 made + 0 reused + 1 put aside")
+    assert list(upkeep.verify(lab.objects, (), mode="decode")) == []
+    version = lab.version()
+    assert [a["items"] for a in version.put_aside] == [1]
+    assert [ref.summary["records"] for ref in version.parts] == [60, 60]
+    assert [ref.summary["put_aside"] for ref in version.parts] == [1, 0]
+    assert catalog.row(version)["put aside"] == 1
+    (kept,) = lab.objects.list(f"runs/{outcome.run}/quarantine/")
+    assert json.loads(lab.objects.read(kept.key))["sources"] == [f"{FIRST}_3.h5"]
+
+
+def test_what_was_packed_is_what_was_in_the_files(lab):
+    lab.run()
+    for stem, folder in ((FIRST, lab.first), (SECOND, lab.second)):
+        ds = lab.part(stem).compute()
+        assert ds.sizes["block"] == 4
+        for n, name in enumerate(ds.file.values):
+            if ds.put_aside.values[n]:
+                continue
+            with h5py.File(folder / name) as file:
+                image, mask = dpipe.unpack(ds, n)
+                np.testing.assert_array_equal(image, file["image"][...])
+                assert ("mask" in file) == (mask is not None)
+                if mask is not None:
+                    np.testing.assert_array_equal(mask, file["mask"][...])
+                label = file["label"].asstr()[()] if "label" in file else "-1"
+                assert ds.label.values[n] == label
+
+
+def test_a_block_is_a_row_a_shard_and_a_task(lab):
+    lab.run()
+    found, _ = seal.read(lab.objects, lab.version().part(FIRST).base)
+    assert found.provenance["partitions"] == 4
+    ds = lab.part(FIRST)
+    assert ds.pixels.chunksizes["block"] == (1,) * 4
+    assert found.suffix == ".zarr"
+    features = dpipe.pictures(ds, size=8)
+    assert features.image.chunksizes["record"] == (16, 16, 16, 12)
+
+
+def test_a_second_run_writes_nothing(lab):
+    lab.run()
+    before = [(e.key, e.size, e.mtime) for e in lab.objects.list()]
+    outcome = lab.run()
+    assert (outcome.nothing, outcome.exit_code) == (True, 0)
+    assert [(e.key, e.size, e.mtime) for e in lab.objects.list()] == before
+
+
+def test_adding_one_folder_makes_one_part(lab):
+    lab.run()
+    shutil.copytree(lab.second, lab.tree / "Experiment_2/Donor_3/Isotype")
+    (step,) = lab.run().steps
+    assert step["made"] == ["Experiment_2_Donor_3_Isotype"]
+    assert step["reused"] == [FIRST, SECOND]
+    assert (step["items"], step["reused_items"], [a["items"] for a in step["aside"]]) == (
+        180, 119, [1],
+    )  # fmt: skip
+
+
+# --- folders that grow
+
+
+def held(lab) -> dict[str, list[str]]:
+    return {stem: ds.file.values.tolist() for stem, ds in lab.tree_of_parts().items()}
+
+
+def add(folder: Path, stem: str, *numbers: int) -> list[str]:
+    for number in numbers:
+        shutil.copy(folder / f"{stem}_4.h5", folder / f"{stem}_{number}.h5")
+    return [f"{stem}_{number}.h5" for number in numbers]
+
+
+def test_new_files_of_a_folder_make_a_further_part(lab):
+    lab.run()
+    before = held(lab)
+    new = add(lab.second, SECOND, 100, 101, 102)
+    (step,) = lab.run().steps
+    assert (step["made"], step["reused"]) == ([f"{SECOND}~2"], [FIRST, SECOND])
+    assert step["items"] == 123
+    assert held(lab) == before | {f"{SECOND}~2": new}
+    assert lab.run().nothing
+    (newer,) = add(lab.second, SECOND, 103)
+    (step,) = lab.run().steps
+    assert step["made"] == [f"{SECOND}~3"]
+    assert held(lab)[f"{SECOND}~3"] == [newer]
+    assert list(upkeep.verify(lab.objects, ())) == []
+
+
+@pytest.mark.parametrize("how", ["changed", "vanished"])
+def test_a_part_whose_files_changed_is_made_again_and_no_other(lab, how):
+    lab.run()
+    new = add(lab.second, SECOND, 100)
+    lab.run()
+    before = {ref.stem: ref.base for ref in lab.version().parts}
+    path = lab.second / f"{SECOND}_7.h5"
+    if how == "changed":
+        os.utime(path, ns=(1, 1))
+    else:
+        path.unlink()
+    (step,) = lab.run().steps
+    assert (step["made"], step["reused"]) == ([SECOND], [FIRST, f"{SECOND}~2"])
+    after = {ref.stem: ref.base for ref in lab.version().parts}
+    assert [stem for stem in before if before[stem] != after[stem]] == [SECOND]
+    files = held(lab)
+    assert (path.name in files[SECOND]) == (how == "changed")
+    assert len(files[SECOND]) == (60 if how == "changed" else 59)
+    assert files[f"{SECOND}~2"] == new
+    assert lab.run().nothing
+
+
+def test_a_folder_in_one_part_is_made_again_as_one(lab):
+    lab.run()
+    os.utime(lab.second / f"{SECOND}_7.h5", ns=(1, 1))
+    (step,) = lab.run().steps
+    assert step["made"] == [SECOND]
+    assert len(held(lab)[SECOND]) == 60
+
+
+def test_a_folder_whose_seal_is_lost_is_made_anew(lab):
+    lab.run()
+    lab.objects.delete(f"{lab.version().part(SECOND).base}.json")
+    add(lab.second, SECOND, 100)
+    (step,) = lab.run().steps
+    assert step["made"] == [SECOND]
+    assert len(held(lab)[SECOND]) == 61
+
+
+def test_new_changed_and_vanished_at_once(lab):
+    lab.run()
+    os.utime(lab.second / f"{SECOND}_7.h5", ns=(1, 1))
+    (lab.second / f"{SECOND}_8.h5").unlink()
+    new = add(lab.second, SECOND, 100, 101)
+    (step,) = lab.run().steps
+    assert step["made"] == [SECOND, f"{SECOND}~2"]
+    assert (len(held(lab)[SECOND]), held(lab)[f"{SECOND}~2"]) == (59, new)
+
+
+def test_a_folder_that_changed_as_a_whole_is_one_part_again(lab):
+    lab.run()
+    add(lab.second, SECOND, 100)
+    lab.run()
+    for path in lab.second.iterdir():
+        os.utime(path, ns=(1, 1))
+    (step,) = lab.run().steps
+    assert step["made"] == [SECOND, f"{SECOND}~2"]
+    (step,) = lab.run(lab.recipe(channels="a,b,c")).steps  # another option: all is made anew
+    assert step["made"] == [FIRST, SECOND]
+    assert set(held(lab)) == {FIRST, SECOND}
+    assert len(held(lab)[SECOND]) == 61
+
+
+def test_what_a_part_held_may_go_with_its_folder_only_if_it_is_said(lab):
+    lab.run()
+    add(lab.second, SECOND, 100)
+    lab.run()
+    shutil.rmtree(lab.second)
+    with pytest.raises(RefusedError, match=f"{SECOND}, {SECOND}~2 would leave"):
+        lab.run()
+    lab.run(choice=plan.Choice(drop=True))
+    assert set(held(lab)) == {FIRST}
+
+
+def test_a_file_of_a_further_part_that_is_gone_blames_that_part(lab, monkeypatch):
+    lab.run()
+    add(lab.second, SECOND, 100, 101)
+    init = parts.init
+
+    def gone(url, base, made_by, options=None):
+        (lab.second / f"{SECOND}_100.h5").unlink(missing_ok=True)
+        return init(url, base, made_by, options)
+
+    monkeypatch.setattr(parts, "init", gone)
+    (entry, _) = sorted(lab.run(max_quarantine="9").steps[0]["aside"], key=lambda a: -a["items"])
+    assert (entry["stem"], entry["items"]) == (f"{SECOND}~2", 2)
+    assert "changed since the plan was made" in entry["reason"]
+
+
+@pytest.mark.parametrize(("limit", "code"), [("0", 4), ("1", 3), (None, 3), ("2%", 3), ("0.5%", 4)])
+def test_the_limit_is_in_pictures(lab, limit, code):
+    outcome = lab.run(max_quarantine=limit)
+    assert outcome.exit_code == code
+    assert (catalog.newest(lab.objects, "cells") is None) == (code == 4)
+
+
+def test_what_was_too_much_is_committed_when_it_is_allowed(lab):
+    assert lab.run(max_quarantine="0").exit_code == run.TOO_MANY
+    assert lab.run(max_quarantine="0").exit_code == run.TOO_MANY
+    (step,) = lab.run().steps
+    assert (step["made"], step["reused"], step["reused_items"]) == ([], [FIRST, SECOND], 119)
+
+
+def test_a_folder_of_rubbish_is_put_aside_whole(lab):
+    for path in lab.second.iterdir():
+        path.write_bytes(b"rubbish")
+    outcome = lab.run(max_quarantine="80")
+    assert [(a["stem"], a["items"]) for a in outcome.steps[0]["aside"]] == [
+        (FIRST, 1),
+        (SECOND, 60),
+    ]
+    assert "none of 60 pictures can be read" in outcome.steps[0]["aside"][1]["reason"]
+    again = lab.run(max_quarantine="80")
+    assert again.nothing
+
+
+def test_a_picture_that_turns_out_damaged_only_when_it_is_read_is_counted(lab):
+    path = lab.second / f"{SECOND}_7.h5"
+    with h5py.File(path) as file:
+        image = file["image"][...]
+    with h5py.File(path, "w") as file:
+        held = file.create_dataset("image", data=image, chunks=image.shape, compression="gzip")
+        start = held.id.get_chunk_info(0).byte_offset
+    data = bytearray(path.read_bytes())
+    data[start : start + 20] = b"\xff" * 20
+    path.write_bytes(data)
+    outcome = lab.run(max_quarantine="2")
+    assert outcome.exit_code == run.SOME_ASIDE
+    assert [a["items"] for a in outcome.steps[0]["aside"]] == [1, 1]
+    assert f"{SECOND}_7.h5: could not be read" in outcome.steps[0]["aside"][1]["reason"]
+    assert "119" not in report.lines(outcome)[-1]
+    assert "118 made" in report.lines(outcome)[-1]
+
+
+def test_a_worker_reads_no_header_again(lab, monkeypatch):
+    """Partitions and ``finish`` go on from what ``init`` laid out."""
+    (step,) = plan.Planner(lab.objects, Settings(workers="0")).recipe(lab.recipe())
+    (first, _) = step.parts
+    made_by = first.origin.to_dict()
+    url = lab.objects.url
+    parts.init(url, first.base, made_by, first.options)
+    parts._lazy.cache_clear()
+
+    def refuse(*_):
+        raise AssertionError("a header was read")
+
+    monkeypatch.setattr("dpipe.readers.ifc._survey", refuse)
+    for i in range(parts.init(url, first.base, made_by)["partitions"]):
+        parts.partition(url, first.base, i)
+    assert parts.finish(url, first.base, first.stem, first.origin.fingerprint)["seal"]
+
+
+def test_a_run_that_stops_goes_on_where_it_stopped(lab, pictures, tmp_path, monkeypatch):
+    """Stopped at 40 % of the marks, resumed: the same objects as without the stop."""
+    whole = Lab(pictures, tmp_path / "other", str(tmp_path / "whole"))
+    shutil.rmtree(whole.tree)
+    whole.source = lab.source
+    whole.run()
+    monkeypatch.setattr(parts, "partition", _stopping(parts.partition, 3))
+    with pytest.raises(KeyboardInterrupt):
+        lab.run()
+    monkeypatch.undo()
+    marks = {k: v for k, v in snapshot(lab.objects).items() if ".marks/0" in k}
+    assert len(marks) == 3
+    lab.run()
+    assert digests(lab.objects) == digests(whole.objects)
+    after = snapshot(lab.objects)
+    assert all(after[key] == found for key, found in marks.items())
+
+
+def _stopping(function, after):
+    done = []
+
+    def stopping(*args):
+        if len(done) == after:
+            raise KeyboardInterrupt
+        done.append(args)
+        return function(*args)
+
+    return stopping
+
+
+def test_a_file_that_changes_under_a_run_blames_the_folder(lab, monkeypatch):
+    finish = parts.finish
+
+    def changed(url, base, stem, fingerprint):
+        path = lab.first / f"{FIRST}_9.h5"
+        os.utime(path, ns=(1, 1))
+        return finish(url, base, stem, fingerprint)
+
+    monkeypatch.setattr(parts, "finish", changed)
+    outcome = lab.run(max_quarantine="90%")
+    (entry,) = outcome.steps[0]["aside"]
+    assert (entry["stem"], entry["items"]) == (FIRST, 60)
+    assert "changed since the plan was made" in entry["reason"]
+
+
+def test_from_packed_to_pictures_of_one_size_by_a_recipe(lab):
+    first, (second,) = lab.recipe().steps[0], [operator_step("crops", "pictures", ["cells"])]
+    outcome = lab.run(Recipe("both", (first, second)))
+    assert [len(step["made"]) for step in outcome.steps] == [2, 2]
+    assert outcome.steps[1]["aside"] == []
+    ds = dpipe.open(lab.objects.url, "crops", part=SECOND)
+    assert ds.image.shape == (60, 3, 64, 64)
+    assert ds.label.dims == ("record",)
+    np.testing.assert_array_equal(ds.image, dpipe.pictures(lab.part(SECOND)).image)
+
+
+def test_on_workers_of_two_processes(lab):
+    outcome = lab.run(workers="2")
+    assert outcome.exit_code == run.SOME_ASIDE
+    assert outcome.count("made") == 2
+    assert list(upkeep.verify(lab.objects, (), mode="decode")) == []
+
+
+def test_from_a_bucket(lab, bucket, monkeypatch):
+    client = boto3.client("s3", endpoint_url=os.environ["AWS_ENDPOINT_URL"])
+    name = bucket.removeprefix("s3://")
+    for path in sorted(lab.tree.rglob("*.h5"))[:40]:
+        key = f"raw/{path.relative_to(lab.tree).as_posix()}"
+        client.put_object(Bucket=name, Key=key, Body=path.read_bytes())
+    client.close()
+    lab.source = f"{bucket}/raw"
+    outcome = lab.run(max_quarantine="1")
+    assert outcome.steps[0]["items"] == 40
+    ds, local = lab.part(FIRST), dpipe.open_ifc(lab.first)
+    place = {name: n for n, name in enumerate(local.file.values)}
+    for n in range(0, ds.sizes["record"], 7):
+        found, expected = dpipe.unpack(ds, n), dpipe.unpack(local, place[ds.file.values[n]])
+        np.testing.assert_array_equal(found[0], expected[0])
+
+
+def test_a_census_of_folders(lab):
+    shutil.copy(lab.second / f"{SECOND}_4.h5", lab.second / f"{SECOND}_copy_4.h5")
+    rows = census("ifc", [str(lab.tree)])
+    assert [row["stem"] for row in rows] == [FIRST, SECOND]
+    assert [row["files"] for row in rows] == [60, 61]
+    assert [row["put_aside"] for row in rows] == [1, 1]
+    assert [row["masks_missing"] for row in rows] == [1, 0]
+    assert [row["labels"] for row in rows] == [19, 20]
+    assert [row["duplicates"] for row in rows] == [0, 1]
+    assert rows[0]["dtype"] == "uint16"
+    assert rows[0]["channels"] == ["Ch1", "Ch2", "Ch3"]
+    low, middle, high = rows[0]["height"]
+    assert 8 <= low <= middle <= high <= 16
+    for path in lab.first.iterdir():
+        path.write_bytes(b"")
+    assert "none of 60 pictures" in census("ifc", [str(lab.tree)])[0]["problem"]
+
+
+def test_a_source_without_pictures(lab, tmp_path):
+    (tmp_path / "empty").mkdir()
+    lab.source = str(tmp_path / "empty")
+    with pytest.raises(UsageError, match="no such file or folder"):
+        lab.run()
+    (tmp_path / "empty/notes.txt").write_text("x")
+    with pytest.raises(UsageError, match="reader ifc finds nothing in"):
+        lab.run()
+
+
+def test_two_sources_that_overlap_count_once(lab):
+    text = f"datasets:\n  cells: {{reader: ifc, source: ['{lab.tree}', '{lab.tree}/*']}}\n"
+    (step,) = plan.Planner(lab.objects, Settings(workers="0")).recipe(parse(text))
+    assert sum(part.items for part in step.parts) == 120
