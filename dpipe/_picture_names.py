@@ -55,7 +55,17 @@ PICTURE_LABEL = _record("label", "1", "class that somebody gave a picture, -1 no
 OF_RECORDS = {
     column.name: column
     for column in (
-        *(IN_BLOCK, IN_SLOT, OFFSET, HEIGHT, WIDTH, MASK_DTYPE, PUT_ASIDE, PICTURE_FILE, FILE_STATE),
+        *(
+            IN_BLOCK,
+            IN_SLOT,
+            OFFSET,
+            HEIGHT,
+            WIDTH,
+            MASK_DTYPE,
+            PUT_ASIDE,
+            PICTURE_FILE,
+            FILE_STATE,
+        ),
         *(EXPERIMENT, DONOR, CONDITION, OBJECT_NUMBER, PICTURE_SET, PICTURE_LABEL),
     )
 }
