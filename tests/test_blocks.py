@@ -104,7 +104,7 @@ def test_a_source_indexes_as_numpy_does(data: st.DataObject) -> None:
     steps = st.one_of(st.none(), st.integers(1, 3), st.integers(-3, -1))
     one = st.one_of(st.builds(slice, ends, ends, steps), st.integers(-5, 4))
     index = tuple(data.draw(st.lists(one, max_size=2)))
-    source = blocks._Source(region_of(array, []), array.shape, array.dtype)
+    source = blocks.Source(region_of(array, []), array.shape, array.dtype)
     np.testing.assert_array_equal(source[index], array[index])
     np.testing.assert_array_equal(source[1:3], array[1:3])
 

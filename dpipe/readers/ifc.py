@@ -21,7 +21,7 @@ import xarray as xr
 from dpipe import schema, sources
 from dpipe.errors import InputError, UsageError
 from dpipe.readers import _ifc_pack
-from dpipe.readers._ifc_file import Facts, look
+from dpipe.readers._ifc_file import LARGEST, Facts, look
 from dpipe.readers._ifc_pack import Outcome, Plan, Rows
 from dpipe.sources import Item, Part, natural_key
 
@@ -228,7 +228,12 @@ def _listed(url: str | os.PathLike[str] | Sequence[str]) -> list[Item]:
 
 def _survey(items: Sequence[Item]) -> list[Outcome]:
     """Read the headers of files; those of a bucket are small enough to be read whole."""
-    return list(sources.read_many((item.uri for item in items), look))
+    fitting = [item for item in items if item.size <= LARGEST]
+    found = sources.read_many((item.uri for item in fitting), look)
+    return [
+        next(found) if item.size <= LARGEST else InputError(f"{item.size} bytes; it is no picture")
+        for item in items
+    ]
 
 
 def _collection(

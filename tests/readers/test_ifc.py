@@ -266,6 +266,14 @@ def test_damaged_pictures_keep_their_records(damaged):
     assert dpipe.unpack(ds, 1)[0].shape == (0, 0, 3)
 
 
+def test_a_file_that_is_no_picture_by_its_size_is_not_read(tmp_path):
+    write(tmp_path / "x_0.h5", *picture())
+    with open(tmp_path / "x_1.h5", "wb") as file:
+        file.truncate(3 << 30)  # sparse
+    reasons = ifc.open_ifc(tmp_path).put_aside.values.tolist()
+    assert reasons == ["", "3221225472 bytes; it is no picture"]
+
+
 def test_a_folder_without_a_sound_picture_is_refused(tmp_path):
     for n in range(3):
         write(tmp_path / f"x_{n}.h5", *picture()).write_bytes(b"rubbish")

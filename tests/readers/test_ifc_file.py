@@ -3,6 +3,7 @@
 import io
 import os
 import tempfile
+import zlib
 from contextlib import suppress
 
 import h5py
@@ -96,6 +97,9 @@ def test_of_a_large_picture_few_pages_are_read(no_h5py, tmp_path, monkeypatch):
 
 
 OTHERS = {
+    "gzip and shuffle": {"compression": "gzip", "shuffle": True, "chunks": (4, 3, 2)},
+    "gzip, big-endian": {"compression": "gzip", "image": ">u4", "chunks": (4, 3, 2)},
+    "gzip, truth values": {"compression": "gzip", "mask": "?"},
     "gzip": {"compression": "gzip", "chunks": (4, 7, 5)},
     "shuffle": {"compression": "lzf", "shuffle": True},
     "chunks": {"chunks": (4, 4, 2)},
@@ -174,7 +178,19 @@ def huge_chunk(file):
     )
 
 
+def a_chunk_left_out(file):
+    del file["image"]
+    held = file.create_dataset("image", SHAPE, "u2", chunks=(3, 7, 5))
+    held[3:] = 1
+
+
+def never_written(file):
+    del file["mask"]
+    file.create_dataset("mask", SHAPE, "u1")
+
+
 BAD = {
+    "never written": (damaged(never_written), "damaged: mask was never written"),
     "empty": (b"", "empty: 0 bytes"),
     "text": (b"rubbish" * 9, "not an HDF5 file"),
     "truncated": (made()[:1500], "truncated, shorter than its header says"),
@@ -204,9 +220,39 @@ def test_bad_files(name):
         assert "\n" not in str(told.value)
 
 
+def test_a_chunk_that_is_missing_is_no_zeros():
+    with pytest.raises(InputError, match="damaged: image has not all of its 3 chunks"):
+        planes(damaged(a_chunk_left_out))
+
+
 def test_a_chunk_that_would_fill_the_memory():
     with pytest.raises(InputError, match="image has chunks of 2147483648 bytes"):
         planes(damaged(huge_chunk))
+
+
+def test_a_chunk_that_decodes_to_more_than_it_says():
+    with h5py.File(held := io.BytesIO(), "w") as file:
+        image = file.create_dataset("image", SHAPE, "u2", chunks=SHAPE, compression="gzip")
+        image.id.write_direct_chunk((0, 0, 0), zlib.compress(bytes(50_000_000)))
+    with pytest.raises(InputError, match="damaged: "):
+        planes(held.getvalue())
+    with h5py.File(held := io.BytesIO(), "w") as file:
+        image = file.create_dataset("image", SHAPE, "u2", chunks=SHAPE, compression="gzip")
+        image.id.write_direct_chunk((0, 0, 0), zlib.compress(bytes(9)))
+    with pytest.raises(InputError, match="a chunk decodes to 9 bytes; expected 630"):
+        planes(held.getvalue())
+
+
+def test_chunks_that_are_kept_without_their_filters():
+    values = IMAGE.astype("<u2")
+    shuffled = values.view("u1").reshape(-1, 2).T.tobytes()
+    for mask, raw in ((3, values.tobytes()), (2, shuffled), (1, zlib.compress(values.tobytes()))):
+        with h5py.File(held := io.BytesIO(), "w") as file:
+            image = file.create_dataset(
+                "image", SHAPE, "u2", chunks=SHAPE, compression="gzip", shuffle=True
+            )
+            image.id.write_direct_chunk((0, 0, 0), raw, mask)
+        np.testing.assert_array_equal(planes(held.getvalue())[0], IMAGE)
 
 
 def test_pixels_that_cannot_be_decoded():
