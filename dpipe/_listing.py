@@ -10,17 +10,24 @@ import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
-from dpipe.errors import StoreError
+from dpipe import _archive
+from dpipe.errors import InputError, StoreError, UsageError
 from dpipe.objects import Listed, Objects, open_objects
 
 Found = tuple[str, str, int, str]
 
 
 def list_folder(text: str) -> Iterator[Found]:
-    """List a file, a folder to its depth, or what a glob matches on disk."""
+    """List a file, a folder to its depth, what a glob matches on disk, or an archive's files."""
     path = Path(text)
-    if path.is_file():
+    if (found := _archive.split(text)) is not None:
+        try:
+            yield from _archive.listed(*found)
+        except InputError as error:
+            raise UsageError(str(error)) from error
+    elif path.is_file():
         yield _local(path, path.name)
     elif path.is_dir():
         yield from _walk(path, "", frozenset())
@@ -29,10 +36,10 @@ def list_folder(text: str) -> Iterator[Found]:
         plain = next(i for i, name in enumerate(names) if glob.has_magic(name))
         root = "/".join(names[:plain]) or "/"
         seen = set()
-        for found in glob.iglob(text, recursive=True):
-            below = os.path.relpath(found, root)
-            inside = _walk(Path(found), "" if below == "." else below + "/", frozenset())
-            for item in inside if os.path.isdir(found) else [_local(Path(found), below)]:
+        for match in glob.iglob(text, recursive=True):
+            below = os.path.relpath(match, root)
+            inside = _walk(Path(match), "" if below == "." else below + "/", frozenset())
+            for item in inside if os.path.isdir(match) else [_local(Path(match), below)]:
                 if item[0] not in seen:
                     seen.add(item[0])
                     yield item
@@ -105,3 +112,15 @@ def is_hidden(name: str) -> bool:
     return (name.startswith(".") and not name.startswith(".z")) or name.endswith(
         (".tmp", ".partial")
     )
+
+
+def natural_key(text: str) -> tuple[Any, ...]:
+    """Return a sorting key by which ``TimePoint 10`` comes after ``TimePoint 2``.
+
+    Examples
+    --------
+    >>> sorted(["f10.tif", "f2.tif", "f1.tif"], key=natural_key)
+    ['f1.tif', 'f2.tif', 'f10.tif']
+    """
+    pieces = re.split("([0-9]+)", text)
+    return tuple(int(piece) if i % 2 else piece for i, piece in enumerate(pieces)), text

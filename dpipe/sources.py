@@ -21,10 +21,11 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import BinaryIO, cast
 
+from dpipe import _archive
 from dpipe._download import download, is_safe, request
-from dpipe._listing import bucket_of, fits, is_hidden, list_bucket, list_folder
+from dpipe._listing import bucket_of, fits, is_hidden, list_bucket, list_folder, natural_key
 from dpipe._remote import Remote, in_turn
 from dpipe._zenodo import address, get_record, resolve_record
 from dpipe.errors import InputError, NotFoundError, StoreError, UsageError
@@ -86,18 +87,6 @@ class Part:
 
     stem: str
     items: tuple[Item, ...]
-
-
-def natural_key(text: str) -> tuple[Any, ...]:
-    """Return a sorting key by which ``TimePoint 10`` comes after ``TimePoint 2``.
-
-    Examples
-    --------
-    >>> sorted(["f10.tif", "f2.tif", "f1.tif"], key=natural_key)
-    ['f1.tif', 'f2.tif', 'f10.tif']
-    """
-    pieces = re.split("([0-9]+)", text)
-    return tuple(int(piece) if i % 2 else piece for i, piece in enumerate(pieces)), text
 
 
 def stem_of(path: str, suffixes: Sequence[str] = ()) -> str:
@@ -181,7 +170,8 @@ def list_items(source: str | os.PathLike[str]) -> list[Item]:
     ----------
     source : str or path
         A file, a folder (searched to its depth), or a glob with ``*``, ``?``, ``[...]`` and
-        ``**``, on disk, in a bucket or in memory; an HTTPS address of one file; a Zenodo record,
+        ``**``, on disk, in a bucket or in memory; a zip or tar on disk, or a path in it, which
+        stands for its files; an HTTPS address of one file; a Zenodo record,
         whole or with a file's name or a glob after a slash. An old record stands for its latest
         version, which the items name.
 
@@ -252,8 +242,11 @@ def _read[T](uri: str, take: Callable[[BinaryIO], T]) -> T | InputError:
         if _is_remote(uri):
             places, key = bucket_of(uri)
             return take(io.BytesIO(places.read(key)))
-        with opened(uri) as path, open(str(path), "rb", buffering=0) as file:
-            return take(cast("BinaryIO", file))
+        with opened(uri) as found:
+            if not isinstance(found, str):
+                return take(found)
+            with open(found, "rb", buffering=0) as file:
+                return take(cast("BinaryIO", file))
     except NotFoundError:
         return InputError("gone; it was there when the source was listed")
     except InputError as error:
@@ -289,6 +282,9 @@ def opened(uri: str) -> Iterator[str | BinaryIO]:
     text = resolve_uri(uri)
     scheme = _scheme(text)
     if scheme not in _BUCKETS:
+        if not scheme and (found := _archive.split(text)) is not None and found[1]:
+            yield io.BytesIO(_archive.read(*found))
+            return
         path = fetch(text, cache_folder()) if scheme else Path(text)
         if not path.exists():
             raise InputError(f"{text}: no such file; it was there when the source was listed")

@@ -393,6 +393,19 @@ def test_from_a_bucket(lab, bucket, monkeypatch):
         np.testing.assert_array_equal(found[0], expected[0])
 
 
+def test_from_a_zip_as_a_repository_delivers_it(lab, tmp_path):
+    lab.source = shutil.make_archive(str(tmp_path / "delivered"), "zip", lab.tree)
+    outcome = lab.run()
+    assert outcome.exit_code == run.SOME_ASIDE
+    assert outcome.steps[0]["items"] == 120
+    local = dpipe.open_ifc(lab.second)
+    np.testing.assert_array_equal(lab.part(SECOND).pixels.values.max(), local.pixels.values.max())
+    for n in range(0, 60, 7):
+        np.testing.assert_array_equal(
+            dpipe.unpack(lab.part(SECOND), n)[0], dpipe.unpack(local, n)[0]
+        )
+
+
 def test_a_census_of_folders(lab):
     shutil.copy(lab.second / f"{SECOND}_4.h5", lab.second / f"{SECOND}_copy_4.h5")
     rows = census("ifc", [str(lab.tree)])

@@ -4,9 +4,11 @@ import concurrent.futures
 import http.client
 import io
 import os
+import shutil
 import threading
 import time
 import uuid
+import zipfile
 from email.utils import formatdate
 from pathlib import Path
 
@@ -728,3 +730,69 @@ def test_many_files_on_disk(tmp_path):
     assert "no such file" in str(found[1])
     with pytest.raises(StoreError, match="cannot be read"):
         list(sources.read_many([str(tmp_path)], take))
+
+
+# --- archives -------------------------------------------------------------------------------------
+
+
+def packed(folder: Path, kind: str, files: dict[str, bytes]) -> str:
+    for name, data in files.items():
+        path = folder / "in" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+    return shutil.make_archive(str(folder / "tree"), kind, folder / "in")
+
+
+@pytest.mark.parametrize("kind", ["zip", "tar"])
+def test_files_of_an_archive_as_if_it_were_a_folder(tmp_path, kind):
+    files = {"a/+SEA /x_1.h5": b"one", "a/+SEA /x_2.h5": b"second", "b/x.h5": b"b", ".hidden": b""}
+    place = packed(tmp_path, kind, files)
+    found = {item.path: item for item in list_items(place)}
+    assert list(found) == ["a/+SEA /x_1.h5", "a/+SEA /x_2.h5", "b/x.h5"]
+    assert found["a/+SEA /x_2.h5"].uri == f"{place}/a/+SEA /x_2.h5"
+    assert [item.size for item in found.values()] == [3, 6, 1]
+    assert [item.path for item in list_items(f"{place}/a/+SEA ")] == ["x_1.h5", "x_2.h5"]
+    (one,) = list_items(f"{place}/b/x.h5")
+    assert (one.path, one.etag) == ("x.h5", found["b/x.h5"].etag)
+    uris = [item.uri for item in found.values()]
+    assert list(sources.read_many(uris, lambda file: file.read())) == [b"one", b"second", b"b"]
+    with opened(uris[0]) as file:
+        assert file.read() == b"one"
+    with pytest.raises(UsageError, match="no such file or folder"):
+        list_items(f"{place}/c")
+    (gone,) = sources.read_many([f"{place}/b/y.h5"], lambda file: file.read())
+    assert "no file 'b/y.h5' in it" in str(gone)
+
+
+def test_archives_that_are_damaged_or_packed_as_a_whole(tmp_path):
+    place = Path(packed(tmp_path, "zip", {"x.h5": b"abc" * 999}))
+    data = bytearray(place.read_bytes())
+    data[45:50] = b"\xff" * 5
+    place.write_bytes(data)
+    (one,) = list_items(place)
+    (found,) = sources.read_many([one.uri], lambda file: file.read())
+    assert "x.h5: cannot be unpacked" in str(found)
+    place.write_bytes(b"rubbish")
+    with pytest.raises(UsageError, match=r"tree\.zip: damaged, or no archive"):
+        list_items(place)
+    with pytest.raises(UsageError, match="has to be unpacked first"):
+        list_items(packed(tmp_path, "gztar", {"x.h5": b"abc"}))
+    tar = Path(packed(tmp_path, "tar", {"x.h5": b"abc" * 9999}))
+    (one,) = list_items(tar)
+    os.truncate(tar, 9000)
+    os.utime(tar)
+    assert isinstance(next(sources.read_many([one.uri], bytes)), InputError)
+
+
+def test_names_of_an_archive_that_lead_out_of_it_are_refused(tmp_path):
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as file:
+        file.writestr("../out.h5", b"x")
+    with pytest.raises(UsageError, match=r"it holds '\.\.'"):
+        list_items(tmp_path / "a.zip")
+
+
+def test_a_name_like_that_of_an_archive_is_no_archive(tmp_path):
+    (tmp_path / "odd.zip").mkdir()
+    (tmp_path / "odd.zip" / "x.h5").write_bytes(b"x")
+    assert [item.path for item in list_items(tmp_path)] == ["odd.zip/x.h5"]
+    assert [item.path for item in list_items(tmp_path / "odd.zip")] == ["x.h5"]
