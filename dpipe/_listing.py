@@ -51,7 +51,8 @@ def _walk(folder: Path, base: str, above: frozenset[str]) -> Iterator[Found]:
                 if entry.is_dir():
                     yield from _walk(Path(entry), f"{base}{entry.name}/", above | {real})
                 elif entry.is_file():
-                    yield _local(Path(entry), base + entry.name)
+                    stat = entry.stat()
+                    yield entry.path, base + entry.name, stat.st_size, str(stat.st_mtime_ns)
     except OSError as error:
         raise StoreError(f"{folder}: cannot list: {error.strerror or error}") from error
 

@@ -96,7 +96,7 @@ def _connect(said: tuple[tuple[str, str], ...], anonymous: bool) -> PatientS3:
         config_kwargs={
             "connect_timeout": 10,
             "read_timeout": 30,
-            "max_pool_connections": 32,
+            "max_pool_connections": 64,
             "retries": {"total_max_attempts": 1},
         },
         skip_instance_cache=True,

@@ -61,6 +61,28 @@ class Job:
             "sources": [item["path"] for item in self.plan.origin.items],
         }
 
+    @property
+    def lost(self) -> int:
+        """Source items that were put aside: all of them, or some pictures of a collection."""
+        if self.aside:
+            return self.plan.items
+        read = self.plan.origin.kind == "reader"
+        return int(self.summary.get("put_aside", 0)) if read else 0
+
+    def entries(self) -> list[dict[str, Any]]:
+        """Return what a version keeps of everything of it that was put aside."""
+        if self.aside or not self.lost:
+            return [self.put_aside()] if self.aside else []
+        named = self.summary["aside"]
+        some = {
+            "reason": f"{self.lost} of {self.plan.items} pictures; the first is "
+            + ": ".join(named[0]),
+            "items": self.lost,
+            "sources": [name for name, _ in named],
+            "whole": False,
+        }
+        return [self.put_aside() | some]
+
 
 class Drive:
     """Makes the parts of one dataset.

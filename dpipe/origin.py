@@ -148,7 +148,9 @@ def _is_float(parameter: inspect.Parameter) -> bool:
     return isinstance(parameter.default, float) or parameter.annotation in (float, float | None)
 
 
-def lazy(objects: Objects, origin: Origin) -> xr.Dataset:
+def lazy(
+    objects: Objects, origin: Origin, laid: Callable[[], xr.Dataset] | None = None
+) -> xr.Dataset:
     """Return the Dataset that a part will hold, computing nothing.
 
     Parameters
@@ -157,6 +159,8 @@ def lazy(objects: Objects, origin: Origin) -> xr.Dataset:
         The store that holds its inputs.
     origin : Origin
         Where it comes from.
+    laid : callable, optional
+        Returns what was laid out of it in the store; asked where opening anew takes long.
 
     Returns
     -------
@@ -169,16 +173,27 @@ def lazy(objects: Objects, origin: Origin) -> xr.Dataset:
         A source item is damaged, or changed since it was listed.
     """
     if origin.kind == "reader":
-        return read(origin)
+        return read(origin, laid)
     return operate(origin, {role: _opened(objects, parts) for role, parts in origin.inputs.items()})
 
 
-def read(origin: Origin) -> xr.Dataset:
-    """Open the source items of an origin with its reader."""
-    check_unchanged(origin)
+def read(origin: Origin, laid: Callable[[], xr.Dataset] | None = None) -> xr.Dataset:
+    """Open the source items of an origin with its reader, or go on from what is laid out."""
     reader = readers.resolve(origin.name)
     uris = [item["uri"] for item in origin.items]
+    if laid is not None and reader.resume is not None:  # ``finish`` checks what it was made of
+        return reader.resume(laid(), uris, **origin.params)
+    check_unchanged(origin)
     ds = reader.open(uris, **origin.params)
+    return schema.revise(ds, **origin.said)
+
+
+def guess(origin: Origin) -> xr.Dataset:
+    """Return a Dataset of about the size that `read` would give, where that takes long."""
+    reader = readers.resolve(origin.name)
+    if reader.guess is None:
+        return read(origin)
+    ds = reader.guess([item["uri"] for item in origin.items], **origin.params)
     return schema.revise(ds, **origin.said)
 
 

@@ -23,6 +23,7 @@ from dpipe.errors import SchemaError
 SMALL = 1 << 20
 """Variables of at most this many bytes travel in the marks; ``finish`` writes them as one shard."""
 _MOST_PARTITIONS = 10_000
+_MOST_NAMED = 100
 
 
 @dataclass(frozen=True)
@@ -209,6 +210,33 @@ def lay_out(
     )
 
 
+def put_aside(ds: xr.Dataset, flags: np.ndarray | None = None) -> dict[str, Any]:
+    """Return what a summary says of the pictures of a collection that were put aside.
+
+    Parameters
+    ----------
+    ds : xarray.Dataset
+        Lazy or not; only a collection of pictures has something to say.
+    flags : numpy.ndarray, optional
+        ``picture_flag`` as it was computed: some can turn out unreadable only then.
+
+    Returns
+    -------
+    dict
+        ``records``, ``put_aside`` (how many), and file and reason of the first of these.
+    """
+    if "put_aside" not in ds.coords:
+        return {}
+    reasons = np.asarray(ds["put_aside"].values).astype(object)
+    if flags is not None:
+        bad = flags[ds["in_block"].values, ds["in_slot"].values] & schema.UNREADABLE
+        reasons[(bad > 0) & (reasons == "")] = "could not be read when its block was made"
+    at = np.flatnonzero(reasons != "")
+    files = np.asarray(ds["file"].values)[at[:_MOST_NAMED]].tolist()
+    named = [[file, str(reasons[i])] for file, i in zip(files, at, strict=False)]
+    return {"records": len(reasons), "put_aside": len(at), "aside": named}
+
+
 def _summary(ds: xr.Dataset, arrays: Sequence[pyramid.Array]) -> dict[str, Any]:
     first = arrays[0]
     return {
@@ -218,7 +246,7 @@ def _summary(ds: xr.Dataset, arrays: Sequence[pyramid.Array]) -> dict[str, Any]:
         "levels": 1 + max(array.level for array in arrays),
         "bytes": sum(array.nbytes for array in arrays),
         "spacing": {d: schema.spacing(ds, d) for d in ("t", "z", "y", "x") if d in ds.coords},
-    }
+    } | put_aside(ds)
 
 
 def _images(ds: xr.Dataset) -> list[str]:

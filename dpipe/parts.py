@@ -17,7 +17,7 @@ import platform
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from functools import lru_cache
+from functools import lru_cache, partial
 from importlib.metadata import version as installed
 from typing import Any
 
@@ -27,7 +27,7 @@ import xarray as xr
 from dpipe import _marks, blocks, origin, pyramid, seal, store
 from dpipe.errors import DamageError, NotFoundError, UsageError
 from dpipe.objects import Objects, Put, open_objects
-from dpipe.outline import Outline, lay_out
+from dpipe.outline import Outline, lay_out, put_aside
 
 _INLINE_OBJECT = 64 << 10
 _LIBRARIES = ("dask", "distributed", "h5py", "numcodecs", "numpy", "scipy", "xarray", "zarr")
@@ -131,7 +131,7 @@ def partition(url: str, base: str, index: int) -> dict[str, Any]:
     outline, mark = _marks.read_init(objects, base)
     if not 0 <= index < outline.grid.partitions:
         raise UsageError(f"{base}: no partition {index}; there are {outline.grid.partitions}")
-    return write_partition(objects, outline, _lazy(url, json.dumps(mark["origin"])), index)
+    return write_partition(objects, outline, _lazy(url, json.dumps(mark["origin"]), base), index)
 
 
 def write_partition(
@@ -190,7 +190,8 @@ def finish(url: str, base: str, stem: str, fingerprint: str) -> dict[str, Any]:
         pass
     mark = _marks.read_init(objects, base)[1]
     origin.check_unchanged(origin.Origin.from_dict(mark["origin"]))
-    return seal_part(objects, base, _lazy(url, json.dumps(mark["origin"])), stem, fingerprint)
+    ds = _lazy(url, json.dumps(mark["origin"]), base)
+    return seal_part(objects, base, ds, stem, fingerprint)
 
 
 def seal_part(
@@ -200,9 +201,10 @@ def seal_part(
     outline, first = _marks.read_init(objects, base)
     marks = _marks.read_all(objects, outline)
     listed = _mend(objects, outline, ds, {-1: first} | marks)
+    joined = dict(_marks.joined(outline, marks))
     small = [
         put
-        for name, values in _marks.joined(outline, marks)
+        for name, values in joined.items()
         for put in _write_cell(objects, outline, name, {}, values)
     ]
     _compare(objects, outline, listed | {put["key"]: put for put in small})
@@ -225,7 +227,7 @@ def seal_part(
             "bytes": sum(entry["size"] for entry in entries.values()),
         },
         provenance=_provenance(first["origin"], marks),
-        summary=outline.summary,
+        summary=outline.summary | put_aside(ds, joined.get("picture_flag")),
     )
     objects.put_if_absent(f"{outline.base}.json", found.to_bytes())
     sealed, digest = seal.read(objects, outline.base)
@@ -234,8 +236,19 @@ def seal_part(
 
 
 @lru_cache(maxsize=8)
-def _lazy(url: str, made_by: str) -> xr.Dataset:
-    return origin.lazy(open_objects(url), origin.Origin.from_dict(json.loads(made_by)))
+def _lazy(url: str, made_by: str, base: str = "") -> xr.Dataset:
+    objects = open_objects(url)
+    laid = partial(_laid, objects, base) if base else None
+    return origin.lazy(objects, origin.Origin.from_dict(json.loads(made_by)), laid)
+
+
+def _laid(objects: Objects, base: str) -> xr.Dataset:
+    """Open a part that is not sealed yet, for its coordinates."""
+    outline, mark = _marks.read_init(objects, base)
+    keys = [put["key"] for put in mark["objects"] if not put["key"].endswith("zarr.json")]
+    held = {key.removeprefix(f"{outline.path}/"): objects.read(key) for key in keys}
+    documents = {key: outline.document(key) for key in outline.documents}
+    return store.open_group(objects.url, outline.path, documents, held)
 
 
 def _write_cell(

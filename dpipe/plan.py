@@ -14,7 +14,7 @@ from typing import Any
 
 import xarray as xr
 
-from dpipe import blocks, catalog, operators, origin, readers, seal, sources
+from dpipe import blocks, catalog, operators, origin, readers, seal
 from dpipe.config import Settings
 from dpipe.errors import InputError, RefusedError, SchemaError, UsageError, unknown
 from dpipe.objects import Objects
@@ -183,7 +183,7 @@ class Planner:
                 "rename one, or put them into two datasets"
             )
         before = parent.put_aside if parent else ()
-        aside = {entry.get("fingerprint") for entry in before}
+        aside = {entry.get("fingerprint") for entry in before if entry.get("whole", True)}
         chosen = [
             self._part(step, stem, found, aside) for stem, found in self._wanted(step, origins)
         ]
@@ -195,14 +195,11 @@ class Planner:
 
     def _sources(self, step: Step) -> Iterator[tuple[str, Origin]]:
         """Yield the parts that a reader finds."""
-        items: dict[str, sources.Item] = {}
-        for source in step.sources:
-            items |= {item.uri: item for item in sources.list_items(source)}
-        found = list(readers.resolve(step.reader).find(items.values()))
+        found = list(readers.resolve(step.reader).parts(step.sources))
         if not found:
             raise UsageError(
-                f"{step.name}: reader {step.reader} finds nothing in {', '.join(step.sources)} "
-                f"({len(items)} files there); check the source and the reader"
+                f"{step.name}: reader {step.reader} finds nothing in {', '.join(step.sources)}, "
+                "where there are files; check the source and the reader"
             )
         for part in found:
             yield (
@@ -292,7 +289,7 @@ class Planner:
 
     def _part(self, step: Step, stem: str, found: Origin, aside: set[Any]) -> PartPlan:
         base = base_of(step.name, stem, found.fingerprint)
-        items = max(1, len(found.items))
+        items = max(1, sum(item.get("count", 1) for item in found.items))
         plan = PartPlan(step.name, stem, base, found, "make", "new", items=items)
         if self.objects.exists(f"{base}.json"):
             return replace(plan, action="reuse", why="sealed already")
@@ -339,7 +336,7 @@ class Planner:
     def _dataset(self, base: str, made: Origin) -> xr.Dataset:
         if base not in self._lazy:
             if made.kind == "reader":
-                self._lazy[base] = origin.read(made)
+                self._lazy[base] = origin.guess(made)
             else:
                 held = {
                     role: {part["stem"]: self._input(part) for part in parts}

@@ -30,11 +30,13 @@ INNER_BYTES = 256 << 10
 PLANE_BYTES = 2 << 20
 SHARD_BYTES = 64 << 20
 SMALL_SHARD_BYTES = 4 << 20
+ROW_CHUNK = 1 << 20
 TILE = 512
 _TEXT_BYTES = 16
 _GROUPED = ("t", "record")
 """An inner chunk holds at least INNER_BYTES; a plane above PLANE_BYTES is cut into tiles; a shard
-holds at most SHARD_BYTES, and several time points where they are small."""
+holds at most SHARD_BYTES, and several time points where they are small. A row of packed pictures
+is one shard, cut into chunks of ROW_CHUNK."""
 
 
 @dataclass(frozen=True)
@@ -189,6 +191,9 @@ def _grid(
     dim that is not cut has one shard on every level, whatever its size.
     """
     sizes = {dim: max(1, n) for dim, n in zip(dims, shape, strict=True)}
+    if dims[:1] == ("block",) and len(dims) == 2:  # packed: a row is a shard, whatever its size
+        length = min(sizes[dims[1]], ROW_CHUNK // itemsize)
+        return (1, length), (1, -(-sizes[dims[1]] // length) * length)
     if not all(dim in dims for dim in HALVED):
         cut = _rows(tuple(sizes.values()), itemsize)
         return cut, cut

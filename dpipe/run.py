@@ -209,9 +209,11 @@ class _Driver:
                 "version": self.labels[name],
                 "made": [job.plan.stem for job in good if job.plan.action == "make"],
                 "reused": [job.plan.stem for job in good if job.plan.action == "reuse"],
-                "aside": [job.put_aside() for job in jobs if job.aside],
+                "aside": [entry for job in jobs for entry in job.entries()],
                 "items": sum(job.plan.items for job in jobs),
-                "reused_items": sum(j.plan.items for j in jobs if j.plan.action == "reuse"),
+                "reused_items": sum(
+                    j.plan.items - j.lost for j in jobs if j.plan.action == "reuse" and not j.aside
+                ),
                 "seconds": round(time.perf_counter() - began, 3),
                 "task_seconds": round(sum(job.seconds for job in jobs), 3),
                 "bytes": sum(job.written for job in jobs),
@@ -225,7 +227,7 @@ class _Driver:
         if any(job.bug for job in jobs):
             return BUG
         items = sum(job.plan.items for job in jobs)
-        lost = sum(job.plan.items for job in jobs if job.aside)
+        lost = sum(job.lost for job in jobs)
         if not lost:
             return DONE
         everything = all(job.aside for job in jobs)
@@ -234,7 +236,7 @@ class _Driver:
 
     def _commit(self, plan: StepPlan, jobs: Sequence[Job]) -> catalog.Version | None:
         refs = {job.plan.stem: job.ref() for job in jobs if not job.aside}
-        aside = tuple(job.put_aside() for job in jobs if job.aside)
+        aside = tuple(entry for job in jobs for entry in job.entries())
         ours = {job.plan.stem for job in jobs} | set(plan.leaving)  # others are somebody else's
         partial = self.planner.choice.partial
         inputs = {

@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from dpipe._picture_names import *  # noqa: F403 - names of the vocabulary too
+from dpipe._picture_names import OF_COLLECTIONS
 from dpipe._surface_names import *  # noqa: F403 - names of the vocabulary too
 from dpipe._variable import Variable
 from dpipe.errors import SchemaError
@@ -200,6 +202,23 @@ VARIABLES: dict[str, Variable] = {
     if isinstance(value, Variable)
 }
 """Every variable by name."""
+
+
+def named(array: xr.DataArray) -> Variable | None:
+    """Return what the vocabulary says of an array by its name; None for a name of somebody's own.
+
+    Parameters
+    ----------
+    array : xarray.DataArray
+        Its name and dims are looked at: ``image`` is another thing over ``record``.
+
+    Examples
+    --------
+    >>> named(xr.DataArray(np.zeros((1, 1, 2, 2)), dims=PICTURE_DIMS, name="image")).meaning
+    'pictures of one size'
+    """
+    known = OF_COLLECTIONS if "record" in array.dims else {}
+    return known.get(str(array.name), VARIABLES.get(str(array.name)))
 
 
 def movie(

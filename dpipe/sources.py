@@ -18,16 +18,16 @@ import re
 import urllib.parse
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from fsspec.spec import AbstractBufferedFile
-
 from dpipe._download import download, is_safe, request
 from dpipe._listing import bucket_of, fits, is_hidden, list_bucket, list_folder
+from dpipe._remote import Remote, in_turn
 from dpipe._zenodo import address, get_record, resolve_record
-from dpipe.errors import InputError, NotFoundError, UsageError
-from dpipe.objects import Objects, safe_key
+from dpipe.errors import InputError, NotFoundError, StoreError, UsageError
+from dpipe.objects import safe_key
 
 __all__ = [
     "Item",
@@ -37,16 +37,18 @@ __all__ = [
     "list_items",
     "natural_key",
     "opened",
+    "read_file",
+    "read_many",
     "resolve_record",
     "resolve_uri",
     "safe_key",
     "stem_of",
+    "walk_items",
 ]
 
 _BUCKETS = ("s3", "anon+s3", "memory")
 _KNOWN = "a path, s3://, anon+s3://, memory://, https:// or zenodo:RECORD/file"
 _SECRET = re.compile(r"signature|token|secret|passw|credential|api_?key|\bsig=", re.IGNORECASE)
-_BLOCK = 2**20
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,12 +66,15 @@ class Item:
     etag : str
         What changes when the bytes do: an ETag, the modification time in nanoseconds on a
         folder, or a repository's checksum.
+    count : int
+        How many files it stands for, where it is a folder of many.
     """
 
     uri: str
     path: str
     size: int
     etag: str
+    count: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,6 +194,11 @@ def list_items(source: str | os.PathLike[str]) -> list[Item]:
     StoreError
         The disk, the network, a server or a credential failed.
     """
+    return sorted(walk_items(source), key=lambda item: natural_key(item.path))
+
+
+def walk_items(source: str | os.PathLike[str]) -> Iterator[Item]:
+    """Yield the files of a source as they are found: `list_items` without order, holding none."""
     text = resolve_uri(source)
     scheme = _scheme(text)
     if scheme == "zenodo":
@@ -197,11 +207,59 @@ def list_items(source: str | os.PathLike[str]) -> list[Item]:
         listed = _list_web(text)
     else:
         listed = (Item(*f) for f in (list_bucket if scheme else list_folder)(text))
-    found = [item for item in listed if not any(map(is_hidden, item.path.split("/")))]
+    found = False
+    for item in listed:
+        if not any(map(is_hidden, item.path.split("/"))):
+            found = True
+            yield item
     if not found:
         what = "the glob matches no file" if glob.has_magic(text) else "no such file or folder"
         raise UsageError(f"source {text}: {what}; check the path, or that the disk is mounted")
-    return sorted(found, key=lambda item: natural_key(item.path))
+
+
+def read_many(
+    uris: Iterable[str], *, most: int | None = None, in_flight: int = 64
+) -> Iterator[tuple[bytes, int] | InputError]:
+    """Read many small files, in order; those of a bucket many at a time.
+
+    Parameters
+    ----------
+    uris : iterable of str
+        ``Item.uri`` of each.
+    most : int, optional
+        Read at most so many bytes from the start of each.
+    in_flight : int
+        Requests that wait for an answer at once; of files on disk one is read after the other.
+
+    Yields
+    ------
+    tuple of (bytes, int), or InputError
+        The bytes and how many the file has (-1 where only its start was read and the server was
+        not asked), or what is wrong with that file: it is gone.
+
+    Raises
+    ------
+    StoreError
+        The network, a server, a credential or the disk failed.
+    """
+    return in_turn(partial(read_file, most=most), uris, lambda uri: in_flight * _is_remote(uri))
+
+
+def read_file(uri: str, most: int | None = None) -> tuple[bytes, int] | InputError:
+    """Read one file, or its start; see `read_many`."""
+    try:
+        if _is_remote(uri):
+            places, key = bucket_of(uri)
+            data = places.read(key) if most is None else places.read_range(key, 0, most)
+            return data, len(data) if most is None or len(data) < most else -1
+        with opened(uri) as path, open(str(path), "rb") as file:
+            return file.read(-1 if most is None else most), os.fstat(file.fileno()).st_size
+    except (InputError, NotFoundError) as error:
+        return InputError(f"{str(error).partition(';')[0]}; it was there when it was listed")
+    except OSError as error:
+        if isinstance(error, StoreError):
+            raise
+        raise StoreError(f"{uri}: cannot be read: {error.strerror or error}") from error
 
 
 @contextlib.contextmanager
@@ -239,7 +297,7 @@ def opened(uri: str) -> Iterator[str | BinaryIO]:
         size = places.size(key)
     except NotFoundError as error:
         raise InputError(f"{text}: no such object; is it deleted?") from error
-    with _Remote(places, key, size) as file:
+    with Remote(places, key, size) as file:
         yield file
 
 
@@ -300,26 +358,16 @@ def cache_folder() -> Path:
     return Path(os.environ.get("DPIPE_CACHE") or "~/.cache/dpipe").expanduser().absolute()
 
 
-class _Remote(AbstractBufferedFile):
-    """A seekable file over an object; the blocks read last are kept."""
-
-    def __init__(self, places: Objects, key: str, size: int) -> None:
-        self.places = places
-        super().__init__(
-            None, key, block_size=_BLOCK, cache_type="blockcache",
-            cache_options={"maxblocks": 64}, size=size,
-        )  # fmt: skip
-
-    def _fetch_range(self, start: int, end: int) -> bytes:
-        return self.places.read_range(self.path, start, end)
-
-
 def _scheme(text: str) -> str:
     """Return what stands before ``:`` of a URL, "" for a path."""
     match = re.match(r"([A-Za-z][A-Za-z0-9+.-]+):", text)
     if not match or (not text.startswith(match[0] + "//") and Path(text).exists()):
         return ""
     return match[1].lower()
+
+
+def _is_remote(uri: str) -> bool:
+    return _scheme(uri) in _BUCKETS
 
 
 def _list_zenodo(text: str) -> Iterator[Item]:

@@ -198,9 +198,9 @@ def save(
 
 
 def _save_part(objects: Objects, name: str, stem: str, ds: xr.Dataset) -> catalog.PartRef:
-    for key in ds.data_vars:
-        if str(key) in schema.VARIABLES:
-            schema.VARIABLES[str(key)].check(ds)
+    for array in ds.data_vars.values():
+        if known := schema.named(array):
+            known.check(ds)
     made = origin.Origin("saved", name, 1, {"token": blocks.token(ds)})
     base = base_of(name, stem, made.fingerprint)
     if not objects.exists(f"{base}.json"):

@@ -5,7 +5,7 @@ A reader is two functions. ``find`` groups the items of a source into parts, by 
 open. `READERS` names them all.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import xarray as xr
@@ -13,6 +13,7 @@ import xarray as xr
 from dpipe.errors import UsageError, unknown
 from dpipe.readers import (
     conditions,
+    ifc,
     imaris,
     imaris_spots,
     imaris_surfaces,
@@ -21,7 +22,7 @@ from dpipe.readers import (
     tiff,
     tracks,
 )
-from dpipe.sources import Item, Part
+from dpipe.sources import Item, Part, list_items, walk_items
 
 __all__ = ["READERS", "Reader", "resolve"]
 
@@ -38,15 +39,43 @@ class Reader:
         ``open(urls, **options)`` returns the lazy Dataset of one part.
     version : int
         Raised whenever the same files would give other values than before.
+    streams : bool
+        Whether ``find`` takes items in any order and keeps none, since there may be millions.
+    guess : callable, optional
+        As ``open``, but from a few files: for plans, where opening takes long.
+    resume : callable, optional
+        ``resume(laid, urls, **options)`` returns what ``open`` gave, from the coordinates that it
+        gave then, without looking into the files again.
     """
 
     find: Callable[[Iterable[Item]], Iterator[Part]]
     open: Callable[..., xr.Dataset]
     version: int
+    streams: bool = False
+    guess: Callable[..., xr.Dataset] | None = None
+    resume: Callable[..., xr.Dataset] | None = None
+
+    def parts(self, where: Sequence[str]) -> Iterator[Part]:
+        """Yield the parts of some sources; what lies in two of them is taken once."""
+        if not self.streams:
+            return self.find({i.uri: i for source in where for i in list_items(source)}.values())
+        items = (item for source in where for item in walk_items(source))
+        return self.find(items if len(where) == 1 else _once(items))
+
+
+def _once(items: Iterable[Item]) -> Iterator[Item]:
+    seen: set[int] = set()  # of hashes: there may be millions
+    for item in items:
+        if (known := hash(item.uri)) not in seen:
+            seen.add(known)
+            yield item
 
 
 READERS = {
     "conditions": Reader(conditions.find, conditions.open_conditions, version=1),
+    "ifc": Reader(
+        ifc.find, ifc.open_ifc, version=1, streams=True, guess=ifc.guess, resume=ifc.resume
+    ),
     "imaris": Reader(imaris.find, imaris.open_imaris, version=1),
     "imaris-spots": Reader(imaris_spots.find, imaris_spots.open_imaris_spots, version=1),
     "imaris-surfaces": Reader(

@@ -1,0 +1,102 @@
+"""A tree of pictures as imaging flow cytometry leaves it, with the damage that real ones have.
+
+Knows the true layout: folders of samples, one HDF5 file a picture of its own size, masks of every
+channel (some empty), labels in a third. A private neighbour of ``dpipe.demo``.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+SAMPLES = ("Experiment_1/Donor_1/+SEA ", "Experiment_1/Donor_1/-SEA")
+CLASSES = ("B_cell", "T_cell", "Synapses_with_signaling", "Multiplets")
+
+
+def write_ifc_tree(
+    folder: str | Path,
+    pictures: int = 2000,
+    *,
+    samples: Sequence[str] = SAMPLES,
+    channels: int = 8,
+    mean_size: int = 36,
+    damage: bool = True,
+    labels: bool = True,
+    seed: int = 7,
+) -> Path:
+    """Write a tree of pictures.
+
+    Parameters
+    ----------
+    folder : str or path
+        New folder.
+    pictures : int
+        How many files in all, the same number in each sample as far as that goes.
+    samples : sequence of str
+        Folders below, with the blanks that real ones have.
+    channels : int
+        Channels of each picture, uint16 of 12 bits.
+    mean_size : int
+        Mean height and width; a fifth of it is the standard deviation.
+    damage : bool
+        Whether the first sample's file 3 is corrupt and its file 5 has no mask.
+    labels : bool
+        Whether every third picture has a label.
+    seed : int
+        Of the random numbers.
+
+    Returns
+    -------
+    pathlib.Path
+        The folder.
+    """
+    rng = np.random.default_rng(seed)
+    root = Path(folder)
+    noise = rng.integers(20, 60, (1 << 20) + 8, dtype=np.uint16)
+    for k, sample in enumerate(samples):
+        below = root / sample
+        below.mkdir(parents=True)
+        stem = "_".join(name.strip() for name in sample.split("/"))
+        for i in range(k, pictures, len(samples)):
+            number = i // len(samples)
+            path = below / f"{stem}_{number}.h5"
+            label = CLASSES[number // 3 % len(CLASSES)] if labels and number % 3 == 0 else None
+            image, mask = _draw(rng, noise, channels, mean_size, empty=number % 11 == 0)
+            bare = damage and not k and number == 5
+            _write(path, image, None if bare else mask, label)
+            if damage and not k and number == 3:
+                path.write_bytes(path.read_bytes()[:1500])
+    return root
+
+
+def _draw(
+    rng: np.random.Generator, noise: np.ndarray, channels: int, mean: int, *, empty: bool
+) -> tuple[np.ndarray, np.ndarray]:
+    """Draw a round cell, brighter from channel to channel; in some the second mask is empty."""
+    low, high = max(8, mean // 2), mean * 5 // 3
+    height, width = np.clip(rng.normal(mean, mean / 5, 2), low, high).astype(int)
+    y, x = np.ogrid[:height, :width]
+    radius = min(height, width) * rng.uniform(0.25, 0.4)
+    distance = np.hypot(y - height / 2, x - width / 2)
+    cell = np.maximum(0, 1 - (distance / radius) ** 2)
+    start = int(rng.integers(0, 1 << 19))
+    size = height * width * channels
+    while size > len(noise) - start:
+        noise, start = np.tile(noise, 2), 0
+    image = noise[start : start + size].reshape(height, width, channels).copy()
+    strength = (np.arange(1, channels + 1) * 400).astype(np.float32)
+    image += (cell[..., np.newaxis] * strength).astype(np.uint16)
+    mask = np.repeat((cell > 0)[..., np.newaxis], channels, axis=2).astype(np.uint8)
+    if empty:
+        mask[..., 1] = 0
+    return np.minimum(image, 4095), mask
+
+
+def _write(path: Path, image: np.ndarray, mask: np.ndarray | None, label: str | None) -> None:
+    with h5py.File(path, "w") as file:
+        file["image"] = image
+        if mask is not None:
+            file["mask"] = mask
+        if label is not None:
+            file["label"] = label

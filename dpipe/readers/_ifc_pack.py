@@ -1,0 +1,308 @@
+"""Pictures of unlike size, packed into rows of a block each; every row is read by one task.
+
+A `Plan` says which pictures lie where, from their facts alone. `Rows` reads the files of a block
+and fills its row of every variable. Knows neither folders nor names of samples.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from numba import njit
+
+from dpipe import blocks, schema, sources
+from dpipe.errors import InputError
+from dpipe.readers._ifc_file import Facts, planes
+
+MOST, ROW_BYTES = 1024, 96 << 20
+"""Pictures of a block: a power of two, at most so many, at most so many bytes of pixels."""
+_LARGEST_ROW = 2**31 - 1
+_CODES = ("u1", "u1", "u2", "u4", "u4")
+"""dtype of the mask code by the bytes that its bits take."""
+Outcome = Facts | InputError
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Where each picture lies.
+
+    Attributes
+    ----------
+    block : int
+        Pictures of a block.
+    heights, widths, offsets : numpy.ndarray
+        Of each record; 0 by 0 where it was put aside.
+    channels : int
+        Of every picture.
+    dtype, mask : str
+        Of the pixels, and of the masks that are packed as pixels; "" where there are no masks.
+    places : int
+        Length of a row, in pixels of one plane.
+    """
+
+    block: int
+    heights: np.ndarray = field(repr=False)
+    widths: np.ndarray = field(repr=False)
+    offsets: np.ndarray = field(repr=False)
+    channels: int
+    dtype: str
+    mask: str
+    places: int
+
+    @property
+    def count(self) -> int:
+        """Number of blocks."""
+        return -(-len(self.heights) // self.block)
+
+
+def judge(found: Sequence[Outcome]) -> tuple[list[Facts | None], list[str]]:
+    """Say which pictures are sound beside the others, and what is wrong with the rest.
+
+    Pictures of a part have one number of channels and one dtype: those of most of them.
+
+    Parameters
+    ----------
+    found : sequence of Facts or InputError
+        What each file says.
+
+    Returns
+    -------
+    tuple of (list of Facts or None, list of str)
+        The facts of the sound ones, and a reason for each other ("" for sound ones).
+
+    Raises
+    ------
+    InputError
+        None is sound.
+    """
+    sound = [one for one in found if isinstance(one, Facts)]
+    if not sound:
+        first = next((str(one) for one in found), "no file")
+        raise InputError(f"none of {len(found)} pictures can be read; the first: {first}")
+    usual = Counter((one.channels, one.dtype) for one in sound).most_common(1)[0][0]
+    kept: list[Facts | None] = []
+    reasons = []
+    for one in found:
+        reason = ""
+        if isinstance(one, InputError):
+            reason = str(one)
+        elif one.channels != usual[0]:
+            reason = f"{one.channels} channels; most pictures beside it have {usual[0]}"
+        elif one.dtype != usual[1]:
+            names = [np.dtype(name).name for name in (one.dtype, usual[1])]
+            reason = f"image of {names[0]}; most pictures beside it have {names[1]}"
+        kept.append(None if reason else one)  # type: ignore[arg-type]
+        reasons.append(reason)
+    return kept, reasons
+
+
+def plan(kept: Sequence[Facts | None], block: int = 0) -> Plan:
+    """Lay pictures out one after another, in their order.
+
+    Parameters
+    ----------
+    kept : sequence of Facts or None
+        None takes no place.
+    block : int
+        Pictures of a block; 0 chooses by their size.
+    """
+    sound = [one for one in kept if one is not None]
+    heights = np.array([one.height if one else 0 for one in kept], np.int64)
+    widths = np.array([one.width if one else 0 for one in kept], np.int64)
+    channels, dtype = sound[0].channels, sound[0].dtype
+    masks = sorted({one.mask for one in sound if one.mask})
+    sizes = heights * widths
+    bytes_of_one = float(sizes.sum()) / len(sound) * channels * np.dtype(dtype).itemsize
+    if not block:
+        block = min(MOST, 1 << max(0, int(ROW_BYTES / bytes_of_one).bit_length() - 1))
+    block = max(1, min(block, len(kept)))
+    ends = np.cumsum(sizes)
+    starts = np.arange(0, len(kept), block)
+    before = np.concatenate([[0], ends])
+    offsets = before[:-1] - np.repeat(before[starts], np.diff([*starts, len(kept)]))
+    places = int((before[np.append(starts[1:], len(kept))] - before[starts]).max())
+    if places * channels > _LARGEST_ROW:
+        raise InputError(f"a block of {block} pictures has {places} places; set a smaller block")
+    if channels > 32:
+        raise InputError(f"{channels} channels; at most 32 can be packed")
+    mask = _common(masks)
+    return Plan(block, heights, widths, offsets, channels, dtype, mask, places)
+
+
+def _common(masks: Sequence[str]) -> str:
+    """Return the dtype that holds the values of all masks exactly."""
+    if not masks:
+        return ""
+    common = np.result_type(*masks)
+    if not all(np.can_cast(mask, common, "safe") for mask in masks):
+        raise InputError(f"masks of {', '.join(masks)}, which no dtype holds all; convert them")
+    whole = all(np.dtype(mask).kind in "iub" for mask in masks)
+    if whole and common.kind == "f":
+        raise InputError(f"masks of {', '.join(masks)}, which no dtype holds all; convert them")
+    return common.str
+
+
+@dataclass(eq=False)
+class Rows:
+    """Reads blocks: all variables of one at once, since they come from the same files.
+
+    Attributes
+    ----------
+    files : sequence of str
+        URI of each record.
+    plan : Plan
+        Where each lies.
+    """
+
+    files: Sequence[str]
+    plan: Plan
+    _held: dict[int, dict[str, np.ndarray]] = field(default_factory=dict, repr=False)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"files": self.files, "plan": self.plan, "_held": {}}
+
+    def variables(self) -> dict[str, xr.DataArray]:
+        """Return the lazy variables of the vocabulary; a lazy block is a row."""
+        said = self.plan
+        values, count = said.places * said.channels, said.count
+        sizes = {"value": values, "place": said.places, "slot": said.block}
+        kinds = {schema.PIXELS: said.dtype, schema.PICTURE_FLAG: "u1"}
+        if said.mask:
+            code = _CODES[-(-said.channels // 8)]
+            kinds |= {schema.MASK_CODE: code, schema.MASK_VALUE: said.mask}
+            if said.mask != "|b1":
+                kinds[schema.MASK_PIXELS] = said.mask
+        made: dict[str, xr.DataArray] = {}
+        for variable, dtype in kinds.items():
+            length = sizes[variable.dims[1]]
+            read = partial(self.read, variable.name)
+            array = blocks.lazy(read, (count, length), dtype, (1, length))
+            flags = {}
+            if variable is schema.PICTURE_FLAG:
+                masks = [1 << i for i in range(len(schema.PICTURE_FLAGS))]
+                flags = {"flag_masks": masks, "flag_meanings": " ".join(schema.PICTURE_FLAGS)}
+            made |= variable.wrap(xr.DataArray(array, dims=variable.dims), **flags)
+        return made
+
+    def read(self, name: str, region: blocks.Region) -> np.ndarray:
+        """Return a region of one variable; the others of its blocks are kept until asked for."""
+        rows = []
+        for number in range(region[0].start, region[0].stop):
+            held = self._held.pop(number, {})
+            if name not in held:
+                held = self._fill(number)
+            rows.append(held.pop(name)[region[1]])
+            if held:
+                self._held.clear()  # of one block only
+                self._held[number] = held
+        return np.stack(rows) if len(rows) != 1 else rows[0][np.newaxis]
+
+    def _fill(self, number: int) -> dict[str, np.ndarray]:
+        said = self.plan
+        first = number * said.block
+        row = _Row.empty(said)
+        wanted = [
+            i for i in range(first, min(first + said.block, len(self.files))) if said.heights[i]
+        ]
+        for i, got in zip(wanted, sources.read_many(self.files[i] for i in wanted), strict=True):
+            shape = (int(said.heights[i]), int(said.widths[i]), said.channels)
+            try:
+                if isinstance(got, InputError):
+                    raise got
+                image, mask = planes(got[0])
+                if image.shape != shape or image.dtype != np.dtype(said.dtype):
+                    raise InputError("changed since its header was read")
+                row.put(i - first, int(said.offsets[i]), image, mask)
+            except InputError:
+                row.flag(i - first, schema.UNREADABLE)
+        return row.variables
+
+
+@dataclass
+class _Row:
+    """One block being filled."""
+
+    variables: dict[str, np.ndarray]
+    channels: int
+
+    @classmethod
+    def empty(cls, said: Plan) -> "_Row":
+        values = said.places * said.channels
+        made = {"pixels": np.zeros(values, said.dtype), "picture_flag": np.zeros(said.block, "u1")}
+        if said.mask:
+            made["mask_code"] = np.zeros(said.places, _CODES[-(-said.channels // 8)])
+            made["mask_value"] = np.zeros(said.block, said.mask)
+            if said.mask != "|b1":
+                made["mask_pixels"] = np.zeros(values, said.mask)
+        return cls(made, said.channels)
+
+    def flag(self, slot: int, bit: int) -> None:
+        self.variables["picture_flag"][slot] |= bit
+
+    def put(self, slot: int, offset: int, image: np.ndarray, mask: np.ndarray | None) -> None:
+        """Lay a picture and its mask into the row."""
+        size = image.shape[0] * image.shape[1]
+        place = slice(offset * self.channels, (offset + size) * self.channels)
+        _turn(image, self.variables["pixels"][place])
+        if image.dtype.kind == "f" and not np.isfinite(image).all():
+            self.flag(slot, 4)
+        if mask is None or "mask_code" not in self.variables:
+            return
+        self.variables["mask_code"][offset : offset + size] = _code(mask)
+        value = _only_value(mask)
+        if value is not None:
+            self.variables["mask_value"][slot] = value
+            return
+        self.flag(slot, 2)
+        _turn(
+            mask.astype(self.variables["mask_pixels"].dtype), self.variables["mask_pixels"][place]
+        )
+
+
+def _turn(image: np.ndarray, out: np.ndarray) -> None:
+    """Write (height, width, channels) as planes one after another."""
+    channels = image.shape[2]
+    if image.dtype.isnative:
+        flat = np.ascontiguousarray(image).reshape(-1, channels)
+        _planes(flat, out.reshape(channels, -1))
+    else:
+        out.reshape(channels, *image.shape[:2])[...] = image.transpose(2, 0, 1)
+
+
+@njit(nogil=True, cache=True)
+def _planes(flat: np.ndarray, out: np.ndarray) -> None:
+    for i in range(flat.shape[0]):
+        for k in range(flat.shape[1]):
+            out[k, i] = flat[i, k]
+
+
+def _code(mask: np.ndarray) -> np.ndarray:
+    """Return a mask as one number a pixel: bit k is set where channel k is not zero."""
+    height, width, channels = mask.shape
+    width_of_code = np.dtype(_CODES[-(-channels // 8)]).itemsize
+    plain = mask.dtype.itemsize == 1 and mask.dtype.kind in "bu"
+    bits = np.packbits(mask if plain else mask != 0, axis=2, bitorder="little")
+    if bits.shape[2] != width_of_code:
+        wide = np.zeros((height, width, width_of_code), "u1")
+        wide[..., : bits.shape[2]] = bits
+        bits = wide
+    return np.ascontiguousarray(bits).reshape(-1).view(f"<u{width_of_code}")
+
+
+def _only_value(mask: np.ndarray) -> Any:
+    """Return the one value of a mask besides 0; 0 if it is empty, None if there are several."""
+    if mask.dtype.kind == "b":
+        return bool(mask.any())
+    value = mask.max()
+    if mask.dtype.kind == "u" and value <= 1:
+        return value
+    if value == 0:
+        value = mask.min()
+    if mask.dtype.kind == "f":  # NaN and the zero with a sign must come back too
+        made = np.where(mask != 0, value, mask.dtype.type(0))
+        return value if made.tobytes() == mask.tobytes() else None
+    return value if ((mask == value) | (mask == 0)).all() else None
