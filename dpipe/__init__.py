@@ -43,6 +43,7 @@ from dpipe.operators import (
     frame_quality,
     mesh_masks,
     phase_tracks,
+    pictures,
     projections,
     quality_table,
     surface_measures,
@@ -51,6 +52,7 @@ from dpipe.operators import (
 )
 from dpipe.readers import READERS
 from dpipe.readers.conditions import open_conditions
+from dpipe.readers.ifc import open_ifc
 from dpipe.readers.imaris import open_imaris
 from dpipe.readers.imaris_spots import open_imaris_spots
 from dpipe.readers.imaris_surfaces import open_imaris_surfaces
@@ -92,6 +94,7 @@ __all__ = [
     "mesh_masks",
     "open",
     "open_conditions",
+    "open_ifc",
     "open_imaris",
     "open_imaris_spots",
     "open_imaris_surfaces",
@@ -100,6 +103,7 @@ __all__ = [
     "open_tiff",
     "open_tracks",
     "phase_tracks",
+    "pictures",
     "projections",
     "quality_table",
     "run_recipe",

@@ -45,7 +45,9 @@ PICTURE_FILE = _record("file", "1", "name of the file that a picture comes from"
 EXPERIMENT = _record("experiment", "1", "experiment that a picture belongs to")
 DONOR = _record("donor", "1", "donor of the sample")
 CONDITION = _record("condition", "1", "what was done to the sample")
-OBJECT_NUMBER = _record("object_number", "1", "number of the object in its file's name, -1 none", "i")
+OBJECT_NUMBER = _record(
+    "object_number", "1", "number of the object in its file's name, -1 none", "i"
+)
 PICTURE_SET = _record("set", "1", "labeled or unlabeled")
 PICTURE_LABEL = _record("label", "1", "class that somebody gave a picture, -1 none")
 

@@ -18,6 +18,29 @@ Read = Callable[[Region], np.ndarray]
 _ATTRIBUTE = "_dpipe_behind"
 
 
+class Source:
+    """What ``da.from_array`` needs of an array, answered by a function that reads a region."""
+
+    def __init__(self, read: Read, shape: tuple[int, ...], dtype: np.dtype) -> None:
+        self.read, self.shape, self.dtype, self.ndim = read, shape, dtype, len(shape)
+
+    def __getitem__(self, index: Any) -> np.ndarray:
+        given = index if isinstance(index, tuple) else (index,)
+        given = given + (slice(None),) * (self.ndim - len(given))
+        region: list[slice] = []
+        rest: list[slice | int] = []
+        for i, n in zip(given, self.shape, strict=True):
+            if isinstance(i, slice):
+                wanted = range(n)[i]  # with any step: read what lies between, then thin it
+                low, high = (min(wanted), max(wanted) + 1) if wanted else (0, 0)
+                rest.append(slice(None, None, wanted.step))
+            else:
+                low, high = range(n)[i], range(n)[i] + 1
+                rest.append(0)
+            region.append(slice(low, high))
+        return self.read(tuple(region))[tuple(rest)]
+
+
 @dataclass(frozen=True)
 class Behind:
     """A function that gives a region, and which column of its last axis is meant, if one is."""

@@ -1,11 +1,12 @@
 """How arrays are cut into blocks, and kernels mapped over them: the only file that names Dask.
 
-Three ways of cutting, each named after the picture: ``map_frames`` (a volume becomes numbers),
+Ways of cutting, each named after the picture: ``map_frames`` (a volume becomes numbers),
 ``map_chunks`` (a volume becomes an array of another size), ``map_tiles`` (same shape out, with a
-halo). A kernel gets plain arrays, NumPy or CuPy, and returns plain arrays. ``lazy`` makes a Dask
-array of a function that reads a region.
+halo), ``map_records`` and ``map_rows`` (pictures of a collection become numbers, or arrays). A
+kernel gets plain arrays, NumPy or CuPy, and returns plain arrays. ``lazy`` makes a Dask array of a
+function that reads a region.
 
-This module knows nothing of files, variables or clusters.
+This module knows nothing of files or clusters.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -17,34 +18,26 @@ import dask.array as da
 import numpy as np
 import xarray as xr
 
-from dpipe._regions import Frames, Read, Region, at_once, behind, remember
+from dpipe._records import map_records, map_rows
+from dpipe._regions import Frames, Read, Region, Source, at_once, behind, remember
 from dpipe.arrays import chosen_device, to_device, to_host
 from dpipe.errors import SchemaError
 
-
-class _Source:
-    """What ``da.from_array`` needs of an array, answered by a function that reads a region."""
-
-    def __init__(
-        self, read: Callable[[Region], np.ndarray], shape: tuple[int, ...], dtype: np.dtype
-    ) -> None:
-        self.read, self.shape, self.dtype, self.ndim = read, shape, dtype, len(shape)
-
-    def __getitem__(self, index: Any) -> np.ndarray:
-        given = index if isinstance(index, tuple) else (index,)
-        given = given + (slice(None),) * (self.ndim - len(given))
-        region: list[slice] = []
-        rest: list[slice | int] = []
-        for i, n in zip(given, self.shape, strict=True):
-            if isinstance(i, slice):
-                wanted = range(n)[i]  # with any step: read what lies between, then thin it
-                low, high = (min(wanted), max(wanted) + 1) if wanted else (0, 0)
-                rest.append(slice(None, None, wanted.step))
-            else:
-                low, high = range(n)[i], range(n)[i] + 1
-                rest.append(0)
-            region.append(slice(low, high))
-        return self.read(tuple(region))[tuple(rest)]
+__all__ = [
+    "Region",
+    "compute",
+    "compute_region",
+    "largest_block",
+    "lazy",
+    "map_chunks",
+    "map_frames",
+    "map_records",
+    "map_rows",
+    "map_tiles",
+    "regions",
+    "source_bytes",
+    "token",
+]
 
 
 def lazy(
@@ -78,7 +71,7 @@ def lazy(
     (2, 1)
     """
     dtype = np.dtype(dtype)
-    source = _Source(read, tuple(shape), dtype)
+    source = Source(read, tuple(shape), dtype)
     meta = np.empty((0,) * len(source.shape), dtype)
     limits = tuple(max(1, min(c, n)) for c, n in zip(chunks, source.shape, strict=True))
     array = da.from_array(

@@ -17,6 +17,7 @@ from dpipe.operators.consensus import consensus_phases, consensus_tracks
 from dpipe.operators.density import cell_density
 from dpipe.operators.mesh_masks import mesh_masks
 from dpipe.operators.phase_tracks import phase_tracks
+from dpipe.operators.pictures import pictures
 from dpipe.operators.projections import projections
 from dpipe.operators.quality import frame_quality
 from dpipe.operators.quality_table import quality_table
@@ -55,6 +56,7 @@ OPERATORS: dict[str, Operator] = {
     "frame-quality": Operator(frame_quality, version=1, free=("t", "c")),
     "mesh-masks": Operator(mesh_masks, version=1, free=("t", "z")),
     "phase-tracks": Operator(phase_tracks, version=1, makes="table"),
+    "pictures": Operator(pictures, version=1, free=("record",)),
     "projections": Operator(projections, version=1, free=("t", "c")),
     "quality-table": Operator(quality_table, version=1),
     "surface-measures": Operator(surface_measures, version=1),

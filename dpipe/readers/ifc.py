@@ -79,13 +79,15 @@ def _stems(folders: Sequence[tuple[str, str]]) -> list[str]:
         text = path or uri.rpartition("/")[2]
         names = [_UNSAFE.sub("_", name.strip()).strip("_") for name in text.split("/")]
         plain.append("_".join(name for name in names if name).lstrip("-.") or "pictures")
-    stems = []
-    for (_, path), stem in zip(folders, plain, strict=True):
-        if plain.count(stem) > 1 or len(stem) > _LONGEST_STEM:
-            digest = hashlib.sha256(path.encode(errors="replace")).hexdigest()[:6]
-            stem = f"{stem[:_LONGEST_STEM]}.{digest}"
-        stems.append(stem)
-    return stems
+    return [
+        _short(stem, path) if plain.count(stem) > 1 or len(stem) > _LONGEST_STEM else stem
+        for (_, path), stem in zip(folders, plain, strict=True)
+    ]
+
+
+def _short(stem: str, path: str) -> str:
+    digest = hashlib.sha256(path.encode(errors="replace")).hexdigest()[:6]
+    return f"{stem[:_LONGEST_STEM]}.{digest}"
 
 
 def open_ifc(
@@ -169,12 +171,20 @@ def resume(laid: xr.Dataset, url: str | os.PathLike[str] | Sequence[str], **_: A
     """
     folder = _folder_of([url] if isinstance(url, str | os.PathLike) else list(url))
     mask = laid.mask_value.dtype.str if "mask_value" in laid else ""
-    columns = [np.asarray(laid[name].values, np.int64) for name in ("height", "width", "offset")]
+    heights, widths, offsets = (
+        np.asarray(laid[name].values, np.int64) for name in ("height", "width", "offset")
+    )
     channels = int(laid.sizes["c"])
     plan = Plan(
-        laid.sizes["slot"], *columns, channels, laid.pixels.dtype.str, mask,
-        laid.sizes["value"] // channels,
-    )  # fmt: skip
+        block=laid.sizes["slot"],
+        heights=heights,
+        widths=widths,
+        offsets=offsets,
+        channels=channels,
+        dtype=laid.pixels.dtype.str,
+        mask=mask,
+        places=laid.sizes["value"] // channels,
+    )
     files = [f"{folder}/{name}" for name in laid["file"].values.tolist()]
     return laid.assign(Rows(files, plan).variables())
 
@@ -289,11 +299,12 @@ def _once(items: Sequence[Item], found: Sequence[Outcome]) -> list[Outcome]:
     once: list[Outcome] = []
     for item, one in zip(items, found, strict=True):
         number = _object_number(item)
+        first = item.uri
         if isinstance(one, Facts) and number >= 0:
-            first = seen.setdefault(number, item.path)
-            if first != item.path:
-                one = InputError(f"object {number} again; it is in {first.rpartition('/')[2]} too")
-        once.append(one)
+            first = seen.setdefault(number, item.uri)
+        other = first.rpartition("/")[2]
+        again = InputError(f"object {number} again; it is in {other} too")
+        once.append(one if first == item.uri else again)
     return once
 
 
