@@ -50,6 +50,7 @@ from dpipe.operators import (
     thumbnails,
     track_measures,
 )
+from dpipe.operators.pictures import unpack
 from dpipe.readers import READERS
 from dpipe.readers.conditions import open_conditions
 from dpipe.readers.ifc import open_ifc
@@ -111,6 +112,7 @@ __all__ = [
     "surface_measures",
     "thumbnails",
     "track_measures",
+    "unpack",
     "write_csv",
     "write_ome_zarr",
     "write_parquet",

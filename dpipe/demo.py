@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from dpipe._ifc_tree import write_ifc_tree
 from dpipe._imaris_file import write_imaris
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "draw_frame",
     "ensure_study",
     "farewell",
+    "write_ifc_tree",
     "write_imaris",
     "write_study",
 ]

@@ -13,14 +13,15 @@ This module knows nothing of formats or datasets.
 import contextlib
 import glob
 import hashlib
+import io
 import os
 import re
 import urllib.parse
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 from dpipe._download import download, is_safe, request
 from dpipe._listing import bucket_of, fits, is_hidden, list_bucket, list_folder
@@ -37,7 +38,6 @@ __all__ = [
     "list_items",
     "natural_key",
     "opened",
-    "read_file",
     "read_many",
     "resolve_record",
     "resolve_uri",
@@ -217,45 +217,44 @@ def walk_items(source: str | os.PathLike[str]) -> Iterator[Item]:
         raise UsageError(f"source {text}: {what}; check the path, or that the disk is mounted")
 
 
-def read_many(
-    uris: Iterable[str], *, most: int | None = None, in_flight: int = 64
-) -> Iterator[tuple[bytes, int] | InputError]:
+def read_many[T](
+    uris: Iterable[str], take: Callable[[BinaryIO], T], *, in_flight: int = 64
+) -> Iterator[T | InputError]:
     """Read many small files, in order; those of a bucket many at a time.
 
     Parameters
     ----------
     uris : iterable of str
         ``Item.uri`` of each.
-    most : int, optional
-        Read at most so many bytes from the start of each.
+    take : callable
+        Gets the open file, on disk without a buffer, and returns what is wanted of it.
     in_flight : int
         Requests that wait for an answer at once; of files on disk one is read after the other.
 
     Yields
     ------
-    tuple of (bytes, int), or InputError
-        The bytes and how many the file has (-1 where only its start was read and the server was
-        not asked), or what is wrong with that file: it is gone.
+    T or InputError
+        What `take` returned, or what is wrong with that file, for example that it is gone.
 
     Raises
     ------
     StoreError
         The network, a server, a credential or the disk failed.
     """
-    return in_turn(partial(read_file, most=most), uris, lambda uri: in_flight * _is_remote(uri))
+    return in_turn(partial(_read, take=take), uris, lambda uri: in_flight * _is_remote(uri))
 
 
-def read_file(uri: str, most: int | None = None) -> tuple[bytes, int] | InputError:
-    """Read one file, or its start; see `read_many`."""
+def _read[T](uri: str, take: Callable[[BinaryIO], T]) -> T | InputError:
     try:
         if _is_remote(uri):
             places, key = bucket_of(uri)
-            data = places.read(key) if most is None else places.read_range(key, 0, most)
-            return data, len(data) if most is None or len(data) < most else -1
-        with opened(uri) as path, open(str(path), "rb") as file:
-            return file.read(-1 if most is None else most), os.fstat(file.fileno()).st_size
-    except (InputError, NotFoundError) as error:
-        return InputError(f"{str(error).partition(';')[0]}; it was there when it was listed")
+            return take(io.BytesIO(places.read(key)))
+        with opened(uri) as path, open(str(path), "rb", buffering=0) as file:
+            return take(cast("BinaryIO", file))
+    except NotFoundError:
+        return InputError("gone; it was there when the source was listed")
+    except InputError as error:
+        return error
     except OSError as error:
         if isinstance(error, StoreError):
             raise

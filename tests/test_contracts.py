@@ -7,6 +7,7 @@ import pickle
 from pathlib import Path
 
 import dask
+import h5py
 import numpy as np
 import psutil
 import pytest
@@ -148,8 +149,49 @@ def write_imaris_surfaces(folder: Path) -> Path:
     return path
 
 
+def collection() -> xr.Dataset:
+    """Two pictures of 2 channels, 2 by 3 and 1 by 2, each with a mask; laid out by hand."""
+    values = {
+        schema.PIXELS: [[*range(12), *range(100, 104)]],
+        schema.PICTURE_FLAG: [[0, 0]],
+        schema.MASK_CODE: [[3, 1, 0, 2, 0, 0, 1, 1]],
+        schema.MASK_VALUE: [[1, 255]],
+        schema.MASK_PIXELS: [[0] * 16],
+    }
+    kinds = {schema.PIXELS: "u2"}
+    ds = xr.Dataset(
+        {
+            name: array
+            for variable, rows in values.items()
+            for name, array in wrapped(variable, np.array(rows, kinds.get(variable, "u1"))).items()
+        }
+    )
+    places = {"in_block": [0, 0], "in_slot": [0, 1], "offset": [0, 6], "height": [2, 1]}
+    places |= {"width": [3, 2], "mask_dtype": ["uint8"] * 2, "put_aside": ["", ""]}
+    over = {name: ("record", column) for name, column in places.items()}
+    return ds.assign_coords(over | {"block": [0], "c": ["Ch1", "Ch2"]})
+
+
+def write_ifc(folder: Path) -> Path:
+    """The first of these pictures, in a file of the folder ``m``."""
+    (folder / "m").mkdir()
+    path = folder / "m" / "x_1.h5"
+    ds = collection().isel(record=0)
+    with h5py.File(path, "w") as file:
+        file["image"] = ds.pixels.values[0, :12].reshape(2, 2, 3).transpose(1, 2, 0)
+        codes = ds.mask_code.values[0, :6].reshape(2, 3, 1)
+        file["mask"] = (codes >> np.arange(2) & 1).astype("u1")
+    return path
+
+
+def one_picture() -> xr.Dataset:
+    sizes = {"value": slice(12), "place": slice(6), "slot": slice(1), "record": slice(1)}
+    return collection().isel(sizes)
+
+
 FILES = {
     "conditions": write_conditions,
+    "ifc": write_ifc,
     "phases": write_phases,
     "imaris": write_imaris,
     "imaris-spots": write_imaris_spots,
@@ -160,12 +202,13 @@ FILES = {
 }
 TABLES = {
     "conditions": conditions,
+    "ifc": one_picture,
     "phases": phases,
     "imaris-spots": spots_of_imaris,
     "imaris-surfaces": lambda: meshes_of_movie(),
     "tracks": spots,
 }
-"""What readers of tables give; the others give a movie."""
+"""What readers of tables and collections give; the others give a movie."""
 
 
 def held(name: str) -> xr.Dataset:
@@ -258,6 +301,7 @@ OPERANDS = {
     "consensus-phases": lambda: phases(3),
     "consensus-tracks": lambda: spots(3),
     "phase-tracks": lambda: xr.DataTree.from_dict({"/t": phases()}),
+    "pictures": collection,
     "quality-table": quality_tree,
     "track-measures": spots,
     "surface-measures": lambda: meshes_of_movie(),
@@ -323,7 +367,8 @@ def test_operator_is_lazy_and_leaves_its_input_alone(operator):
 def test_operator_results_are_of_the_vocabulary(operator):
     result = apply(operator, operand(operator))
     for name, variable in result.data_vars.items():
-        described = schema.VARIABLES[name]
+        described = schema.named(variable)
+        assert described.name == name
         assert variable.dims == described.dims
         assert variable.dtype.kind in described.kinds
         assert variable.attrs["units"] == described.unit

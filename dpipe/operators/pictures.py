@@ -88,6 +88,40 @@ def pictures(
     return xr.Dataset(made).assign_coords(c=np.array(wanted, dtype=str))
 
 
+def unpack(ds: xr.Dataset, record: int) -> tuple[np.ndarray, np.ndarray | None]:
+    """Return one picture of a packed collection as it was in its file.
+
+    Parameters
+    ----------
+    ds : xarray.Dataset
+        A packed collection, or any selection of its records.
+    record : int
+        Which of its records, counted from 0.
+
+    Returns
+    -------
+    tuple of (numpy.ndarray, numpy.ndarray or None)
+        Picture and mask, (height, width, channels) and of the dtypes they had; None without a
+        mask. A picture that was put aside is 0 by 0, one that could not be read is zeros.
+    """
+    one = ds.isel(record=record)
+    height, width, offset = (int(one[name]) for name in ("height", "width", "offset"))
+    slot, row = int(one["in_slot"]), ds.sel(block=int(one["in_block"]))
+    total = ds.sizes["c"]
+    size, shape = height * width, (total, height, width)
+    values = slice(offset * total, (offset + size) * total)
+    image = row["pixels"][values].values.reshape(shape).transpose(1, 2, 0)
+    kind = str(one["mask_dtype"].values) if "mask_dtype" in ds.coords else ""
+    if not kind or not size:
+        return image, None
+    if int(row["picture_flag"][slot]) & 2:
+        mask = row["mask_pixels"][values].values.reshape(shape).transpose(1, 2, 0)
+        return image, mask.astype(kind)
+    codes = row["mask_code"][offset : offset + size].values.reshape(height, width, 1)
+    bits = codes & (1 << np.arange(total, dtype=codes.dtype)) != 0
+    return image, np.where(bits, row["mask_value"][slot].values, 0).astype(kind)
+
+
 def _shape(size: int | Sequence[int]) -> tuple[int, int]:
     both = (size, size) if isinstance(size, int) else tuple(size)
     if len(both) != 2 or not all(type(n) is int and n > 0 for n in both):

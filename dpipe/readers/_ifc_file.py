@@ -11,12 +11,13 @@ Knows HDF5 and what these three datasets must be; knows no folders and no other 
 
 import io
 import math
-from collections.abc import Callable, Iterator
+import os
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from struct import calcsize, unpack
 from struct import error as StructError
-from struct import unpack_from
-from typing import Any
+from typing import Any, BinaryIO, overload
 
 import h5py
 import hdf5plugin  # noqa: F401  registers the filters of HDF5, among them LZ4
@@ -24,11 +25,9 @@ import numpy as np
 
 from dpipe.errors import InputError
 
-HEAD = 16 << 10
-"""Bytes from the start of a file that nearly always hold all but its pixels."""
+_PAGE = 4096
 _UNDEFINED = 2**64 - 1
 _LARGEST = 1 << 30
-_LARGEST_LABEL = 1 << 16
 _MOST_NAMES = 64
 _SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _DATASPACE, _LINK_INFO, _DATATYPE, _EXTERNAL, _LINK, _LAYOUT = 1, 2, 3, 7, 6, 8
@@ -68,17 +67,13 @@ class _Array:
     start: int
 
 
-def look(head: bytes, size: int, whole: Callable[[], bytes]) -> Facts:
+def look(file: BinaryIO) -> Facts:
     """Return the facts of a file.
 
     Parameters
     ----------
-    head : bytes
-        Its first bytes; `HEAD` of them are enough for most files.
-    size : int
-        Bytes of the whole file.
-    whole : callable
-        Returns all bytes; called where the head does not do.
+    file : binary file
+        Open; of one on disk only some pages are read.
 
     Returns
     -------
@@ -90,16 +85,14 @@ def look(head: bytes, size: int, whole: Callable[[], bytes]) -> Facts:
     InputError
         The file is damaged, or holds something else; the text does not name it.
     """
-    data = head
-    for there in (head, b"") if size > len(head) else (head,):
-        data = there or whole()
-        with suppress(*_LOST):
-            found = _members(data, size)
-            label = _label(data, found["label"]) if "label" in found else None
-            return _facts(found.get("image"), found.get("mask"), label)
-    with _opened(data) as file:
-        image, mask, label = (_child(file, name) for name in ("image", "mask", "label"))
-        return _facts(image, mask, None if label is None else _text(label[()]))
+    data = file.getvalue() if isinstance(file, io.BytesIO) else _Pages(file)
+    with suppress(*_LOST):
+        found = _members(data, len(data))
+        label = _label(data, found["label"]) if "label" in found else None
+        return _facts(found.get("image"), found.get("mask"), label)
+    with _opened(file.read()) as opened:
+        image, mask, held = (_child(opened, name) for name in ("image", "mask", "label"))
+        return _facts(image, mask, None if held is None else _text(held[()]))
 
 
 def planes(data: bytes) -> tuple[np.ndarray, np.ndarray | None]:
@@ -157,7 +150,42 @@ def _facts(image: Any, mask: Any, label: str | None) -> Facts:
 # --- files as h5py writes them ------------------------------------------------------------------
 
 
-def _members(data: bytes, size: int) -> dict[str, _Array]:
+class _Pages:
+    """The bytes of a file on disk, of which only the pages that are asked for are read."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.number = file.fileno()
+        self.size = os.fstat(self.number).st_size
+        self.pages: dict[int, bytes] = {}
+
+    def __len__(self) -> int:
+        return self.size
+
+    @overload
+    def __getitem__(self, index: int) -> int: ...
+    @overload
+    def __getitem__(self, index: slice) -> bytes: ...
+    def __getitem__(self, index: int | slice) -> int | bytes:
+        first, last = (
+            (index, index + 1) if isinstance(index, int) else (index.start or 0, index.stop)
+        )
+        if not 0 <= first <= last <= first + _PAGE:
+            raise _Unlike
+        page = first // _PAGE
+        if page not in self.pages:  # with the next one: what is asked for may reach into it
+            self.pages[page] = os.pread(self.number, 2 * _PAGE, page * _PAGE)
+        found = self.pages[page][first - page * _PAGE : last - page * _PAGE]
+        return found[0] if isinstance(index, int) else found
+
+
+Bytes = bytes | _Pages
+
+
+def _unpack(form: str, data: Bytes, at: int) -> tuple[int, ...]:
+    return unpack(form, data[at : at + calcsize(form)])
+
+
+def _members(data: Bytes, size: int) -> dict[str, _Array]:
     """Return the datasets image, mask and label of the root group."""
     if data[:8] != _SIGNATURE:
         raise _Unlike
@@ -166,9 +194,9 @@ def _members(data: bytes, size: int) -> dict[str, _Array]:
         at = 24 + 4 * version
         if data[13] != 8 or data[14] != 8:
             raise _Unlike
-        base, _, end, _, _, root = unpack_from("<6Q", data, at)
+        base, _, end, _, _, root = _unpack("<6Q", data, at)
     else:
-        base, _, end, root = unpack_from("<4Q", data, 12)
+        base, _, end, root = _unpack("<4Q", data, 12)
         if version > 3 or data[9] != 8 or data[10] != 8:
             raise _Unlike
     if base or end > size:
@@ -180,7 +208,7 @@ def _members(data: bytes, size: int) -> dict[str, _Array]:
     return found
 
 
-def _messages(data: bytes, at: int) -> Iterator[tuple[int, int, int]]:
+def _messages(data: Bytes, at: int) -> Iterator[tuple[int, int, int]]:
     """Yield kind, first byte and length of the messages of an object header."""
     if data[at : at + 4] == b"OHDR":
         flags = data[at + 5]
@@ -191,7 +219,7 @@ def _messages(data: bytes, at: int) -> Iterator[tuple[int, int, int]]:
         length = int.from_bytes(data[at : at + width], "little")
         todo, head = [(at + width, length)], 4 + 2 * bool(flags & 4)
     elif data[at] == 1:
-        todo, head, flags = [(at + 16, unpack_from("<I", data, at + 8)[0])], 8, 0
+        todo, head, flags = [(at + 16, _unpack("<I", data, at + 8)[0])], 8, 0
     else:
         raise _Unlike
     for start, length in todo:
@@ -200,30 +228,30 @@ def _messages(data: bytes, at: int) -> Iterator[tuple[int, int, int]]:
             raise _Unlike
         while place + head <= end:
             if head == 8:
-                kind, size, shared = unpack_from("<HHB", data, place)
+                kind, size, shared = _unpack("<HHB", data, place)
             else:
-                kind, size, shared = unpack_from("<BHB", data, place)
+                kind, size, shared = _unpack("<BHB", data, place)
             place += head
             if shared & 2 and kind in (_DATASPACE, _DATATYPE, _LAYOUT):
                 raise _Unlike
             if kind == _CONTINUED:
-                further, n = unpack_from("<QQ", data, place)
+                further, n = _unpack("<QQ", data, place)
                 todo.append((further, n) if head == 8 else (further + 4, n - 8))
             else:
                 yield kind, place, size
             place += size
 
 
-def _links(data: bytes, root: int) -> Iterator[tuple[bytes, int]]:
+def _links(data: Bytes, root: int) -> Iterator[tuple[bytes, int]]:
     """Yield name and address of what the root group holds, hard links only."""
     for kind, at, _ in _messages(data, root):
         if kind == _SYMBOLS:
-            tree, heap = unpack_from("<QQ", data, at)
-            (names,) = unpack_from("<Q", data, heap + 24)
+            tree, heap = _unpack("<QQ", data, at)
+            (names,) = _unpack("<Q", data, heap + 24)
             yield from _symbols(data, tree, names)
         elif kind == _LINK_INFO:
             creation = 8 * (data[at + 1] & 1)
-            if unpack_from("<Q", data, at + 2 + creation)[0] != _UNDEFINED:
+            if _unpack("<Q", data, at + 2 + creation)[0] != _UNDEFINED:
                 raise _Unlike  # so many that they lie elsewhere
         elif kind == _LINK:
             flags, place = data[at + 1], at + 2
@@ -233,27 +261,26 @@ def _links(data: bytes, root: int) -> Iterator[tuple[bytes, int]]:
             width = 1 << (flags & 3)
             length = int.from_bytes(data[place : place + width], "little")
             place += width
-            yield data[place : place + length], unpack_from("<Q", data, place + length)[0]
+            yield data[place : place + length], _unpack("<Q", data, place + length)[0]
 
 
-def _symbols(data: bytes, tree: int, names: int) -> Iterator[tuple[bytes, int]]:
-    level, used = unpack_from("<BH", data, tree + 5)
+def _symbols(data: Bytes, tree: int, names: int) -> Iterator[tuple[bytes, int]]:
+    level, used = _unpack("<BH", data, tree + 5)
     if data[tree : tree + 4] != b"TREE" or level or used > _MOST_NAMES:
         raise _Unlike
     for i in range(used):
-        (node,) = unpack_from("<Q", data, tree + 32 + 16 * i)
-        (held,) = unpack_from("<H", data, node + 6)
+        (node,) = _unpack("<Q", data, tree + 32 + 16 * i)
+        (held,) = _unpack("<H", data, node + 6)
         if data[node : node + 4] != b"SNOD" or held > _MOST_NAMES:
             raise _Unlike
         for k in range(held):
-            name, address, cached = unpack_from("<QQI", data, node + 8 + 40 * k)
-            end = data.find(b"\0", names + name)
-            if cached == 2 or end < 0:  # 2: a soft link
-                raise _Unlike
-            yield data[names + name : end], address
+            name, address, cached = _unpack("<QQI", data, node + 8 + 40 * k)
+            if cached == 2:
+                raise _Unlike  # a soft link
+            yield data[names + name : names + name + 16].partition(b"\0")[0], address
 
 
-def _array(data: bytes, address: int, size: int) -> _Array:
+def _array(data: Bytes, address: int, size: int) -> _Array:
     shape: tuple[int, ...] | None = None
     dtype, start, length = None, -1, 0
     for kind, at, n in _messages(data, address):
@@ -261,14 +288,14 @@ def _array(data: bytes, address: int, size: int) -> _Array:
             version, rank = data[at], data[at + 1]
             if version not in (1, 2) or rank > 4:
                 raise _Unlike
-            shape = unpack_from(f"<{rank}Q", data, at + (8 if version == 1 else 4))
+            shape = _unpack(f"<{rank}Q", data, at + (8 if version == 1 else 4))
         elif kind == _DATATYPE:
-            dtype = _dtype(data[at : at + n])
+            dtype = _dtype(data[at : at + min(n, _PAGE)])
         elif kind == _LAYOUT:
-            if data[at] not in (3, 4):
-                raise _Unlike
+            if data[at] not in (3, 4) or data[at + 1] > 2:
+                raise _Unlike  # old, or virtual
             if data[at + 1] == 1:
-                start, length = unpack_from("<QQ", data, at + 2)
+                start, length = _unpack("<QQ", data, at + 2)
         elif kind == _EXTERNAL:
             raise _Unlike
     if shape is None:
@@ -282,9 +309,9 @@ def _array(data: bytes, address: int, size: int) -> _Array:
 
 def _dtype(said: bytes) -> np.dtype | None:
     """Return a plain little-endian number's dtype, bytes that refer to text, None for others."""
-    kind, bits, (size,) = said[0] & 15, said[1], unpack_from("<I", said, 4)
+    kind, bits, (size,) = said[0] & 15, said[1], _unpack("<I", said, 4)
     if kind == 0 and not bits & 1 and size in (1, 2, 4, 8):
-        if unpack_from("<HH", said, 8) == (0, 8 * size):
+        if _unpack("<HH", said, 8) == (0, 8 * size):
             return np.dtype(f"<{'i' if bits & 8 else 'u'}{size}")
     elif kind == 1 and not bits & 65 and said[8:20] == _IEEE.get(size):
         return np.dtype(f"<f{size}")
@@ -304,7 +331,7 @@ def _view(data: bytes, array: _Array) -> np.ndarray:
     return np.frombuffer(data, array.dtype, n, array.start).reshape(array.shape)
 
 
-def _label(data: bytes, array: _Array) -> str:
+def _label(data: Bytes, array: _Array) -> str:
     """Return a label: one number or text, also of variable length, which lies in a heap."""
     if array.start < 0 or array.dtype is None or math.prod(array.shape) != 1:
         raise _Unlike
@@ -313,12 +340,12 @@ def _label(data: bytes, array: _Array) -> str:
         raise _Unlike
     if array.dtype.kind != "V":
         return _text(np.frombuffer(raw, array.dtype)[0])
-    length, heap, number = unpack_from("<IQI", raw)
-    if data[heap : heap + 4] != b"GCOL" or length > _LARGEST_LABEL:
+    length, heap, number = _unpack("<IQI", raw, 0)
+    if data[heap : heap + 4] != b"GCOL" or length > _PAGE:
         raise _Unlike
-    at, end = heap + 16, heap + unpack_from("<Q", data, heap + 8)[0]
+    at, end = heap + 16, heap + _unpack("<Q", data, heap + 8)[0]
     while at + 16 <= end:
-        index, _, _, size = unpack_from("<HHIQ", data, at)
+        index, _, _, size = _unpack("<HHIQ", data, at)
         if index == number and at + 16 + length <= len(data):
             return _text(data[at + 16 : at + 16 + length])
         if not index:
@@ -349,7 +376,8 @@ class _opened:
     """h5py's view of a file in memory; what it raises becomes an InputError."""
 
     def __init__(self, data: bytes) -> None:
-        self.data, self.file = data, None
+        self.data = data
+        self.file: h5py.File
 
     def __enter__(self) -> h5py.File:
         try:

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import xarray as xr
@@ -21,7 +21,7 @@ from dpipe.readers._ifc_file import Facts, planes
 MOST, ROW_BYTES = 1024, 96 << 20
 """Pictures of a block: a power of two, at most so many, at most so many bytes of pixels."""
 _LARGEST_ROW = 2**31 - 1
-_CODES = ("u1", "u1", "u2", "u4", "u4")
+_CODES = ("|u1", "|u1", "<u2", "<u4", "<u4")
 """dtype of the mask code by the bytes that its bits take."""
 Outcome = Facts | InputError
 
@@ -59,7 +59,7 @@ class Plan:
         return -(-len(self.heights) // self.block)
 
 
-def judge(found: Sequence[Outcome]) -> tuple[list[Facts | None], list[str]]:
+def judge(found: Sequence[Outcome], names: Sequence[str]) -> tuple[list[Facts | None], list[str]]:
     """Say which pictures are sound beside the others, and what is wrong with the rest.
 
     Pictures of a part have one number of channels and one dtype: those of most of them.
@@ -68,6 +68,8 @@ def judge(found: Sequence[Outcome]) -> tuple[list[Facts | None], list[str]]:
     ----------
     found : sequence of Facts or InputError
         What each file says.
+    names : sequence of str
+        The files' names, for messages.
 
     Returns
     -------
@@ -81,8 +83,9 @@ def judge(found: Sequence[Outcome]) -> tuple[list[Facts | None], list[str]]:
     """
     sound = [one for one in found if isinstance(one, Facts)]
     if not sound:
-        first = next((str(one) for one in found), "no file")
-        raise InputError(f"none of {len(found)} pictures can be read; the first: {first}")
+        raise InputError(
+            f"none of {len(found)} pictures can be read; the first: {names[0]}: {found[0]}"
+        )
     usual = Counter((one.channels, one.dtype) for one in sound).most_common(1)[0][0]
     kept: list[Facts | None] = []
     reasons = []
@@ -146,6 +149,18 @@ def _common(masks: Sequence[str]) -> str:
     return common.str
 
 
+def _rows(said: Plan) -> dict[schema.Variable, tuple[str, int]]:
+    """Return the variables of a collection: dtype and length of a row of each."""
+    values = said.places * said.channels
+    made = {schema.PIXELS: (said.dtype, values), schema.PICTURE_FLAG: ("|u1", said.block)}
+    if said.mask:
+        made[schema.MASK_CODE] = (_CODES[-(-said.channels // 8)], said.places)
+        made[schema.MASK_VALUE] = (said.mask, said.block)
+        if said.mask != "|b1":  # a truth value has one value besides 0
+            made[schema.MASK_PIXELS] = (said.mask, values)
+    return made
+
+
 @dataclass(eq=False)
 class Rows:
     """Reads blocks: all variables of one at once, since they come from the same files.
@@ -167,20 +182,10 @@ class Rows:
 
     def variables(self) -> dict[str, xr.DataArray]:
         """Return the lazy variables of the vocabulary; a lazy block is a row."""
-        said = self.plan
-        values, count = said.places * said.channels, said.count
-        sizes = {"value": values, "place": said.places, "slot": said.block}
-        kinds = {schema.PIXELS: said.dtype, schema.PICTURE_FLAG: "u1"}
-        if said.mask:
-            code = _CODES[-(-said.channels // 8)]
-            kinds |= {schema.MASK_CODE: code, schema.MASK_VALUE: said.mask}
-            if said.mask != "|b1":
-                kinds[schema.MASK_PIXELS] = said.mask
         made: dict[str, xr.DataArray] = {}
-        for variable, dtype in kinds.items():
-            length = sizes[variable.dims[1]]
+        for variable, (dtype, length) in _rows(self.plan).items():
             read = partial(self.read, variable.name)
-            array = blocks.lazy(read, (count, length), dtype, (1, length))
+            array = blocks.lazy(read, (self.plan.count, length), dtype, (1, length))
             flags = {}
             if variable is schema.PICTURE_FLAG:
                 masks = [1 << i for i in range(len(schema.PICTURE_FLAGS))]
@@ -199,7 +204,10 @@ class Rows:
             if held:
                 self._held.clear()  # of one block only
                 self._held[number] = held
-        return np.stack(rows) if len(rows) != 1 else rows[0][np.newaxis]
+        if len(rows) == 1:
+            return rows[0][np.newaxis]
+        dtype = _rows(self.plan)[schema.VARIABLES[name]][0]
+        return np.stack(rows) if rows else np.empty((0, region[1].stop - region[1].start), dtype)
 
     def _fill(self, number: int) -> dict[str, np.ndarray]:
         said = self.plan
@@ -208,18 +216,18 @@ class Rows:
         wanted = [
             i for i in range(first, min(first + said.block, len(self.files))) if said.heights[i]
         ]
-        for i, got in zip(wanted, sources.read_many(self.files[i] for i in wanted), strict=True):
+        files = sources.read_many((self.files[i] for i in wanted), _planes_of)
+        for i, got in zip(wanted, files, strict=True):
             shape = (int(said.heights[i]), int(said.widths[i]), said.channels)
-            try:
-                if isinstance(got, InputError):
-                    raise got
-                image, mask = planes(got[0])
-                if image.shape != shape or image.dtype != np.dtype(said.dtype):
-                    raise InputError("changed since its header was read")
-                row.put(i - first, int(said.offsets[i]), image, mask)
-            except InputError:
-                row.flag(i - first, schema.UNREADABLE)
+            if isinstance(got, InputError) or (got[0].shape, got[0].dtype) != (shape, said.dtype):
+                row.flag(i - first, schema.UNREADABLE)  # or it changed since its header was read
+            else:
+                row.put(i - first, int(said.offsets[i]), *got)
         return row.variables
+
+
+def _planes_of(file: BinaryIO) -> tuple[np.ndarray, np.ndarray | None]:
+    return planes(file.read())
 
 
 @dataclass
@@ -231,13 +239,8 @@ class _Row:
 
     @classmethod
     def empty(cls, said: Plan) -> "_Row":
-        values = said.places * said.channels
-        made = {"pixels": np.zeros(values, said.dtype), "picture_flag": np.zeros(said.block, "u1")}
-        if said.mask:
-            made["mask_code"] = np.zeros(said.places, _CODES[-(-said.channels // 8)])
-            made["mask_value"] = np.zeros(said.block, said.mask)
-            if said.mask != "|b1":
-                made["mask_pixels"] = np.zeros(values, said.mask)
+        rows = _rows(said).items()
+        made = {variable.name: np.zeros(length, dtype) for variable, (dtype, length) in rows}
         return cls(made, said.channels)
 
     def flag(self, slot: int, bit: int) -> None:
@@ -252,7 +255,7 @@ class _Row:
             self.flag(slot, 4)
         if mask is None or "mask_code" not in self.variables:
             return
-        self.variables["mask_code"][offset : offset + size] = _code(mask)
+        _code(mask, self.variables["mask_code"][offset : offset + size])
         value = _only_value(mask)
         if value is not None:
             self.variables["mask_value"][slot] = value
@@ -275,22 +278,29 @@ def _turn(image: np.ndarray, out: np.ndarray) -> None:
 
 @njit(nogil=True, cache=True)
 def _planes(flat: np.ndarray, out: np.ndarray) -> None:
-    for i in range(flat.shape[0]):
-        for k in range(flat.shape[1]):
+    for k in range(flat.shape[1]):
+        for i in range(flat.shape[0]):
             out[k, i] = flat[i, k]
 
 
-def _code(mask: np.ndarray) -> np.ndarray:
-    """Return a mask as one number a pixel: bit k is set where channel k is not zero."""
-    height, width, channels = mask.shape
-    width_of_code = np.dtype(_CODES[-(-channels // 8)]).itemsize
-    plain = mask.dtype.itemsize == 1 and mask.dtype.kind in "bu"
-    bits = np.packbits(mask if plain else mask != 0, axis=2, bitorder="little")
-    if bits.shape[2] != width_of_code:
-        wide = np.zeros((height, width, width_of_code), "u1")
-        wide[..., : bits.shape[2]] = bits
-        bits = wide
-    return np.ascontiguousarray(bits).reshape(-1).view(f"<u{width_of_code}")
+def _code(mask: np.ndarray, out: np.ndarray) -> None:
+    """Write a mask as one number a pixel: bit k is set where channel k is not zero."""
+    channels = mask.shape[2]
+    plain = mask if mask.dtype.itemsize == 1 and mask.dtype.kind in "bu" else mask != 0
+    if channels == 8 * out.itemsize and channels in (8, 16, 32):
+        bits = np.packbits(plain.reshape(-1), bitorder="little")
+        out[...] = bits.view(out.dtype.newbyteorder("<"))
+    else:
+        _codes(np.ascontiguousarray(plain).reshape(-1, channels).view("u1"), out)
+
+
+@njit(nogil=True, cache=True)
+def _codes(flat: np.ndarray, out: np.ndarray) -> None:
+    for i in range(flat.shape[0]):
+        code = 0
+        for k in range(flat.shape[1]):
+            code |= (flat[i, k] != 0) << k
+        out[i] = code
 
 
 def _only_value(mask: np.ndarray) -> Any:

@@ -13,7 +13,6 @@ import hashlib
 import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -22,7 +21,7 @@ import xarray as xr
 from dpipe import schema, sources
 from dpipe.errors import InputError, UsageError
 from dpipe.readers import _ifc_pack
-from dpipe.readers._ifc_file import HEAD, Facts, look
+from dpipe.readers._ifc_file import Facts, look
 from dpipe.readers._ifc_pack import Outcome, Plan, Rows
 from dpipe.sources import Item, Part, natural_key
 
@@ -216,26 +215,8 @@ def _listed(url: str | os.PathLike[str] | Sequence[str]) -> list[Item]:
 
 
 def _survey(items: Sequence[Item]) -> list[Outcome]:
-    """Read the headers of files; those of a bucket many at a time."""
-    heads = sources.read_many((item.uri for item in items), most=HEAD)
-    return [_looked(item, got) for item, got in zip(items, heads, strict=True)]
-
-
-def _looked(item: Item, got: tuple[bytes, int] | InputError) -> Outcome:
-    if isinstance(got, InputError):
-        return got
-    size = got[1] if got[1] >= 0 else item.size
-    try:
-        return look(got[0], size, partial(_whole, item.uri))
-    except InputError as error:
-        return error
-
-
-def _whole(uri: str) -> bytes:
-    got = sources.read_file(uri)
-    if isinstance(got, InputError):
-        raise got
-    return got[0]
+    """Read the headers of files; those of a bucket are small enough to be read whole."""
+    return list(sources.read_many((item.uri for item in items), look))
 
 
 def _collection(
@@ -250,18 +231,19 @@ def _collection(
     if type(block) is not int or block < 0:
         raise UsageError(f"block: found {block!r}; expected a number of pictures, or 0")
     try:
-        kept, reasons = _ifc_pack.judge(_once(items, found))
+        names = [item.uri.rpartition("/")[2] for item in items]
+        kept, reasons = _ifc_pack.judge(_once(items, found), names)
         plan = _ifc_pack.plan(kept, block)
     except InputError as error:
         raise InputError(f"{folder.rpartition('/')[2]}: {error}") from None
-    names = _split(channels) or [f"Ch{i + 1}" for i in range(plan.channels)]
-    if len(names) != plan.channels or len(set(names)) != len(names):
+    called = _split(channels) or [f"Ch{i + 1}" for i in range(plan.channels)]
+    if len(called) != plan.channels or len(set(called)) != len(called):
         raise UsageError(
-            f"channels: {len(names)} names ({', '.join(names)}); the pictures of {folder} have "
+            f"channels: {len(called)} names ({', '.join(called)}); the pictures of {folder} have "
             f"{plan.channels} channels, and no two may have one name"
         )
     columns = _columns(items, kept, reasons, plan) | _levels(folder, _split(levels), len(items))
-    coords: dict[str, Any] = {"block": np.arange(plan.count), "c": np.array(names, dtype=str)}
+    coords: dict[str, Any] = {"block": np.arange(plan.count), "c": np.array(called, dtype=str)}
     for name, values in columns.items():
         described = schema.VARIABLES.get(name)
         attrs = {"long_name": described.meaning, "units": described.unit} if described else {}

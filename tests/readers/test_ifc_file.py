@@ -1,0 +1,235 @@
+"""One picture in an HDF5 file: the direct parser, h5py behind it, and what is refused."""
+
+import io
+import os
+import tempfile
+from contextlib import suppress
+
+import h5py
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dpipe.errors import InputError
+from dpipe.readers import _ifc_file
+from dpipe.readers._ifc_file import Facts, look, planes
+
+SHAPE = (9, 7, 5)
+IMAGE = np.random.default_rng(1).integers(0, 200, SHAPE)
+MASK = np.random.default_rng(2).random(SHAPE) > 0.5
+
+
+def made(libver=None, image="u2", mask="u1", label=None, size=SHAPE, **how) -> bytes:
+    held = io.BytesIO()
+    with h5py.File(held, "w", libver=libver) as file:
+        file.create_dataset("image", data=np.resize(IMAGE, size).astype(image), **how)
+        if mask:
+            file.create_dataset("mask", data=np.resize(MASK, size).astype(mask), **how)
+        if label is not None:
+            file["label"] = label
+    return held.getvalue()
+
+
+def facts(data: bytes) -> Facts:
+    """What is looked up in memory and, the same, in a file on disk."""
+    with tempfile.TemporaryFile(buffering=0) as file:
+        file.write(data)
+        file.seek(0)
+        outcomes = []
+        for one in (io.BytesIO(data), file):
+            try:
+                outcomes.append(look(one))
+            except InputError as error:
+                outcomes.append(error)
+    if isinstance(outcomes[0], InputError) and isinstance(outcomes[1], InputError):
+        raise outcomes[0]
+    assert outcomes[0] == outcomes[1]
+    return outcomes[0]
+
+
+@pytest.fixture
+def no_h5py(monkeypatch):
+    def refuse(_):
+        raise AssertionError("h5py was asked")
+
+    monkeypatch.setattr(_ifc_file, "_opened", refuse)
+
+
+LABELS = {
+    "none": (None, None),
+    "text": ("T_cell", "T_cell"),
+    "unicode": ("Zelle ä", "Zelle ä"),
+    "long": ("x" * 300, "x" * 300),
+    "bytes": (np.bytes_("B_cell"), "B_cell"),
+    "number": (3, "3"),
+}
+
+
+@pytest.mark.parametrize("label", LABELS)
+@pytest.mark.parametrize("mask", ["u1", "?", "i4", "f8", None])
+@pytest.mark.parametrize("image", ["u1", "u2", "i4", "f4", "f8"])
+@pytest.mark.parametrize("libver", [None, "v108", "latest"])
+def test_contiguous_files_need_no_h5py(libver, image, mask, label, no_h5py):
+    said, told = LABELS[label]
+    data = made(libver and (libver, "latest"), image, mask, said)
+    kind = np.dtype(mask).str if mask else ""
+    assert facts(data) == Facts(*SHAPE, np.dtype(image).str, kind, told)
+    pixels, covered = planes(data)
+    np.testing.assert_array_equal(pixels, IMAGE.astype(image))
+    assert pixels.dtype == image
+    if mask:
+        np.testing.assert_array_equal(covered, MASK.astype(mask))
+        assert covered.dtype == mask
+    else:
+        assert covered is None
+
+
+def test_of_a_large_picture_few_pages_are_read(no_h5py, tmp_path, monkeypatch):
+    path, asked = tmp_path / "a.h5", []
+    path.write_bytes(made(size=(120, 130, 8), label="T_cell"))
+    pread = os.pread
+    monkeypatch.setattr(os, "pread", lambda *given: asked.append(given[1]) or pread(*given))
+    with path.open("rb", buffering=0) as file:
+        assert look(file) == Facts(120, 130, 8, "<u2", "|u1", "T_cell")
+    assert sum(asked) <= 6 * 8192
+
+
+OTHERS = {
+    "gzip": {"compression": "gzip", "chunks": (4, 7, 5)},
+    "shuffle": {"compression": "lzf", "shuffle": True},
+    "chunks": {"chunks": (4, 4, 2)},
+    "big-endian": {"image": ">u2", "mask": ">i2"},
+    "half": {"image": "f2"},
+    "checksum": {"fletcher32": True},
+}
+
+
+@pytest.mark.parametrize("how", OTHERS)
+@pytest.mark.parametrize("libver", [None, "latest"])
+def test_other_files_are_read_by_h5py(how, libver):
+    options = {"label": "T_cell"} | OTHERS[how]
+    data = made(libver, **options)
+    image = np.dtype(options.get("image", "u2")).newbyteorder("=")
+    mask = np.dtype(options.get("mask", "u1")).newbyteorder("=")
+    assert facts(data) == Facts(*SHAPE, image.str, mask.str, "T_cell")
+    pixels, covered = planes(data)
+    assert (pixels.dtype, covered.dtype) == (image, mask)
+    np.testing.assert_array_equal(pixels, IMAGE)
+    np.testing.assert_array_equal(covered, MASK)
+
+
+def test_labels_as_lists_and_other_text():
+    text = h5py.string_dtype()
+    for label, told in ((np.array(["T"], text), "T"), (np.array([b"ab"]), "ab"), (b"\xe4x", "äx")):
+        assert facts(made(label=label)).label == told
+    with pytest.raises(InputError, match=r"label of shape \(2,\); expected one"):
+        facts(made(label=np.array(["a", "b"], text)))
+
+
+def damaged(change) -> bytes:
+    held = io.BytesIO(made())
+    with h5py.File(held, "r+") as file:
+        change(file)
+    return held.getvalue()
+
+
+def replaced(name, value):
+    def change(file):
+        del file[name]
+        file[name] = value
+
+    return change
+
+
+def external(file):
+    del file["image"]
+    file.create_dataset("image", SHAPE, "u2", external=[("/etc/passwd", 0, 630)])
+
+
+def virtual(file):
+    del file["mask"]
+    layout = h5py.VirtualLayout(SHAPE, "u1")
+    layout[...] = h5py.VirtualSource("/etc/passwd", "mask", SHAPE)
+    file.create_virtual_dataset("mask", layout)
+
+
+def linked(kind):
+    def change(file):
+        file.move("mask", "other")
+        file["mask"] = kind
+
+    return change
+
+
+def huge(file):
+    del file["image"]
+    file.create_dataset("image", (1 << 20, 1 << 12, 4), "u2", chunks=(64, 64, 4))
+
+
+def huge_chunk(file):
+    del file["image"], file["mask"]
+    file.create_dataset(
+        "image", (4, 4, 2), "u1", maxshape=(None,) * 3, chunks=(1 << 14, 1 << 14, 8)
+    )
+
+
+BAD = {
+    "empty": (b"", "empty: 0 bytes"),
+    "text": (b"rubbish" * 9, "not an HDF5 file"),
+    "truncated": (made()[:1500], "truncated, shorter than its header says"),
+    "half": (made()[:-300], "truncated"),
+    "no image": (damaged(lambda file: file.move("image", "picture")), "no dataset image"),
+    "flat": (damaged(replaced("image", IMAGE[0])), r"image of shape \(7, 5\); expected"),
+    "nothing": (damaged(replaced("image", np.zeros((0, 7, 5), "u2"))), r"shape \(0, 7, 5\)"),
+    "text pixels": (damaged(replaced("image", np.full(SHAPE, b"a"))), r"image of \|S1; expected"),
+    "complex": (damaged(replaced("image", np.zeros(SHAPE, "c8"))), "image of complex64"),
+    "other mask": (damaged(replaced("mask", MASK[:3])), r"mask of shape \(3, 7, 5\) beside"),
+    "text mask": (damaged(replaced("mask", np.full(SHAPE, b"a"))), r"mask of \|S1"),
+    "group": (damaged(lambda f: (f.move("mask", "m"), f.create_group("mask"))), "mask is no data"),
+    "external": (damaged(external), "image keeps its values in other files"),
+    "virtual": (damaged(virtual), "mask keeps its values in other files"),
+    "soft link": (damaged(linked(h5py.SoftLink("/other"))), "mask is a link to another place"),
+    "external link": (damaged(linked(h5py.ExternalLink("/a.h5", "/m"))), "mask is a link"),
+    "huge": (damaged(huge), "more than 1 GiB is refused"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_files(name):
+    data, text = BAD[name]
+    for ask in (facts, planes):
+        with pytest.raises(InputError, match=text) as told:
+            ask(data)
+        assert "\n" not in str(told.value)
+
+
+def test_a_chunk_that_would_fill_the_memory():
+    with pytest.raises(InputError, match="image has chunks of 2147483648 bytes"):
+        planes(damaged(huge_chunk))
+
+
+def test_pixels_that_cannot_be_decoded():
+    data = bytearray(made(compression="gzip", chunks=(9, 7, 5)))
+    assert facts(bytes(data)).height == 9
+    start = h5py.File(io.BytesIO(bytes(data)))["image"].id.get_chunk_info(0).byte_offset
+    data[start : start + 40] = b"\xff" * 40
+    with pytest.raises(InputError, match="damaged: "):
+        planes(bytes(data))
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.data())
+def test_no_damage_gets_through_as_anything_else(data):
+    """Whatever bytes are changed or cut off: the same kind of answer, or an InputError."""
+    whole = bytearray(made(None, label="T_cell") if data.draw(st.booleans()) else made("latest"))
+    for _ in range(data.draw(st.integers(1, 8))):
+        place = data.draw(st.integers(0, len(whole) - 1))
+        whole[place] = data.draw(st.integers(0, 255))
+    if data.draw(st.booleans()):
+        del whole[data.draw(st.integers(0, len(whole) - 1)) :]
+    with suppress(InputError):
+        found = facts(bytes(whole))
+        image, mask = planes(bytes(whole))
+        assert image.shape == (found.height, found.width, found.channels)
+        assert (mask is None) == (found.mask == "")
