@@ -23,6 +23,7 @@ DIGESTS = {
     "group-tests": (1, "ba6ecccc31d3e4280319287eaa72283a8c51aae0ab446debf84699326f2ed82c"),
     "mesh-masks": (1, "d2aeca817c5c4a7b171c8fe8d971d8409b6010c35aa342bf6207462c108d9caa"),
     "phase-tracks": (2, "8a1c41186fcd1c4119897120e9dedb204e948df340be1606e77002fa8d6c8c88"),
+    "pictures": (1, ""),
     "projections": (1, "f4d09455c2c54fd37d5e252e5a01002066bf15b299658a4cfea7f90411dd2f72"),
     "quality-table": (1, "19609e4c5421e14b949daa3ae1dfa45289355cb04cec84071ea1d2d37ad9a664"),
     "split-movies": (1, "35772c2ee09782df423d9fa654235db1cc036495800e08f279f7407a054cad67"),
@@ -101,7 +102,22 @@ def _groups():
     return xr.DataTree.from_dict(parts)
 
 
+def _packed():
+    """Two pictures of 3 channels, 70 by 50 and 9 by 80, one after another."""
+    heights, widths = np.array([70, 9]), np.array([50, 80])
+    n = np.arange((heights * widths).sum())
+    coords = {"in_block": [0, 0], "in_slot": [0, 1], "offset": [0, 3500]}
+    coords |= {"height": heights, "width": widths, "label": ["T_cell", "-1"]}
+    over = {name: ("record", column) for name, column in coords.items()}
+    rows = {
+        "pixels": (("block", "value"), (np.arange(3 * n.size)[None] * 7919 % 4001).astype("u2")),
+        "mask_code": (("block", "place"), (n[None] * 31 // 97 % 8).astype("u1")),
+    }
+    return xr.Dataset(rows, over | {"block": [0], "c": ["BF", "CD3", "CD18"]})
+
+
 OPERANDS = {
+    "pictures": lambda: (_packed(),),
     "consensus-phases": lambda: (_phases(),),
     "consensus-tracks": lambda: (_marked(),),
     "group-tests": lambda: (_groups(),),
