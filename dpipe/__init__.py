@@ -39,6 +39,7 @@ from dpipe.errors import (
 from dpipe.operators import (
     OPERATORS,
     cell_density,
+    cell_features,
     consensus_phases,
     consensus_tracks,
     frame_quality,
@@ -104,6 +105,7 @@ __all__ = [
     "UsageError",
     "Version",
     "cell_density",
+    "cell_features",
     "consensus_phases",
     "consensus_tracks",
     "device",

@@ -71,6 +71,9 @@ OF_RECORDS = {
 }
 """What is known of each picture, by name; elsewhere these names may mean something else."""
 
+FEATURE = Variable("feature", ("record", "name"), "f", "1", "numbers measured on the cell")
+FEATURE_FAMILY = Variable("family", ("name",), "U", "1", "family that a number belongs to")
+
 PICTURES = Variable("image", PICTURE_DIMS, "uif", "1", "pictures of one size")
 PICTURE_MASKS = Variable("mask", PICTURE_DIMS, "b", "1", "whether a pixel is in the object")
 OF_COLLECTIONS = {variable.name: variable for variable in (PICTURES, PICTURE_MASKS)}

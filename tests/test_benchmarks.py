@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from dpipe.operators.cell_features import NINE
+
 SCRIPT = Path(__file__).parents[1] / "benchmarks" / "movies.py"
 VTK = "vtkPolyDataToImageStencil, 0 voxels differ"
 EXPECTED = [
@@ -63,3 +65,21 @@ def test_what_does_not_depend_on_speed_is_met(printed):
     for frames in (2, 3):
         what = f"the same worker when idle; {frames} time points"
         assert rows["peak memory of a worker that converts", what][4] == "yes"
+
+
+def test_cytometry_prints_a_line_for_each_family():
+    """It compares both sides before it measures."""
+    done = subprocess.run(
+        [sys.executable, SCRIPT.with_name("cytometry.py"), "--quick"],
+        capture_output=True, text=True, timeout=240,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-3000:]
+    rows = [[cell.strip() for cell in row.split("|")[1:-1]] for row in done.stdout.splitlines()]
+    assert [row[0] for row in rows[2:4]] == [
+        "nine families, 8 channels, caches warm",
+        "nine families, 8 channels, by turns",
+    ]
+    assert [row[3] for row in rows[2:4]] == ["at least 80", "at least 60"]
+    families = [row[0].split("`")[1] for row in rows if row[0].startswith("`")]
+    assert families == [*NINE, "hog"]
+    assert not any("not run" in row for row in rows)

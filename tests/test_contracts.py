@@ -343,6 +343,7 @@ def quality_tree() -> xr.DataTree:
 
 
 OPERANDS = {
+    "cell-features": collection,
     "consensus-phases": lambda: phases(3),
     "consensus-tracks": lambda: spots(3),
     "group-tests": quality_tree,

@@ -13,6 +13,7 @@ from typing import Any, Literal
 import xarray as xr
 
 from dpipe.errors import UsageError, unknown
+from dpipe.operators.cell_features import cell_features
 from dpipe.operators.consensus import consensus_phases, consensus_tracks
 from dpipe.operators.density import cell_density
 from dpipe.operators.group_tests import group_tests
@@ -55,6 +56,7 @@ class Operator:
 
 OPERATORS: dict[str, Operator] = {
     "cell-density": Operator(cell_density, version=1, free=("t", "c")),
+    "cell-features": Operator(cell_features, version=1, free=("record",)),
     "consensus-phases": Operator(consensus_phases, version=1, makes="table"),
     "consensus-tracks": Operator(consensus_tracks, version=1, makes="table"),
     "frame-quality": Operator(frame_quality, version=1, free=("t", "c")),

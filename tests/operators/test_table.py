@@ -6,6 +6,7 @@ import sys
 import numpy as np
 import pytest
 import xarray as xr
+from cells import collection
 from meshes import box, surfaces
 
 from dpipe import schema
@@ -17,6 +18,7 @@ from dpipe.operators.quality import frame_quality
 # that numbers have changed: then the version goes up, here and in the table.
 DIGESTS = {
     "cell-density": (1, "1d6b965c224a2d35b12af53c183fb628813a37a1c657c6fd58bb754f33387c7c"),
+    "cell-features": (1, "5624b11548a4d6f52f0a8ab92a73a1c617d3a7453d902a1a8cfdd0069ddcabc7"),
     "consensus-phases": (1, "1832b2854f906ebbcc97750c38b2181157534a40256a75e822266a58a3f2750e"),
     "consensus-tracks": (1, "8d79e5f16506583d73ff8bb88f0d55ca53a5ab0c1eba1ca3f4e7dfe1b00750e7"),
     "frame-quality": (1, "2d80ac9fb14ddc0f796e948e88431ce67822eeb8049d8ae8d1be502c8ebaf320"),
@@ -116,7 +118,20 @@ def _packed():
     return xr.Dataset(rows, over | {"block": [0], "c": ["BF", "CD3", "CD18"]})
 
 
+def _cells():
+    """Two pictures of 3 channels, the last without a mask, by integer arithmetic."""
+    made = []
+    for height, width in ((30, 41), (26, 19)):
+        y, x, c = np.ogrid[:height, :width, :3]
+        apart = (y - 12 - c) ** 2 + (x - 9 - 2 * c) ** 2
+        noise = (y * 15485863 + x * 32452843 + c * 104729) % 1009 % 97
+        image = (30 + noise + 40000 // (40 + apart)).astype("u2")
+        made.append((image, ((apart < 60 + 10 * c) & (c < 2)).astype("u1")))
+    return collection(made)
+
+
 OPERANDS = {
+    "cell-features": lambda: (_cells(),),
     "pictures": lambda: (_packed(),),
     "consensus-phases": lambda: (_phases(),),
     "consensus-tracks": lambda: (_marked(),),
