@@ -30,7 +30,6 @@ DIGESTS = {
     "phase-tracks": (2, "8a1c41186fcd1c4119897120e9dedb204e948df340be1606e77002fa8d6c8c88"),
     "pictures": (1, "a2b2fc3388105f2e33743ef0f4ec6e827a8cd942d2c2b0dd3b3871c23145c24f"),
     "picture-quality": (1, "2bf0021d727d57fec767668b8ff0cfa506569c5d274f9932c76100947af01c1b"),
-    "pictures": (1, "313f06d909ef3e2ec30d3f79a6952c18aa6930730e4a308fac51c0c179741632"),
     "projections": (1, "f4d09455c2c54fd37d5e252e5a01002066bf15b299658a4cfea7f90411dd2f72"),
     "quality-table": (1, "19609e4c5421e14b949daa3ae1dfa45289355cb04cec84071ea1d2d37ad9a664"),
     "rescale-intensity": (1, "3ffd171519164f8393ebc9bb0f15658879d1f62a5eac0a2f986b18d79c1207c2"),
