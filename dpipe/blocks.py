@@ -2,9 +2,10 @@
 
 Ways of cutting, each named after the picture: ``map_frames`` (a volume becomes numbers),
 ``map_chunks`` (a volume becomes an array of another size), ``map_tiles`` (same shape out, with a
-halo), ``map_records`` and ``map_rows`` (pictures of a collection become numbers, or arrays). A
-kernel gets plain arrays, NumPy or CuPy, and returns plain arrays. ``lazy`` makes a Dask array of a
-function that reads a region.
+halo), ``map_records`` and ``map_rows`` (pictures of a collection become numbers, or arrays),
+``map_blocks`` (all pictures of a block become one array, of their layout or not). A kernel gets
+plain arrays, NumPy or CuPy, and returns plain arrays. ``lazy`` makes a Dask array of a function
+that reads a region.
 
 This module knows nothing of files or clusters.
 """
@@ -18,6 +19,7 @@ import dask.array as da
 import numpy as np
 import xarray as xr
 
+from dpipe._packs import map_blocks
 from dpipe._records import map_records, map_rows
 from dpipe._regions import Frames, Read, Region, Source, at_once, behind, remember
 from dpipe.arrays import chosen_device, to_device, to_host
@@ -29,6 +31,7 @@ __all__ = [
     "compute_region",
     "largest_block",
     "lazy",
+    "map_blocks",
     "map_chunks",
     "map_frames",
     "map_records",

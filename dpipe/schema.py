@@ -18,6 +18,7 @@ from dpipe._crop_names import *  # noqa: F403 - names of the vocabulary too
 from dpipe._group_names import *  # noqa: F403 - names of the vocabulary too
 from dpipe._picture_names import *  # noqa: F403 - names of the vocabulary too
 from dpipe._picture_names import OF_COLLECTIONS
+from dpipe._pixel_names import *  # noqa: F403 - names of the vocabulary too
 from dpipe._surface_names import *  # noqa: F403 - names of the vocabulary too
 from dpipe._table_names import *  # noqa: F403 - names of the vocabulary too
 from dpipe._variable import Variable

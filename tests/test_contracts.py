@@ -221,6 +221,22 @@ def write_ifc(folder: Path) -> Path:
     return path
 
 
+SHARES = {"Ch1": [1.0, 0.25], "Ch2": [0.1, 1.0]}
+
+
+def spillover() -> xr.Dataset:
+    array = xr.DataArray(list(SHARES.values()), dims=("detector", "source"))
+    names = {"detector": list(SHARES), "source": list(SHARES)}
+    return xr.Dataset(schema.SPILLOVER.wrap(array), names)
+
+
+def write_spillover(folder: Path) -> Path:
+    path = folder / "m.csv"
+    lines = [",".join(map(str, (name, *row))) for name, row in SHARES.items()]
+    path.write_text("\n".join(["," + ",".join(SHARES), *lines]))
+    return path
+
+
 def one_picture() -> xr.Dataset:
     sizes = {"value": slice(12), "place": slice(6), "slot": slice(1), "record": slice(1)}
     return collection().isel(sizes)
@@ -233,6 +249,7 @@ FILES = {
     "emdb-sff": write_sff,
     "ifc": write_ifc,
     "phases": write_phases,
+    "spillover": write_spillover,
     "imaris": write_imaris,
     "imaris-spots": write_imaris_spots,
     "imaris-surfaces": write_imaris_surfaces,
@@ -247,6 +264,7 @@ TABLES = {
     "ifc": one_picture,
     "phases": phases,
     "emdb-sff": lambda: meshes_of_movie(),
+    "spillover": spillover,
     "imaris-spots": spots_of_imaris,
     "imaris-surfaces": lambda: meshes_of_movie(),
     "tracks": spots,
@@ -342,15 +360,26 @@ def quality_tree() -> xr.DataTree:
     return xr.DataTree.from_dict(held)
 
 
+def sums() -> xr.DataTree:
+    return xr.DataTree.from_dict({f"/m{i}": operators.channel_sums(collection()) for i in range(2)})
+
+
 OPERANDS = {
     "cell-features": collection,
+    "channel-statistics": sums,
+    "channel-sums": collection,
+    "compensate": collection,
     "consensus-phases": lambda: phases(3),
     "consensus-tracks": lambda: spots(3),
     "group-tests": quality_tree,
+    "derive-masks": collection,
     "phase-tracks": lambda: xr.DataTree.from_dict({"/t": phases()}),
+    "picture-quality": collection,
     "pictures": collection,
     "quality-table": quality_tree,
     "split-movies": quality_tree,
+    "rescale-intensity": collection,
+    "segment-cells": collection,
     "track-measures": spots,
     "surface-measures": lambda: meshes_of_movie(),
 }
@@ -367,6 +396,7 @@ def meshes_of_movie() -> xr.Dataset:
 
 
 OTHERS = {
+    "compensate": lambda: [xr.DataTree.from_dict({"/m": spillover()})],
     "mesh-masks": lambda: [meshes_of_movie()],
     "phase-tracks": lambda: [xr.DataTree.from_dict({"/m": spots()})],
     "track-checks": lambda: [spots()],
@@ -383,8 +413,13 @@ def spots_in_movie() -> xr.Dataset:
     )
 
 
+NEEDED = {"derive-masks": {"masks": {"both": "Ch1 & Ch2", "around": "dilate(both, 1)"}}}
+"""Parameters that have no default."""
+
+
 def apply(name: str, data: xr.Dataset | xr.DataTree) -> xr.Dataset:
-    return OPERATORS[name].function(data, *OTHERS.get(name, list)())
+    given = NEEDED.get(name, {})
+    return OPERATORS[name].function(data, *OTHERS.get(name, list)(), **given)
 
 
 @pytest.fixture(params=sorted(OPERATORS))

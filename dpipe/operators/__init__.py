@@ -14,15 +14,21 @@ import xarray as xr
 
 from dpipe.errors import UsageError, unknown
 from dpipe.operators.cell_features import cell_features
+from dpipe.operators.channel_statistics import channel_statistics, channel_sums
+from dpipe.operators.compensate import compensate
 from dpipe.operators.consensus import consensus_phases, consensus_tracks
 from dpipe.operators.density import cell_density
+from dpipe.operators.derive_masks import derive_masks
 from dpipe.operators.group_tests import group_tests
 from dpipe.operators.mesh_masks import mesh_masks
 from dpipe.operators.phase_tracks import phase_tracks
+from dpipe.operators.picture_quality import picture_quality
 from dpipe.operators.pictures import pictures
 from dpipe.operators.projections import projections
 from dpipe.operators.quality import frame_quality
 from dpipe.operators.quality_table import quality_table
+from dpipe.operators.rescale_intensity import rescale_intensity
+from dpipe.operators.segment_cells import segment_cells
 from dpipe.operators.split_movies import split_movies
 from dpipe.operators.surface_measures import surface_measures
 from dpipe.operators.thumbnails import thumbnails
@@ -57,15 +63,22 @@ class Operator:
 OPERATORS: dict[str, Operator] = {
     "cell-density": Operator(cell_density, version=1, free=("t", "c")),
     "cell-features": Operator(cell_features, version=1, free=("record",)),
+    "channel-statistics": Operator(channel_statistics, version=1),
+    "channel-sums": Operator(channel_sums, version=1, free=("block",)),
+    "compensate": Operator(compensate, version=1, free=("block",)),
     "consensus-phases": Operator(consensus_phases, version=1, makes="table"),
     "consensus-tracks": Operator(consensus_tracks, version=1, makes="table"),
+    "derive-masks": Operator(derive_masks, version=1, free=("block",)),
     "frame-quality": Operator(frame_quality, version=1, free=("t", "c")),
     "group-tests": Operator(group_tests, version=1, makes="table"),
     "mesh-masks": Operator(mesh_masks, version=1, free=("t", "z")),
     "phase-tracks": Operator(phase_tracks, version=2, makes="table"),
+    "picture-quality": Operator(picture_quality, version=1, free=("record",)),
     "pictures": Operator(pictures, version=1, free=("record",)),
     "projections": Operator(projections, version=1, free=("t", "c")),
     "quality-table": Operator(quality_table, version=1),
+    "rescale-intensity": Operator(rescale_intensity, version=1, free=("block",)),
+    "segment-cells": Operator(segment_cells, version=1, free=("block",)),
     "split-movies": Operator(split_movies, version=1, makes="table"),
     "surface-measures": Operator(surface_measures, version=1),
     "thumbnails": Operator(thumbnails, version=1, free=("c",)),

@@ -8,6 +8,7 @@ import pytest
 import xarray as xr
 from cells import collection
 from meshes import box, surfaces
+from packs import pack
 
 from dpipe import schema
 from dpipe.errors import UsageError
@@ -19,15 +20,22 @@ from dpipe.operators.quality import frame_quality
 DIGESTS = {
     "cell-density": (1, "1d6b965c224a2d35b12af53c183fb628813a37a1c657c6fd58bb754f33387c7c"),
     "cell-features": (1, "5624b11548a4d6f52f0a8ab92a73a1c617d3a7453d902a1a8cfdd0069ddcabc7"),
+    "channel-statistics": (1, "0827573e7fc8a6ed9eec6554c7f823f280b71cf363afd3848ace03a146d44344"),
+    "channel-sums": (1, "ca6130120f4ed8b26a89739972b8a6230954f38174d1491b530ec86aa4b62285"),
+    "compensate": (1, "1e6fc4ae3a4ea2e4d3d107d94b0377054866633cb584c3b9d9eb01365a983931"),
     "consensus-phases": (1, "1832b2854f906ebbcc97750c38b2181157534a40256a75e822266a58a3f2750e"),
     "consensus-tracks": (1, "8d79e5f16506583d73ff8bb88f0d55ca53a5ab0c1eba1ca3f4e7dfe1b00750e7"),
+    "derive-masks": (1, "f75d8a0ba467bf6c28de0e2ff73c616abfc05a1db822cba96cae6f2d420953b2"),
     "frame-quality": (1, "2d80ac9fb14ddc0f796e948e88431ce67822eeb8049d8ae8d1be502c8ebaf320"),
     "group-tests": (1, "ba6ecccc31d3e4280319287eaa72283a8c51aae0ab446debf84699326f2ed82c"),
     "mesh-masks": (1, "d2aeca817c5c4a7b171c8fe8d971d8409b6010c35aa342bf6207462c108d9caa"),
     "phase-tracks": (2, "8a1c41186fcd1c4119897120e9dedb204e948df340be1606e77002fa8d6c8c88"),
     "pictures": (1, "a2b2fc3388105f2e33743ef0f4ec6e827a8cd942d2c2b0dd3b3871c23145c24f"),
+    "picture-quality": (1, "2bf0021d727d57fec767668b8ff0cfa506569c5d274f9932c76100947af01c1b"),
     "projections": (1, "f4d09455c2c54fd37d5e252e5a01002066bf15b299658a4cfea7f90411dd2f72"),
     "quality-table": (1, "19609e4c5421e14b949daa3ae1dfa45289355cb04cec84071ea1d2d37ad9a664"),
+    "rescale-intensity": (1, "3ffd171519164f8393ebc9bb0f15658879d1f62a5eac0a2f986b18d79c1207c2"),
+    "segment-cells": (1, "b8c4a6f6c4991d30e3ecc44a448546ce5648f741a151acb4e7dc6ecda10c38d0"),
     "split-movies": (1, "35772c2ee09782df423d9fa654235db1cc036495800e08f279f7407a054cad67"),
     "surface-measures": (1, "2db0b760679c20756c8ec888c2834e354462091d9cd3a5e8a8197803b5923fd2"),
     "thumbnails": (1, "88f02706ee65d429955514f8ff076fdfd6b9ab6e55d18a30b27fb1d3520d0bf1"),
@@ -130,8 +138,38 @@ def _cells():
     return collection(made)
 
 
+def _four():
+    """Four pictures of two channels in blocks of two, with masks of all but the third."""
+    y, x = np.ogrid[:40, :50]
+    rounds = [(y - 20) ** 2 + (x - 25) ** 2 < (9 + n) ** 2 for n in range(4)]
+    noise = (y * 15485863 + x * 32452843) % 1009 % 37
+    pictures = [np.stack([noise + r * 90, noise + r * (y + x)])[:, n:, :] for n, r in
+                enumerate(rounds)]  # fmt: skip
+    return pack([picture.astype("u2") for picture in pictures],
+                [None if n == 2 else picture > 60 for n, picture in enumerate(pictures)],
+                block=2)  # fmt: skip
+
+
+def _shares():
+    names = {"detector": ["Ch1", "Ch2"], "source": ["Ch1", "Ch2"]}
+    table = (("detector", "source"), [[1, 0.125], [0, 1]])
+    return xr.DataTree.from_dict({"/m": xr.Dataset({"spillover": table}, names)})
+
+
+PARAMS = {
+    "channel-sums": {"levels": 256},
+    "derive-masks": {"masks": {"near": "dilate(Ch1 & ~Ch2, 2)"}},
+}
+"""Parameters of operators that have no default, or make too much by it."""
 OPERANDS = {
     "cell-features": lambda: (_cells(),),
+    "channel-statistics": lambda: (_four(),),
+    "channel-sums": lambda: (_four(),),
+    "compensate": lambda: (_four(), _shares()),
+    "derive-masks": lambda: (_four(),),
+    "picture-quality": lambda: (_four(),),
+    "rescale-intensity": lambda: (_four(),),
+    "segment-cells": lambda: (_four(),),
     "pictures": lambda: (_packed(),),
     "consensus-phases": lambda: (_phases(),),
     "consensus-tracks": lambda: (_marked(),),
@@ -152,7 +190,8 @@ OPERANDS = {
 
 
 def _result(name):
-    return OPERATORS[name].function(*OPERANDS.get(name, lambda: (_movie(),))())
+    operands = OPERANDS.get(name, lambda: (_movie(),))()
+    return OPERATORS[name].function(*operands, **PARAMS.get(name, {}))
 
 
 @pytest.mark.parametrize("name", OPERATORS)
