@@ -3,9 +3,9 @@
 Ways of cutting, each named after the picture: ``map_frames`` (a volume becomes numbers),
 ``map_chunks`` (a volume becomes an array of another size), ``map_tiles`` (same shape out, with a
 halo), ``map_records`` and ``map_rows`` (pictures of a collection become numbers, or arrays),
-``map_blocks`` (all pictures of a block become one array, of their layout or not). A kernel gets
-plain arrays, NumPy or CuPy, and returns plain arrays. ``lazy`` makes a Dask array of a function
-that reads a region.
+``map_blocks`` (all pictures of a block become one array, of their layout or not), ``fold`` (a
+table becomes sums). A kernel gets plain arrays, NumPy or CuPy, and returns plain arrays. ``lazy``
+makes a Dask array of a function that reads a region.
 
 This module knows nothing of files or clusters.
 """
@@ -19,6 +19,7 @@ import dask.array as da
 import numpy as np
 import xarray as xr
 
+from dpipe._folds import fold
 from dpipe._packs import map_blocks
 from dpipe._records import map_records, map_rows
 from dpipe._regions import Frames, Read, Region, Source, at_once, behind, remember
@@ -29,6 +30,7 @@ __all__ = [
     "Region",
     "compute",
     "compute_region",
+    "fold",
     "largest_block",
     "lazy",
     "map_blocks",

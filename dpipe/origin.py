@@ -22,6 +22,7 @@ from dpipe import operators, readers, schema, seal, sources
 from dpipe.arrays import device
 from dpipe.errors import InputError, UsageError, unknown
 from dpipe.objects import Objects
+from dpipe.operators.gate import select
 
 
 @dataclass(frozen=True)
@@ -144,6 +145,39 @@ def bind(function: Callable[..., Any], given: Mapping[str, Any], what: str) -> d
     return bound
 
 
+def bind_operator(
+    function: Callable[..., Any], given: Mapping[str, Any], what: str
+) -> dict[str, Any]:
+    """Fill in an operator's defaults as `bind` does; it may be given ``where`` too.
+
+    Parameters
+    ----------
+    function, given, what
+        As for `bind`. ``where`` is an expression that chooses records of the first input, as
+        ``dpipe.select`` does, unless the operator has a parameter of that name itself.
+
+    Returns
+    -------
+    dict
+        Every parameter with its value, and ``where`` if it was given.
+
+    Raises
+    ------
+    UsageError
+        As of `bind`, or a ``where`` that is no text.
+    """
+    given = dict(given)
+    where = None if has_where(function) else given.pop("where", None)
+    if where is not None and not (isinstance(where, str) and where.strip()):
+        raise UsageError(f"{what}: where: found {where!r}; expected an expression")
+    return bind(function, given, what) | ({} if where is None else {"where": where})
+
+
+def has_where(function: Callable[..., Any]) -> bool:
+    """Tell whether a function has a parameter ``where`` of its own."""
+    return "where" in inspect.signature(function).parameters
+
+
 def _is_float(parameter: inspect.Parameter) -> bool:
     return isinstance(parameter.default, float) or parameter.annotation in (float, float | None)
 
@@ -203,7 +237,9 @@ def _uris(origin: Origin) -> list[str]:
     ]
 
 
-def operate(origin: Origin, inputs: Mapping[str, Mapping[str, xr.Dataset]]) -> xr.Dataset:
+def operate(
+    origin: Origin, inputs: Mapping[str, Mapping[str, xr.Dataset]], *, made: bool = True
+) -> xr.Dataset:
     """Apply the operator of an origin to its inputs.
 
     Parameters
@@ -211,7 +247,10 @@ def operate(origin: Origin, inputs: Mapping[str, Mapping[str, xr.Dataset]]) -> x
     origin : Origin
         Of kind ``"operator"``.
     inputs : mapping
-        By parameter, the Datasets by stem; those that may be left out need not be there.
+        By parameter, the Datasets by stem; those that may be left out need not be there. Those
+        under ``where`` hold what its expression names and the first input lacks.
+    made : bool
+        False if they are only planned: what their values decide is guessed, rather too large.
 
     Returns
     -------
@@ -220,8 +259,13 @@ def operate(origin: Origin, inputs: Mapping[str, Mapping[str, xr.Dataset]]) -> x
     """
     operator = operators.resolve(origin.name)
     given: dict[str, Any] = {}
+    params = dict(origin.params)
+    where = None if has_where(operator.function) else params.pop("where", None)
     for role, kind in operators.inputs(operator):
         held = inputs.get(role)
+        if where is not None and held is not None and made and not given:
+            tables = inputs.get("where", {})
+            held = {stem: select(ds, where, tables.get(stem)) for stem, ds in held.items()}
         if held is None:  # one that may be left out
             continue
         given[role] = (
@@ -230,7 +274,8 @@ def operate(origin: Origin, inputs: Mapping[str, Mapping[str, xr.Dataset]]) -> x
             else next(iter(held.values()))
         )
     with device(origin.device):
-        return operator.function(**given, **origin.params)
+        function = operator.function if made else operator.guess or operator.function
+        return function(**given, **params)
 
 
 def check_unchanged(origin: Origin) -> None:

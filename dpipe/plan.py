@@ -132,6 +132,7 @@ class Planner:
         self.objects, self.settings, self.choice = objects, settings, choice or Choice()
         self._lazy: dict[str, xr.Dataset] = {}
         self._sealed: dict[str, xr.Dataset] = {}
+        self._planned: set[str] = set()
 
     def recipe(self, recipe: Recipe) -> list[StepPlan]:
         """Plan all steps, as if every part that can be made will be.
@@ -223,9 +224,10 @@ class Planner:
     ) -> Iterator[tuple[str, Origin]]:
         """Yield the parts that an operator makes: one a stem, or one of a whole dataset."""
         operator = operators.resolve(step.operator)
-        kinds, may_lack = dict(operators.inputs(operator)), operators.optional(operator)
+        kinds = {"where": "dataset"} | dict(operators.inputs(operator))
+        may_lack = operators.optional(operator)
         held = {role: self._refs(name, made) for role, name in step.inputs.items()}
-        per_part = [role for role in kinds if kinds[role] == "dataset" and role not in may_lack]
+        per_part = [r for r in held if kinds[r] == "dataset" and r not in {"where", *may_lack}]
         stems = [ref.stem for ref in held[per_part[0]]] if per_part else [step.name]
         for stem in stems:
             chosen = {
@@ -249,7 +251,7 @@ class Planner:
         """Say which parts of the inputs are left out, because another input has none for them."""
         if step.reader:
             return []
-        kinds = dict(operators.inputs(operators.resolve(step.operator)))
+        kinds = {"where": "dataset"} | dict(operators.inputs(operators.resolve(step.operator)))
         may_lack = operators.optional(operators.resolve(step.operator))
         names = [step.inputs[r] for r in step.inputs if kinds[r] == "dataset" and r not in may_lack]
         return _pairs.unpaired({n: [ref.stem for ref in self._refs(n, made)] for n in names})
@@ -327,6 +329,7 @@ class Planner:
             )
         written = sum(_objects_of(outline))
         self._sealed[plan.base] = _as_sealed(ds, outline).assign_attrs(stem=plan.stem)
+        self._planned.add(plan.base)
         return replace(
             plan,
             partitions=outline.grid.partitions,
@@ -346,7 +349,9 @@ class Planner:
                     role: {part["stem"]: self._input(part) for part in parts}
                     for role, parts in made.inputs.items()
                 }
-                self._lazy[base] = origin.operate(made, held)
+                planned = {part["base"] for parts in made.inputs.values() for part in parts}
+                known = not planned & self._planned
+                self._lazy[base] = origin.operate(made, held, made=known)
         return self._lazy[base]
 
     def _input(self, part: Mapping[str, str]) -> xr.Dataset:

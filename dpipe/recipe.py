@@ -148,7 +148,8 @@ def operator_step(
     inputs : str, sequence or mapping
         Datasets in the order of the operator's parameters, or by parameter.
     params : mapping, optional
-        Its parameters.
+        Its parameters; and ``where``, an expression that chooses records of the first input. If
+        it names what that input lacks, the input ``where`` is the dataset that has it.
     levels : int, optional
         Levels of the pyramid.
 
@@ -163,14 +164,15 @@ def operator_step(
         An unknown operator, parameter or input.
     """
     found = operators.resolve(operator)
-    bound = origin.bind(found.function, params or {}, f"operator {operator}")
+    bound = origin.bind_operator(found.function, params or {}, f"operator {operator}")
     roles = [role for role, _ in operators.inputs(found)]
     if not isinstance(inputs, Mapping):
         listed = [inputs] if isinstance(inputs, str) else list(inputs)
         inputs = dict(zip(roles, listed, strict=False)) if len(listed) <= len(roles) else {}
+    chosen = ["where"] if "where" in bound and not origin.has_where(found.function) else []
     for role in inputs:
-        if role not in roles:
-            raise RecipeError(f"operator {operator}: {unknown('input', role, roles)}")
+        if role not in [*roles, *chosen]:
+            raise RecipeError(f"operator {operator}: {unknown('input', role, [*roles, *chosen])}")
     needed = [role for role in roles if role not in operators.optional(found)]
     if missing := [role for role in needed if role not in inputs]:
         raise RecipeError(

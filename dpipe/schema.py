@@ -15,6 +15,8 @@ import numpy as np
 import xarray as xr
 
 from dpipe._crop_names import *  # noqa: F403 - names of the vocabulary too
+from dpipe._feature_names import *  # noqa: F403 - names of the vocabulary too
+from dpipe._feature_names import OF_TABLES
 from dpipe._group_names import *  # noqa: F403 - names of the vocabulary too
 from dpipe._picture_names import *  # noqa: F403 - names of the vocabulary too
 from dpipe._picture_names import OF_COLLECTIONS
@@ -210,7 +212,7 @@ def named(array: xr.DataArray) -> Variable | None:
     >>> named(xr.DataArray(np.zeros((1, 1, 2, 2)), dims=PICTURE_DIMS, name="image")).meaning
     'pictures of one size'
     """
-    known = OF_COLLECTIONS if "record" in array.dims else {}
+    known = OF_COLLECTIONS | OF_TABLES if "record" in array.dims else {}
     return known.get(str(array.name), VARIABLES.get(str(array.name)))
 
 

@@ -16,6 +16,7 @@ import xarray as xr
 from dpipe import _rows, blocks, catalog, metadata, operators, origin, parts, schema, seal
 from dpipe.errors import SchemaError, UsageError
 from dpipe.objects import Objects
+from dpipe.operators.gate import select
 from dpipe.outline import base_of, lay_out
 
 DataLike = xr.Dataset | xr.DataTree | Mapping[str, xr.Dataset]
@@ -192,8 +193,9 @@ def each(
     operator : callable or str
         An operator, or its name as in recipes.
     **params
-        Its parameters; and its further inputs by name, each what `open` gave: joined by stem, or
-        whole where the operator takes a whole dataset.
+        Its parameters; its further inputs by name, each what `open` gave: joined by stem, or
+        whole where the operator takes a whole dataset; and ``where``, an expression that chooses
+        the records of `data`, as `select` does.
 
     Returns
     -------
@@ -217,7 +219,9 @@ def each(
     kinds, optional = _inputs(function)
     given = {role: params.pop(role) for role in list(kinds)[1:] if role in params}
     if isinstance(operator, str):
-        origin.bind(function, params, f"operator {operator}")
+        origin.bind_operator(function, params, f"operator {operator}")
+    if "where" in params and not origin.has_where(function):
+        data = _chosen(data, params.pop("where"))
     params |= {role: _tree(given.pop(role)) for role in list(given) if kinds[role] == "tree"}
     if next(iter(kinds.values()), "") == "tree":
         return function(_tree(data), **given, **params)
@@ -231,6 +235,12 @@ def each(
         if isinstance(data, xr.Dataset):
             return results[stem].assign_attrs(_stem(data))
     return _tree(results)
+
+
+def _chosen(data: DataLike, where: str) -> xr.Dataset | dict[str, xr.Dataset]:
+    if isinstance(data, xr.Dataset):
+        return select(data, where)
+    return {stem: select(ds, where) for stem, ds in as_parts(data).items()}
 
 
 def _inputs(function: Callable[..., xr.Dataset]) -> tuple[dict[str, str], set[str]]:

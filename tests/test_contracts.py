@@ -270,8 +270,7 @@ TABLES = {
     "tracks": spots,
     "tracks-labels": labels,
 }
-"""What readers of tables and labels give; the others give a movie."""
-"""What readers of tables and collections give; the others give a movie."""
+"""What readers of tables, labels and collections give; the others give a movie."""
 
 
 def held(name: str) -> xr.Dataset:
@@ -364,11 +363,40 @@ def sums() -> xr.DataTree:
     return xr.DataTree.from_dict({f"/m{i}": operators.channel_sums(collection()) for i in range(2)})
 
 
+def table(first: int = 0) -> xr.Dataset:
+    """Numbers and labels of six cells; two columns have holes, one has no spread."""
+    values = np.arange(24.0).reshape(6, 4) % 7 + first
+    values[:, 2], values[1, 0], values[2, 3] = 5, np.nan, np.inf
+    said = {"label": ["A", "A", "B", "B", "-1", "A"], "donor": ["d", "e"] * 3}
+    said |= {"file": [f"{first}_{i}.h5" for i in range(6)], "experiment": ["x"] * 6}
+    said |= {"condition": [f"c{first}"] * 6}
+    coords = {name: ("record", column) for name, column in said.items()}
+    features = schema.FEATURE.wrap(xr.DataArray(values, dims=("record", "name")))
+    return xr.Dataset(features).assign_coords(coords | {"name": ["a", "b", "c", "d"]})
+
+
+def tables() -> xr.DataTree:
+    return xr.DataTree.from_dict({f"/t{i}": table(i) for i in range(3)})
+
+
+def ratings() -> xr.Dataset:
+    said = xr.DataArray([["A", "A"], ["B", "A"], ["B", "B"]], dims=("record", "rater"))
+    return xr.Dataset(schema.RATING.wrap(said)).assign_coords(rater=["KE", "NK"])
+
+
 OPERANDS = {
     "cell-features": collection,
     "channel-statistics": sums,
     "channel-sums": collection,
+    "class-frequencies": tables,
+    "clean-features": table,
     "compensate": collection,
+    "feature-statistics": tables,
+    "feature-sums": table,
+    "gate": table,
+    "rater-agreement": ratings,
+    "sample-records": table,
+    "split-records": table,
     "consensus-phases": lambda: phases(3),
     "consensus-tracks": lambda: spots(3),
     "group-tests": quality_tree,
@@ -396,6 +424,7 @@ def meshes_of_movie() -> xr.Dataset:
 
 
 OTHERS = {
+    "clean-features": lambda: [tables()],
     "compensate": lambda: [xr.DataTree.from_dict({"/m": spillover()})],
     "mesh-masks": lambda: [meshes_of_movie()],
     "phase-tracks": lambda: [xr.DataTree.from_dict({"/m": spots()})],
@@ -413,7 +442,10 @@ def spots_in_movie() -> xr.Dataset:
     )
 
 
-NEEDED = {"derive-masks": {"masks": {"both": "Ch1 & Ch2", "around": "dilate(both, 1)"}}}
+NEEDED = {
+    "derive-masks": {"masks": {"both": "Ch1 & Ch2", "around": "dilate(both, 1)"}},
+    "gate": {"gates": {"low": "a < 4", "one": "low and donor == 'd'"}},
+}
 """Parameters that have no default."""
 
 
@@ -506,6 +538,7 @@ def test_operator_refuses_unknown_parameters(operator):
 
 
 WRITABLE = {
+    "anndata": lambda: table(),
     "classification": lambda: crops("m").assign_coords(split="train"),
     "coco": lambda: masked(),
     "csv": lambda: operators.frame_quality(movie()),

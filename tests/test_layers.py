@@ -17,7 +17,7 @@ errors schema metadata ngff config
 arrays blocks pyramid objects sources spreadsheets pages store containers cluster
 readers operators writers
 catalog seal origin outline parts tree recipe plan drive run plot report upkeep census checks
-view batches web demo
+view batches sklearn web demo
 __init__ cli __main__
 """.split()
 SHELVES = ("readers", "operators", "writers")

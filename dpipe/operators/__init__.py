@@ -15,10 +15,14 @@ import xarray as xr
 from dpipe.errors import UsageError, unknown
 from dpipe.operators.cell_features import cell_features
 from dpipe.operators.channel_statistics import channel_statistics, channel_sums
+from dpipe.operators.class_frequencies import class_frequencies
+from dpipe.operators.clean_features import all_features, clean_features
 from dpipe.operators.compensate import compensate
 from dpipe.operators.consensus import consensus_phases, consensus_tracks
 from dpipe.operators.density import cell_density
 from dpipe.operators.derive_masks import derive_masks
+from dpipe.operators.feature_statistics import feature_statistics, feature_sums
+from dpipe.operators.gate import gate
 from dpipe.operators.group_tests import group_tests
 from dpipe.operators.mesh_masks import mesh_masks
 from dpipe.operators.phase_tracks import phase_tracks
@@ -27,9 +31,12 @@ from dpipe.operators.pictures import pictures
 from dpipe.operators.projections import projections
 from dpipe.operators.quality import frame_quality
 from dpipe.operators.quality_table import quality_table
+from dpipe.operators.rater_agreement import rater_agreement
 from dpipe.operators.rescale_intensity import rescale_intensity
+from dpipe.operators.sample_records import sample_records
 from dpipe.operators.segment_cells import segment_cells
 from dpipe.operators.split_movies import split_movies
+from dpipe.operators.split_records import split_records
 from dpipe.operators.surface_measures import surface_measures
 from dpipe.operators.thumbnails import thumbnails
 from dpipe.operators.track_checks import track_checks
@@ -52,12 +59,16 @@ class Operator:
     makes : {"blocks", "table"}
         ``"blocks"`` are lazy; the rows of a ``"table"`` cannot be counted beforehand, so it is
         computed when the operator is called.
+    guess : callable, optional
+        As the function, but from inputs that are not made yet: for plans, where the size of the
+        result depends on their values. What it returns is as large as the result may be.
     """
 
     function: Callable[..., xr.Dataset]
     version: int
     free: tuple[str, ...] = ()
     makes: Literal["blocks", "table"] = "blocks"
+    guess: Callable[..., xr.Dataset] | None = None
 
 
 OPERATORS: dict[str, Operator] = {
@@ -65,11 +76,16 @@ OPERATORS: dict[str, Operator] = {
     "cell-features": Operator(cell_features, version=1, free=("record",)),
     "channel-statistics": Operator(channel_statistics, version=1),
     "channel-sums": Operator(channel_sums, version=1, free=("block",)),
+    "class-frequencies": Operator(class_frequencies, version=1, makes="table"),
+    "clean-features": Operator(clean_features, version=1, free=("record",), guess=all_features),
     "compensate": Operator(compensate, version=1, free=("block",)),
     "consensus-phases": Operator(consensus_phases, version=1, makes="table"),
     "consensus-tracks": Operator(consensus_tracks, version=1, makes="table"),
     "derive-masks": Operator(derive_masks, version=1, free=("block",)),
+    "feature-statistics": Operator(feature_statistics, version=1),
+    "feature-sums": Operator(feature_sums, version=1),
     "frame-quality": Operator(frame_quality, version=1, free=("t", "c")),
+    "gate": Operator(gate, version=1, free=("record",)),
     "group-tests": Operator(group_tests, version=1, makes="table"),
     "mesh-masks": Operator(mesh_masks, version=1, free=("t", "z")),
     "phase-tracks": Operator(phase_tracks, version=2, makes="table"),
@@ -77,9 +93,12 @@ OPERATORS: dict[str, Operator] = {
     "pictures": Operator(pictures, version=1, free=("record",)),
     "projections": Operator(projections, version=1, free=("t", "c")),
     "quality-table": Operator(quality_table, version=1),
+    "rater-agreement": Operator(rater_agreement, version=1, makes="table"),
     "rescale-intensity": Operator(rescale_intensity, version=1, free=("block",)),
+    "sample-records": Operator(sample_records, version=1, makes="table"),
     "segment-cells": Operator(segment_cells, version=1, free=("block",)),
     "split-movies": Operator(split_movies, version=1, makes="table"),
+    "split-records": Operator(split_records, version=1, makes="table"),
     "surface-measures": Operator(surface_measures, version=1),
     "thumbnails": Operator(thumbnails, version=1, free=("c",)),
     "track-checks": Operator(track_checks, version=1, makes="table"),

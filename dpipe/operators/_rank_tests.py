@@ -2,10 +2,14 @@
 
 import itertools
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import xarray as xr
+
+from dpipe import schema
 
 LEAST = 2
 """Numbers that a group needs for a test."""
@@ -109,3 +113,33 @@ def stars(p: float) -> str:
     if math.isnan(p):
         return ""
     return next((mark for limit, mark in _STARS if p < limit), "ns")
+
+
+def described(found: Mapping[str, Comparison], kinds: Sequence[str]) -> dict[str, xr.DataArray]:
+    """Name what comparisons found, over ``measure``, ``group`` and ``pair``."""
+    every, pairs = list(found.values()), list(itertools.combinations(kinds, 2))
+    shape = (len(every), len(kinds))
+    over_pairs = (len(every), len(pairs))
+    columns: list[tuple[schema.Variable, Any, Any, tuple[int, ...]]] = [
+        (schema.KRUSKAL_H, [one.h for one in every], float, shape[:1]),
+        (schema.KRUSKAL_P, [one.p for one in every], float, shape[:1]),
+        (schema.GROUP_SIZE, [list(one.sizes.values()) for one in every], np.uint32, shape),
+        (schema.GROUP_LEFT_OUT, [list(one.left_out.values()) for one in every], np.uint32, shape),
+        (schema.GROUP_MEDIAN, [list(one.medians.values()) for one in every], float, shape),
+        (schema.PAIR_U, [[one.pairs[p][0] for p in pairs] for one in every], float, over_pairs),
+        (schema.PAIR_P, [[one.pairs[p][1] for p in pairs] for one in every], float, over_pairs),
+        (schema.PAIR_STARS, [[stars(one.pairs[p][1]) for p in pairs] for one in every], str,
+         over_pairs),
+    ]  # fmt: skip
+    result: dict[str, xr.DataArray] = {}
+    for column in columns:
+        result |= wrap(*column)
+    return result
+
+
+def wrap(
+    variable: schema.Variable, values: Any, dtype: Any, shape: tuple[int, ...]
+) -> dict[str, xr.DataArray]:
+    """Name numbers that stand in a list or table."""
+    array = np.asarray(values, dtype=dtype).reshape(shape)
+    return variable.wrap(xr.DataArray(array, dims=variable.dims))

@@ -8,7 +8,7 @@ import itertools
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import xarray as xr
@@ -16,9 +16,17 @@ import xarray as xr
 from dpipe import schema
 from dpipe.blocks import compute
 from dpipe.errors import SchemaError, UsageError, unknown
-from dpipe.operators._rank_tests import Comparison, compare, stars
+from dpipe.operators._rank_tests import Comparison, compare, described, stars, wrap
 
-__all__ = ["compare", "group_tests", "grouped", "movie_means", "natural", "stars"]
+__all__ = [
+    "Comparison",
+    "compare",
+    "group_tests",
+    "grouped",
+    "movie_means",
+    "natural",
+    "stars",
+]
 
 _DIMS = {"t", "c", "track_id", "event", "movie"}
 _METHODS = ("auto", "exact", "asymptotic")
@@ -118,18 +126,18 @@ def group_tests(
         )
         for name, column in means.items()
     }
-    result = _result(found, kinds)
+    result = described(found, kinds)
     matrix = [[means[name].get(stem, math.nan) for stem in stems] for name in names]
-    result |= _wrap(schema.MEASURE_VALUE, matrix, float, (len(names), len(stems)))
+    result |= wrap(schema.MEASURE_VALUE, matrix, float, (len(names), len(stems)))
     return xr.Dataset(
         result,
         coords={
             "measure": np.asarray(names, str),
-            **_wrap(schema.MEASURE_UNIT, units, str, (len(names),)),
+            **wrap(schema.MEASURE_UNIT, units, str, (len(names),)),
             "group": np.asarray(kinds, str),
             "pair": np.asarray([f"{a} : {b}" for a, b in itertools.combinations(kinds, 2)], str),
             "movie": np.asarray(stems, str),
-            **_wrap(schema.MOVIE_GROUP, [groups[stem] for stem in stems], str, (len(stems),)),
+            **wrap(schema.MOVIE_GROUP, [groups[stem] for stem in stems], str, (len(stems),)),
         },
         attrs={
             "by": by,
@@ -268,31 +276,3 @@ def _names(children: Mapping[str, xr.Dataset], wanted: Sequence[str]) -> list[st
 
 def _texts(names: xr.DataArray) -> list[str]:
     return [str(name) for name in names.values.tolist()]
-
-
-def _result(found: Mapping[str, Comparison], kinds: Sequence[str]) -> dict[str, xr.DataArray]:
-    every, pairs = list(found.values()), list(itertools.combinations(kinds, 2))
-    shape = (len(every), len(kinds))
-    over_pairs = (len(every), len(pairs))
-    columns: list[tuple[schema.Variable, Any, Any, tuple[int, ...]]] = [
-        (schema.KRUSKAL_H, [one.h for one in every], float, shape[:1]),
-        (schema.KRUSKAL_P, [one.p for one in every], float, shape[:1]),
-        (schema.GROUP_SIZE, [list(one.sizes.values()) for one in every], np.uint32, shape),
-        (schema.GROUP_LEFT_OUT, [list(one.left_out.values()) for one in every], np.uint32, shape),
-        (schema.GROUP_MEDIAN, [list(one.medians.values()) for one in every], float, shape),
-        (schema.PAIR_U, [[one.pairs[p][0] for p in pairs] for one in every], float, over_pairs),
-        (schema.PAIR_P, [[one.pairs[p][1] for p in pairs] for one in every], float, over_pairs),
-        (schema.PAIR_STARS, [[stars(one.pairs[p][1]) for p in pairs] for one in every], str,
-         over_pairs),
-    ]  # fmt: skip
-    result: dict[str, xr.DataArray] = {}
-    for column in columns:
-        result |= _wrap(*column)
-    return result
-
-
-def _wrap(
-    variable: schema.Variable, values: Any, dtype: Any, shape: tuple[int, ...]
-) -> dict[str, xr.DataArray]:
-    array = np.asarray(values, dtype=dtype).reshape(shape)
-    return variable.wrap(xr.DataArray(array, dims=variable.dims))

@@ -13,6 +13,8 @@ from typing import Any
 import xarray as xr
 
 from dpipe.errors import UsageError, unknown
+from dpipe.operators.gate import select
+from dpipe.writers.anndata import write_anndata
 from dpipe.writers.classification import write_classification
 from dpipe.writers.coco import write_coco
 from dpipe.writers.emdb_sff import write_emdb_sff
@@ -24,6 +26,7 @@ from dpipe.writers.tiff import write_tiff
 __all__ = [
     "WRITERS",
     "export",
+    "write_anndata",
     "write_classification",
     "write_coco",
     "write_csv",
@@ -35,6 +38,7 @@ __all__ = [
 ]
 
 WRITERS: dict[str, Callable[..., list[str]]] = {
+    "anndata": write_anndata,
     "classification": write_classification,
     "coco": write_coco,
     "csv": write_csv,
@@ -51,6 +55,8 @@ def export(
     data: xr.Dataset | xr.DataTree | Mapping[str, xr.Dataset],
     writer: str,
     to: str | os.PathLike[str],
+    *,
+    where: str | None = None,
     **options: Any,
 ) -> list[str]:
     """Write Datasets as foreign files.
@@ -64,6 +70,8 @@ def export(
         A key of `WRITERS`.
     to : str or path
         Folder on disk; it is made if need be.
+    where : str, optional
+        An expression: only records for which it is true are written, of parts that have any.
     **options
         Of the writer.
 
@@ -103,8 +111,13 @@ def export(
     for stem in parts:
         if not stem or stem.startswith(".") or any(c in stem for c in "/\\\0"):
             raise UsageError(f"part {stem!r}: its name is no file name")
+    if where is not None:
+        chosen = {stem: select(ds, where) for stem, ds in parts.items()}
+        parts = {stem: ds for stem, ds in chosen.items() if ds.sizes["record"]}
     if not parts:
-        raise UsageError("nothing to write: no parts")
+        raise UsageError(
+            "nothing to write: no parts" + (" with such records" * (where is not None))
+        )
     return write(parts, to, **options)
 
 

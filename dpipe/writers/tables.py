@@ -14,6 +14,7 @@ from collections.abc import Hashable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import quote
 
 import numpy as np
 import pandas as pd
@@ -26,7 +27,8 @@ from dpipe.errors import SchemaError, UsageError
 
 PIXEL_DIMS = ("y", "x", "value")
 ROWS = 1 << 18
-"""About so many rows are computed and written at a time."""
+"""About so many rows of a narrow table are computed and written at a time."""
+_NARROW = 16
 
 
 @dataclass(frozen=True)
@@ -92,6 +94,7 @@ def write_parquet(
     *,
     name: str = "table",
     variables: str | Sequence[str] | None = None,
+    partitioned: bool = False,
 ) -> list[str]:
     """Write the numbers of all parts as Parquet.
 
@@ -100,6 +103,9 @@ def write_parquet(
     parts, to, name, variables
         As for `write_csv`; unit and meaning are metadata of the columns (``unit``,
         ``description``), and no other file is written.
+    partitioned : bool
+        Whether each part gets a file of its own, ``<name>/part=<stem>/0.parquet``, as Hive,
+        Spark, Dask and pyarrow read them: one sample can then be read without the others.
 
     Returns
     -------
@@ -108,13 +114,23 @@ def write_parquet(
     """
     folder, written = Path(to).expanduser().absolute(), list[str]()
     for table in _tables(parts, variables, name):
-        target = folder / f"{table.name}.parquet"
-        with _aside(target) as file, pq.ParquetWriter(file, table.columns) as out:
-            for frame in _frames(parts, table):
-                rows = pa.Table.from_pandas(frame, schema=table.columns, preserve_index=False)
-                out.write_table(rows)
-        written.append(str(target))
+        if not partitioned:
+            written += _parquet(folder / f"{table.name}.parquet", table.columns, parts, table)
+            continue
+        columns = table.columns.remove(0)  # the stem stands in the folder's name
+        for stem, ds in parts.items():
+            target = folder / table.name / f"part={quote(stem, safe=' ')}" / "0.parquet"
+            written += _parquet(target, columns, {stem: ds}, table)
     return written
+
+
+def _parquet(
+    target: Path, columns: pa.Schema, parts: Mapping[str, xr.Dataset], table: _Table
+) -> list[str]:
+    with _aside(target) as file, pq.ParquetWriter(file, columns) as out:
+        for frame in _frames(parts, table):
+            out.write_table(pa.Table.from_pandas(frame, schema=columns, preserve_index=False))
+    return [str(target)]
 
 
 @contextmanager
@@ -172,7 +188,15 @@ def _chosen(stem: str, ds: xr.Dataset, names: Sequence[str] | None) -> xr.Datase
             )
     if "part" in kept.variables or "part" in kept.dims:
         raise SchemaError(f"{stem}: 'part' is the column of the stems; rename that variable")
-    return _spread(kept)
+    return _spread(_blank(kept))
+
+
+def _blank(ds: xr.Dataset) -> xr.Dataset:
+    """Return the same names, dims and kinds without rows: to spread that costs nothing."""
+    none = ds.isel({dim: slice(0) for dim in ds.dims if dim != "name"})
+    return none.assign(
+        {k: (v.dims, np.empty(v.shape, v.dtype), v.attrs) for k, v in none.data_vars.items()}
+    )
 
 
 def _spread(ds: xr.Dataset) -> xr.Dataset:
@@ -227,10 +251,8 @@ def _described(columns: pa.Schema) -> list[dict[str, str]]:
 
 def _frames(parts: Mapping[str, xr.Dataset], table: _Table) -> Iterator[pd.DataFrame]:
     """Yield the rows of all parts, some at a time."""
-    for stem, whole in parts.items():
-        ds = _spread(whole)
-        names = [n for n in table.columns.names if n in ds.data_vars]
-        names = [n for n in names if set(ds[n].dims) == set(table.dims)]
+    for stem, ds in parts.items():
+        names = [key for key in ds.data_vars if _belongs(ds, key, table)]
         if not names:
             continue
         chosen = ds[names]
@@ -240,10 +262,19 @@ def _frames(parts: Mapping[str, xr.Dataset], table: _Table) -> Iterator[pd.DataF
         dim = table.dims[0]
         block = max(1, *(max(chosen[name].chunksizes.get(dim, (1,))) for name in names))
         others = int(np.prod([chosen.sizes[d] for d in table.dims[1:]], dtype=np.int64))
+        others *= 1 + len(table.columns) // _NARROW
         step = block * max(1, ROWS // max(1, others * block))
         for start in range(0, chosen.sizes[dim], step):
             piece = chosen.isel({dim: slice(start, start + step)})
             yield _frame(piece, table.dims, stem, table)
+
+
+def _belongs(ds: xr.Dataset, key: Hashable, table: _Table) -> bool:
+    """Tell whether a variable, or what it is spread to, is among the columns of a table."""
+    spread = "name" in ds[key].dims and "name" in ds.coords
+    dims = {str(dim) for dim in ds[key].dims} - ({"name"} if spread else set())
+    names = {str(name) for name in ds["name"].values} if spread else {str(key)}
+    return dims == set(table.dims) and not names.isdisjoint(table.columns.names)
 
 
 def _frame(ds: xr.Dataset, dims: Sequence[str], stem: str, table: _Table) -> pd.DataFrame:
@@ -251,6 +282,6 @@ def _frame(ds: xr.Dataset, dims: Sequence[str], stem: str, table: _Table) -> pd.
     loaded = ds.assign(
         {n: (ds[n].dims, values) for n, values in zip(ds.data_vars, computed, strict=True)}
     )
-    frame = loaded.to_dataframe(dim_order=list(dims)).reset_index()
+    frame = _spread(loaded).to_dataframe(dim_order=list(dims)).reset_index()
     frame["part"] = stem
     return frame.reindex(columns=table.columns.names)

@@ -22,11 +22,16 @@ DIGESTS = {
     "cell-features": (1, "5624b11548a4d6f52f0a8ab92a73a1c617d3a7453d902a1a8cfdd0069ddcabc7"),
     "channel-statistics": (1, "0827573e7fc8a6ed9eec6554c7f823f280b71cf363afd3848ace03a146d44344"),
     "channel-sums": (1, "ca6130120f4ed8b26a89739972b8a6230954f38174d1491b530ec86aa4b62285"),
+    "class-frequencies": (1, "ba4d117e94360390405d92326a7e2e3afa126f9a16cf70a9dd4844932350ea8a"),
+    "clean-features": (1, "d44a65e0e5744ddeca1c7bdd7875a6000d9d6e476deab912085d623f2e6ab91a"),
     "compensate": (1, "1e6fc4ae3a4ea2e4d3d107d94b0377054866633cb584c3b9d9eb01365a983931"),
     "consensus-phases": (1, "1832b2854f906ebbcc97750c38b2181157534a40256a75e822266a58a3f2750e"),
     "consensus-tracks": (1, "8d79e5f16506583d73ff8bb88f0d55ca53a5ab0c1eba1ca3f4e7dfe1b00750e7"),
     "derive-masks": (1, "f75d8a0ba467bf6c28de0e2ff73c616abfc05a1db822cba96cae6f2d420953b2"),
+    "feature-statistics": (1, "0cbfb8413369c2e758184f4cfa90b92f0daf3cc2a898bada493e2284ec620d5d"),
+    "feature-sums": (1, "996107698aa86315d95b7fa553d0b84edf444d8ac6381b44a1071ffcb9b042fd"),
     "frame-quality": (1, "2d80ac9fb14ddc0f796e948e88431ce67822eeb8049d8ae8d1be502c8ebaf320"),
+    "gate": (1, "d138d318c7e6f02297d52792f7e714c80f6feb47056602f3b5fbf67c725297b5"),
     "group-tests": (1, "ba6ecccc31d3e4280319287eaa72283a8c51aae0ab446debf84699326f2ed82c"),
     "mesh-masks": (1, "d2aeca817c5c4a7b171c8fe8d971d8409b6010c35aa342bf6207462c108d9caa"),
     "phase-tracks": (2, "8a1c41186fcd1c4119897120e9dedb204e948df340be1606e77002fa8d6c8c88"),
@@ -34,9 +39,12 @@ DIGESTS = {
     "picture-quality": (1, "2bf0021d727d57fec767668b8ff0cfa506569c5d274f9932c76100947af01c1b"),
     "projections": (1, "f4d09455c2c54fd37d5e252e5a01002066bf15b299658a4cfea7f90411dd2f72"),
     "quality-table": (1, "19609e4c5421e14b949daa3ae1dfa45289355cb04cec84071ea1d2d37ad9a664"),
+    "rater-agreement": (1, "847b8eb95b2ff79a4634ba300726e033a402f2d4d8a60da39a32673331b9e918"),
     "rescale-intensity": (1, "3ffd171519164f8393ebc9bb0f15658879d1f62a5eac0a2f986b18d79c1207c2"),
+    "sample-records": (1, "503cb8a380641ce6a145df6988579406c36c79e85722d197fc41e22d0d967f8b"),
     "segment-cells": (1, "b8c4a6f6c4991d30e3ecc44a448546ce5648f741a151acb4e7dc6ecda10c38d0"),
     "split-movies": (1, "35772c2ee09782df423d9fa654235db1cc036495800e08f279f7407a054cad67"),
+    "split-records": (1, "a26a927df591cdc7d0b9bddf29ea4d199013266ac4bbb9873fb505466d9ee1b7"),
     "surface-measures": (1, "2db0b760679c20756c8ec888c2834e354462091d9cd3a5e8a8197803b5923fd2"),
     "thumbnails": (1, "88f02706ee65d429955514f8ff076fdfd6b9ab6e55d18a30b27fb1d3520d0bf1"),
     "track-checks": (1, "fc5e981b0ee30fcffd922636385e4a14eabf7008db3888a701d8a772418989be"),
@@ -156,12 +164,37 @@ def _shares():
     return xr.DataTree.from_dict({"/m": xr.Dataset({"spillover": table}, names)})
 
 
-PARAMS = {
-    "channel-sums": {"levels": 256},
-    "derive-masks": {"masks": {"near": "dilate(Ch1 & ~Ch2, 2)"}},
-}
-"""Parameters of operators that have no default, or make too much by it."""
+def _table(first=0):
+    """Features of twelve cells of two donors, with holes, by integer arithmetic."""
+    n, k = np.ogrid[first : first + 12, :4]
+    values = (n * 7 + k * 5) % 11 / 4 * (k != 3)
+    values[3, 0], values[4, 1] = np.nan, np.inf
+    i = np.arange(first, first + 12)
+    said = {"object_number": i, "donor": np.array(["a", "b"])[i % 2]}
+    said |= {"experiment": np.array(["E"] * 12), "condition": np.array(["-", "+", "o"])[i % 3]}
+    said |= {"label": np.array(["T", "B", "-1", "T"])[i % 4]}
+    ds = xr.Dataset({"feature": (("record", "name"), values)}, {"name": list("abcd")})
+    return ds.assign_coords({name: ("record", column) for name, column in said.items()})
+
+
+def _tables():
+    return xr.DataTree.from_dict({"/p": _table(), "/q": _table(12)})
+
+
+def _ratings():
+    said = np.array(["T", "B", "M"])[np.add.outer(np.arange(9), [0, 0, 1]) * [1, 2, 1] % 3]
+    return xr.Dataset({"rating": (("record", "rater"), said)}, {"rater": ["x", "y", "z"]})
+
+
 OPERANDS = {
+    "class-frequencies": lambda: (_tables(),),
+    "clean-features": lambda: (_table(), _tables()),
+    "feature-statistics": lambda: (_tables(),),
+    "feature-sums": lambda: (_table(),),
+    "gate": lambda: (_table(),),
+    "rater-agreement": lambda: (_ratings(),),
+    "sample-records": lambda: (_table(),),
+    "split-records": lambda: (_table(), _tables()),
     "cell-features": lambda: (_cells(),),
     "channel-statistics": lambda: (_four(),),
     "channel-sums": lambda: (_four(),),
@@ -187,6 +220,16 @@ OPERANDS = {
     "surface-measures": lambda: (surfaces([box((1, 4, 3), (5, 21, 14))], [1]),),
 }
 """What operators take that take something else than the movie alone."""
+
+
+PARAMS = {
+    "channel-sums": {"levels": 256},
+    "class-frequencies": {"sample": "donor"},
+    "derive-masks": {"masks": {"near": "dilate(Ch1 & ~Ch2, 2)"}},
+    "gate": {"gates": {"low": "a < 2", "few": "low and donor == 'a' or b > 1"}},
+    "sample-records": {"n": 2, "by": "donor", "labelled": False},
+}
+"""Parameters of operators that have no default, or make too much or too little by it."""
 
 
 def _result(name):

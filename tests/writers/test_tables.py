@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 import xarray as xr
 
-from dpipe import schema
+from dpipe import schema, writers
 from dpipe.errors import SchemaError, UsageError
 from dpipe.writers import tables
 from dpipe.writers.tables import write_csv, write_parquet
@@ -175,3 +175,29 @@ def test_wrong_use(tmp_path):
     with pytest.raises(SchemaError, match="'part' is the column of the stems"):
         write_csv({"a": quality().assign(part=1)}, tmp_path, name="b")
     assert sorted(p.name for p in tmp_path.iterdir()) == ["table.columns.json", "table.csv"]
+
+
+def test_a_part_is_a_folder_that_others_read(tmp_path):
+    values = np.arange(12.0).reshape(4, 3)
+    ds = xr.Dataset({"feature": (("record", "name"), values)}, {"name": ["a", "b", "c"]})
+    parts = {"E_+SEA": ds.chunk({"record": 3}), "E_-SEA é": ds + 100}
+    written = writers.export(parts, "parquet", tmp_path, partitioned=True)
+    assert [Path(path).relative_to(tmp_path).as_posix() for path in written] == [
+        "table/part=E_%2BSEA/0.parquet",
+        "table/part=E_-SEA %C3%A9/0.parquet",
+    ]
+    table = pq.read_table(tmp_path / "table", partitioning="hive").to_pandas()
+    assert table["part"].astype(str).tolist() == ["E_+SEA"] * 4 + ["E_-SEA é"] * 4
+    np.testing.assert_array_equal(table[["a", "b", "c"]], np.concatenate([values, values + 100]))
+    one = pq.read_table(tmp_path / "table", filters=[("part", "==", "E_+SEA")])
+    assert one.num_rows == 4
+    with pytest.raises(UsageError, match="is there already"):
+        writers.export(parts, "parquet", tmp_path, partitioned=True)
+
+
+def test_a_wide_table_is_written_in_smaller_pieces(tmp_path, monkeypatch):
+    monkeypatch.setattr(tables, "ROWS", 64)
+    ds = xr.Dataset({"feature": (("record", "name"), np.ones((40, 160)))})
+    ds = ds.assign_coords(name=[f"f{i}" for i in range(160)])
+    (path,) = writers.export({"p": ds}, "parquet", tmp_path)
+    assert pq.ParquetFile(path).num_row_groups == 8  # 64 // (1 + 161 // 16) = 5 rows each

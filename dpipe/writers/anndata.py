@@ -1,0 +1,134 @@
+"""AnnData: one table of features with what is known of each record, as single-cell tools read it.
+
+It knows which names become ``obs``, ``var`` and ``X``. How they lie in a file is the business of
+the package anndata, which streams ``X`` block by block.
+"""
+
+import os
+import shutil
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from dpipe import schema
+from dpipe.blocks import compute
+from dpipe.errors import SchemaError, UsageError
+
+_PLACES = tuple(
+    variable.name
+    for variable in (schema.IN_BLOCK, schema.IN_SLOT, schema.OFFSET, schema.MASK_DTYPE)
+)
+"""Where a picture lies in its pack, which a table need not know."""
+_BLOCK_BYTES = 1 << 24
+
+
+def write_anndata(
+    parts: Mapping[str, xr.Dataset],
+    to: str | os.PathLike[str],
+    *,
+    name: str = "table",
+    format: Literal["h5ad", "zarr"] = "h5ad",
+) -> list[str]:
+    """Write the features of all parts as one AnnData.
+
+    Parameters
+    ----------
+    parts : mapping of str to xarray.Dataset
+        By stem, each with ``feature(record, name)``; columns are the same in all.
+    to : str or path
+        Folder; it is made if need be.
+    name : str
+        Of the file or folder: ``<name>.h5ad`` or ``<name>.zarr``.
+    format : {"h5ad", "zarr"}
+        A single HDF5 file, or a Zarr group.
+
+    Returns
+    -------
+    list of str
+        Its path. ``X`` holds the features, ``var`` their names (and families), ``obs`` a row each
+        record: the stem as ``part``, coordinates and variables over ``record``, and a column for
+        each gate. Rows are named ``<part>/<file>``, or numbered where there are no files.
+
+    Raises
+    ------
+    SchemaError
+        A part without features, or with other columns than the first.
+    UsageError
+        An unknown `format`, anndata is not there, or the file is there already.
+    """
+    if format not in ("h5ad", "zarr"):
+        raise UsageError(f"format: found {format!r}; expected 'h5ad' or 'zarr'")
+    try:
+        import anndata
+    except ImportError as error:
+        raise UsageError("AnnData needs anndata; install dpipe[tables]") from error
+    features = _features(parts)
+    obs = pd.concat([_obs(stem, ds) for stem, ds in parts.items()])
+    over = {k: c.values for k, c in features.coords.items() if c.dims == ("name",) and k != "name"}
+    var = pd.DataFrame(over, index=pd.Index([str(n) for n in features["name"].values]))
+    rows = max(1, _BLOCK_BYTES // (8 * max(1, len(var))))
+    chunks = (min(rows, max(1, len(obs))), max(1, len(var)))
+    values = features.chunk({"record": chunks[0], "name": -1}).data
+    target = Path(to).expanduser().absolute() / f"{name}.{format}"
+    with _aside(target) as aside, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of anndata about pandas and zarr, not about the table
+        table = anndata.AnnData(X=values, obs=obs, var=var)
+        if format == "h5ad":
+            table.write_h5ad(aside)
+        else:  # a chunk is a block: blocks that share a chunk would write over each other
+            table.write_zarr(aside, chunks=chunks)
+    return [str(target)]
+
+
+def _features(parts: Mapping[str, xr.Dataset]) -> xr.DataArray:
+    """Put the features of all parts below each other, lazily."""
+    several: list[xr.DataArray] = []
+    for stem, ds in parts.items():
+        try:
+            feature = schema.FEATURE.check(ds)
+        except SchemaError as error:
+            raise SchemaError(f"{stem}: {error}") from error
+        if "name" not in feature.coords:
+            raise SchemaError(f"{stem}: features without the coordinate name")
+        if several and not feature["name"].equals(several[0]["name"]):
+            raise SchemaError(f"{stem}: other features than in {next(iter(parts))}")
+        inner = [n for n, c in feature.coords.items() if c.dims != ("name",)]
+        several.append(feature.drop_vars(inner))
+    return xr.concat(several, dim="record")
+
+
+def _obs(stem: str, ds: xr.Dataset) -> pd.DataFrame:
+    """Return what is known of the records of a part."""
+    over = {str(k): v for k, v in ds.variables.items() if v.dims == ("record",)}
+    columns: dict[str, Any] = {"part": np.full(ds.sizes["record"], stem, dtype=object)}
+    lazy = {name: v.data for name, v in over.items() if name not in _PLACES}
+    if schema.GATE.name in ds and "gate_name" in ds.coords:
+        gates = ds[schema.GATE.name].transpose("record", "gate_name").data
+        lazy |= {str(gate): gates[:, i] for i, gate in enumerate(ds["gate_name"].values)}
+    columns |= dict(zip(lazy, compute(*lazy.values()), strict=True))
+    names = columns.get(schema.PICTURE_FILE.name, np.arange(ds.sizes["record"]))
+    index = pd.Index([f"{stem}/{name}" for name in names])
+    return pd.DataFrame(columns, index=index)
+
+
+@contextmanager
+def _aside(target: Path) -> Iterator[Path]:
+    """Give a path to write to, which takes the name of `target` when all went well."""
+    if target.exists():
+        raise UsageError(f"{target}: is there already; delete it, or choose another folder")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    aside = target.with_name(f".{target.name}.partial")
+    shutil.rmtree(aside, ignore_errors=True)  # of a writer that was killed
+    try:
+        yield aside
+        aside.replace(target)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+        if aside.is_file():
+            aside.unlink()

@@ -1,0 +1,127 @@
+"""Features as scikit-learn takes them: the columns of scifAI, pipelines, and files that fail."""
+
+import pickle
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pandas as pd
+import pytest
+
+from dpipe.errors import InputError, SchemaError, UsageError
+
+pytest.importorskip("sklearn")
+from sklearn.base import clone
+from sklearn.dummy import DummyClassifier
+from sklearn.pipeline import FeatureUnion, Pipeline
+
+from dpipe.sklearn import FeatureExtractor, features
+
+
+def write(path: Path, seed: int, channels: int = 2) -> str:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    rng = np.random.default_rng(seed)
+    shape = (9 + seed % 3, 11, channels)
+    with h5py.File(path, "w") as file:
+        file["image"] = rng.integers(1, 4000, shape, dtype="u2")
+        file["mask"] = np.ones(shape, "u1")
+    return str(path)
+
+
+@pytest.fixture
+def metadata(tmp_path) -> pd.DataFrame:
+    """Seven pictures in two folders, not in the order of their names; two of the same name."""
+    names = ["a/x_10.h5", "b/x_1.h5", "a/x_9.h5", "a/x_1.h5", "b/x_2.h5", "b/x_3.h5", "a/x_2.h5"]
+    files = [write(tmp_path / name, seed) for seed, name in enumerate(names)]
+    return pd.DataFrame({"file": files, "label": list("TBTBTBT")}, index=range(100, 107))
+
+
+def union() -> FeatureUnion:
+    return FeatureUnion([("b", features.BackgroundMean()), ("r", features.GradientRMS())])
+
+
+def test_rows_are_those_of_the_table(metadata):
+    found = FeatureExtractor("cell-shape").fit_transform(metadata)
+    assert found.index.tolist() == metadata.index.tolist()
+    for path, total in zip(metadata["file"], found["sum_intensity_Ch2"], strict=True):
+        with h5py.File(path) as file:
+            assert file["image"][..., 1].sum() == total
+
+
+def test_real_cells_get_the_numbers_of_scifai(shared_data):
+    """Two families of the 858 reference columns; all of them are the operator's own tests."""
+    files = sorted((shared_data / "ifc" / "h5").rglob("*.h5"), reverse=True)
+    made = FeatureExtractor([features.CellShape(), features.GradientRMS()])
+    found = made.fit_transform(
+        pd.DataFrame({"file": map(str, files)}, index=[f.name for f in files])
+    )
+    table = pd.read_csv(shared_data / "ifc" / "reference" / "scifAI_features_b20baec.csv.gz")
+    expected = table.set_index("file").loc[found.index, found.columns]
+    assert found.shape == (37, 60)
+    np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-9)
+
+
+def test_a_user_of_scifai_gets_dicts_and_empty_lists(metadata, tmp_path):
+    (tmp_path / "a" / "bad.h5").write_bytes(b"rubbish")
+    (tmp_path / "c").mkdir()
+    (tmp_path / "c" / "bad.h5").write_bytes(b"rubbish")
+    more = [str(tmp_path / name) for name in ("a/bad.h5", "c/bad.h5")]
+    table = pd.concat([metadata, pd.DataFrame({"file": more})], ignore_index=True)
+    rows = FeatureExtractor(union()).extract_features(table, n_jobs=4)
+    assert [len(row) for row in rows] == [4] * 7 + [0, 0]
+    assert rows[7:] == [[], []]
+    assert list(rows[0]) == [
+        f"{f}_Ch{c}" for f in ("background_mean", "gradient_RMS") for c in "12"
+    ]
+
+
+def test_it_stands_in_a_pipeline(metadata):
+    extractor = FeatureExtractor(union())
+    model = Pipeline([("features", extractor), ("guess", DummyClassifier(strategy="prior"))])
+    assert model.fit(metadata, metadata["label"]).predict(metadata).tolist() == ["T"] * 7
+    names = model[:-1].get_feature_names_out()
+    assert names[0] == "background_mean_Ch1"
+    assert clone(extractor).families() == ("background-mean", "gradient-rms")
+    assert pickle.loads(pickle.dumps(extractor)).families() == extractor.families()
+
+
+def test_a_union_of_families_is_a_transformer_itself(metadata):
+    found = union().fit(metadata)
+    expected = FeatureExtractor(union()).fit_transform(metadata)
+    np.testing.assert_array_equal(found.transform(metadata), expected)
+    assert found.get_feature_names_out()[0] == "b__background_mean_Ch1"
+
+
+def test_families_and_their_names():
+    assert len(FeatureExtractor().families()) == 9
+    names = [made().family for made in vars(features).values()]
+    assert set(names) == {*FeatureExtractor().families(), "hog"}
+    assert FeatureExtractor(["glcm", features.GLCMFeatures()]).families() == ("glcm",)
+    with pytest.raises(UsageError, match="found int; expected a FeatureUnion"):
+        FeatureExtractor(5).families()
+
+
+def test_a_collection_is_prepared_before_it_is_measured(metadata):
+    def only_first(ds):
+        return ds.isel(record=ds.file.values == "x_1.h5")
+
+    found = FeatureExtractor("gradient-rms", prepare=lambda ds: ds).fit_transform(metadata)
+    assert np.isfinite(found).all(axis=None)
+    assert FeatureExtractor("gradient-rms", prepare=only_first).fit(metadata).names_.size == 2
+
+
+def test_a_file_may_stand_in_several_rows(metadata):
+    twice = metadata.iloc[[0, 3, 0]]
+    found = FeatureExtractor("gradient-rms").fit_transform(twice)
+    assert found.iloc[0].tolist() == found.iloc[2].tolist() != found.iloc[1].tolist()
+
+
+def test_what_is_refused(metadata, tmp_path):
+    with pytest.raises(UsageError, match="needs the column 'file'"):
+        FeatureExtractor().fit(pd.DataFrame({"path": ["x"]}))
+    with pytest.raises(InputError, match="no picture of the table can be read"):
+        FeatureExtractor().fit(pd.DataFrame({"file": [str(tmp_path / "none" / "x_1.h5")]}))
+    made = FeatureExtractor("gradient-rms").fit(metadata)
+    other = pd.DataFrame({"file": [write(tmp_path / "d" / "x_1.h5", 1, channels=3)]})
+    with pytest.raises(SchemaError, match="3 numbers a picture; expected 2"):
+        made.transform(other)
