@@ -58,6 +58,11 @@ def clean_features(
     UsageError
         An unknown `infinity`, or a `fill` that is no number.
 
+    Notes
+    -----
+    A sample that is added changes the statistics, so every part is cleaned anew, which takes as
+    long as to copy it; features and sums of the other parts stay.
+
     Examples
     --------
     >>> values = [[1.0, 5, 2], [np.nan, 5, np.inf]]

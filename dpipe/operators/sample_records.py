@@ -4,6 +4,8 @@ It knows that a record is in the sample or not by its name and the seed alone. I
 what the pictures show.
 """
 
+import heapq
+import operator
 from collections.abc import Sequence
 
 import numpy as np
@@ -16,6 +18,7 @@ from dpipe.operators._identities import check_seed, columns, identities, names_o
 
 def sample_records(
     ds: xr.Dataset,
+    collection: xr.DataTree | None = None,
     *,
     n: int = 100,
     by: str | Sequence[str] = ("experiment", "donor", "condition"),
@@ -31,7 +34,10 @@ def sample_records(
     Parameters
     ----------
     ds : xarray.Dataset
-        Records with ``file`` or ``object_number``; groups are made within this part.
+        Records with ``file`` or ``object_number``.
+    collection : xarray.DataTree, optional
+        All parts of the dataset that `ds` is one of, where a group goes over several parts. By
+        default `ds` is all there is.
     n : int
         Records of each group, all of it if it has fewer.
     by : str or sequence of str
@@ -67,15 +73,32 @@ def sample_records(
     if isinstance(n, bool) or not isinstance(n, int) or n < 0:
         raise UsageError(f"n: found {n!r}; expected a number of records")
     check_seed(seed)
-    names = identities(ds)
-    groups = columns(ds, names_of(by, "by"), "by")
-    chosen, usable = np.zeros(len(names), dtype=bool), sound(ds)
-    if labelled and schema.PICTURE_LABEL.name in ds.coords:
-        chosen |= usable & (ds[schema.PICTURE_LABEL.name].values != schema.NO_LABEL)
-    order = np.lexsort((names, places(names, seed), ~chosen))
-    left = dict.fromkeys(groups.tolist(), n)
-    for i in order[usable[order]].tolist():
-        chosen[i] |= left[groups[i]] > 0
-        left[groups[i]] -= 1
+    names, groups = identities(ds), columns(ds, names_of(by, "by"), "by")
+    mine = set(groups.tolist())
+    others = {} if collection is None else collection.children
+    tables = [child.to_dataset() for child in others.values()] or [ds]
+    ranked = [_ranked(table, names_of(by, "by"), labelled, seed, mine) for table in tables]
+    left, taken = dict.fromkeys(mine, n), set[str]()
+    for group, name, first in heapq.merge(*ranked, key=operator.itemgetter(2)):
+        if left[group] > 0 or not first[0]:
+            taken.add(name)
+        left[group] -= 1
+    chosen = np.array([name in taken for name in names.tolist()], dtype=bool) & sound(ds)
     kept = {name: coord for name, coord in ds.coords.items() if coord.dims == ("record",)}
     return xr.Dataset(schema.SAMPLED.wrap(xr.DataArray(chosen, dims="record")), coords=kept)
+
+
+def _ranked(
+    ds: xr.Dataset, by: list[str], labelled: bool, seed: int, wanted: set[str]
+) -> list[tuple[str, str, tuple[bool, float, str]]]:
+    """Return group, name and rank of the sound records of some groups, the first ones first."""
+    groups = columns(ds, by, "by")
+    known = np.array([group in wanted for group in groups.tolist()], dtype=bool) & sound(ds)
+    some = ds.isel(record=np.flatnonzero(known))
+    names = identities(some).tolist()
+    plain = np.ones(len(names), dtype=bool)
+    if labelled and schema.PICTURE_LABEL.name in ds.coords:
+        plain = np.asarray(some[schema.PICTURE_LABEL.name].values == schema.NO_LABEL)
+    ranks = zip(plain.tolist(), places(names, seed).tolist(), names, strict=True)
+    rows = zip(groups[known].tolist(), names, ranks, strict=True)
+    return sorted(rows, key=operator.itemgetter(2))

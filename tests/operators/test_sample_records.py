@@ -58,6 +58,16 @@ def test_names_and_seed_decide_alone():
     assert len(first - chosen(records(61), n=5)) <= 1  # one record more moves at most one out
 
 
+def test_a_group_may_go_over_several_parts():
+    whole = records()
+    parts = {"/a": whole.isel(record=slice(25)), "/b": whole.isel(record=slice(25, None))}
+    tree = xr.DataTree.from_dict(parts)
+    found = [sample_records(ds, tree, n=5)["sampled"].values for ds in parts.values()]
+    assert np.concatenate(found).tolist() == sample_records(whole, n=5)["sampled"].values.tolist()
+    alone = [sample_records(ds, n=5)["sampled"].values for ds in parts.values()]
+    assert np.concatenate(alone).sum() == 30
+
+
 def test_a_record_without_a_number_goes_by_its_file():
     ds = records(6).assign_coords(object_number=("record", [-1] * 6))
     assert chosen(ds, n=1, labelled=False) == chosen(
