@@ -132,7 +132,6 @@ class Planner:
         self.objects, self.settings, self.choice = objects, settings, choice or Choice()
         self._lazy: dict[str, xr.Dataset] = {}
         self._sealed: dict[str, xr.Dataset] = {}
-        self._planned: set[str] = set()
 
     def recipe(self, recipe: Recipe) -> list[StepPlan]:
         """Plan all steps, as if every part that can be made will be.
@@ -224,14 +223,13 @@ class Planner:
     ) -> Iterator[tuple[str, Origin]]:
         """Yield the parts that an operator makes: one a stem, or one of a whole dataset."""
         operator = operators.resolve(step.operator)
-        kinds = {"where": "dataset"} | dict(operators.inputs(operator))
-        may_lack = operators.optional(operator)
+        kinds, may_lack = dict(operators.inputs(operator)), operators.optional(operator)
         held = {role: self._refs(name, made) for role, name in step.inputs.items()}
-        per_part = [r for r in held if kinds[r] == "dataset" and r not in {"where", *may_lack}]
+        per_part = [role for role in kinds if kinds[role] == "dataset" and role not in may_lack]
         stems = [ref.stem for ref in held[per_part[0]]] if per_part else [step.name]
         for stem in stems:
             chosen = {
-                role: refs if kinds[role] == "tree" else [ref for ref in refs if ref.stem == stem]
+                role: [ref for ref in refs if ref.stem == stem or kinds.get(role) == "tree"]
                 for role, refs in held.items()
             }
             chosen = {role: refs for role, refs in chosen.items() if refs or role not in may_lack}
@@ -251,9 +249,10 @@ class Planner:
         """Say which parts of the inputs are left out, because another input has none for them."""
         if step.reader:
             return []
-        kinds = {"where": "dataset"} | dict(operators.inputs(operators.resolve(step.operator)))
+        kinds = dict(operators.inputs(operators.resolve(step.operator)))
         may_lack = operators.optional(operators.resolve(step.operator))
-        names = [step.inputs[r] for r in step.inputs if kinds[r] == "dataset" and r not in may_lack]
+        several = {r: name for r, name in step.inputs.items() if kinds.get(r) != "tree"}
+        names = [name for role, name in several.items() if role not in may_lack]
         return _pairs.unpaired({n: [ref.stem for ref in self._refs(n, made)] for n in names})
 
     def _refs(
@@ -329,7 +328,6 @@ class Planner:
             )
         written = sum(_objects_of(outline))
         self._sealed[plan.base] = _as_sealed(ds, outline).assign_attrs(stem=plan.stem)
-        self._planned.add(plan.base)
         return replace(
             plan,
             partitions=outline.grid.partitions,
@@ -349,9 +347,8 @@ class Planner:
                     role: {part["stem"]: self._input(part) for part in parts}
                     for role, parts in made.inputs.items()
                 }
-                planned = {part["base"] for parts in made.inputs.values() for part in parts}
-                known = not planned & self._planned
-                self._lazy[base] = origin.operate(made, held, made=known)
+                bases = {part["base"] for parts in made.inputs.values() for part in parts}
+                self._lazy[base] = origin.operate(made, held, made=bases.isdisjoint(self._lazy))
         return self._lazy[base]
 
     def _input(self, part: Mapping[str, str]) -> xr.Dataset:
