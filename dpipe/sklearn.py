@@ -24,6 +24,7 @@ import xarray as xr
 from dpipe.blocks import compute
 from dpipe.errors import InputError, SchemaError, UsageError
 from dpipe.operators.cell_features import NINE, cell_features
+from dpipe.operators.segment_cells import segment_cells
 from dpipe.readers.ifc import open_ifc
 
 try:
@@ -46,8 +47,8 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):
         What is measured: a union of the classes in `features`, one of them, or names of families;
         by default scifAI's nine.
     prepare : callable, optional
-        ``prepare(collection)`` returns the collection that is measured; for example an operator
-        that makes masks where files have none, or one that compensates.
+        ``prepare(collection)`` returns the collection that is measured, for example compensated.
+        By default masks are made where files have none, as scifAI does.
 
     Examples
     --------
@@ -178,8 +179,7 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):
         return [[] if gone else row for gone, row in zip(missing, rows, strict=True)]
 
     def _features(self, ds: xr.Dataset) -> xr.Dataset:
-        prepared = ds if self.prepare is None else self.prepare(ds)
-        return cell_features(prepared, families=self.families())
+        return cell_features((self.prepare or _masked)(ds), families=self.families())
 
 
 class _Family(TransformerMixin, BaseEstimator):
@@ -238,6 +238,14 @@ def _families(union: Any) -> Iterator[str]:
         )
 
 
+def _masked(ds: xr.Dataset) -> xr.Dataset:
+    """Make masks where there are none."""
+    lacking = (ds["mask_dtype"].values == "") & (ds["height"].values > 0)
+    if not lacking.any():
+        return ds
+    return segment_cells(ds).merge(ds, compat="override", join="override")
+
+
 def _paths(metadata: pd.DataFrame) -> list[str]:
     if "file" not in metadata:
         raise UsageError("a table of pictures needs the column 'file', their paths")
@@ -254,5 +262,5 @@ def _opened(paths: Sequence[str]) -> Iterator[tuple[list[int], xr.Dataset]]:
             some = rows[first : first + _FILES]
             try:
                 yield some, open_ifc(list(dict.fromkeys(paths[i] for i in some)), levels="")
-            except InputError:
-                continue  # none of them can be read: their rows stay empty
+            except (InputError, UsageError):  # none can be read, or the folder is not there
+                continue

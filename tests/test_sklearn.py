@@ -7,6 +7,8 @@ import h5py
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.ndimage import binary_closing
+from skimage.morphology import disk
 
 from dpipe.errors import InputError, SchemaError, UsageError
 
@@ -108,6 +110,22 @@ def test_a_collection_is_prepared_before_it_is_measured(metadata):
     found = FeatureExtractor("gradient-rms", prepare=lambda ds: ds).fit_transform(metadata)
     assert np.isfinite(found).all(axis=None)
     assert FeatureExtractor("gradient-rms", prepare=only_first).fit(metadata).names_.size == 2
+
+
+def test_a_file_without_a_mask_gets_one_as_in_scifai(metadata, tmp_path):
+    y, x = np.ogrid[:40, :40]
+    dot = ((y - 20) ** 2 + (x - 20) ** 2 < 81) * 900 + (y + x) % 2
+    for name, mask in (("m/x_1.h5", True), ("m/x_2.h5", False)):
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        with h5py.File(path, "w") as file:
+            file["image"] = np.stack([dot, dot], axis=2).astype("u2")
+            if mask:
+                file["mask"] = np.ones((40, 40, 2), "u1")
+    table = pd.DataFrame({"file": [str(tmp_path / "m" / f"x_{i}.h5") for i in (1, 2)]})
+    area = FeatureExtractor("mask-based").fit_transform(table)["mask_based_area_Ch2"]
+    closed = binary_closing(dot > 450, disk(5))  # Otsu parts the dot from the rest
+    assert area.tolist() == [1600, closed.sum()]
 
 
 def test_a_file_may_stand_in_several_rows(metadata):
