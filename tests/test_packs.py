@@ -32,7 +32,7 @@ def collection(lazy=True) -> xr.Dataset:
 
 OPERATORS = {
     "segment": ("mask_code", lambda ds: dpipe.segment_cells(ds, min_size=20, closing=2)),
-    "anew": ("mask_code", lambda ds: dpipe.segment_cells(ds, where="all", min_size=20)),
+    "anew": ("mask_code", lambda ds: dpipe.segment_cells(ds, which="all", min_size=20)),
     "derive": (
         "mask_code",
         lambda ds: dpipe.derive_masks(ds, masks={"a": "dilate(Ch1 & ~Ch3, 2)"}),

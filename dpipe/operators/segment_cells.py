@@ -26,7 +26,7 @@ _SEVERAL_VALUES = 1 << schema.PICTURE_FLAGS.index("mask_of_several_values")
 def segment_cells(
     ds: xr.Dataset,
     *,
-    where: Literal["missing", "all"] = "missing",
+    which: Literal["missing", "all"] = "missing",
     brightfield: str | list[str] | None = None,
     min_size: int = 100,
     closing: int = 5,
@@ -42,7 +42,7 @@ def segment_cells(
     ----------
     ds : xarray.Dataset
         A packed collection, or any selection of its records.
-    where : {"missing", "all"}
+    which : {"missing", "all"}
         Which pictures get new masks; the others keep what they have.
     brightfield : str or list of str, optional
         Channels without fluorescence; by default the first.
@@ -92,13 +92,13 @@ def segment_cells(
     coords = layout(ds)
     pixels = schema.PIXELS.check(ds)
     names = channels(ds)
-    if where not in ("missing", "all"):
-        raise UsageError(f"where: found {where!r}; expected 'missing' or 'all'")
+    if which not in ("missing", "all"):
+        raise UsageError(f"which: found {which!r}; expected 'missing' or 'all'")
     edges = chosen("brightfield", names[:1] if brightfield is None else brightfield, names)
     for name, value in (("min_size", min_size), ("closing", closing)):
         if type(value) is not int or value < 0:
             raise UsageError(f"{name}: found {value!r}; expected a number of pixels")
-    old, new = _whose(ds, where)
+    old, new = _whose(ds, which)
     dtype = code_dtype(len(names))
     if "mask_code" in ds:
         dtype = np.result_type(dtype, ds["mask_code"].dtype)
@@ -120,16 +120,16 @@ def segment_cells(
     return xr.Dataset(made, coords=coords)
 
 
-def _whose(ds: xr.Dataset, where: str) -> tuple[np.ndarray, np.ndarray]:
+def _whose(ds: xr.Dataset, which: str) -> tuple[np.ndarray, np.ndarray]:
     """Return the dtype of each picture's mask, and which pictures get a new one."""
     sound = np.asarray(ds["height"].values) > 0
     none = np.full(len(sound), "", dtype="U8")
     if "mask_code" not in ds:
         return none, sound
     if "mask_dtype" not in ds.coords:  # nobody says that some are missing
-        return none, sound & (where == "all")
+        return none, sound & (which == "all")
     old = np.asarray(ds["mask_dtype"].values)
-    return old, sound & ((old == "") | (where == "all"))
+    return old, sound & ((old == "") | (which == "all"))
 
 
 def _said(ds: xr.Dataset, new: np.ndarray, dim: str) -> dict[str, xr.DataArray]:

@@ -26,7 +26,7 @@ def by_scikit_image(plane: np.ndarray, edges: bool, radius: int = 5) -> np.ndarr
 
 def test_masks_of_real_cells_are_those_of_scikit_image(shared_data):
     ds = dpipe.open_ifc(shared_data / SAMPLE, block=8)
-    made = dpipe.segment_cells(ds, where="all").compute()
+    made = dpipe.segment_cells(ds, which="all").compute()
     area = 0
     for picture, code in zip(unpacked(ds), unpacked(made, "mask_code"), strict=True):
         for k, plane in enumerate(picture):
@@ -118,7 +118,7 @@ def test_only_missing_masks_are_made_unless_all_are_wanted():
     assert made.mask_value.values.tolist() == [[1, 1, 1, 1], [0, 1, 0, 0]]
     assert made.picture_flag.values.tolist() == [[0, 0, 2, 0], [0, 0, 0, 0]]
     assert made.picture_flag.dtype == "u1"
-    every = dpipe.segment_cells(ds, where="all")
+    every = dpipe.segment_cells(ds, which="all")
     assert every.picture_flag.values.sum() == 0
     assert not any((code == 7).all() for code in unpacked(every, "mask_code") if code.size)
 
@@ -126,7 +126,7 @@ def test_only_missing_masks_are_made_unless_all_are_wanted():
 def test_new_masks_come_out_of_unpack():
     ds = collection(lazy=False)
     ds = ds.assign(mask_pixels=(("block", "value"), np.full_like(ds.pixels, 9).astype("u1")))
-    both = dpipe.segment_cells(ds, where="all").merge(ds, compat="override")
+    both = dpipe.segment_cells(ds, which="all").merge(ds, compat="override")
     for n in (0, 1, 2):
         image, mask = dpipe.unpack(both, n)
         assert mask.dtype == "u1"
@@ -169,7 +169,7 @@ def test_which_channels_are_brightfield():
 @pytest.mark.parametrize(
     ("said", "message"),
     [
-        ({"where": "some"}, "where: found 'some'; expected 'missing' or 'all'"),
+        ({"which": "some"}, "which: found 'some'; expected 'missing' or 'all'"),
         ({"brightfield": "BF"}, "brightfield: unknown channel 'BF'.* Known: Ch1, Ch2, Ch3"),
         ({"brightfield": ["Ch1", "Ch1"]}, "each once"),
         ({"brightfield": 1}, "expected names of channels"),
