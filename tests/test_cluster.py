@@ -218,8 +218,8 @@ def test_processes_here(capfd, monkeypatch):
         workers.cancel()
         assert workers.in_flight() == 0
         started = time.monotonic()
-    assert time.monotonic() - started < 10
-    wait_until(lambda: not alive(ours[1:]), 5, "the processes are gone")
+    assert time.monotonic() - started < 40  # the tasks take 60
+    wait_until(lambda: not alive(ours[1:]), 20, "the processes are gone")
     out, err = capfd.readouterr()
     assert (out, err) == ("", "")
 
@@ -227,7 +227,7 @@ def test_processes_here(capfd, monkeypatch):
 @pytest.mark.faults
 def test_nothing_hangs_here():
     """Frozen for ever, or merely endless."""
-    with connect(settings("1", stall_seconds=60.0)) as workers:  # patience is a third of it
+    with connect(settings("1", stall_seconds=90.0)) as workers:  # patience is a third of it
         assert workers.label == "1 process here"
         pid = ask(workers, os.getpid).value
         os.kill(pid, signal.SIGSTOP)
@@ -285,16 +285,16 @@ def test_driver_stops(tmp_path, number, when, quiet):
         while driver.stdout.readline().strip() != when:
             assert driver.poll() is None
         if when == "starting":
-            wait_until(lambda: len(family(driver.pid)) > 2, 20, "workers start")
+            wait_until(lambda: len(family(driver.pid)) > 2, 60, "workers start")
         pids = family(driver.pid)
         (os.kill if number == signal.SIGKILL else os.killpg)(driver.pid, number)
-        _, err = driver.communicate(timeout=20)
+        _, err = driver.communicate(timeout=50)
     finally:
         if driver.poll() is None:
             os.killpg(driver.pid, signal.SIGKILL)
             driver.communicate()
     assert driver.returncode == -number
-    wait_until(lambda: not alive(pids), 20, "the processes are gone")
+    wait_until(lambda: not alive(pids), 40, "the processes are gone")
     if quiet:
         assert err.rstrip().endswith("KeyboardInterrupt")
         assert err.count("Traceback") == 1

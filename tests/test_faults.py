@@ -176,7 +176,7 @@ def test_scheduler_killed(place: tuple[Objects, Reference], tmp_path: Path) -> N
     objects, expected = place
     watch, gate = Watch(objects), Gate(tmp_path / "gate")
     scheduler = Scheduler(tmp_path)
-    hasty = {"DPIPE_STALL_SECONDS": "20"}  # so long a driver may look for its scheduler
+    hasty = {"DPIPE_STALL_SECONDS": "30"}  # so long a driver may look for its scheduler
     for dataset, wanted in stages(objects, expected, 2):
         gate.allow(dataset, wanted)
         with (
