@@ -14,6 +14,8 @@ import numpy as np
 
 SAMPLES = ("Experiment_1/Donor_1/+SEA ", "Experiment_1/Donor_1/-SEA")
 CLASSES = ("B_cell", "T_cell", "Synapses_with_signaling", "Multiplets")
+_STAINED = {CLASSES[0]: (4,), CLASSES[1]: (5,), CLASSES[2]: (4, 5, 6), CLASSES[3]: (4, 5)}
+"""Channels, counted from 0, that are brighter in a class: MHCII, CD3, phosphorylated CD3."""
 _CORRUPT, _BARE = 3, 5
 """Numbers of the files of the first sample that are cut off and that have no mask."""
 
@@ -65,7 +67,8 @@ def write_ifc_tree(
         for i in range(k, pictures, len(samples)):
             number = i // len(samples)
             path = below / f"{stem}_{number}.h5"
-            image, mask = _draw(rng, noise, channels, mean_size, empty=_empty(number))
+            strength = _strength(rng, channels, _kind(number))
+            image, mask = _draw(rng, noise, strength, mean_size, empty=_empty(number))
             bare = damage and not k and number == _BARE
             _write(path, image, None if bare else mask, _label(number) if labels else None)
             if damage and not k and number == _CORRUPT:
@@ -109,18 +112,33 @@ def _stem(sample: str) -> str:
     return "_".join(name.strip() for name in sample.split("/"))
 
 
+def _kind(number: int) -> str:
+    return CLASSES[number // 3 % len(CLASSES)]
+
+
 def _label(number: int) -> str | None:
-    return None if number % 3 else CLASSES[number // 3 % len(CLASSES)]
+    return None if number % 3 else _kind(number)
 
 
 def _empty(number: int) -> bool:
     return number % 11 == 0
 
 
+def _strength(rng: np.random.Generator, channels: int, kind: str) -> np.ndarray:
+    """Return how bright each channel is: the later the brighter, and more where it is stained."""
+    strength = (np.arange(1, channels + 1) * 400).astype(np.float32)
+    for c in (4, 5, 6):
+        if c < channels:
+            stain = 1.3 if c in _STAINED[kind] else 0.8
+            strength[c] *= stain * np.clip(rng.normal(1, 0.15), 0.5, 1.5)
+    return strength
+
+
 def _draw(
-    rng: np.random.Generator, noise: np.ndarray, channels: int, mean: int, *, empty: bool
+    rng: np.random.Generator, noise: np.ndarray, strength: np.ndarray, mean: int, *, empty: bool
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Draw a round cell, brighter from channel to channel; in some the second mask is empty."""
+    """Draw a round cell as bright as said in each channel; in some the second mask is empty."""
+    channels = len(strength)
     low, high = max(8, mean // 2), mean * 5 // 3
     height, width = np.clip(rng.normal(mean, mean / 5, 2), low, high).astype(int)
     y, x = np.ogrid[:height, :width]
@@ -132,7 +150,6 @@ def _draw(
     while size > len(noise) - start:
         noise, start = np.tile(noise, 2), 0
     image = noise[start : start + size].reshape(height, width, channels).copy()
-    strength = (np.arange(1, channels + 1) * 400).astype(np.float32)
     image += (cell[..., np.newaxis] * strength).astype(np.uint16)
     mask = np.repeat((cell > 0)[..., np.newaxis], channels, axis=2).astype(np.uint8)
     if empty:

@@ -723,7 +723,7 @@ def test_pictures_are_those_of_the_files(lab, truth):
 
 
 def test_features_are_those_of_what_was_drawn(lab, truth):
-    """Areas count pixels; a cell is brighter from channel to channel; what is empty has no area."""
+    """Areas count pixels; later channels are brighter, and stained ones; what is empty has none."""
     store = str(lab[0] / "store")
     for stem, said in truth["cells"].items():
         table = dpipe.open(store, "cells-features", part=stem).feature.compute()
@@ -737,5 +737,9 @@ def test_features_are_those_of_what_was_drawn(lab, truth):
         np.testing.assert_array_equal(cells[:, 2:], cells[:, :1].repeat(6, axis=1))
         assert int((cells[:, 1] == 0).sum()) == said["empty_masks"]
         assert (cells[:, 0] > 0).all()
-        means = np.stack([table.sel(name=f"mean_intensity_Ch{k}") for k in (1, 3, 5, 8)], axis=1)
+        means = np.stack([table.sel(name=f"mean_intensity_Ch{k}") for k in (1, 3, 4, 8)], axis=1)
         assert (np.diff(means[~lost & ~bare], axis=1) > 0).all()
+        signal = table.sel(name="mean_intensity_Ch7").values  # counted from 1
+        synapse = table.label.values == "Synapses_with_signaling"
+        others = ~synapse & (table.label.values != "-1") & ~bare
+        assert signal[synapse].mean() > 1.3 * signal[others].mean(), "1.3 / 0.8, and the background"
