@@ -20,6 +20,7 @@ check: env
 
 bench: env
 	$(PYTHON) benchmarks/movies.py
+	$(PYTHON) benchmarks/cytometry.py
 
 env: $(STAMP)
 

@@ -1,41 +1,51 @@
-"""Imaging flow cytometry: the families of `cell-features` against scikit-image, picture by picture.
+"""Imaging flow cytometry: features against scikit-image, packing, from store to store.
 
-``python benchmarks/cytometry.py`` prints a table of ratios; ``--quick`` takes a few small pictures.
+``python benchmarks/cytometry.py`` writes its section of RESULTS.md beside it; ``--quick`` takes a
+few small pictures and only prints. Needs the extra ``bench``.
 """
 
 import argparse
 import os
 import statistics
 import sys
+import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import partial
+from pathlib import Path
 
+import _packing
+import _whole_way
+import numcodecs.blosc
 import numpy as np
 from _flow_pictures import Picture, draw, pack
 from _nine_families import NINE, measure
+from _results import write
 from _side_by_side import Line, by_turns, line, machine, table, versions
+from _worker import ENVIRONMENT
 
 from dpipe.operators import _cell_pictures as kernels
 
-ALONE = dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-PACKAGES = "dpipe numba numpy scipy scikit-image".split()
+PACKAGES = "dpipe numba numpy scipy scikit-image h5py zarr numcodecs".split()
 OFTEN = 20
 
 
 @dataclass(frozen=True)
 class Size:
-    """Pictures that both sides measure, of a block that only dpipe does; their side; turns."""
+    """Pictures that both sides measure, of a block, in a store, in files; their side; turns."""
 
     pictures: int
     block: int
+    stored: int
+    files: int
     side: int
     turns: int
 
 
-FULL = Size(8, 512, 105, 5)
-QUICK = Size(2, 4, 40, 1)
+FULL = Size(8, 512, 2048, 2048, 105, 5)
+QUICK = Size(2, 4, 24, 64, 40, 1)
 
 
 def ours(pictures: Sequence[Picture], families: Sequence[str] = NINE) -> np.ndarray:
@@ -91,9 +101,8 @@ def whole_block(pictures: Sequence[Picture], size: Size) -> float:
     return took["block"] / took["few"] * often * len(pictures) / size.block
 
 
-def lines(size: Size) -> list[Line]:
-    """Measure all; both sides were compared before."""
-    pictures = draw(size.pictures, side=size.side)
+def features(pictures: Sequence[Picture], size: Size) -> list[Line]:
+    """Measure the kernels alone; both sides are compared before."""
     peer, what = "scikit-image and SciPy, a picture at a time", "nine families, 8 channels"
     compare(pictures, (*NINE, "hog"))
     made = [
@@ -108,16 +117,44 @@ def lines(size: Size) -> list[Line]:
     return made
 
 
+def report(lines: Sequence[Line], size: Size, load: float) -> str:
+    """Return the section of RESULTS.md."""
+    return f"""{datetime.now(UTC):%Y-%m-%d}, {machine()}; load {load} when it began.
+{versions(PACKAGES)}.
+
+{table(lines)}
+
+- Pictures of 8 channels, uint16 of 12 bits, about {size.side} x {size.side}, each of its own size,
+  with rough masks of a fifth of them; {size.pictures} that both sides measure, again and again
+  {size.stored:,} in the store; {size.files:,} files to be packed. All is on this machine.
+- Ratios are of processor time of one process, all its threads together, medians of
+  {size.turns // 2} turns or more; memory and threads as dpipe's workers have them, for all sides.
+- Compared, and equal within 1e-6: all features of both sides, from the kernels and from the store.
+- A whole run is plan, digests, syncs, seal and version too, and writes every feature; the peer
+  reads nothing and writes nothing.
+- Memory: peak resident set of a spawned worker less the resident set before its first task; what
+  is compiled is in its cache.
+"""
+
+
 def main() -> None:
-    """Print what was found."""
+    """Measure, print, and write RESULTS.md unless it is the quick way."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="a few small pictures")
+    parser.add_argument("--quick", action="store_true", help="few small pictures; writes nothing")
     size = QUICK if parser.parse_args().quick else FULL
-    if os.environ.keys().isdisjoint(ALONE):  # a core against a core: no threads that only spin
-        os.execve(sys.executable, [sys.executable, *sys.argv], os.environ | ALONE)
-    if size != QUICK:
-        print(f"{machine()}; load {os.getloadavg()[0]:.1f} when it began. {versions(PACKAGES)}.\n")
-    print(table(lines(size)))
+    if not ENVIRONMENT.items() <= os.environ.items():  # a core against a core
+        os.execve(sys.executable, [sys.executable, *sys.argv], os.environ | ENVIRONMENT)
+    numcodecs.blosc.use_threads = False  # as in dpipe's workers: one thread
+    load = round(os.getloadavg()[0], 1)
+    pictures = draw(size.pictures, side=size.side)
+    lines = features(pictures, size)
+    with tempfile.TemporaryDirectory(prefix="dpipe-") as folder:
+        room, turns = Path(folder), max(1, size.turns // 2)
+        lines += _whole_way.lines(pictures, room, count=size.stored, turns=size.turns)
+        lines += _packing.lines(room / "packing", size.files, turns)
+    print(table(lines))
+    if size is FULL:
+        write("Pictures of cells", report(lines, size, load))
 
 
 if __name__ == "__main__":

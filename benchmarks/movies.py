@@ -1,13 +1,13 @@
 """Movies: Imaris to OME-Zarr, memory, quality, median, cells, meshes, crops, nothing to do.
 
-``python benchmarks/movies.py`` writes RESULTS.md beside it; ``--quick`` takes a small movie and
-only prints. Needs the extra ``bench``; what is not there is not run, and the table says so.
+``python benchmarks/movies.py`` writes its section of RESULTS.md beside it; ``--quick`` takes a
+small movie and only prints. Needs the extra ``bench``; what is not there is not run, and the
+table says so.
 """
 
 import argparse
 import importlib.util
 import os
-import re
 import shutil
 import statistics
 import subprocess
@@ -32,16 +32,16 @@ import scipy.ndimage
 import xarray as xr
 from _cells import counting
 from _crops import cropping
+from _results import write
 from _side_by_side import Line, by_turns, line, machine, table, versions
+from _worker import ENVIRONMENT, above_idle
 from masks3d import masks
 
 import dpipe
-from dpipe import _shard, blocks, cluster, origin, parts, pyramid, sources, store
-from dpipe.config import Settings
+from dpipe import _shard, blocks, cluster, origin, pyramid, sources, store
 from dpipe.demo import write_imaris
 from dpipe.objects import open_objects
 from dpipe.operators import _median as kernels
-from dpipe.outline import base_of
 from dpipe.recipe import Recipe, reader_step
 
 CHANNELS, CHUNK = 4, (8, 128, 128)
@@ -49,10 +49,8 @@ PACKAGES = (
     "dpipe ome-zarr ngff-zarr opencv-python-headless scipy scikit-image h5py zarr numcodecs "
     "imagecodecs vtk"
 )
-RESULTS = Path(__file__).with_name("RESULTS.md")
 MEMORY = Path("/dev/shm")
-ENVIRONMENT = cluster._LOCAL["distributed.nanny.pre-spawn-environ"]
-WORKER = {key: str(value) for key, value in ENVIRONMENT.items() if key.startswith("MALLOC")}
+WORKER = {key: value for key, value in ENVIRONMENT.items() if key.startswith("MALLOC")}
 
 
 @dataclass(frozen=True)
@@ -200,35 +198,11 @@ def conversion(bench: Bench) -> list[Line]:
     ]
 
 
-def resident(key: str) -> float:
-    """Return MB of this process: VmRSS, now, or VmHWM, the peak."""
-    said = Path("/proc/self/status").read_text()
-    return int(re.findall(rf"{key}:\s+(\d+) kB", said)[0]) * 1024 / 1e6
-
-
 def memory(bench: Bench, path: str, frames: int) -> Line:
     """Measure the peak of a worker process that converts a movie, above that worker when idle."""
-    found = None
-    if Path("/proc/self/status").exists():
-        place = bench.fresh()
-        made = origin.from_items("imaris", sources.list_items(path), levels=2)
-        base = base_of("movie", "m", made.fingerprint)
-        with cluster.connect(Settings(workers="1")) as workers:
-
-            def ask(function: Callable[..., Any], *args: Any) -> Any:
-                workers.submit("task", function, *args)
-                done = workers.next()
-                if done.error is not None:
-                    raise done.error
-                return done.value
-
-            idle = ask(resident, "VmRSS")
-            begun = ask(parts.init, place, base, made.to_dict())
-            for index in range(begun["partitions"]):
-                ask(parts.partition, place, base, index)
-            ask(parts.finish, place, base, "m", made.fingerprint)
-            found = ask(resident, "VmHWM") - idle
-        bench.clear()
+    made = origin.from_items("imaris", sources.list_items(path), levels=2)
+    found = above_idle(bench.fresh(), "movie", "m", made)
+    bench.clear()
     against = f"the same worker when idle; {frames} time points"
     return line("peak memory of a worker that converts", against, found, " MB above", most=150)
 
@@ -329,9 +303,7 @@ def nothing_to_do(bench: Bench, place: str) -> list[Line]:
 def report(lines: list[Line], size: Size, where: str, load: float) -> str:
     """Return what RESULTS.md holds."""
     shape = (size.frames, CHANNELS, *size.volume)
-    return f"""# What `make bench` found
-
-{datetime.now(UTC):%Y-%m-%d}, {machine()}; load {load} when it began.
+    return f"""{datetime.now(UTC):%Y-%m-%d}, {machine()}; load {load} when it began.
 {versions(PACKAGES.split())}.
 
 {table(lines)}
@@ -375,7 +347,7 @@ def main() -> None:
     print(table(lines))
     if size is FULL:
         where = "memory, so that no disk is measured" if roomy else "the temporary folder"
-        RESULTS.write_text(report(lines, size, where, load), encoding="utf-8")
+        write("Movies", report(lines, size, where, load))
 
 
 if __name__ == "__main__":

@@ -4,14 +4,20 @@ Knows the true layout: folders of samples, one HDF5 file a picture of its own si
 channel (some empty), labels in a third. A private neighbour of ``dpipe.demo``.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
 
 SAMPLES = ("Experiment_1/Donor_1/+SEA ", "Experiment_1/Donor_1/-SEA")
 CLASSES = ("B_cell", "T_cell", "Synapses_with_signaling", "Multiplets")
+_STAINED = {CLASSES[0]: (4,), CLASSES[1]: (5,), CLASSES[2]: (4, 5, 6), CLASSES[3]: (4, 5)}
+"""Channels, counted from 0, that are brighter in a class: MHCII, CD3, phosphorylated CD3."""
+_CORRUPT, _BARE = 3, 5
+"""Numbers of the files of the first sample that are cut off and that have no mask."""
 
 
 def write_ifc_tree(
@@ -57,23 +63,82 @@ def write_ifc_tree(
     for k, sample in enumerate(samples):
         below = root / sample
         below.mkdir(parents=True)
-        stem = "_".join(name.strip() for name in sample.split("/"))
+        stem = _stem(sample)
         for i in range(k, pictures, len(samples)):
             number = i // len(samples)
             path = below / f"{stem}_{number}.h5"
-            label = CLASSES[number // 3 % len(CLASSES)] if labels and number % 3 == 0 else None
-            image, mask = _draw(rng, noise, channels, mean_size, empty=number % 11 == 0)
-            bare = damage and not k and number == 5
-            _write(path, image, None if bare else mask, label)
-            if damage and not k and number == 3:
+            strength = _strength(rng, channels, _kind(number))
+            image, mask = _draw(rng, noise, strength, mean_size, empty=_empty(number))
+            bare = damage and not k and number == _BARE
+            _write(path, image, None if bare else mask, _label(number) if labels else None)
+            if damage and not k and number == _CORRUPT:
                 path.write_bytes(path.read_bytes()[:1500])
     return root
 
 
+def describe_ifc_tree(pictures: int = 2000) -> dict[str, Any]:
+    """Say what is true of a tree that `write_ifc_tree` writes, unless told otherwise.
+
+    Parameters
+    ----------
+    pictures : int
+        How many files in all.
+
+    Returns
+    -------
+    dict
+        JSON values, by name of the part that reader ``ifc`` makes of a folder: how many
+        ``pictures``; the files that are ``corrupt``, and those ``without_mask``; how many have
+        ``empty_masks``, in the second channel; how many of each of the ``labels``, "-1" for none.
+        All that can be read: the corrupt one has no place in the last two.
+    """
+    said = {}
+    for k, sample in enumerate(SAMPLES):
+        stem = _stem(sample)
+        lost, bare = ([], []) if k else ([_CORRUPT], [_BARE])
+        count = len(range(k, pictures, len(SAMPLES)))
+        there = [n for n in range(count) if n not in lost]
+        said[stem] = {
+            "pictures": count,
+            "corrupt": [f"{stem}_{n}.h5" for n in lost if n < count],
+            "without_mask": [f"{stem}_{n}.h5" for n in bare if n < count],
+            "empty_masks": sum(_empty(n) for n in there if n not in bare),
+            "labels": dict(sorted(Counter(_label(n) or "-1" for n in there).items())),
+        }
+    return said
+
+
+def _stem(sample: str) -> str:
+    return "_".join(name.strip() for name in sample.split("/"))
+
+
+def _kind(number: int) -> str:
+    return CLASSES[number // 3 % len(CLASSES)]
+
+
+def _label(number: int) -> str | None:
+    return None if number % 3 else _kind(number)
+
+
+def _empty(number: int) -> bool:
+    return number % 11 == 0
+
+
+def _strength(rng: np.random.Generator, channels: int, kind: str) -> np.ndarray:
+    """Return how bright each channel is: the later the brighter, and more where it is stained."""
+    strength = (np.arange(1, channels + 1) * 400).astype(np.float32)
+    for c in (4, 5, 6):
+        if c < channels:
+            stain = 1.3 if c in _STAINED[kind] else 0.8
+            strength[c] *= stain * np.clip(rng.normal(1, 0.15), 0.5, 1.5)
+    return strength
+
+
 def _draw(
-    rng: np.random.Generator, noise: np.ndarray, channels: int, mean: int, *, empty: bool
+    rng: np.random.Generator, noise: np.ndarray, strength: np.ndarray, mean: int, *, empty: bool
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Draw a round cell, brighter from channel to channel; in some the second mask is empty."""
+    """Draw a round cell as bright as said in each channel; in some the second mask is empty."""
+    channels = len(strength)
     low, high = max(8, mean // 2), mean * 5 // 3
     height, width = np.clip(rng.normal(mean, mean / 5, 2), low, high).astype(int)
     y, x = np.ogrid[:height, :width]
@@ -85,7 +150,6 @@ def _draw(
     while size > len(noise) - start:
         noise, start = np.tile(noise, 2), 0
     image = noise[start : start + size].reshape(height, width, channels).copy()
-    strength = (np.arange(1, channels + 1) * 400).astype(np.float32)
     image += (cell[..., np.newaxis] * strength).astype(np.uint16)
     mask = np.repeat((cell > 0)[..., np.newaxis], channels, axis=2).astype(np.uint8)
     if empty:

@@ -105,7 +105,7 @@ def map_rows(
         dtype=np.dtype(dtype),
         name=chosen_device(),
     )
-    packed = "in_block" in ds.coords
+    packed = "pixels" in ds  # pictures of one size keep the coordinates of those packed
     if not packed and "image" not in ds:
         schema.PIXELS.check(ds)  # says what is missing
     data = (_packed if packed else _even)(run, ds, tuple(sizes.values()), np.dtype(dtype), need)

@@ -1,4 +1,4 @@
-"""A small study to try everything on: movies in the layout of Imaris, and the truth about them.
+"""A small study to try everything on: movies, pictures of cells, and the truth about them.
 
 Knows how to draw cells with known places under known noise, and writes them beside a recipe. Knows
 nothing of readers or stores: what it writes is read like anybody's files. Who dies where, and what
@@ -8,6 +8,7 @@ also makes large movies for benchmarks, one frame at a time.
 
 import json
 import os
+import shutil
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -17,10 +18,11 @@ import numpy as np
 
 from dpipe._annotations import write_marks, write_scene, write_tables
 from dpipe._deaths import plant
-from dpipe._ifc_tree import write_ifc_tree
+from dpipe._ifc_tree import describe_ifc_tree, write_ifc_tree
 from dpipe._imaris_file import write_imaris
 
 __all__ = [
+    "describe_ifc_tree",
     "describe_movie",
     "draw_frame",
     "ensure_study",
@@ -35,6 +37,7 @@ ORIGIN = (30.0, 1200.0, -850.0)
 INTERVAL = 30.0
 CHANNELS = ("neutrophils", "dying cells", "collagen")
 COLORS = ("00FF00", "FF0000", "3366FF")
+_STUDY: dict[str, Any] = {"movies": 4, "annotated": True, "cells": 2000}
 _CELLS = (6, 3, 4)
 _BRIGHTNESS = {"uint8": (20.0, 120.0, 4.0), "uint16": (400.0, 3000.0, 60.0)}
 """Background, brightness of a cell above it, and sigma of the noise, by dtype."""
@@ -59,6 +62,11 @@ datasets:
   leuko-quality-table: {operator: quality-table, input: leuko-quality}
   leuko-projections: {operator: projections, input: leuko}
   leuko-thumbnails: {operator: thumbnails, input: leuko}
+"""
+_PICTURES = """\
+  # pictures of single cells from flow cytometry, one of whose files is corrupt
+  cells: {reader: ifc, source: cells}
+  cells-features: {operator: cell-features, input: cells}
 """
 _ANNOTATED = """\
   leuko-density:
@@ -104,14 +112,16 @@ def write_study(
     size: Sequence[int] = (8, 192, 256),
     damaged: bool = False,
     annotated: bool = False,
+    cells: int = 0,
 ) -> Path:
-    """Write a small study: movies, the truth about them, and a recipe.
+    """Write a small study: movies, maybe pictures of cells, the truth about them, and a recipe.
 
     ``raw/Neu1.h5`` (uint8), ``raw/Neu2.h5`` (uint16) and so on by turns, ``truth.json``,
     ``recipe.yaml``. Annotated, cells die in the movies: their scenes hold spots, tracks and
     surfaces of them, ``annotations/`` and ``phase-marks.csv`` what three annotators marked, who
-    disagree; ``phases.csv`` and ``conditions.csv`` are the tables of the Leuko-Death study. What is
-    there under these names is replaced.
+    disagree; ``phases.csv`` and ``conditions.csv`` are the tables of the Leuko-Death study.
+    Pictures of cells lie in ``cells/``, as `write_ifc_tree` leaves them. What is there under these
+    names is replaced.
 
     Parameters
     ----------
@@ -129,6 +139,8 @@ def write_study(
         Add one more movie, cut off in the middle, as a broken copy leaves it.
     annotated : bool
         Let cells die, and write what people say of them.
+    cells : int
+        How many pictures of single cells stand beside the movies.
 
     Returns
     -------
@@ -176,9 +188,14 @@ def write_study(
         for stem, said in truth["movies"].items():
             write_marks(root / "annotations", stem, said)
         truth["conditions"] = write_tables(root, truth["movies"])
+    if cells:
+        shutil.rmtree(root / "cells", ignore_errors=True)
+        write_ifc_tree(root / "cells", cells)
+        truth["cells"] = describe_ifc_tree(cells)
     (root / "truth.json").write_text(json.dumps(truth, indent=1) + "\n", encoding="utf-8")
     recipe = root / "recipe.yaml"
-    recipe.write_text(_RECIPE + (_ANNOTATED if annotated else ""), encoding="utf-8")
+    steps = _RECIPE + (_ANNOTATED if annotated else "") + (_PICTURES if cells else "")
+    recipe.write_text(steps, encoding="utf-8")
     return recipe
 
 
@@ -196,10 +213,12 @@ def ensure_study(folder: str | os.PathLike[str]) -> Path:
         The recipe. It is written last: where it is, the rest is too.
     """
     recipe = Path(folder) / "recipe.yaml"
-    return recipe if recipe.exists() else write_study(folder, movies=4, annotated=True)
+    return recipe if recipe.exists() else write_study(folder, **_STUDY)
 
 
-def farewell(folder: str, problems: Sequence[object]) -> list[str]:
+def farewell(
+    folder: str, problems: Sequence[object], aside: Sequence[Mapping[str, Any]] = ()
+) -> list[str]:
     """Say where the parts of the demonstration are, and what to try next.
 
     Parameters
@@ -208,6 +227,8 @@ def farewell(folder: str, problems: Sequence[object]) -> list[str]:
         The folder with ``study`` and ``store``.
     problems : sequence
         What a check of the store found; normally nothing.
+    aside : sequence of mapping
+        What versions name as put aside: its ``stem`` and ``reason``.
 
     Returns
     -------
@@ -220,11 +241,14 @@ def farewell(folder: str, problems: Sequence[object]) -> list[str]:
     return [
         f"movies    {folder}/study/raw, and what is true of them in {folder}/study/truth.json",
         f"marks     {folder}/study/annotations: three annotators; phases.csv, conditions.csv",
+        f"pictures  {folder}/study/cells: 2,000 cells of two samples, one file is corrupt",
         f"recipe    {folder}/study/recipe.yaml",
         f"store     {folder}/store",
         f"verified  {verdict}",
+        *(f"aside     {entry['stem']}: {entry['reason']}" for entry in aside),
         f"next      dpipe ls --store {folder}/store",
         f"          dpipe show leuko-quality --store {folder}/store",
+        f"          dpipe show cells --store {folder}/store",
         f"          dpipe export csv --input leuko-events --to {folder}/events "
         f"--store {folder}/store",
         f"          dpipe export tiff --input leuko --to {folder}/tiff --store {folder}/store",

@@ -1,5 +1,6 @@
-"""The benchmark of the movie path runs, compares what it says, and prints every line."""
+"""The benchmarks run, compare what they say, and print every line."""
 
+import importlib
 import importlib.util
 import subprocess
 import sys
@@ -67,19 +68,71 @@ def test_what_does_not_depend_on_speed_is_met(printed):
         assert rows["peak memory of a worker that converts", what][4] == "yes"
 
 
-def test_cytometry_prints_a_line_for_each_family():
-    """It compares both sides before it measures."""
+PICTURES = [
+    ("nine families, 8 channels, a picture of a block of 4", ""),
+    ("Zarr to nine families to Zarr, a whole run", "at least 60"),
+    ("client, scheduler and worker for a task of nothing", "at most 2"),
+    ("tasks of `ifc`", "at most 6000"),
+    ("tasks of `cell-features`", "at most 6000"),
+    ("peak memory of a worker that makes features", "at most 1000"),
+    ("HDF5 pictures to packed Zarr", "at least 3"),
+    ("the same on two processes, wall time, start of the processes not counted", "at least 2000"),
+    ("fetching files of 264 KiB from a bucket, 30 ms a GET", "at least 20"),
+]
+
+
+def run_quick(script: str) -> list[list[str]]:
     done = subprocess.run(
-        [sys.executable, SCRIPT.with_name("cytometry.py"), "--quick"],
+        [sys.executable, SCRIPT.with_name(script), "--quick"],
         capture_output=True, text=True, timeout=240,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
-    rows = [[cell.strip() for cell in row.split("|")[1:-1]] for row in done.stdout.splitlines()]
+    lines = [line for line in done.stdout.splitlines() if line.startswith("|")]
+    return [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines]
+
+
+def test_cytometry_prints_every_line():
+    """It compares both sides before it measures."""
+    rows = run_quick("cytometry.py")
     assert [row[0] for row in rows[2:4]] == [
         "nine families, 8 channels, caches warm",
         "nine families, 8 channels, by turns",
     ]
     assert [row[3] for row in rows[2:4]] == ["at least 80", "at least 60"]
-    families = [row[0].split("`")[1] for row in rows if row[0].startswith("`")]
+    families = [row[0].split("`")[1] for row in rows if row[0].endswith("alone")]
     assert families == [*NINE, "hog"]
+    assert [(row[0], row[3]) for row in rows[4 + len(families) :]] == PICTURES
     assert not any("not run" in row for row in rows)
+    found = {row[0]: row for row in rows}
+    for what in ("tasks of `ifc`", "peak memory of a worker that makes features"):
+        assert found[what][4] == "yes", what
+
+
+def test_scale_runs_the_whole_recipe():
+    """240 pictures: the times differ, the sums must hold."""
+    head, rule, *rows = run_quick("scale.py")
+    assert head[-1] == "core-hours of all"
+    assert set(rule) == {"---"}
+    names = [row[0] for row in rows]
+    assert names[:2] == ["cells@1", "features@1"]
+    assert names[-4:-2] == ["listing, planning", "start of workers, once"]
+    assert names[-2:] == ["all", "processor time"]
+    seconds = [float(row[1].removesuffix(" s")) for row in rows]
+    assert sum(seconds[:-2]) == pytest.approx(seconds[-2], abs=0.3)
+    cost = [float(row[-1]) for row in rows]
+    assert sum(cost[:-2]) == pytest.approx(cost[-2], abs=0.05)
+    for row, of_all in zip(rows[:2], cost[:2], strict=True):  # two workers
+        expected = float(row[1].removesuffix(" s")) * 2 / 240 * 2_899_575 / 3600
+        assert of_all == pytest.approx(expected, abs=0.05 * 2 / 240 * 2_899_575 / 3600)
+
+
+def test_a_section_of_results_is_replaced_and_others_stay(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(SCRIPT.parent))
+    results = importlib.import_module("_results")
+    monkeypatch.setattr(results, "RESULTS", tmp_path / "RESULTS.md")
+    results.write("Movies", "| a |\n\n- one\n")
+    results.write("Pictures", "| b |")
+    results.write("Movies", "| c |\n\n- # two")
+    assert (tmp_path / "RESULTS.md").read_text() == (
+        "# What `make bench` found\n\n## Movies\n\n| c |\n\n- # two\n\n## Pictures\n\n| b |\n"
+    )

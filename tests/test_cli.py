@@ -191,16 +191,30 @@ def test_demo_twice(dp, monkeypatch):
     assert any(
         line.startswith("report: here/store") or "report.html" in line for line in first.lines
     )
-    assert dp("demo", "here", "--workers", "0", "--quiet").lines[0].startswith("nothing to do")
+    (aside,) = (line for line in first.lines if line.startswith("aside"))
+    assert aside.split(": ")[1].startswith("1 of 12 pictures")
+    assert aside.endswith("_+SEA_3.h5: truncated, shorter than its header says")
+    again = dp("demo", "here", "--workers", "0", "--quiet")
+    assert again.code == 0
+    assert again.lines[0].startswith("nothing to do")
+    assert aside in again.lines, "it still says what is not there"
     seals = [e.key for e in dpipe.catalog.open_store("here/store").list("parts/leuko/Neu1")]
     dpipe.catalog.open_store("here/store").delete(min(k for k in seals if k.count("/") == 2))
     damaged = dp("demo", "here", "--workers", "0", "--quiet")
     assert damaged.code == 0, "a part without a seal does not exist: it is made again"
 
 
+def test_a_demo_that_loses_too_much_does_not_end_well(dp, monkeypatch):
+    monkeypatch.setattr(demo, "ensure_study", lambda folder: demo_study(folder))
+    monkeypatch.setenv("DPIPE_MAX_QUARANTINE", "0")
+    done = dp("demo", "here", "--workers", "0", "--quiet")
+    assert done.code == 4
+    assert not any(line.startswith("again") for line in done.lines)
+
+
 def demo_study(folder):
     path = demo.Path(folder) / "recipe.yaml"
-    return path if path.exists() else demo.write_study(folder, frames=2, size=(2, 32, 32))
+    return path if path.exists() else demo.write_study(folder, frames=2, size=(2, 32, 32), cells=24)
 
 
 def test_verify_names_what_is_damaged_and_exits_5(dp, study):

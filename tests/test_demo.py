@@ -219,6 +219,7 @@ def test_ensure_study_writes_once(tmp_path, monkeypatch):
     small = partial(write_study, frames=12, size=(4, 72, 96))
     monkeypatch.setattr(demo, "write_study", small)
     recipe = ensure_study(tmp_path / "study")
+    assert len(list((tmp_path / "study" / "cells").rglob("*.h5"))) == 2000
     movie = recipe.parent / "raw" / "Neu1.h5"
     before = movie.stat().st_mtime_ns
     assert ensure_study(tmp_path / "study") == recipe
@@ -233,6 +234,34 @@ def test_farewell(problems, verdict):
     lines = farewell("here", problems)
     assert any(verdict in line for line in lines)
     assert any("dpipe ls --store here/store" in line for line in lines)
+    assert not any(line.startswith("aside") for line in lines)
+    lines = farewell("here", problems, [{"stem": "Neu5", "reason": "truncated"}])
+    assert "aside     Neu5: truncated" in lines
+
+
+@pytest.mark.parametrize("count", [3, 24, 61])
+def test_pictures_are_as_the_truth_says(tmp_path, count):
+    """Every number counted again in the files."""
+    tree = demo.write_ifc_tree(tmp_path / "cells", count)
+    found = {}
+    for folder in sorted(tree.glob("Experiment_1/Donor_1/*")):
+        said = {"pictures": 0, "corrupt": [], "without_mask": [], "empty_masks": 0, "labels": {}}
+        for path in sorted(folder.iterdir()):
+            said["pictures"] += 1
+            try:
+                h5 = h5py.File(path)
+            except OSError:
+                said["corrupt"].append(path.name)
+                continue
+            with h5:
+                if "mask" not in h5:
+                    said["without_mask"].append(path.name)
+                else:
+                    said["empty_masks"] += int((h5["mask"][...].max(axis=(0, 1)) == 0).any())
+                label = h5["label"][()].decode() if "label" in h5 else "-1"
+                said["labels"][label] = said["labels"].get(label, 0) + 1
+        found[f"Experiment_1_Donor_1_{folder.name.strip()}"] = said
+    assert found == demo.describe_ifc_tree(count)
 
 
 class TestWriteImaris:

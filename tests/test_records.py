@@ -214,3 +214,17 @@ def test_rows_are_shards_and_features_regular(tmp_path):
     objects = open_objects(str(tmp_path))
     assert parts.put_aside(back) == {}
     assert objects.exists("datasets/cells/000001.json")
+
+
+def test_pictures_of_one_size_are_rows_too():
+    """They keep the coordinates of the packed ones, whose places would be wrong for them."""
+    ds = packed()
+    cut = dpipe.pictures(ds, size=3)
+    assert "in_block" in cut.coords
+    image, mask = cut.image.values, cut["mask"].values
+    code = (mask * np.array([1, 2, 4])[:, None, None]).sum(axis=(1, 2, 3))
+    last = image[:, -1, -1, -1]
+    expected = np.stack([image.sum(axis=(1, 2, 3)), code, np.full(11, 9), last], axis=1)
+    found = mapped(cut)
+    np.testing.assert_array_equal(found.values, expected)
+    assert found.donor.values.tolist() == ds.donor.values.tolist()

@@ -25,7 +25,7 @@ INTERVAL = 30.0
 def lab(tmp_path_factory):
     """The study of `dpipe demo`, with a fifth movie that is cut off, and what its recipe made."""
     folder = tmp_path_factory.mktemp("truth")
-    recipe = demo.write_study(folder / "study", movies=4, annotated=True, damaged=True)
+    recipe = demo.write_study(folder / "study", movies=4, annotated=True, cells=2000, damaged=True)
     outcome = dpipe.run_recipe(recipe, str(folder / "store"), progress=False, workers="0")
     return folder, outcome
 
@@ -68,13 +68,15 @@ def centre(said, one, frame: int) -> list[float]:
 
 def test_everything_adds_up(lab, truth):
     _, outcome = lab
-    assert outcome.exit_code == 3, "the movie that is cut off is put aside"
+    assert outcome.exit_code == 3, "the movie that is cut off and a picture are put aside"
     of_all = {"leuko-quality-table", "leuko-phases", "leuko-events", "leuko-conditions"}
     of_all |= {"leuko-phase-marks", "leuko-phase-consensus", "leuko-groups", "leuko-splits"}
     of_files = {"leuko", "leuko-spots", "leuko-cells"}
     for step in outcome.steps:
         name, lost = step["dataset"], [entry["stem"] for entry in step["aside"]]
         assert step["reused"] == []
+        if name.startswith("cells"):
+            continue  # below
         assert lost == ["Neu5"] * (name in of_files), name
         parts = 1 if name in of_all else len(truth["movies"])
         assert len(step["made"]) == parts, name
@@ -674,3 +676,70 @@ def test_boxes_in_pixels_are_those_of_the_cells_planted(lab, truth, tmp_path):
         counts = content["info"]["counts"]
         assert counts["boxes"] == counts["surfaces"] == len(expected)
         assert counts["same_cell"] == counts["spots"]
+
+
+# --- pictures of single cells
+
+
+def test_pictures_add_up(lab, truth):
+    steps = {step["dataset"]: step for step in lab[1].steps}
+    (stem, other), said = truth["cells"], truth["cells"]
+    assert [said[s]["pictures"] for s in (stem, other)] == [1000, 1000]
+    for name in ("cells", "cells-features"):
+        assert steps[name]["made"] == [stem, other]
+    assert steps["cells"]["items"] == 2000
+    (aside,) = steps["cells"]["aside"]
+    assert (aside["stem"], aside["items"], aside["whole"]) == (stem, 1, False)
+    assert aside["sources"] == said[stem]["corrupt"] == [f"{stem}_3.h5"]
+    assert steps["cells-features"]["aside"] == []
+
+
+def test_every_picture_is_a_record_and_as_planted(lab, truth):
+    store = str(lab[0] / "store")
+    for stem, said in truth["cells"].items():
+        ds = dpipe.open(store, "cells", part=stem).compute()
+        files = ds["file"].values
+        assert ds.sizes["record"] == said["pictures"]
+        assert files[ds.put_aside.values != ""].tolist() == said["corrupt"]
+        assert files[ds.height.values == 0].tolist() == said["corrupt"]
+        there = ds.put_aside.values == ""
+        assert files[there & (ds.mask_dtype.values == "")].tolist() == said["without_mask"]
+        labels, counts = np.unique(ds.label.values[there], return_counts=True)
+        assert dict(zip(labels.tolist(), counts.tolist(), strict=True)) == said["labels"]
+        np.testing.assert_array_equal(ds["set"] == "unlabeled", ds.label == "-1")
+
+
+def test_pictures_are_those_of_the_files(lab, truth):
+    for stem in truth["cells"]:
+        ds = dpipe.open(str(lab[0] / "store"), "cells", part=stem)
+        folder = next((lab[0] / "study" / "cells").rglob(f"{stem}_0.h5")).parent
+        for record in (0, 5, 11, 500, 999):
+            image, mask = dpipe.unpack(ds, record)
+            with h5py.File(folder / str(ds["file"].values[record])) as h5:
+                np.testing.assert_array_equal(image, h5["image"][...])
+                assert (mask is None) == ("mask" not in h5)
+                if mask is not None:
+                    np.testing.assert_array_equal(mask, h5["mask"][...])
+
+
+def test_features_are_those_of_what_was_drawn(lab, truth):
+    """Areas count pixels; later channels are brighter, and stained ones; what is empty has none."""
+    store = str(lab[0] / "store")
+    for stem, said in truth["cells"].items():
+        table = dpipe.open(store, "cells-features", part=stem).feature.compute()
+        assert table.shape == (said["pictures"], 1584), "scifAI's nine families of eight channels"
+        files, lost = table["file"].values, np.isnan(table.values).all(axis=1)
+        assert files[lost].tolist() == said["corrupt"]
+        area = np.stack([table.sel(name=f"Area_Ch{k}").values for k in range(1, 9)], axis=1)
+        bare = np.isin(files, said["without_mask"])
+        assert (area[bare] == 0).all()
+        cells = area[~lost & ~bare]
+        np.testing.assert_array_equal(cells[:, 2:], cells[:, :1].repeat(6, axis=1))
+        assert int((cells[:, 1] == 0).sum()) == said["empty_masks"]
+        assert (cells[:, 0] > 0).all()
+        means = np.stack([table.sel(name=f"mean_intensity_Ch{k}") for k in (1, 3, 4, 8)], axis=1)
+        assert (np.diff(means[~lost & ~bare], axis=1) > 0).all()
+        signal = table.sel(name="mean_intensity_Ch7").values  # counted from 1
+        synapse = table.label.values == "Synapses_with_signaling"
+        others = ~synapse & (table.label.values != "-1") & ~bare
+        assert signal[synapse].mean() > 1.3 * signal[others].mean(), "1.3 / 0.8, and the background"

@@ -55,7 +55,8 @@ def pictures(
 
     References
     ----------
-    .. [1] scifAI, Lippeveld et al. and its code, "synapse" networks: crop, then pad.
+    .. [1] S. Shetab Boushehri, K. Essig et al., Nature Communications 14 (2023) 7888: the code of
+       its framework scifAI, which crops, then pads.
 
     Examples
     --------
