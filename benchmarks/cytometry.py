@@ -44,7 +44,7 @@ class Size:
     turns: int
 
 
-FULL = Size(8, 512, 2048, 2048, 105, 5)
+FULL = Size(8, 512, 2048, 4096, 105, 5)
 QUICK = Size(2, 4, 24, 64, 40, 1)
 
 
