@@ -33,7 +33,7 @@ import xarray as xr
 from _cells import counting
 from _crops import cropping
 from _results import write
-from _side_by_side import Line, by_turns, line, machine, table, versions
+from _side_by_side import Line, by_turns, line, machine, memory_folder, table, versions
 from _worker import ENVIRONMENT, above_idle
 from masks3d import masks
 
@@ -49,7 +49,6 @@ PACKAGES = (
     "dpipe ome-zarr ngff-zarr opencv-python-headless scipy scikit-image h5py zarr numcodecs "
     "imagecodecs vtk"
 )
-MEMORY = Path("/dev/shm")
 WORKER = {key: value for key, value in ENVIRONMENT.items() if key.startswith("MALLOC")}
 
 
@@ -335,9 +334,9 @@ def main() -> None:
         os.execve(sys.executable, [sys.executable, *sys.argv], os.environ | WORKER)
     warnings.simplefilter("ignore")  # those of the peers
     numcodecs.blosc.use_threads = False  # as in dpipe's workers: one thread
-    roomy = MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > 4 << 30
+    roomy = memory_folder()
     load = round(os.getloadavg()[0], 1)
-    with tempfile.TemporaryDirectory(prefix="dpipe-", dir=MEMORY if roomy else None) as folder:
+    with tempfile.TemporaryDirectory(prefix="dpipe-", dir=roomy) as folder:
         bench = Bench(size, Path(folder))
         lines = conversion(bench)
         lines += [memory(bench, bench.short, size.short), memory(bench, bench.movie, size.frames)]

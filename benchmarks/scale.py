@@ -154,7 +154,7 @@ def main() -> None:
         text = measure(Path(room), pictures, side, said.workers)
     print(text)
     if not said.quick:
-        write(f"Scale: {pictures:,} pictures", text)
+        write("Scale", text)
 
 
 if __name__ == "__main__":

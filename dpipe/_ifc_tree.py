@@ -38,7 +38,8 @@ def write_ifc_tree(
     folder : str or path
         New folder.
     pictures : int
-        How many files in all, the same number in each sample as far as that goes.
+        How many files in all, the same number in each sample as far as that goes. In every
+        eleventh the mask of the second channel is empty.
     samples : sequence of str
         Folders below, with the blanks that real ones have.
     channels : int
@@ -137,7 +138,7 @@ def _strength(rng: np.random.Generator, channels: int, kind: str) -> np.ndarray:
 def _draw(
     rng: np.random.Generator, noise: np.ndarray, strength: np.ndarray, mean: int, *, empty: bool
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Draw a round cell as bright as said in each channel; in some the second mask is empty."""
+    """Draw a round cell as bright as said in each channel, and masks of their own size."""
     channels = len(strength)
     low, high = max(8, mean // 2), mean * 5 // 3
     height, width = np.clip(rng.normal(mean, mean / 5, 2), low, high).astype(int)
@@ -151,7 +152,8 @@ def _draw(
         noise, start = np.tile(noise, 2), 0
     image = noise[start : start + size].reshape(height, width, channels).copy()
     image += (cell[..., np.newaxis] * strength).astype(np.uint16)
-    mask = np.repeat((cell > 0)[..., np.newaxis], channels, axis=2).astype(np.uint8)
+    reach = radius * rng.uniform(0.75, 1, channels)
+    mask = (distance[..., np.newaxis] < reach).astype(np.uint8)
     if empty:
         mask[..., 1] = 0
     return np.minimum(image, 4095), mask

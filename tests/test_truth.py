@@ -723,7 +723,7 @@ def test_pictures_are_those_of_the_files(lab, truth):
 
 
 def test_features_are_those_of_what_was_drawn(lab, truth):
-    """Areas count pixels; later channels are brighter, and stained ones; what is empty has none."""
+    """Areas count pixels of masks; later channels are brighter, and so are stained ones."""
     store = str(lab[0] / "store")
     for stem, said in truth["cells"].items():
         table = dpipe.open(store, "cells-features", part=stem).feature.compute()
@@ -733,13 +733,14 @@ def test_features_are_those_of_what_was_drawn(lab, truth):
         area = np.stack([table.sel(name=f"Area_Ch{k}").values for k in range(1, 9)], axis=1)
         bare = np.isin(files, said["without_mask"])
         assert (area[bare] == 0).all()
-        cells = area[~lost & ~bare]
-        np.testing.assert_array_equal(cells[:, 2:], cells[:, :1].repeat(6, axis=1))
-        assert int((cells[:, 1] == 0).sum()) == said["empty_masks"]
-        assert (cells[:, 0] > 0).all()
-        means = np.stack([table.sel(name=f"mean_intensity_Ch{k}") for k in (1, 3, 4, 8)], axis=1)
-        assert (np.diff(means[~lost & ~bare], axis=1) > 0).all()
-        signal = table.sel(name="mean_intensity_Ch7").values  # counted from 1
+        folder = next((lab[0] / "study" / "cells").rglob(f"{stem}_0.h5")).parent
+        for n in np.flatnonzero(~lost & ~bare):
+            with h5py.File(folder / str(files[n])) as h5:
+                assert area[n].tolist() == (h5["mask"][...] != 0).sum(axis=(0, 1)).tolist()
+        assert int((area[~lost & ~bare] == 0).sum()) == said["empty_masks"], "the second channel's"
+        highest = np.stack([table.sel(name=f"max_intensity_Ch{k}") for k in (1, 3, 4, 8)], axis=1)
+        assert (np.diff(highest[~lost & ~bare], axis=1) > 0).all()
+        signal = table.sel(name="max_intensity_Ch7").values  # counted from 1
         synapse = table.label.values == "Synapses_with_signaling"
         others = ~synapse & (table.label.values != "-1") & ~bare
         assert signal[synapse].mean() > 1.3 * signal[others].mean(), "1.3 / 0.8, and the background"
