@@ -287,13 +287,16 @@ def _even(
 ) -> da.Array:
     """Map over pictures of one size, as if they were packed."""
     held = {"pixels": schema.PICTURES.check(ds).chunk({"c": -1, "y": -1, "x": -1}).data}
+    pieces = held["pixels"].chunks[0]
     if "mask" in ds and "mask_code" in need:
-        pieces = held["pixels"].chunks[0]
         held["mask_code"] = (
             schema.PICTURE_MASKS.check(ds).chunk({"record": pieces, "c": -1, "y": -1, "x": -1}).data
         )
-    arrays: list[Any] = []
-    for k, array in enumerate(held.values()):
+    sound = np.ones(ds.sizes["record"], np.int64)
+    if "height" in ds.coords:  # what is left of a packed picture: those put aside have none
+        sound = np.asarray(ds["height"].values > 0, np.int64)
+    arrays: list[Any] = [_in_pieces(sound[:, np.newaxis], pieces), (0, 1)]
+    for k, array in enumerate(held.values(), 1):
         arrays += [array, (0, *(10 * k + i for i in (1, 2, 3)))]
     return da.blockwise(
         partial(_flattened, run=run, used=tuple(held)),
@@ -306,12 +309,14 @@ def _even(
     )
 
 
-def _flattened(*given: Any, run: Callable[..., np.ndarray], used: tuple[str, ...]) -> np.ndarray:
+def _flattened(
+    sound: Any, *given: Any, run: Callable[..., np.ndarray], used: tuple[str, ...]
+) -> np.ndarray:
     held = {name: _only(block) for name, block in zip(used, given, strict=True)}
     count, channels, height, width = held["pixels"].shape
     table = np.zeros((count, 4), np.int64)
     table[:, 0] = np.arange(count) * height * width
-    table[:, 1:3] = height, width
+    table[:, 1:3] = _only(sound) * (height, width)
     rows = {"pixels": held["pixels"].reshape(-1)}
     if "mask_code" in held:
         kind = np.dtype(f"u{1 if channels <= 8 else 2 if channels <= 16 else 4}")
