@@ -19,11 +19,11 @@ from pathlib import Path
 from _results import write
 from _side_by_side import machine
 
-from dpipe import operators, run
+from dpipe import run
 from dpipe.config import Settings
 from dpipe.demo import write_ifc_tree
 from dpipe.objects import open_objects
-from dpipe.recipe import Recipe, parse
+from dpipe.recipe import parse
 
 ALL, FOLDER = 2_899_575, 54_709
 """Pictures of the synapse collection, and of one of its 53 folders."""
@@ -32,8 +32,10 @@ RECIPE = """\
 datasets:
   cells: {reader: ifc, source: tree}
   features: {operator: cell-features, input: cells}
+  sums: {operator: feature-sums, input: features}
+  statistics: {operator: feature-statistics, input: sums}
+  clean: {operator: clean-features, input: {ds: features, statistics: statistics}}
 """
-CLEAN = "  clean: {operator: clean-features, input: features}\n"
 
 
 def write_tree(folder: Path, pictures: int, side: int) -> int:
@@ -59,12 +61,6 @@ def write_tree(folder: Path, pictures: int, side: int) -> int:
 
 def _number(path: Path) -> int:
     return int(path.stem.rpartition("_")[2])
-
-
-def recipe(room: Path) -> Recipe:
-    """Return the recipe: read, measure, and clean where that operator is known."""
-    known = "clean-features" in operators.OPERATORS
-    return parse(RECIPE + CLEAN * known, folder=room)
 
 
 def processor() -> float:
@@ -113,7 +109,7 @@ def measure(room: Path, pictures: int, side: int, workers: int) -> str:
     began, load = time.perf_counter(), os.getloadavg()[0]
     size = write_tree(room / "tree", pictures, side)
     drawn = time.perf_counter() - began
-    objects, said = open_objects(room / "store"), recipe(room)
+    objects, said = open_objects(room / "store"), parse(RECIPE, folder=room)
     settings = Settings(workers=str(workers))
     spent, began = processor(), time.perf_counter()
     outcome = run.run(said, objects, settings, progress=False)
