@@ -212,8 +212,8 @@ def open_store(url: str, *, create: bool = False) -> Objects:
         There is something else, or (without `create`) nothing.
     """
     objects = open_objects(url)
-    if next(objects.list("datasets/"), None) or next(objects.list("parts/"), None):
-        return objects
+    if any(next(objects.list(name), None) for name in ("datasets/", "parts/", "runs/")):
+        return objects  # a run writes its plan before anything else
     found = next(objects.list(""), None)
     if found is not None:
         raise NotAStoreError(

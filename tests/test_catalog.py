@@ -380,3 +380,6 @@ def test_a_store_is_told_from_other_places(tmp_path: Path) -> None:
     begun = open_objects(tmp_path / "begun")
     begun.put("parts/x/a-0123456789ab.marks/init.json", b"{}")
     assert catalog.open_store(begun.url).url == begun.url
+    planned = open_objects(tmp_path / "planned")  # killed, or met by another run, right after it
+    planned.put("runs/20261120T091500-7c2e/plan.json", b"{}")
+    assert catalog.open_store(planned.url, create=True).url == planned.url
