@@ -64,7 +64,8 @@ def read(place: str, inside: str) -> bytes:
             return packed.read(inside)
         with open(place, "rb") as file:
             data = os.pread(file.fileno(), member.size, member.start)
-    except (zipfile.BadZipFile, zlib.error, RuntimeError, NotImplementedError, EOFError) as error:
+    except (zipfile.BadZipFile, zlib.error, RuntimeError, EOFError) as error:
+        # RuntimeError also stands for an unknown compression (NotImplementedError) and a password
         raise InputError(f"{place}: {inside}: cannot be unpacked: {error}") from error
     if len(data) != member.size:
         raise InputError(f"{place}: {inside}: truncated, {len(data)} of {member.size} bytes")

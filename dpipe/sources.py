@@ -17,14 +17,14 @@ import io
 import os
 import re
 import urllib.parse
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import BinaryIO, cast
 
 from dpipe import _archive
 from dpipe._download import download, is_safe, request
+from dpipe._items import Item, Part, one_each, stem_of
 from dpipe._listing import bucket_of, fits, is_hidden, list_bucket, list_folder, natural_key
 from dpipe._remote import Remote, in_turn
 from dpipe._zenodo import address, get_record, resolve_record
@@ -38,6 +38,7 @@ __all__ = [
     "fetch",
     "list_items",
     "natural_key",
+    "one_each",
     "opened",
     "read_many",
     "resolve_record",
@@ -50,66 +51,6 @@ __all__ = [
 _BUCKETS = ("s3", "anon+s3", "memory")
 _KNOWN = "a path, s3://, anon+s3://, memory://, https:// or zenodo:RECORD/file"
 _SECRET = re.compile(r"signature|token|secret|passw|credential|api_?key|\bsig=", re.IGNORECASE)
-
-
-@dataclass(frozen=True, slots=True)
-class Item:
-    """One foreign file.
-
-    Attributes
-    ----------
-    uri : str
-        What ``opened`` takes: an absolute path, or a URL.
-    path : str
-        Its path below the source given, with ``/``.
-    size : int
-        Bytes, -1 where a server does not say.
-    etag : str
-        What changes when the bytes do: an ETag, the modification time in nanoseconds on a
-        folder, or a repository's checksum.
-    count : int
-        How many files it stands for, where it is a folder of many.
-    names : tuple of str
-        Which of the folder's files, where it stands for some only.
-    """
-
-    uri: str
-    path: str
-    size: int
-    etag: str
-    count: int = 1
-    names: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """The items that make one part, and the part's name."""
-
-    stem: str
-    items: tuple[Item, ...]
-
-
-def stem_of(path: str, suffixes: Sequence[str] = ()) -> str:
-    """Return the name of a file without its suffix.
-
-    Parameters
-    ----------
-    path : str
-        A path with ``/``.
-    suffixes : sequence of str
-        Suffixes to take off, in any case; the longest that fits goes. If none fits, what stands
-        after the last dot goes.
-
-    Examples
-    --------
-    >>> stem_of("plate/A01.ome.tif", [".tif", ".ome.tif"]), stem_of("a/Neu1.v2.ims")
-    ('A01', 'Neu1.v2')
-    """
-    name = path.rstrip("/").rpartition("/")[2]
-    for suffix in sorted(suffixes, key=len, reverse=True):
-        if suffix and name.lower().endswith(suffix.lower()) and len(name) > len(suffix):
-            return name[: -len(suffix)]
-    return Path(name).stem
 
 
 def resolve_uri(uri: str | os.PathLike[str]) -> str:

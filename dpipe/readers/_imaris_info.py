@@ -6,40 +6,20 @@ Knows ``DataSetInfo`` and how files are grouped; knows neither pixels nor object
 import itertools
 import math
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 import h5py
 
 from dpipe.errors import UsageError
 from dpipe.readers._hdf5 import child, text
-from dpipe.sources import Item, Part, resolve_uri, stem_of
+from dpipe.sources import one_each, resolve_uri
 
 SUFFIXES = (".ims", ".h5", ".hdf5")
 MICROMETRES = {"m": 1e6, "mm": 1e3, "um": 1.0, "µm": 1.0, "μm": 1.0, "nm": 1e-3}
 
 
-def find(items: Iterable[Item]) -> Iterator[Part]:
-    """Group files into parts: each Imaris file is one.
-
-    Parameters
-    ----------
-    items : iterable of Item
-        Files; those that do not end in ``.ims``, ``.h5`` or ``.hdf5`` are passed over.
-
-    Yields
-    ------
-    Part
-        One a file, named after it.
-
-    Examples
-    --------
-    >>> [part.stem for part in find([Item("/raw/Neu1.h5", "Neu1.h5", 9, "0")])]
-    ['Neu1']
-    """
-    for item in items:
-        if item.path.lower().endswith(SUFFIXES):
-            yield Part(stem_of(item.path, SUFFIXES), (item,))
+find = one_each(SUFFIXES)
 
 
 def one_file(url: str | os.PathLike[str] | Sequence[str]) -> tuple[str, str]:

@@ -9,7 +9,7 @@ import importlib
 import logging
 import math
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from functools import partial
@@ -21,7 +21,7 @@ import xarray as xr
 from dpipe import schema
 from dpipe.blocks import Region, lazy
 from dpipe.errors import DpipeError, InputError, StoreError, UsageError
-from dpipe.sources import Item, Part, opened, resolve_uri, stem_of
+from dpipe.sources import one_each, opened, resolve_uri
 
 PLUGINS = {
     ".czi": "bioio-czi",
@@ -41,27 +41,7 @@ PLUGINS = {
 BLOCK_BYTES = 64 << 20
 
 
-def find(items: Iterable[Item]) -> Iterator[Part]:
-    """Group files into parts: each file is one.
-
-    Parameters
-    ----------
-    items : iterable of Item
-        Files; those whose suffix is not in `PLUGINS` are passed over.
-
-    Yields
-    ------
-    Part
-        One a file, named after it.
-
-    Examples
-    --------
-    >>> [part.stem for part in find([Item("/raw/Neu1.czi", "Neu1.czi", 9, "0")])]
-    ['Neu1']
-    """
-    for item in items:
-        if item.path.lower().endswith(tuple(PLUGINS)):
-            yield Part(stem_of(item.path, list(PLUGINS)), (item,))
+find = one_each(PLUGINS)
 
 
 def open_bioio(

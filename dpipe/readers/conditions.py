@@ -6,14 +6,14 @@ fluorophores, organ, stimulus and objective. It corrects two misprints, and says
 
 import os
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import xarray as xr
 
 from dpipe import schema
 from dpipe.errors import InputError, UsageError
-from dpipe.sources import Item, Part, resolve_uri, stem_of
+from dpipe.sources import one_each, resolve_uri
 from dpipe.spreadsheets import EXCEL, Table, Unfit, plain, read_bytes, read_rows, table
 
 SUFFIXES = (".csv", ".tsv", ".txt", *EXCEL)
@@ -30,27 +30,7 @@ _CHANNEL = re.compile(r"ch(?:annel)? ?(\d+)")
 _NOTHING = ("", "-", "\u2014", "\u2013")
 
 
-def find(items: Iterable[Item]) -> Iterator[Part]:
-    """Take every table for one part.
-
-    Parameters
-    ----------
-    items : iterable of Item
-        Files; those without a suffix of a table are passed over.
-
-    Yields
-    ------
-    Part
-        One a file, named after it.
-
-    Examples
-    --------
-    >>> [part.stem for part in find([Item("/r/table1.csv", "table1.csv", 9, "0")])]
-    ['table1']
-    """
-    for item in items:
-        if item.path.lower().endswith(SUFFIXES):
-            yield Part(stem_of(item.path, SUFFIXES), (item,))
+find = one_each(SUFFIXES)
 
 
 def open_conditions(

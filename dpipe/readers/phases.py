@@ -6,14 +6,14 @@ odd in a row. It does not know which track an event belongs to: the table does n
 
 import os
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import xarray as xr
 
 from dpipe import schema
 from dpipe.errors import InputError, UsageError
-from dpipe.sources import Item, Part, resolve_uri, stem_of
+from dpipe.sources import one_each, resolve_uri
 from dpipe.spreadsheets import EXCEL, Table, Unfit, plain, read_bytes, read_rows, table
 
 SUFFIXES = (".csv", ".tsv", ".txt", *EXCEL)
@@ -22,27 +22,7 @@ _NUMBER = ("event_index_in_video", "event index", "event")
 _ROWS = 10
 
 
-def find(items: Iterable[Item]) -> Iterator[Part]:
-    """Take every table for one part.
-
-    Parameters
-    ----------
-    items : iterable of Item
-        Files; those without a suffix of a table are passed over.
-
-    Yields
-    ------
-    Part
-        One a file, named after it.
-
-    Examples
-    --------
-    >>> [part.stem for part in find([Item("/r/table2.csv", "table2.csv", 9, "0")])]
-    ['table2']
-    """
-    for item in items:
-        if item.path.lower().endswith(SUFFIXES):
-            yield Part(stem_of(item.path, SUFFIXES), (item,))
+find = one_each(SUFFIXES)
 
 
 def open_phases(

@@ -5,7 +5,7 @@ knows nothing of the pictures that they correct.
 """
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
@@ -13,34 +13,14 @@ import xarray as xr
 
 from dpipe import schema
 from dpipe.errors import InputError, UsageError
-from dpipe.sources import Item, Part, resolve_uri, stem_of
+from dpipe.sources import one_each, resolve_uri
 from dpipe.spreadsheets import EXCEL, Unfit, read_bytes, read_rows
 
 SUFFIXES = (".csv", ".tsv", *EXCEL)
 _MOST = 256
 
 
-def find(items: Iterable[Item]) -> Iterator[Part]:
-    """Take every table for one part.
-
-    Parameters
-    ----------
-    items : iterable of Item
-        Files; those without a suffix of a table are passed over.
-
-    Yields
-    ------
-    Part
-        One a file, named after it.
-
-    Examples
-    --------
-    >>> [part.stem for part in find([Item("/r/exp1.csv", "exp1.csv", 9, "0")])]
-    ['exp1']
-    """
-    for item in items:
-        if item.path.lower().endswith(SUFFIXES):
-            yield Part(stem_of(item.path, SUFFIXES), (item,))
+find = one_each(SUFFIXES)
 
 
 def open_spillover(
