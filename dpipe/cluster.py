@@ -9,6 +9,7 @@ This module knows nothing of parts, stores or recipes; who tries a task again is
 
 import asyncio
 import logging
+import os
 import queue
 import signal
 import tempfile
@@ -38,9 +39,9 @@ _GATEWAY_START = 600.0  # dask-gateway may have to buy machines first
 _PACKAGES = ("dpipe", "zarr", "numcodecs", "xarray")  # compared besides those that Dask names
 _CERTIFICATE = ("tls_ca_file", "tls_client_cert", "tls_client_key")
 
-# With one task at a time on a worker only that task is blamed when the worker dies, and at once
-# (allowed-failures 0): the caller tries it again alone. Results are a few hundred bytes, so
-# nothing is spilled, and nothing pauses a worker, which without spilling would be for ever.
+# With one task at a time on a worker only that one is blamed when the worker dies, and at once
+# (allowed-failures 0): the caller tries it again alone. Results have a few hundred bytes: none is
+# spilled, and nothing pauses a worker, which without spilling would be for ever.
 # Dask has the C library give memory back at every chance: each block then costs thousands of page
 # faults, and small kernels take three times as long. Here it keeps up to 64 MiB a process.
 _LOCAL = {
@@ -123,7 +124,7 @@ class _There:
         self._count = 0
         self._flying: dict[str, tuple[str, Future]] = {}
         self._landed: queue.SimpleQueue[Future] = queue.SimpleQueue()
-        self._worn = False
+        self._worn = self._bereft = False
         self._look()
 
     def _look(self) -> None:
@@ -136,19 +137,37 @@ class _There:
 
     def submit(self, key: str, function: Callable[..., Any], *args: Any) -> None:
         if self._worn and not self._flying:
-            # One that ran out of memory may have left some of it taken: what is tried alone
-            # after that gets fresh processes, so that only its own hunger counts.
+            # What ran out of memory may have left some of it taken: what is tried alone then
+            # gets fresh processes, so that only its own hunger counts.
             with self._trouble():
                 self._client.restart(timeout=_PATIENCE)
             self._worn = False
+        there = None
+        if self._bereft and not self._flying:
+            there, self._bereft = self._answering(), False
         self._count += 1
         name = f"dpipe-{self._count}-{self._run}"  # names of files stay out of dashboards
         # By name: a worker that cannot unpickle a function would close, and take others along.
         path = f"{function.__module__}:{function.__qualname__}"
+        how = {"key": name, "pure": False, "retries": 0, "workers": there}
         with self._trouble():
-            future = self._client.submit(attempt, path, args, key=name, pure=False, retries=0)
+            future = self._client.submit(attempt, path, args, **how)
         self._flying[name] = (key, future)
         future.add_done_callback(self._landed.put)
+
+    def _answering(self) -> list[str] | None:
+        """Return the workers that answer; None if nobody does for a minute.
+
+        When several die at once, the scheduler hears of one after the other. What is tried alone
+        then must not meet one that is dead already, and be blamed for it.
+        """
+        deadline = time.monotonic() + min(_PATIENCE, self._stall)
+        with self._trouble():
+            while time.monotonic() < deadline:
+                if there := list(self._client.run(os.getpid, on_error="ignore")):
+                    return there
+                time.sleep(0.1)
+        return None
 
     def in_flight(self) -> int:
         return len(self._flying)
@@ -167,6 +186,7 @@ class _There:
         future.release()
         died = isinstance(finished.error, MemoryError) and not finished.killed
         self._worn = self._worn or (self._own and died)
+        self._bereft = self._bereft or finished.killed
         if time.monotonic() > self._looked + 10:  # workers come and go
             with self._trouble():
                 self._look()

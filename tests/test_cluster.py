@@ -225,6 +225,21 @@ def test_processes_here(capfd, monkeypatch):
 
 
 @pytest.mark.faults
+def test_all_die_at_once():
+    """What is tried after that meets none that is dead already."""
+    with connect(settings("2")) as workers:
+        for turn in range(6):
+            workers.submit("a", time.sleep, 60)
+            time.sleep(0.3)
+            ours = list(workers._client.run(os.getpid).values())
+            for pid in ours if turn % 2 else ours[::-1]:
+                os.kill(pid, signal.SIGKILL)
+            assert workers.next().killed
+            assert ask(workers, operator.add, 1, 2).value == 3
+            wait_until(lambda: len(workers._client.run(os.getpid, on_error="ignore")) == 2, 20, "")
+
+
+@pytest.mark.faults
 def test_nothing_hangs_here():
     """Frozen for ever, or merely endless."""
     with connect(settings("1", stall_seconds=90.0)) as workers:  # patience is a third of it
