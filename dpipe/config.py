@@ -38,7 +38,7 @@ class Settings:
     memory : int
         Bytes that a worker may use; by default 80 % of the machine's, shared by the processes.
     partition_bytes : int
-        Bytes of pixels that one task should hold.
+        Decoded bytes that one task should handle, piece by piece; the more, the fewer tasks.
     window : int
         Tasks in flight for each worker.
     retries : int
@@ -57,7 +57,7 @@ class Settings:
     workers: str = ""
     device: str = "cpu"
     memory: int = 0
-    partition_bytes: int = 128 * 2**20
+    partition_bytes: int = 256 * 2**20
     window: int = 2
     retries: int = 3
     stall_seconds: float = 600.0

@@ -152,7 +152,7 @@ def lay_out(
     *,
     free: Sequence[str] | None = None,
     levels: int | None = None,
-    partition_bytes: int = 128 << 20,
+    partition_bytes: int = 256 << 20,
     input_bytes: int = 0,
 ) -> Outline:
     """Decide how a Dataset will lie in the store, computing nothing.
@@ -169,7 +169,8 @@ def lay_out(
         Levels of the pyramid of images; by default as many as their size asks for, and never
         more than it takes to come down to one pixel.
     partition_bytes : int
-        About how many decoded bytes, of input or output, one partition handles.
+        How many decoded bytes, of input or output, one partition handles at least, unless it is
+        the last; it does so cell by cell, so a task's memory is that of one cell.
     input_bytes : int
         Decoded bytes of all inputs, where they are more than the output's.
 
@@ -294,7 +295,7 @@ def _grid(
     free: Sequence[str] | None,
     share: float,
 ) -> Grid:
-    """Cut into cells of whole shards, and runs of cells that are about `share` of everything."""
+    """Cut into cells of whole shards, and runs of cells that come to `share` of everything."""
     top = sorted((a for a in arrays if not a.level), key=lambda array: -len(array.dims))
     top = [array for array in top if 0 not in array.shape] or top  # what is empty cuts nothing
     dims = tuple(dict.fromkeys(d for a in top for d in a.dims if free is None or d in free))
@@ -305,7 +306,8 @@ def _grid(
         steps.append(max(1, min(math.lcm(*bound), ds.sizes[dim]) if bound else ds.sizes[dim]))
     sizes = tuple(int(ds.sizes[dim]) for dim in dims)
     cells = math.prod(-(-n // step) for n, step in zip(sizes, steps, strict=True)) or 1
-    run = max(1, min(cells, round(cells * share)), -(-cells // _MOST_PARTITIONS))
+    run = max(1, min(cells, math.ceil(round(cells * share, 6))), -(-cells // _MOST_PARTITIONS))
+    run = -(-cells // -(-cells // run))  # as many partitions, none of them a mere rest
     return Grid(dims, sizes, tuple(steps), run)
 
 

@@ -26,7 +26,7 @@ def test_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(config, "_cores", lambda: 64)
     settings = Settings.load(environ={})
     assert (settings.store, settings.workers, settings.device) == (None, "4", "cpu")
-    assert settings.partition_bytes == 134_217_728  # 128 * 1024 * 1024
+    assert settings.partition_bytes == 268_435_456  # 256 * 1024 * 1024
     assert (settings.window, settings.retries, settings.stall_seconds) == (2, 3, 600.0)
     assert (settings.max_quarantine, settings.grace_hours) == (None, 48.0)
     assert settings.author

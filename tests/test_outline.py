@@ -169,20 +169,40 @@ def test_cells_by_hand(
 
 
 def test_partitions_are_runs_of_cells() -> None:
-    # 97 * 3 cells of 6 MiB; 128 MiB are 21.3 of them
+    # 97 * 3 cells of 6 MiB; 256 MiB are 42.7 of them, so 7 partitions, of 42 rather than 43
     grid = outline(movie()).grid
-    assert (math.prod(grid.counts), grid.run, grid.partitions) == (291, 21, 14)
+    assert (math.prod(grid.counts), grid.run, grid.partitions) == (291, 42, 7)
     cells = [cell for i in range(grid.partitions) for cell in grid.cells(i)]
     assert len(cells) == 291
-    assert list(grid.cells(14)) == []
+    assert list(grid.cells(7)) == []
     assert cells[4]["t"] == slice(1, 2)  # in C order: c within t
     assert cells[4]["c"] == slice(1, 2)
     assert outline(movie(), partition_bytes=1).grid.run == 1
     assert outline(movie(), partition_bytes=1 << 50).grid.partitions == 1
     # the output is 24 KiB, but its input 1.7 GiB
     table = xr.Dataset({"snr": (("t", "c"), lazy((97, 3), "f8", (1, 1)))})
-    assert outline(table, input_bytes=97 * 3 * 6 << 20).grid.partitions == 14
+    assert outline(table, input_bytes=97 * 3 * 6 << 20).grid.partitions == 7
     assert outline(table).grid.partitions == 1
+
+
+@pytest.mark.parametrize(("mebibytes", "run"), [(1, 1), (6, 1), (6.5, 2), (9, 2), (12, 2), (13, 3)])
+def test_a_partition_comes_to_the_bytes_that_are_asked(mebibytes: float, run: int) -> None:
+    assert outline(movie(), partition_bytes=round(mebibytes * 2**20)).grid.run == run
+
+
+@pytest.mark.parametrize("mask", ["u1", "u2"])
+def test_tasks_of_a_large_folder_of_pictures(mask: str) -> None:
+    """60,000 pictures of 8 channels of 105 x 105: 118 blocks of 141 or 186 MB, two to a task."""
+    places = 512 * 105 * 105
+    kinds = {"pixels": ("u2", 8), "mask_pixels": (mask, 8), "mask_code": ("u1", 1)}
+    rows = {
+        name: (("block", f"of_{name}"), lazy((118, n * places), kind, (1, n * places)))
+        for name, (kind, n) in kinds.items()
+    }
+    grid = outline(xr.Dataset(rows, coords={"record": np.arange(60_000)})).grid
+    assert (grid.dims[0], grid.steps[0], grid.run, grid.partitions) == ("block", 1, 2, 59)
+    # 53 such folders, each with a task that begins and one that ends it
+    assert 53 * (grid.partitions + 2) < 3_300
 
 
 def test_at_most_ten_thousand_partitions() -> None:
