@@ -127,7 +127,7 @@ def _run(
     if not sound.any():
         return np.zeros((1, *new), dtype)
     row = [to_device(held[key], name) if key in held else None for key in ("pixels", "mask_code")]
-    kept = [to_device(np.ascontiguousarray(table[sound, k]), name) for k in range(3)]
+    kept = [np.ascontiguousarray(table[sound, k]) for k in range(3)]
     own = {key: np.ascontiguousarray(table[sound, 4 + k]) for k, key in enumerate(columns)}
     made = to_host(kernel(*row, *kept, **own, **small, **params))
     if made.shape != new:

@@ -43,7 +43,8 @@ def map_records(
         block and returns an array (pictures, names). `pixels` and `codes` are flat: picture i of
         C channels has its planes at ``pixels[offsets[i] * C:]``, ``heights[i] * widths[i]``
         values each, and its masks at ``codes[offsets[i]:]``, bit k for channel k; `codes` is None
-        where there are no masks. Pictures that were put aside are not among them.
+        where there are no masks. `offsets`, `heights` and `widths` stay on the host: a kernel
+        cuts by them. Pictures that were put aside are not among them.
     ds : xarray.Dataset
         A packed collection, any selection of records of one, or pictures of one size
         ``image(record, c, y, x)``, maybe with ``mask(record, c, y, x)``.
@@ -223,7 +224,7 @@ def _run(
         return result
     columns = [np.ascontiguousarray(table[sound, k]) for k in range(3)]
     rows = [None if row is None else to_device(row, name) for row in (pixels, mask_code)]
-    made = to_host(kernel(*rows, *(to_device(column, name) for column in columns), **params))
+    made = to_host(kernel(*rows, *columns, **params))
     if made.shape != (int(sound.sum()), *new):
         raise ValueError(f"the kernel gave {made.shape}; expected {(int(sound.sum()), *new)}")
     if sound.all():

@@ -50,8 +50,8 @@ def device(name: str) -> Iterator[str]:
         raise UsageError(f"unknown device {name!r}; known: {', '.join(_DEVICES)}")
     if name == "cuda" and not has_cuda():
         raise UsageError(
-            "device 'cuda': no usable GPU found; install dpipe[gpu] on a machine with an NVIDIA "
-            "driver, or use device 'cpu'"
+            f"device 'cuda': no usable GPU found ({_why_not()}); install dpipe[gpu] on a machine "
+            "with an NVIDIA driver, or use device 'cpu'"
         )
     token = _chosen.set(name)
     try:
@@ -66,13 +66,22 @@ def chosen_device() -> str:
 
 
 def has_cuda() -> bool:
-    """Tell whether CuPy is installed, can be imported and sees a GPU."""
+    """Tell whether CuPy is installed, sees a GPU and computes on it."""
+    return not _why_not()
+
+
+def _why_not() -> str:
+    """Say why blocks cannot be computed on a GPU; nothing if they can."""
     if importlib.util.find_spec("cupy") is None:
-        return False
+        return "CuPy is not installed"
     try:
-        return bool(importlib.import_module("cupy").cuda.is_available())
-    except Exception:  # noqa: BLE001 - whatever a half installed CUDA or an old driver raises
-        return False
+        cupy = importlib.import_module("cupy")
+        if not cupy.cuda.is_available():
+            return "CuPy sees none"
+        (cupy.ones(2) + 1).get()  # compiled here and now: needs CUDA's libraries, not a driver only
+    except Exception as error:  # noqa: BLE001 - whatever a half installed CUDA raises
+        return " ".join(f"{type(error).__name__}: {error}".split())[:200]
+    return ""
 
 
 def namespace(block: Any) -> ModuleType:

@@ -1,9 +1,14 @@
 """NumPy or CuPy: each block gets its own library, and a GPU that is not there is said."""
 
+import ast
 import importlib
 import importlib.util
+import inspect
+import re
 import sys
 import threading
+from collections import defaultdict
+from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
@@ -11,6 +16,7 @@ import array_api_strict as strict
 import numpy as np
 import pytest
 import scipy.ndimage
+from devices import NAMES
 
 from dpipe import arrays
 from dpipe.errors import UsageError
@@ -25,6 +31,9 @@ class Block:
     def get(self) -> np.ndarray:
         return self.host
 
+    def __add__(self, other: float) -> "Block":
+        return Block(self.host + other)
+
 
 @pytest.fixture
 def cupy(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
@@ -32,6 +41,7 @@ def cupy(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     fake = ModuleType("cupy")
     fake.__spec__ = importlib.util.spec_from_loader("cupy", loader=None)
     fake.cuda = SimpleNamespace(is_available=lambda: True)
+    fake.ones = lambda n: Block(np.ones(n))
     fake.asarray = Block
     filters = ModuleType("cupyx.scipy.ndimage")
     monkeypatch.setattr(Block, "__module__", "cupy")
@@ -76,12 +86,26 @@ def no_driver() -> bool:
     raise RuntimeError("cudaErrorInsufficientDriver")
 
 
-@pytest.mark.parametrize("answer", [lambda: False, no_driver], ids=["no-gpu", "old-driver"])
-def test_a_gpu_that_cannot_be_used_is_refused(cupy: ModuleType, answer: Any) -> None:
-    cupy.cuda.is_available = answer
+def no_compiler(n: int) -> Block:
+    raise OSError("libnvrtc.so.13: cannot open shared object file\nNo such file")
+
+
+@pytest.mark.parametrize(
+    ("name", "answer", "reason"),
+    [
+        ("cuda", SimpleNamespace(is_available=lambda: False), "CuPy sees none"),
+        ("cuda", SimpleNamespace(is_available=no_driver), "RuntimeError: cudaErrorInsufficient"),
+        ("ones", no_compiler, r"OSError: libnvrtc.so.13: cannot open shared object file No such"),
+    ],
+    ids=["no-gpu", "old-driver", "no-toolkit"],
+)
+def test_a_gpu_that_cannot_be_used_is_refused(
+    cupy: ModuleType, name: str, answer: Any, reason: str
+) -> None:
+    setattr(cupy, name, answer)
     assert not arrays.has_cuda()
     with (
-        pytest.raises(UsageError, match=r"no usable GPU found; install dpipe\[gpu\]"),
+        pytest.raises(UsageError, match=rf"no usable GPU found \({reason}.*install dpipe\[gpu\]"),
         arrays.device("cuda"),
     ):
         pass
@@ -118,3 +142,45 @@ def test_the_device_holds_inside_its_block_and_thread_only(cupy: ModuleType) -> 
     with pytest.raises(ZeroDivisionError), arrays.device("cuda"):
         1 / 0  # noqa: B018
     assert [*found, arrays.chosen_device()] == ["cpu", "cpu", "cuda", "cpu"]
+
+
+LIBRARY = re.compile(r"(?:\w+\.)*xp\.([\w.]+)|namespace\(.*\)\.(\w+)|(ndimage)\(.*\)\.(\w+)")
+GIVEN = re.compile(r"namespace\([^()]*\)")
+
+
+def named() -> dict[str, set[str]]:
+    """What the package names of an array library: ``{"sum": {"axis"}, ...}``."""
+    found: dict[str, set[str]] = defaultdict(set)
+    for path in Path(arrays.__file__).parent.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Assign) and GIVEN.fullmatch(ast.unparse(node.value)):
+                assert all(ast.unparse(one).endswith("xp") for one in node.targets), path
+            called = isinstance(node, ast.Call)
+            asks = node.func if isinstance(node, ast.Call) else node
+            if isinstance(asks, ast.Attribute) and (hit := LIBRARY.fullmatch(ast.unparse(asks))):
+                name = ".".join(part for part in hit.groups() if part)
+                found[name] |= {key.arg for key in node.keywords if key.arg} if called else set()
+    return found
+
+
+def test_kernels_name_nothing_that_cupy_lacks() -> None:
+    """All lines are read, also those that no test runs on a device."""
+    found = named()
+    assert found["sum"] >= {"axis", "keepdims"}
+    assert found["ndimage.median_filter"] == {"size", "mode", "cval"}
+    for name, keywords in found.items():
+        if name != "fft":  # the group
+            assert name in NAMES, f"{name}: does CuPy 14 have it? Then say so in tests/devices.py"
+            assert keywords <= set(NAMES[name].split()), name
+    assert set(NAMES) == set(found) - {"fft"}, "nobody names these any more"
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_cupy_has_what_is_said_of_it() -> None:
+    pytest.importorskip("cupy", reason="CuPy is not installed; the names are those of 14.2.0")
+    for name, keywords in NAMES.items():
+        group, _, last = name.rpartition(".")
+        module = {"ndimage": "cupyx.scipy.ndimage", "fft": "cupy.fft"}.get(group, "cupy")
+        found = getattr(importlib.import_module(module), last)
+        if keywords:
+            assert set(keywords.split()) <= set(inspect.signature(found).parameters), name

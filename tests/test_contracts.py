@@ -7,6 +7,7 @@ import pickle
 from pathlib import Path
 
 import dask
+import devices
 import h5py
 import numpy as np
 import psutil
@@ -19,7 +20,7 @@ from hypothesis import strategies as st
 from meshes import box, octahedron, placed, surfaces
 from windows import crops
 
-from dpipe import containers, demo, ngff, operators, schema, sources, writers
+from dpipe import arrays, containers, demo, ngff, operators, schema, sources, writers
 from dpipe.errors import InputError, UsageError
 from dpipe.operators import OPERATORS
 from dpipe.readers import READERS
@@ -523,6 +524,32 @@ def test_operator_parts_along_free_dims_are_the_whole(operator):
             for name, variable in cut.data_vars.items():
                 assert dim in variable.dims
                 np.testing.assert_array_equal(variable, whole[name].isel({dim: slice(i, i + 1)}))
+
+
+ON_HOST = """class-frequencies consensus-phases consensus-tracks gate group-tests mesh-masks
+    phase-tracks projections rater-agreement sample-records split-movies split-records
+    surface-measures track-checks""".split()
+"""Operators that move nothing to a device: tables, meshes, and what xarray does by itself."""
+GPUS = ["pretended"] + ["real"] * arrays.has_cuda()
+
+
+@pytest.mark.parametrize("gpu", GPUS)
+def test_operator_gives_the_same_on_a_device(operator, gpu, monkeypatch):
+    data = chunked(operand(operator), {"t": 2})
+    expected = apply(operator, data).compute()
+    moved = devices.pretend(monkeypatch) if gpu == "pretended" else None
+    with arrays.device("cuda"):
+        found = apply(operator, data)
+    found = found.compute()
+    assert set(found.variables) == set(expected.variables)
+    for name, variable in expected.variables.items():
+        assert found[name].dtype == variable.dtype
+        if variable.dtype.kind == "f":
+            np.testing.assert_allclose(found[name], variable, rtol=1e-9, atol=1e-12)
+        else:
+            np.testing.assert_array_equal(found[name], variable)
+    if moved is not None:
+        assert bool(moved) == (operator not in ON_HOST)
 
 
 def test_operator_refuses_unknown_parameters(operator):

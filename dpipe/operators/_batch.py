@@ -11,7 +11,7 @@ import numpy as np
 
 from dpipe.arrays import beside, namespace
 
-_ROOM = 1 << 23  # numbers in the planes of one batch
+_ROOM = 1 << 23  # numbers in the planes of one batch: then no family takes more than 1.3 GB
 _LEAST = 7  # rows and columns that every batch has: a window of similarity fits in
 
 

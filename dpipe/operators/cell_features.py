@@ -11,7 +11,7 @@ import numpy as np
 import xarray as xr
 
 from dpipe import schema
-from dpipe.arrays import beside, namespace, to_host
+from dpipe.arrays import beside, namespace
 from dpipe.blocks import map_records
 from dpipe.errors import SchemaError, UsageError, unknown
 from dpipe.operators import _batch_families, _cell_pictures
@@ -164,7 +164,7 @@ def _features(
 ) -> Any:
     """Measure the pictures of one block, (pictures, names)."""
     xp = namespace(pixels)
-    offset, height, width = (np.asarray(to_host(v), np.int64) for v in (offsets, heights, widths))
+    offset, height, width = (np.asarray(v, np.int64) for v in (offsets, heights, widths))
     if pixels.dtype not in [getattr(xp, kind) for kind in _KINDS]:
         pixels = xp.astype(pixels, xp.float64)
     if codes is None:
