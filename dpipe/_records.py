@@ -124,6 +124,8 @@ def _packed(
     used = [n for n in _ROWS if n in ds and (n in need or n == "picture_flag")]
     for name in ("pixels", *used):
         schema.VARIABLES[name].check(ds)
+    for name in ("in_block", *_TABLE):
+        schema.VARIABLES[name].check(ds)
     labels = np.asarray(ds["in_block"].values)
     table = np.stack([np.asarray(ds[name].values, np.int64) for name in _TABLE], axis=1)
     if not len(labels):
@@ -173,6 +175,8 @@ def _in_pieces(table: np.ndarray, counts: tuple[int, ...]) -> da.Array:
 def _places(ds: xr.Dataset, labels: np.ndarray) -> list[int]:
     """Return where blocks stand, by their labels."""
     index = ds.indexes.get("block")
+    if index is not None and not index.is_unique:
+        raise SchemaError("two blocks of one label; keep the parts of a collection apart")
     places = labels if index is None else index.get_indexer(list(labels))
     if len(places) and (min(places) < 0 or max(places) >= ds.sizes["block"]):
         lost = labels[np.argmin(places)]
@@ -289,6 +293,8 @@ def _even(
     """Map over pictures of one size, as if they were packed."""
     held = {"pixels": schema.PICTURES.check(ds).chunk({"c": -1, "y": -1, "x": -1}).data}
     pieces = held["pixels"].chunks[0]
+    if held["pixels"].shape[1] > 32 and "mask" in ds and "mask_code" in need:
+        raise SchemaError(f"masks of {held['pixels'].shape[1]} channels; at most 32 go in a code")
     if "mask" in ds and "mask_code" in need:
         held["mask_code"] = (
             schema.PICTURE_MASKS.check(ds).chunk({"record": pieces, "c": -1, "y": -1, "x": -1}).data

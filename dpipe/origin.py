@@ -22,7 +22,7 @@ from dpipe import operators, readers, schema, seal, sources
 from dpipe.arrays import device
 from dpipe.errors import InputError, UsageError, unknown
 from dpipe.objects import Objects
-from dpipe.operators.gate import select
+from dpipe.operators.gate import select_alike
 
 
 @dataclass(frozen=True)
@@ -248,7 +248,8 @@ def operate(
         Of kind ``"operator"``.
     inputs : mapping
         By parameter, the Datasets by stem; those that may be left out need not be there. Those
-        under ``where`` hold what its expression names and the first input lacks.
+        under ``where`` hold what its expression names and the first input lacks; inputs of the
+        same records as the first one's are chosen with them.
     made : bool
         False if they are only planned: what their values decide is guessed, rather too large.
 
@@ -261,11 +262,11 @@ def operate(
     given: dict[str, Any] = {}
     params = dict(origin.params)
     where = None if has_where(operator.function) else params.pop("where", None)
-    for role, kind in operators.inputs(operator):
+    kinds = operators.inputs(operator)
+    if where is not None and made:
+        inputs = _chosen(inputs, kinds, where)
+    for role, kind in kinds:
         held = inputs.get(role)
-        if where is not None and held is not None and made and not given:
-            tables = inputs.get("where", {})
-            held = {stem: select(ds, where, tables.get(stem)) for stem, ds in held.items()}
         if held is None:  # one that may be left out
             continue
         given[role] = (
@@ -276,6 +277,21 @@ def operate(
     with device(origin.device):
         function = operator.function if made else operator.guess or operator.function
         return function(**given, **params)
+
+
+def _chosen(
+    inputs: Mapping[str, Mapping[str, xr.Dataset]], kinds: Sequence[tuple[str, str]], where: str
+) -> dict[str, dict[str, xr.Dataset]]:
+    """Choose records of the first input, and of those that go with it part by part."""
+    (first, kind), *others = kinds
+    alike = [role for role, k in others if k == kind == "dataset" and role in inputs]
+    found = {role: dict(held) for role, held in inputs.items()}
+    for stem, ds in inputs[first].items():
+        held = {first: ds} | {role: next(iter(inputs[role].values())) for role in alike}
+        chosen = select_alike(held, where, inputs.get("where", {}).get(stem))
+        found[first][stem] = chosen.pop(first)
+        found |= {role: dict.fromkeys(inputs[role], one) for role, one in chosen.items()}
+    return found
 
 
 def check_unchanged(origin: Origin) -> None:

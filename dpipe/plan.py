@@ -227,19 +227,17 @@ class Planner:
         held = {role: self._refs(name, made) for role, name in step.inputs.items()}
         per_part = [role for role in kinds if kinds[role] == "dataset" and role not in may_lack]
         stems = [ref.stem for ref in held[per_part[0]]] if per_part else [step.name]
+        whole = {role for role in held if not per_part or kinds.get(role) == "tree"}
         for stem in stems:
             chosen = {
-                role: [ref for ref in refs if ref.stem == stem or kinds.get(role) == "tree"]
+                role: [ref for ref in refs if ref.stem == stem or role in whole]
                 for role, refs in held.items()
             }
             chosen = {role: refs for role, refs in chosen.items() if refs or role not in may_lack}
             if not all(chosen.values()):
                 continue
             inputs = {
-                role: [
-                    {"stem": ref.stem, "fingerprint": ref.fingerprint, "base": ref.base}
-                    for ref in refs
-                ]
+                role: [{"stem": r.stem, "fingerprint": r.fingerprint, "base": r.base} for r in refs]
                 for role, refs in chosen.items()
             }
             found = Origin("operator", step.operator, operator.version, step.params, (), inputs)

@@ -16,7 +16,7 @@ import xarray as xr
 from dpipe import _rows, blocks, catalog, metadata, operators, origin, parts, schema, seal
 from dpipe.errors import SchemaError, UsageError
 from dpipe.objects import Objects
-from dpipe.operators.gate import select
+from dpipe.operators.gate import select, select_alike
 from dpipe.outline import base_of, lay_out
 
 DataLike = xr.Dataset | xr.DataTree | Mapping[str, xr.Dataset]
@@ -195,7 +195,7 @@ def each(
     **params
         Its parameters; its further inputs by name, each what `open` gave: joined by stem, or
         whole where the operator takes a whole dataset; and ``where``, an expression that chooses
-        the records of `data`, as `select` does.
+        the records of `data`, as `select` does, and the same ones of inputs joined to it.
 
     Returns
     -------
@@ -220,27 +220,26 @@ def each(
     given = {role: params.pop(role) for role in list(kinds)[1:] if role in params}
     if isinstance(operator, str):
         origin.bind_operator(function, params, f"operator {operator}")
-    if "where" in params and not origin.has_where(function):
-        data = _chosen(data, params.pop("where"))
+    where = None if origin.has_where(function) else params.pop("where", None)
     params |= {role: _tree(given.pop(role)) for role in list(given) if kinds[role] == "tree"}
     if next(iter(kinds.values()), "") == "tree":
-        return function(_tree(data), **given, **params)
+        held = as_parts(data)
+        if where is not None:
+            held = {stem: select(ds, where) for stem, ds in held.items()}
+        return function(_tree(held), **given, **params)
     results = {}
     for stem, ds in as_parts(data).items():
         found = {role: _part(role, stem, value) for role, value in given.items()}
         lacking = [role for role, value in found.items() if value is None and role not in optional]
         if lacking:
             raise UsageError(f"each: {lacking[0]} has no part {stem!r}, which data has")
-        results[stem] = function(ds, **found, **params)
+        if where is not None:
+            there = {role: value for role, value in found.items() if value is not None}
+            found = {**found, **select_alike({"": ds, **there}, where)}
+        results[stem] = function(found.pop("", ds), **found, **params)
         if isinstance(data, xr.Dataset):
             return results[stem].assign_attrs(_stem(data))
     return _tree(results)
-
-
-def _chosen(data: DataLike, where: str) -> xr.Dataset | dict[str, xr.Dataset]:
-    if isinstance(data, xr.Dataset):
-        return select(data, where)
-    return {stem: select(ds, where) for stem, ds in as_parts(data).items()}
 
 
 def _inputs(function: Callable[..., xr.Dataset]) -> tuple[dict[str, str], set[str]]:

@@ -97,6 +97,29 @@ def test_any_selection_of_records_stays_valid(chosen, block):
     np.testing.assert_array_equal(mapped(picked).values, by_hand(ds)[chosen])
     few = picked.isel(block=np.unique(picked.in_block.values // 10))
     np.testing.assert_array_equal(mapped(few).values, by_hand(ds)[chosen])
+    turned = picked.isel(block=slice(None, None, -1))
+    np.testing.assert_array_equal(mapped(turned).values, by_hand(ds)[chosen])
+
+
+@pytest.mark.parametrize(
+    "chosen",
+    [[-1, -11, 3], np.arange(11) % 3 == 1, slice(None, None, -2), slice(9, 2, -3), [5] * 9],
+    ids=["negative", "boolean", "backwards", "thirds", "one"],
+)
+def test_ways_to_select(chosen):
+    ds = packed()
+    np.testing.assert_array_equal(mapped(ds.isel(record=chosen)).values, by_hand(ds)[chosen])
+
+
+def test_blocks_cut_otherwise_by_dask():
+    ds = packed(count=20)
+    odd = ds.assign({k: v.variable.chunk({v.dims[0]: 3, v.dims[1]: 7}) for k, v in ds.items()})
+    np.testing.assert_array_equal(mapped(odd).values, by_hand(ds))
+
+
+def test_one_picture():
+    ds = packed(count=9, block=1).isel(record=[4])
+    np.testing.assert_array_equal(mapped(ds).values, by_hand(ds))
 
 
 def test_only_the_blocks_wanted_are_read_and_one_call_is_a_block():
@@ -172,6 +195,9 @@ def test_pictures_of_one_size_go_through_the_same_kernel():
     [
         (lambda ds: ds.drop_vars("pixels"), "no variable 'pixels'; expected pixels"),
         (lambda ds: ds.drop_vars(["pixels", "in_block"]), "no variable 'pixels'"),
+        (lambda ds: ds.drop_vars("in_block"), "no variable 'in_block'; expected in_block"),
+        (lambda ds: ds.drop_vars("width"), "no variable 'width'"),
+        (lambda ds: ds.assign_coords(block=[0, 10, 10]), "two blocks of one label"),
         (lambda ds: ds.isel(block=[0]), "pictures of block 10, which is not there"),
         (lambda ds: ds.assign(pixels=ds.pixels.astype("?")), "expected unsigned"),
     ],
@@ -179,6 +205,18 @@ def test_pictures_of_one_size_go_through_the_same_kernel():
 def test_what_is_no_collection_is_refused(change, text):
     with pytest.raises(SchemaError, match=text):
         mapped(change(packed()))
+
+
+def test_masks_of_more_channels_than_a_code_has_bits():
+    over = np.ones((1, 33, 2, 2))
+    ds = xr.Dataset({"image": (schema.PICTURE_DIMS, over)})
+    assert blocks.map_records(_count, ds, names=["a"]).values.tolist() == [[132.0]]
+    with pytest.raises(SchemaError, match="masks of 33 channels; at most 32"):
+        blocks.map_records(_count, ds.assign(mask=(schema.PICTURE_DIMS, over > 0)), names=["a"])
+
+
+def _count(pixels, codes, offsets, *_):
+    return np.full((len(offsets), 1), pixels.size)
 
 
 def test_a_kernel_that_gives_another_shape_is_told_so():

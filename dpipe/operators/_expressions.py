@@ -17,6 +17,7 @@ from typing import Any
 import xarray as xr
 
 from dpipe.errors import UsageError
+from dpipe.operators._grammar import Unread, tree
 
 _LONGEST = 4000
 _QUOTED = re.compile(r"'[^'\n]*'|\"[^\"\n]*\"|`([^`\n]+)`")
@@ -56,7 +57,8 @@ def evaluate(text: str, ds: xr.Dataset, more: Mapping[str, xr.DataArray] | None 
     Returns
     -------
     xarray.DataArray
-        (record), boolean. A comparison with NaN is false; dividing by 0 gives NaN.
+        (record), boolean. Comparisons with NaN are false, but for ``!=`` and ``not in``; dividing
+        by 0 gives NaN.
 
     Raises
     ------
@@ -70,8 +72,8 @@ def evaluate(text: str, ds: xr.Dataset, more: Mapping[str, xr.DataArray] | None 
     >>> evaluate("`area-1` * 2 > 4 and donor in ('a', 'b')", ds).values.tolist()
     [False, True]
     """
-    tree, quoted = _parsed(text)
-    found = _Walk(text, _Names(ds, more or {}), quoted).value(tree)
+    parsed, quoted = _parsed(text)
+    found = _Walk(text, _Names(ds, more or {}), quoted).value(parsed)
     if not isinstance(found, xr.DataArray) or found.dtype != bool:
         raise UsageError(f"{_said(text)}: not true or false of each record; compare something")
     return found
@@ -98,13 +100,19 @@ def _parsed(text: object) -> tuple[ast.expr, dict[str, str]]:
 
     plain = " ".join(_QUOTED.sub(name, text).split("\n")).strip()
     try:
-        return ast.parse(plain, mode="eval").body, quoted
-    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-        where = getattr(error, "msg", None) or type(error).__name__
+        return tree(plain), quoted
+    except Unread as error:
+        rest = "" if error.at is None else _shown(plain[error.at :], quoted)
+        at = f" at {rest[:30]!r}" if rest else ""
         raise UsageError(
-            f"{_said(text)}: cannot be read ({where}); expected {_ALLOWED}; a name with other "
-            "characters than letters, digits and _ stands in backticks"
+            f"{_said(text)}: cannot be read ({error.why}{at}); expected {_ALLOWED}; a name with "
+            "other characters than letters, digits and _ stands in backticks"
         ) from error
+
+
+def _shown(part: str, quoted: Mapping[str, str]) -> str:
+    """Return a piece of an expression with its names in backticks again."""
+    return re.sub(r"_quoted_\d+", lambda found: f"`{quoted.get(found[0], found[0])}`", part)
 
 
 class _Names:
@@ -150,9 +158,7 @@ class _Walk:
         self.text, self.names, self.quoted = text, names, quoted
 
     def refuse(self, node: ast.AST, why: str) -> UsageError:
-        part = ast.unparse(node)
-        for short, name in self.quoted.items():
-            part = part.replace(short, f"`{name}`")
+        part = _shown(ast.unparse(node), self.quoted)
         return UsageError(f"{_said(self.text)}: {part[:60]!r} {why}")
 
     def value(self, node: ast.expr) -> Any:
@@ -206,8 +212,9 @@ class _Walk:
         found = self.value(node)
         if _kind(found) != "a number":
             raise self.refuse(node, f"is {_kind(found)}; expected a number")
-        whole = isinstance(found, xr.DataArray) and found.dtype.kind in "iu"
-        return found.astype(float) if whole else found
+        if not isinstance(found, xr.DataArray):
+            return float(found)  # else a product of whole numbers may be larger than any float
+        return found.astype(float) if found.dtype.kind in "iu" else found
 
     def _arithmetic(self, node: Any) -> Any:
         if type(node.op) not in _ARITHMETIC:

@@ -5,14 +5,15 @@ taken apart by Python's grammar, but never run. A name that is no Python name st
 """
 
 import ast
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from dpipe.errors import UsageError, unknown
 from dpipe.operators._dilation import dilated
+from dpipe.operators._grammar import Unread, tree
 
-_LONGEST, _DEEPEST, _WIDEST = 1000, 30, 100
+_LONGEST, _WIDEST = 1000, 100
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ class Term:
         return masks[0] & masks[1] if self.what == "and" else masks[0] | masks[1]
 
 
-def parse(text: Any, names: Sequence[str], derived: Mapping[str, Term] | None = None) -> Term:
+def parse(text: Any, names: Sequence[str]) -> Term:
     """Read a term.
 
     Parameters
@@ -54,8 +55,6 @@ def parse(text: Any, names: Sequence[str], derived: Mapping[str, Term] | None = 
         For example ``"dilate(CD3 & 'P-CD3zeta', 3)"``.
     names : sequence of str
         What the bits of the mask code are called, from the lowest.
-    derived : mapping of str to Term, optional
-        Further masks that it may name.
 
     Returns
     -------
@@ -74,52 +73,53 @@ def parse(text: Any, names: Sequence[str], derived: Mapping[str, Term] | None = 
     """
     if not isinstance(text, str) or not text.strip() or len(text) > _LONGEST:
         raise UsageError(f"mask: found {str(text)[:60]!r}; expected a text such as 'CD3 & MHCII'")
+    plain = " ".join(text.splitlines()).strip()
     try:
-        tree = ast.parse(text.strip(), mode="eval")
-    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-        told = error.msg if isinstance(error, SyntaxError) else "too deep"
-        raise UsageError(f"mask {text!r}: cannot be read ({told}); {_ALLOWED}") from None
-    return _Reader(text, names, derived or {}).term(tree.body, 0)
+        parsed = tree(plain)
+    except Unread as error:
+        rest = "" if error.at is None else plain[error.at :]
+        at = f" at {rest[:30]!r}" if rest else ""
+        raise UsageError(
+            f"mask {_said(plain)}: cannot be read ({error.why}{at}); {_ALLOWED}{_QUOTES}"
+        ) from None
+    return _Reader(plain, names).term(parsed)
+
+
+def _said(text: str) -> str:
+    return repr(text if len(text) <= 80 else f"{text[:80]}...")
 
 
 _ALLOWED = "expected names of masks, &, |, ~, brackets and dilate(mask, pixels)"
+_QUOTES = "; a name with other signs than letters, digits and _ stands in quotes"
 
 
 @dataclass(frozen=True)
 class _Reader:
     text: str
     names: Sequence[str]
-    derived: Mapping[str, Term]
 
-    def term(self, node: ast.AST, depth: int) -> Term:
-        if depth > _DEEPEST:
-            raise UsageError(f"mask {self.text[:60]!r}: more than {_DEEPEST} terms in one another")
+    def term(self, node: ast.AST) -> Term:
         match node:
             case ast.Name(id=name) | ast.Constant(value=str(name)):
                 return self.named(name)
             case ast.UnaryOp(op=ast.Invert(), operand=inner):
-                return Term("not", 0, (self.term(inner, depth + 1),))
+                return Term("not", 0, (self.term(inner),))
             case ast.BinOp(left=left, op=ast.BitAnd() | ast.BitOr() as op, right=right):
-                both = (self.term(left, depth + 1), self.term(right, depth + 1))
+                both = (self.term(left), self.term(right))
                 return Term("and" if isinstance(op, ast.BitAnd) else "or", 0, both)
             case ast.Call(
                 func=ast.Name(id="dilate"), args=[inner, ast.Constant(value=n)], keywords=[]
             ):
                 if type(n) is not int or not 0 <= n <= _WIDEST:
                     raise UsageError(
-                        f"mask {self.text!r}: dilate by {n!r}; expected 0 to {_WIDEST} pixels"
+                        f"mask {_said(self.text)}: dilate by {n!r}; expected 0 to {_WIDEST} pixels"
                     )
-                return Term("dilate", n, (self.term(inner, depth + 1),))
+                return Term("dilate", n, (self.term(inner),))
         found = ast.unparse(node)[:60]
-        hint = ""
-        if isinstance(node, ast.BinOp):
-            hint = "; a name with other signs than letters, digits and _ stands in quotes"
-        raise UsageError(f"mask {self.text!r}: found {found}; {_ALLOWED}{hint}")
+        hint = _QUOTES if isinstance(node, ast.BinOp) else ""
+        raise UsageError(f"mask {_said(self.text)}: found {found}; {_ALLOWED}{hint}")
 
     def named(self, name: str) -> Term:
-        if name in self.derived:
-            return self.derived[name]
         if name not in self.names:
-            known = [*self.names, *self.derived]
-            raise UsageError(f"mask {self.text!r}: {unknown('mask', name, known)}")
+            raise UsageError(f"mask {_said(self.text)}: {unknown('mask', name, self.names)}")
         return Term("bit", list(self.names).index(name))

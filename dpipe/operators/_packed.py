@@ -33,7 +33,7 @@ _NEEDED = (schema.IN_BLOCK, schema.IN_SLOT, schema.OFFSET, schema.HEIGHT, schema
 
 
 def covered(ds: xr.Dataset, masks: xr.Dataset | None) -> xr.Dataset:
-    """Return a collection with masks of another part in place of its own.
+    """Return a collection with masks of another part in place of its own, and flags if it had none.
 
     Raises
     ------
@@ -52,10 +52,20 @@ def covered(ds: xr.Dataset, masks: xr.Dataset | None) -> xr.Dataset:
             )
     own = [name for name in _OF_MASKS if name in ds.variables]
     given = {name: masks[name] for name in _OF_MASKS if name in masks.variables}
+    given |= {} if "picture_flag" in ds else flags(masks)
     return ds.drop_vars(own).assign(given).set_coords([n for n in given if n in masks.coords])
 
 
 _OF_MASKS = ("mask_code", "mask_value", "mask_dtype", "mask_name")
+
+
+def flags(ds: xr.Dataset) -> dict[str, xr.DataArray]:
+    """Return the flags of pictures, which go with new pixels: some could not be read."""
+    if "picture_flag" not in ds:
+        return {}
+    array = schema.PICTURE_FLAG.check(ds)
+    said = {key: value for key, value in array.attrs.items() if key.startswith("flag_")}
+    return schema.PICTURE_FLAG.wrap(array, **said)
 
 
 def places(ds: xr.Dataset) -> int:

@@ -16,6 +16,7 @@ from dpipe.blocks import map_records
 from dpipe.errors import SchemaError, UsageError, unknown
 from dpipe.operators import _batch_families, _cell_pictures
 from dpipe.operators import _cell_columns as columns
+from dpipe.operators._packed import covered
 
 NINE = columns.NINE
 """The families of scifAI, HOG apart, in its order: 858 numbers of 6 channels, 1,584 of 8."""
@@ -24,7 +25,11 @@ _KINDS = ("uint8", "uint16", "float32", "float64")
 
 
 def cell_features(
-    ds: xr.Dataset, *, families: str | Sequence[str] = NINE, data_range: float = 4095.0
+    ds: xr.Dataset,
+    masks: xr.Dataset | None = None,
+    *,
+    families: str | Sequence[str] = NINE,
+    data_range: float = 4095.0,
 ) -> xr.Dataset:
     """Measure each picture of a collection: names and values are those of scifAI [1]_.
 
@@ -64,6 +69,9 @@ def cell_features(
     ----------
     ds : xarray.Dataset
         A packed collection with masks, or pictures of one size.
+    masks : xarray.Dataset, optional
+        Masks that take the place of those of `ds`: what ``segment-cells`` made of it, or the
+        collection itself where `ds` are pixels that ``compensate`` made of it.
     families : str or sequence of str
         Which, in the order of the columns; by default the nine.
     data_range : float
@@ -121,7 +129,7 @@ def cell_features(
         raise UsageError(f"data_range: found {data_range!r}; expected a number above 0")
     if "c" not in ds.sizes and "c" not in ds.coords:
         raise SchemaError("a collection needs the coordinate c, the names of its channels")
-    channels = int(ds.sizes["c"])
+    ds, channels = covered(ds, masks), int(ds.sizes["c"])
     masked = [family for family in chosen if family not in _WITHOUT_MASK]
     if masked and not {"mask_code", "mask"} & set(ds.data_vars):
         raise SchemaError(

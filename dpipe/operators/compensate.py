@@ -14,7 +14,7 @@ from dpipe import schema
 from dpipe.arrays import beside, namespace
 from dpipe.blocks import map_blocks
 from dpipe.errors import InputError, SchemaError, UsageError, unknown
-from dpipe.operators._packed import cast, layout, pieces, pixel_dtype, planes
+from dpipe.operators._packed import cast, flags, layout, pieces, pixel_dtype, planes
 from dpipe.operators._packed import channels as channels_of
 
 _WORST_CONDITION = 1e6
@@ -41,7 +41,7 @@ def compensate(
     ds : xarray.Dataset
         A packed collection, or any selection of its records.
     matrices : xarray.DataTree
-        ``spillover(detector, source)`` in each child; a single Dataset will do.
+        ``spillover(detector, source)`` in each child; a single Dataset will do, without `matrix`.
     matrix : str or mapping, optional
         Which child: its name, or for each value of the coordinate `by` the name of one. By default
         the only one, else the one that is named as that value.
@@ -57,8 +57,8 @@ def compensate(
     Returns
     -------
     xarray.Dataset
-        Lazy ``pixels(block, value)`` laid out as those of `ds`, with its coordinates; pictures
-        that are not in the selection are 0. Values below 0 are kept.
+        Lazy ``pixels(block, value)`` laid out as those of `ds`, with its coordinates and
+        ``picture_flag``; pictures that are not in the selection are 0. Values below 0 are kept.
 
     Raises
     ------
@@ -95,6 +95,10 @@ def compensate(
     kind = pixel_dtype(dtype)
     stem, held = _choose(ds, matrices, matrix, by)
     shares = schema.SPILLOVER.check(held)
+    if not isinstance(channels, Mapping | None):
+        raise UsageError(
+            f"channels: found {channels!r}; expected by channel what the matrix calls it"
+        )
     at, lines, columns = _placed(names, channels or {}, shares, stem)
     made = map_blocks(
         _compensate,
@@ -108,14 +112,18 @@ def compensate(
         kind=kind.name,
         stem=stem,
     )
-    return xr.Dataset(schema.PIXELS.wrap(made), coords=coords)
+    return xr.Dataset(schema.PIXELS.wrap(made) | flags(ds), coords=coords)
 
 
 def _choose(
     ds: xr.Dataset, matrices: xr.DataTree, matrix: str | Mapping[str, str] | None, by: str
 ) -> tuple[str, xr.Dataset]:
     """Return the matrix that holds for a part, and its name."""
+    if not isinstance(matrix, str | Mapping | None):
+        raise UsageError(f"matrix: found {matrix!r}; expected a name, or one by each {by}")
     if isinstance(matrices, xr.Dataset):
+        if matrix is not None:
+            raise UsageError(f"matrix: found {matrix!r} beside a single matrix; leave it out")
         return "matrix", matrices
     held = {str(stem): child.to_dataset() for stem, child in matrices.children.items()}
     if not held:

@@ -70,7 +70,7 @@ def derive_masks(ds: xr.Dataset, *, masks: Mapping[str, str]) -> xr.Dataset:
     for name, text in masks.items():
         if not isinstance(name, str) or not name.strip() or name in names:
             raise UsageError(f"masks: {name!r}; expected a new name. There are {', '.join(names)}")
-        terms[name] = parse(text, names, terms)
+        terms[name] = parse(text, [*names, *terms])
     every = [*names, *terms]
     dtype = np.result_type(code_dtype(len(every)), ds["mask_code"].dtype)
     code = map_blocks(
@@ -102,10 +102,9 @@ def _derive(
     dtype = getattr(xp, kind)
     out = xp.zeros(codes.shape, dtype=dtype, **beside(codes))
     for place, shape in pieces(offsets, heights, widths):
-        code = xp.reshape(codes[place], shape)
-        full = xp.astype(code, dtype)
-        for k, term in enumerate(terms, first):
+        full = xp.astype(xp.reshape(codes[place], shape), dtype)
+        for k, term in enumerate(terms, first):  # each may name those before it
             bit = xp.asarray(1 << k, dtype=dtype, **beside(codes))
-            full = full | xp.where(term(code), bit, xp.zeros_like(bit))
+            full = full | xp.where(term(full), bit, xp.zeros_like(bit))
         out[place] = xp.reshape(full, (-1,))
     return out

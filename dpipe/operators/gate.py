@@ -21,8 +21,9 @@ def gate(ds: xr.Dataset, *, gates: Mapping[str, str]) -> xr.Dataset:
     An expression holds names, numbers, texts, comparisons (``in`` too), ``and``, ``or``, ``not``,
     ``+ - * / // %`` and ``abs``; it is read, never run. A name is that of a gate before it, of
     what is known of a record (``condition``, ``donor``, ``height``, ...), or of a feature. One with
-    odd characters stands in backticks, and ``feature("...")`` is always a feature. A comparison
-    with NaN is false (so ``not`` of one is true), and dividing by 0 gives NaN.
+    odd characters stands in backticks, and ``feature("...")`` is always a feature. Comparisons
+    with NaN are false (so ``not`` of one is true), but for ``!=`` and ``not in``; dividing by 0
+    gives NaN.
 
     The gates of the scifAI study [1]_ with channels named BF, antibody, CD18, F-actin, MHCII, CD3,
     P-CD3zeta and Live-Dead, and limits that are yours to find::
@@ -58,7 +59,8 @@ def gate(ds: xr.Dataset, *, gates: Mapping[str, str]) -> xr.Dataset:
     SchemaError
         There are no records.
     UsageError
-        No gate, or one whose expression cannot be read or has an unknown name.
+        No gate, one whose expression cannot be read or has an unknown name, or one with the name
+        of something else that is known of a record.
 
     References
     ----------
@@ -78,8 +80,11 @@ def gate(ds: xr.Dataset, *, gates: Mapping[str, str]) -> xr.Dataset:
         raise SchemaError(f"gates need records; found the dims {', '.join(map(str, ds.dims))}")
     if not isinstance(gates, Mapping) or not gates:
         raise UsageError(f"gates: found {gates!r}; expected expressions by name")
+    taken = {str(name) for name, v in ds.variables.items() if v.dims == ("record",)}
     made: dict[str, xr.DataArray] = {}
     for name, text in gates.items():
+        if not str(name).strip() or str(name) in taken:
+            raise UsageError(f"gate {name!r}: expected a name that records do not have already")
         try:
             made[str(name)] = evaluate(text, ds, made)
         except UsageError as error:
@@ -121,16 +126,51 @@ def select(ds: xr.Dataset, where: str, table: xr.Dataset | None = None) -> xr.Da
     >>> select(ds, "donor == 'b' and n > 2").n.values.tolist()
     [3]
     """
+    return select_alike({"": ds}, where, table)[""]
+
+
+def select_alike(
+    held: Mapping[str, xr.Dataset], where: str, table: xr.Dataset | None = None
+) -> dict[str, xr.Dataset]:
+    """Choose records of the first of some Datasets, and the same of those that go with it.
+
+    Parameters
+    ----------
+    held : mapping of str to xarray.Dataset
+        The first as for `select`; of the others, those of as many records are of the same ones.
+    where, table
+        As for `select`.
+
+    Returns
+    -------
+    dict of str to xarray.Dataset
+        All of them, by the same names.
+    """
+    ds = next(iter(held.values()))
     if "record" not in ds.dims:
         found = ", ".join(map(str, ds.dims)) or "none"
         raise SchemaError(f"where={where!r} chooses records; found the dims {found}")
-    known = ds
+    known, count = ds, ds.sizes["record"]
     if table is not None:
-        if table.sizes.get("record") != ds.sizes["record"]:
+        if table.sizes.get("record") != count:
             raise SchemaError(
                 f"where={where!r}: a table of {table.sizes.get('record', 0)} records beside "
-                f"{ds.sizes['record']}; expected the same"
+                f"{count}; expected the same"
             )
+        for name in _WHICH:
+            if name in ds.coords and name in table.coords:
+                columns = [np.asarray(each[name].values).astype(str) for each in (ds, table)]
+                if not np.array_equal(*columns):
+                    raise SchemaError(
+                        f"where={where!r}: a table of other records: {name} differs; make it anew"
+                    )
         known = table.merge(ds.drop_vars(set(table.variables) & set(ds.variables)))
     (inside,) = compute(evaluate(where, known).data)
-    return ds.isel(record=np.flatnonzero(inside))
+    at = np.flatnonzero(inside)
+    return {
+        name: each.isel(record=at) if each.sizes.get("record") == count else each
+        for name, each in held.items()
+    }
+
+
+_WHICH = ("file", "in_block", "in_slot")

@@ -108,6 +108,8 @@ def picture_quality(
     ds = covered(ds, masks)
     names = channels_of(ds)
     counted = chosen("channels", names if channels is None else channels, names)
+    if not isinstance(min_focus, Mapping | None):
+        raise UsageError(f"min_focus: found {min_focus!r}; expected a number by channel")
     least = dict(min_focus or {})
     for name in least:
         if name not in names:

@@ -12,11 +12,14 @@ import xarray as xr
 from dpipe import schema
 from dpipe.arrays import beside, namespace
 from dpipe.blocks import map_rows
-from dpipe.errors import SchemaError, UsageError, unknown
+from dpipe.errors import UsageError, unknown
+from dpipe.operators._packed import channels as channels_of
+from dpipe.operators._packed import chosen, covered, layout
 
 
 def pictures(
     ds: xr.Dataset,
+    masks: xr.Dataset | None = None,
     *,
     size: int | Sequence[int] = 64,
     channels: str | Sequence[str] | None = None,
@@ -31,6 +34,9 @@ def pictures(
     ----------
     ds : xarray.Dataset
         A packed collection, or any selection of its records.
+    masks : xarray.Dataset, optional
+        Masks that take the place of those of `ds`: what ``segment-cells`` made of it, or the
+        collection itself where `ds` are pixels that ``compensate`` made of it.
     size : int or two ints
         Height and width of the results.
     channels : str or sequence of str, optional
@@ -43,13 +49,13 @@ def pictures(
     -------
     xarray.Dataset
         Lazy ``image(record, c, y, x)`` and, where there are masks, ``mask(record, c, y, x)``, with
-        what is known of each record. A picture that was put aside is 0, or NaN if `pad` is the
-        mean.
+        what is known of each record. A picture that was put aside or could not be read is 0, or
+        NaN if `pad` is the mean.
 
     Raises
     ------
     SchemaError
-        The Dataset is no packed collection.
+        The Dataset is no packed collection, or the masks are of other pictures.
     UsageError
         An unknown channel or `pad`, or a size that is none.
 
@@ -71,14 +77,16 @@ def pictures(
     if pad not in ("zero", "mean"):
         raise UsageError(unknown("pad", pad, ("zero", "mean")))
     pixels = schema.PIXELS.check(ds)
-    if "c" not in ds.coords:
-        raise SchemaError("a packed collection needs the coordinate c, the names of its channels")
-    names = [str(name) for name in ds["c"].values]
-    wanted = _names(channels, names)
-    chosen = tuple(names.index(name) for name in wanted)
+    layout(ds)
+    ds = covered(ds, masks)
+    names = channels_of(ds)
+    wanted = chosen("channels", names if channels is None else channels, names)
+    if not wanted:
+        raise UsageError("channels: found none; expected at least one")
+    at = tuple(names.index(name) for name in wanted)
     dtype = np.result_type(pixels.dtype, np.float32) if pad == "mean" else pixels.dtype
-    sizes = dict(zip(schema.PICTURE_DIMS[1:], (len(chosen), *shape), strict=True))
-    said: dict[str, Any] = {"chosen": chosen, "shape": shape}
+    sizes = dict(zip(schema.PICTURE_DIMS[1:], (len(at), *shape), strict=True))
+    said: dict[str, Any] = {"chosen": at, "shape": shape}
     mean = dtype.name if pad == "mean" else ""
     image = map_rows(
         _cut, ds, sizes=sizes, dtype=dtype, need=("pixels",), total=len(names), mean=mean, **said
@@ -125,22 +133,10 @@ def unpack(ds: xr.Dataset, record: int) -> tuple[np.ndarray, np.ndarray | None]:
 
 
 def _shape(size: int | Sequence[int]) -> tuple[int, int]:
-    both = (size, size) if isinstance(size, int) else tuple(size)
+    both = tuple(size) if isinstance(size, list | tuple) else (size, size)
     if len(both) != 2 or not all(type(n) is int and n > 0 for n in both):
         raise UsageError(f"size: found {size!r}; expected a number of pixels, or height and width")
     return both
-
-
-def _names(channels: str | Sequence[str] | None, known: Sequence[str]) -> list[str]:
-    given = (
-        [channels] if isinstance(channels, str) else list(known if channels is None else channels)
-    )
-    for name in given:
-        if name not in known:
-            raise UsageError(unknown("channel", name, known))
-    if not given or len(set(given)) != len(given):
-        raise UsageError(f"channels: found {given!r}; expected at least one, each once")
-    return given
 
 
 def _margins(n: int, wanted: int) -> tuple[slice, slice]:

@@ -15,7 +15,7 @@ from dpipe import schema
 from dpipe.arrays import beside, namespace
 from dpipe.blocks import map_blocks
 from dpipe.errors import UsageError, unknown
-from dpipe.operators._packed import cast, channels, layout, pieces, pixel_dtype, planes
+from dpipe.operators._packed import cast, channels, flags, layout, pieces, pixel_dtype, planes
 
 Range = str | Sequence[float]
 
@@ -39,8 +39,8 @@ def rescale_intensity(
         A packed collection, or any selection of its records.
     in_range : {"image", "dtype"}, two numbers, or mapping
         The range of the pixels, for all channels or by channel: least and largest value of each
-        picture, of the dtype (0 to 1 for floats), or two numbers. In a mapping each channel is
-        named.
+        picture, of the dtype (-1 to 1 for floats, as scikit-image has it), or two numbers. In a
+        mapping each channel is named.
     out_range : two numbers, or mapping
         The range they come to.
     dtype : str
@@ -50,8 +50,8 @@ def rescale_intensity(
     Returns
     -------
     xarray.Dataset
-        Lazy ``pixels(block, value)`` laid out as those of `ds`, with its coordinates; pictures
-        that are not in the selection are 0.
+        Lazy ``pixels(block, value)`` laid out as those of `ds`, with its coordinates and
+        ``picture_flag``; pictures that are not in the selection are 0.
 
     Raises
     ------
@@ -77,7 +77,7 @@ def rescale_intensity(
     pixels = schema.PIXELS.check(ds)
     names = channels(ds)
     kind = pixel_dtype(dtype)
-    whole = (0.0, 1.0)
+    whole = (-1.0, 1.0)
     if pixels.dtype.kind in "ui":
         whole = (float(np.iinfo(pixels.dtype).min), float(np.iinfo(pixels.dtype).max))
     low = tuple(
@@ -94,7 +94,7 @@ def rescale_intensity(
         ranges=tuple(zip(low, high, strict=True)),
         kind=kind.name,
     )
-    return xr.Dataset(schema.PIXELS.wrap(made), coords=coords)
+    return xr.Dataset(schema.PIXELS.wrap(made) | flags(ds), coords=coords)
 
 
 def _each(what: str, given: Any, names: Sequence[str]) -> list[Any]:

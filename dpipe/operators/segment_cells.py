@@ -19,7 +19,9 @@ from dpipe.blocks import map_blocks
 from dpipe.errors import UsageError
 from dpipe.operators._dilation import closed
 from dpipe.operators._packed import channels, chosen, code_dtype, layout, pieces, places, planes
+from dpipe.operators._packed import flags as flags_of
 
+_BINS = 256
 _SEVERAL_VALUES = 1 << schema.PICTURE_FLAGS.index("mask_of_several_values")
 
 
@@ -150,14 +152,10 @@ def _said(ds: xr.Dataset, new: np.ndarray, dim: str) -> dict[str, xr.DataArray]:
     else:
         result |= schema.MASK_VALUE.wrap(fresh.astype(np.uint8))
     if "picture_flag" in ds:
-        flags = schema.PICTURE_FLAG.check(ds)
-        kept = flags & np.asarray(~np.uint8(_SEVERAL_VALUES)).astype(flags.dtype)
-        result |= schema.PICTURE_FLAG.wrap(xr.where(fresh, kept, flags), **_flags(flags))
+        (old,) = flags_of(ds).values()
+        kept = old & np.asarray(~np.uint8(_SEVERAL_VALUES)).astype(old.dtype)
+        result[schema.PICTURE_FLAG.name] = xr.where(fresh, kept, old).assign_attrs(old.attrs)
     return result
-
-
-def _flags(flags: xr.DataArray) -> dict[str, Any]:
-    return {k: v for k, v in flags.attrs.items() if k.startswith("flag_")}
 
 
 def _segment(
@@ -190,17 +188,24 @@ def _segment(
 def mask_of(plane: np.ndarray, *, edges: bool, min_size: int, closing: int) -> np.ndarray:
     """Return the mask of one channel (height, width); `edges` for brightfield."""
     values = plane.astype(np.float64)
-    if not np.isfinite(values).all():
-        return np.zeros(values.shape, bool)
-    if edges:
-        values = sobel(values)
-    mask = values > threshold_otsu(values)
+    with np.errstate(over="ignore"):
+        if edges and not _flat(values):
+            values = sobel(values)
+        if _flat(values):
+            return np.zeros(values.shape, bool)
+        mask = values > threshold_otsu(values, nbins=_BINS)
     labels, count = scipy.ndimage.label(mask)
     if not count:
         return mask
     large = np.bincount(labels.reshape(-1), minlength=count + 1) >= min_size
     large[0] = False
     return _filled(closed(large[labels], closing))
+
+
+def _flat(values: np.ndarray) -> bool:
+    """Tell whether nothing can be cut: one value but for rounding, or some that is not finite."""
+    low, high = float(values.min()), float(values.max())
+    return not np.spacing(max(abs(low), abs(high))) < (high - low) / _BINS < np.inf
 
 
 def _filled(mask: np.ndarray) -> np.ndarray:

@@ -101,6 +101,8 @@ def _matrix(cells: Sequence[Sequence[str]], comma: bool) -> tuple[list[str], np.
         raise Unfit(f"{', '.join(odd)}: not both above and beside; expected a square matrix")
     matrix = np.empty((len(names), len(head)))
     for i, line in enumerate(lines[1:]):
+        if any(line[len(head) + 1 :]):
+            raise Unfit(f"line {names[i]}: more cells than the {len(head)} columns with a name")
         for k, name in enumerate(head):
             matrix[i, k] = _share(line[k + 1] if k + 1 < len(line) else "", names[i], name, comma)
     matrix = matrix[:, [head.index(name) for name in names]]

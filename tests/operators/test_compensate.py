@@ -122,6 +122,8 @@ def test_each_experiment_has_its_own_matrix():
         ({"matrix": {"E2": "m"}, "by": "donr"}, "by: unknown coordinate over record 'donr'.*donor"),
         ({"matrix": {"E2": "m"}, "by": "donor"}, r"donor has 2 values here \(x, y\); expected one"),
         ({"dtype": "text"}, "unknown dtype 'text'"),
+        ({"channels": ["BF"]}, r"channels: found \['BF'\]; expected by channel"),
+        ({"matrix": ["m"]}, r"matrix: found \['m'\]; expected a name, or one by each experiment"),
     ],
 )
 def test_what_cannot_be_placed_is_refused_in_one_line(said, message):
@@ -143,6 +145,32 @@ def test_a_matrix_without_an_inverse_is_told_when_it_is_read(shares):
     made = dpipe.compensate(pack(cells(1), names=["a", "b", "c"]), tree(exp1=matrix(shares)))
     with pytest.raises(InputError, match="exp1: no inverse to trust"):
         made.compute()
+
+
+def test_a_single_matrix_is_not_chosen():
+    ds = pack(cells(1), names=["a", "b", "c"])
+    with pytest.raises(UsageError, match="found 'exp2' beside a single matrix; leave it out"):
+        dpipe.compensate(ds, matrix(np.eye(3)), matrix="exp2")
+
+
+def test_flags_go_with_the_pixels_and_masks_come_from_the_collection():
+    pictures = cells(4, channels=2)
+    ds = pack(pictures, [one > 200 for one in pictures], names=["a", "b"], unreadable=[2])
+    clean = dpipe.compensate(ds, matrix([[1, 0.1], [0, 1]], "ab"))
+    np.testing.assert_array_equal(clean.picture_flag, ds.picture_flag)
+    with pytest.raises(SchemaError, match="need masks"):
+        dpipe.cell_features(clean)
+    table = dpipe.cell_features(clean, ds, families="cell-shape").feature
+    both = clean.merge(ds, compat="override")
+    np.testing.assert_array_equal(table, dpipe.cell_features(both, families="cell-shape").feature)
+    assert np.isnan(table.values).all(axis=1).tolist() == [False, False, True, False]
+    inside = pictures[0][1][pictures[0][1] > 200]
+    assert table.sel(name="sum_intensity_Ch2").values[0] == inside.sum()
+    cut = dpipe.pictures(clean, ds, size=9)
+    np.testing.assert_array_equal(cut.image, dpipe.pictures(clean, size=9).image)
+    np.testing.assert_array_equal(cut["mask"], dpipe.pictures(ds, size=9)["mask"])
+    bare = clean.drop_vars("picture_flag")
+    assert np.isnan(dpipe.cell_features(bare, ds).feature.values[2]).all()
 
 
 def test_what_is_no_matrix():

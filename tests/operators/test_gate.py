@@ -1,10 +1,13 @@
 """Gates and the expressions in them: what they mean, and what is refused."""
 
 from pathlib import Path
+from textwrap import dedent
 
 import numpy as np
 import pytest
 import xarray as xr
+import yaml
+from cells import collection, random_pictures
 
 import dpipe
 from dpipe.errors import SchemaError, UsageError
@@ -60,6 +63,13 @@ def inside(text: str, ds: xr.Dataset | None = None) -> list[int]:
         ("condition == '`'", []),
         ("label < 'C'", [1, 3]),
         ("1 < 2 < area", [0, 1, 3]),
+        ("area not in (100, 900)", [2, 3]),  # NaN is not in a list
+        ("height in (-3, 3, 300)", [0]),  # more than a byte holds
+        ("height > 300 or height > -1", [0, 1, 2, 3]),
+        ("area < " + "9000000000000000000 * " * 30 + "1", [0, 1, 3]),
+        ("area < 1e999", [0, 1, 3]),
+        ("not sound or sound and area > 300", [1, 2, 3]),  # not, and, or
+        ("'B' <= label <= 'T'", [0, 1, 2]),
     ],
 )
 def test_what_expressions_mean(text, expected):
@@ -123,6 +133,12 @@ def test_nothing_else_is_allowed(text):
         ("area in 5", "is no list"),
         ("5 in (4, 5)", "is no list"),
         ("area in ()", "is no list"),
+        ("area < 5 sound", "cannot be read \\(invalid syntax at 'sound'\\)"),
+        ("`CD 3` < 5 `CD 3` sound", "invalid syntax at '`CD 3` sound'"),
+        ("not " * 900 + "sound", "more than 100 terms in one another"),
+        ("-" * 2000 + "area > 1", "more than 100 terms in one another"),
+        ("area" + " + area" * 500 + " > 1", "more than 100 terms in one another"),
+        ("area ** " + "-" * 900 + "area", "more than 100 terms in one another"),
         ("area in ('T', 5)", "holds a text; expected a number"),
         ("aera < 5", "unknown name 'aera'; did you mean 'area'\\? Known: 3 features, condition,"),
         ("zzzz < 5", "unknown name 'zzzz'. Known: 3 features"),
@@ -145,6 +161,39 @@ def test_gates_are_lazy_and_build_on_each_other():
     assert found.gate_name.values.tolist() == ["big", "T"]
     assert found.label.values.tolist() == ["T", "B", "T", "-1"]
     assert found.attrs["expressions"] == ["big: area > 300", "T: big and label != 'B'"]
+
+
+def test_names_in_backticks_are_shown_as_they_were_written():
+    many = [f"`CD {k}`" for k in range(3, 15)]
+    zeros = (("record", "name"), np.zeros((4, 12)))
+    ds = xr.Dataset({"feature": zeros}, {"name": [name.strip("`") for name in many]})
+    with pytest.raises(UsageError, match="'`CD 14`' is neither true nor false"):
+        inside(" > 0 and ".join(many), ds)
+
+
+@pytest.mark.parametrize("name", ["label", "sound", "", "  "])
+def test_a_gate_has_a_name_of_its_own(name):
+    """As ``where=`` the coordinate would be meant, and as a gate before another the gate."""
+    with pytest.raises(UsageError, match=f"gate {name!r}: expected a name that records do not"):
+        gate(table(), gates={name: "area > 1"})
+
+
+def test_the_gates_in_the_docstring_run_on_what_cell_features_makes():
+    text = dedent(gate.__doc__.partition("yours to find::")[2].partition("There, CD3")[0])
+    gates = yaml.safe_load(text)["gates"]
+    cells = collection(random_pictures(12, 8, seed=3))
+    features = dpipe.cell_features(cells)
+    found = gate(features, gates=gates)
+    assert found.gate_name.values[-1] == "synapse"
+    inside = found.gate.to_pandas()
+    column = features.feature.to_pandas()
+    np.testing.assert_array_equal(inside["in_focus"], column["gradient_RMS_Ch1"] > 60)
+    small = (column["mask_based_bbox_area_Ch1"] < 3000) & (cells.height.values < 70)
+    np.testing.assert_array_equal(inside["one_layer"], small)
+    assert inside["one_layer"].any()
+    assert inside["in_focus"].any()
+    both = inside[["in_focus", "live", "cd3_mhcii", "single"]].all(axis=1) & ~inside["one_layer"]
+    np.testing.assert_array_equal(inside["synapse"], both)
 
 
 @pytest.mark.parametrize(
@@ -176,6 +225,15 @@ def test_a_choice_needs_records():
         select(xr.Dataset({"x": ("t", [1])}), "x > 0")
     with pytest.raises(SchemaError, match="a table of 3 records beside 4"):
         select(table(), "big", table().isel(record=slice(3)))
+
+
+def test_a_table_of_as_many_other_records_is_refused():
+    """The collection was made anew after its gates: another file is in its place."""
+    old, new = (table().assign_coords(file=("record", list(names))) for names in ("abcd", "abce"))
+    gates = gate(old, gates={"big": "area > 300"})
+    assert select(old, "big", gates).file.values.tolist() == ["b", "d"]
+    with pytest.raises(SchemaError, match="where='big': a table of other records: file differs"):
+        select(new, "big", gates)
 
 
 def test_each_and_export_choose_records(tmp_path):

@@ -206,6 +206,7 @@ def test_kernel_on_another_array_library():
         ({"channels": "BF"}, "channels: unknown channel 'BF'"),
         ({"min_focus": {"BF": 3}}, "min_focus: unknown channel 'BF'"),
         ({"min_focus": {"Ch1": "low"}}, "min_focus of Ch1: found 'low'; expected a number"),
+        ({"min_focus": 60}, "min_focus: found 60; expected a number by channel"),
         ({"max_saturated": None}, "max_saturated: found None"),
         ({"max_on_border": True}, "max_on_border: found True"),
         ({"full_scale": 0}, "full_scale: found 0"),

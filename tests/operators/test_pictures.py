@@ -86,6 +86,11 @@ def test_channels_by_name_in_any_order():
         ({"size": 0}, "size: found 0"),
         ({"size": (3, 4, 5)}, "size: found"),
         ({"size": (3, 2.5)}, "size: found"),
+        ({"size": 2.5}, "size: found 2.5; expected a number of pixels"),
+        ({"size": None}, "size: found None"),
+        ({"size": "64"}, "size: found '64'"),
+        ({"size": True}, "size: found True"),
+        ({"channels": 1}, "channels: found 1"),
         ({"channels": ["Ch9"]}, "unknown channel 'Ch9'"),
         ({"channels": ["Ch1", "Ch1"]}, "each once"),
         ({"channels": []}, "at least one"),
@@ -98,8 +103,9 @@ def test_bad_parameters(said, text):
 
 
 def test_channels_need_names():
-    with pytest.raises(SchemaError, match="needs the coordinate c"):
-        pictures(one(np.ones((1, 2, 2), "u2")).drop_vars("c"))
+    for name in ("c", "in_block", "height"):
+        with pytest.raises(SchemaError, match=f"no coordinate '{name}'; expected a packed"):
+            pictures(one(np.ones((1, 2, 2), "u2")).drop_vars(name))
 
 
 def test_kernels_know_no_numpy():

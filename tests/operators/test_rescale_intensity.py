@@ -14,6 +14,7 @@ from dpipe.errors import UsageError
     [
         ("image", (0.0, 1.0)),
         ("dtype", (0.0, 255.0)),
+        ("dtype", (-1.0, 1.0)),
         ((40, 900), (-1.0, 1.0)),
         ((500, 500), (0.0, 600.0)),  # skimage clips to the output's range
     ],
@@ -27,6 +28,29 @@ def test_pixels_are_those_of_scikit_image(given, out, dtype):
             theirs = of_scikit_image(plane.astype(float) if given != "dtype" else plane,
                                      in_range=given, out_range=out)  # fmt: skip
             np.testing.assert_allclose(ours, theirs, rtol=1e-7 if dtype == "f4" else 0, atol=0)
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f8", "i2", "i4", "u1", "u4"])
+def test_the_range_of_a_dtype_is_that_of_scikit_image(dtype):
+    rng = np.random.default_rng(1)
+    picture = rng.uniform(-2, 2, (2, 9, 7)) * (1 if "f" in dtype else 60)
+    picture = (np.abs(picture) if "u" in dtype else picture).astype(dtype)
+    made = dpipe.rescale_intensity(pack([picture]), in_range="dtype", dtype="float64")
+    expected = of_scikit_image(picture, in_range="dtype", out_range=(0.0, 1.0))
+    np.testing.assert_allclose(unpacked(made)[0], expected, rtol=1e-6, atol=1e-7)
+    assert len(np.unique(expected)) > 5
+
+
+def test_flags_go_with_the_pixels():
+    """What could not be read would be a sound black picture without them."""
+    ds = pack(cells(3), unreadable=[1])
+    ds["picture_flag"].attrs = {"flag_meanings": "unreadable", "other": 1}
+    made = dpipe.rescale_intensity(ds)
+    np.testing.assert_array_equal(made.picture_flag, ds.picture_flag)
+    assert made.picture_flag.attrs["flag_meanings"] == "unreadable"
+    quality = dpipe.picture_quality(made)
+    assert np.isnan(quality.picture_max.values[1]).all()
+    assert quality.picture_verdict.values.tolist() == [0, 2, 0]
 
 
 def test_real_cells_channel_by_channel_as_scifai_does(shared_data):

@@ -15,11 +15,14 @@ from dpipe.operators._dilation import closed, dilated
 from dpipe.operators.segment_cells import mask_of
 
 
-def by_scikit_image(plane: np.ndarray, edges: bool, radius: int = 5) -> np.ndarray:
+def by_scikit_image(
+    plane: np.ndarray, edges: bool, radius: int = 5, min_size: int = 100
+) -> np.ndarray:
     """The same steps with the library's own functions."""
     values = plane.astype(float)
     values = filters.sobel(values) if edges else values
-    mask = morphology.remove_small_objects(values > filters.threshold_otsu(values), max_size=99)
+    mask = values > filters.threshold_otsu(values)
+    mask = morphology.remove_small_objects(mask, max_size=min_size - 1)
     mask = morphology.closing(mask, morphology.disk(radius), mode="ignore")
     return binary_fill_holes(mask)
 
@@ -34,6 +37,45 @@ def test_masks_of_real_cells_are_those_of_scikit_image(shared_data):
             np.testing.assert_array_equal((code >> k & 1) > 0, expected)
             area += expected.sum()
     assert area > 37 * 200  # something was found
+
+
+def tiny(seed: int):
+    """Pictures of a few pixels a side, and of a few values: dark, saturated, of one value."""
+    rng = np.random.default_rng(seed)
+    for shape in [(1, 1), (1, 2), (2, 2), (3, 1), (3, 9), (1, 40), (7, 5), (18, 24)]:
+        for top in (1, 2, 256, 4096):
+            plane = np.minimum(rng.integers(0, 2 * top, shape), top - 1)  # half of it saturated
+            yield plane.astype(rng.choice(["u1", "u2", "i4"]) if top <= 256 else "u2")
+        yield rng.random(shape).astype("f4")
+        yield np.where(rng.random(shape) < 0.5, 65535, 0).astype("u2")
+
+
+@pytest.mark.parametrize("min_size", [1, 4])
+@pytest.mark.parametrize("edges", [False, True])
+def test_masks_of_tiny_and_saturated_pictures_are_those_of_scikit_image(edges, min_size):
+    found = []
+    for plane in tiny(5):
+        expected = by_scikit_image(plane, edges, radius=2, min_size=min_size)
+        ours = mask_of(plane, edges=edges, min_size=min_size, closing=2)
+        np.testing.assert_array_equal(ours, expected)
+        found.append(ours.any())
+    assert len(found) * 0.2 < sum(found) < len(found)
+
+
+@pytest.mark.parametrize("edges", [False, True])
+@pytest.mark.parametrize(
+    "plane",
+    [
+        np.full((20, 20), 0.1),  # whose edges are 1e-17 by rounding
+        np.where(np.eye(20) > 0, 1000.0, np.nextafter(1000.0, 2000)),  # no place for 256 bins
+        np.where(np.eye(20) > 0, 1e308, -1e308),
+        np.where(np.eye(20) > 0, 1e200, 0) * 1e5,
+    ],
+    ids=["one value", "rounding", "too wide", "edges too steep"],
+)
+def test_floats_that_have_no_histogram(plane, edges):
+    found = mask_of(plane, edges=edges, min_size=1, closing=0)
+    assert not found.any() or (plane.max() == 1e205 and not edges)
 
 
 def test_closing_is_what_scifai_calls(shared_data):

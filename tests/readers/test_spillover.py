@@ -60,6 +60,7 @@ def test_ways_to_write_one_matrix(tmp_path, text, said):
         (",A,B\nA,1,inf\nB,0,1\n", "line A, column B: 'inf'"),
         (",A,B\nA,1\nB,0,1\n", "line A, column B: ''"),
         (",A,B\nA,100,0\nB,0,100\n", "A meets itself with 100; expected 1, for shares not percent"),
+        (",A,B\nA,1,0,7\nB,0,1\n", "line A: more cells than the 2 columns with a name"),
         ("," + ",".join("ab") + "\na,1,0\n" * 300, "300 lines; expected .* at most 256 channels"),
         ("", "empty file"),
     ],
