@@ -159,8 +159,8 @@ def select_alike(
             )
         for name in _WHICH:
             if name in ds.coords and name in table.coords:
-                columns = [np.asarray(each[name].values).astype(str) for each in (ds, table)]
-                if not np.array_equal(*columns):
+                mine, other = (np.asarray(each[name].values).astype(str) for each in (ds, table))
+                if not np.array_equal(mine, other):
                     raise SchemaError(
                         f"where={where!r}: a table of other records: {name} differs; make it anew"
                     )
