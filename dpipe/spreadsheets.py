@@ -91,6 +91,8 @@ class Table:
     def wholes(self, name: str, *, empty: int | None = None) -> np.ndarray:
         """Read a column of whole numbers, large ones exactly, ``1.0`` too.
 
+        A part of a track, ``210_1``, is 2101, unless another has that number.
+
         Parameters
         ----------
         name : str
@@ -108,12 +110,17 @@ class Table:
         InputError
             No such column, or a cell that is no whole number.
         """
-        values = []
-        for i, cell in enumerate(self.text(name)):
-            if not cell.strip() and empty is not None:
+        values: list[int] = []
+        parts: dict[int, str] = {}
+        cells = [cell.strip() for cell in self.text(name)]
+        for i, cell in enumerate(cells):
+            if not cell and empty is not None:
                 values.append(empty)
-            elif re.fullmatch(r"\s*[+-]?\d{1,18}\s*", cell, re.ASCII):
+            elif re.fullmatch(r"[+-]?\d{1,18}", cell, re.ASCII):
                 values.append(int(cell))
+            elif re.fullmatch(r"\d{1,9}_\d{1,9}", cell, re.ASCII):
+                values.append(int(cell.replace("_", "")))
+                parts[values[-1]] = cell
             else:
                 value = self._float(cell, name, i, math.nan)
                 if not value.is_integer() or abs(value) > 2**53:
@@ -121,6 +128,10 @@ class Table:
                         f"line {self.line + i}: {name} is {cell!r}; expected a whole number"
                     )
                 values.append(int(value))
+        for i, (cell, value) in enumerate(zip(cells, values, strict=True)):
+            if parts and cell != parts.get(value, cell):
+                told = f"{name} is {cell!r}, and {parts[value]!r} elsewhere"
+                raise Unfit(f"line {self.line + i}: {told}; expected whole numbers")
         return np.asarray(values, dtype=np.int64)
 
     def _float(self, cell: str, name: str, i: int, empty: float) -> float:
@@ -128,6 +139,8 @@ class Table:
         if not text:
             return empty
         try:
+            if "_" in text:  # Python's own way to write a number
+                raise ValueError
             return float(text.replace(",", ".") if self.comma else text)
         except ValueError:
             raise Unfit(f"line {self.line + i}: {name} is {cell!r}; expected a number") from None
@@ -159,7 +172,7 @@ def grid(text: str) -> tuple[list[list[str]], bool]:
     head = text[:4096]
     delimiter = max(",;\t", key=head.count)
     try:
-        rows = list(csv.reader(text.splitlines(), delimiter=delimiter))
+        rows = list(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter))
     except csv.Error as error:
         raise Unfit(f"not a table of text ({error})") from error
     return rows, delimiter == ";"

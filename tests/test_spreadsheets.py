@@ -32,6 +32,8 @@ def test_numbers():
         ("x", "floats", "line 3: a is 'x'; expected a number"),
         ("", "floats", "line 3: a is ''; expected a number"),
         ("inf", "floats", "line 3: a is 'inf'; expected a number"),
+        ("1_000", "floats", "line 3: a is '1_000'; expected a number"),
+        ("1_", "wholes", "line 3: a is '1_'; expected a number"),
         ("1.5", "wholes", "line 3: a is '1.5'; expected a whole number"),
         ("", "wholes", "line 3: a is ''; expected a whole number"),
         ("1e300", "wholes", "line 3: a is '1e300'; expected a whole number"),
@@ -41,6 +43,14 @@ def test_numbers():
 def test_no_numbers(cell, read, message):
     with pytest.raises(InputError, match=message):
         getattr(column("1", cell), read)("a")
+
+
+def test_a_part_of_a_track_has_a_number_of_its_own():
+    """celltrackR calls the parts of track 210 so; another track must not be taken for one."""
+    assert column("210_1", "210_2", "210_1").wholes("a").tolist() == [2101, 2102, 2101]
+    for other in ("2101", "2_101"):
+        with pytest.raises(InputError, match=f"line 3: a is '{other}', and '210_1' elsewhere"):
+            column("7", other, "210_1").wholes("a")
 
 
 def test_columns():
@@ -57,6 +67,9 @@ def test_columns():
         ("a,b\n1,2", [["a", "b"], ["1", "2"]]),
         ("a\tb\r\n1\t2", [["a", "b"], ["1", "2"]]),
         ('a,b\n"1,5",2', [["a", "b"], ["1,5", "2"]]),
+        ('a,b\r\n"1\n2",3', [["a", "b"], ["1\n2", "3"]]),
+        ("a,b\r1,2\r", [["a", "b"], ["1", "2"]]),
+        ("a,b\n1\x85,2\u2028\n", [["a", "b"], ["1\x85", "2\u2028"]]),  # an ellipsis of Windows
         ("", []),
     ],
 )

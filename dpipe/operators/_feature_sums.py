@@ -14,17 +14,18 @@ from dpipe import schema
 from dpipe.arrays import beside, namespace
 from dpipe.blocks import fold
 from dpipe.errors import SchemaError
+from dpipe.operators._identities import parts_of
 
 
-def merged(tree: xr.DataTree) -> xr.DataArray:
+def merged(tree: xr.DataTree | xr.Dataset) -> xr.DataArray:
     """Return ``(figure, name)``, lazy: the figures of `schema.FEATURE_STATISTICS` over all parts.
 
     Parameters
     ----------
-    tree : xarray.DataTree
+    tree : xarray.DataTree or xarray.Dataset
         As for `feature_statistics`.
     """
-    children = {str(stem): child.to_dataset() for stem, child in tree.children.items()}
+    children = parts_of(tree)
     if not children:
         raise SchemaError("statistics need one child per part; the tree has none")
     several = [summed(ds, stem) for stem, ds in children.items()]
@@ -98,5 +99,9 @@ def _figures(xp: Any, counts: Any, *rest: Any) -> Any:
     """Stack the figures; what needs a finite value is NaN where there is none."""
     some = counts[0, :] > 0
     blank = xp.full_like(counts[0, :], math.nan)
+    if rest:  # the mean of equal values is rounded, and then they would have a deviation
+        mean, squares, least, largest = rest
+        equal = least == largest
+        rest = (xp.where(equal, least, mean), xp.where(equal, 0.0, squares), least, largest)
     others = [xp.where(some, figure, blank) for figure in rest or [blank] * 4]
     return xp.concat([counts, xp.stack(others)], axis=0)

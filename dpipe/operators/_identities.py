@@ -1,4 +1,7 @@
-"""What tells a record from all others, and a place between 0 and 1 that depends on that alone."""
+"""What tells a record from all others, and a place between 0 and 1 that depends on that alone.
+
+Beside it, what operators over all parts of a dataset take: a tree, or the only part.
+"""
 
 import hashlib
 from collections.abc import Iterable, Sequence
@@ -12,30 +15,47 @@ from dpipe.errors import SchemaError, UsageError, unknown
 _ORIGIN = (schema.EXPERIMENT, schema.DONOR, schema.CONDITION)
 
 
+def parts_of(given: xr.DataTree | xr.Dataset | None) -> dict[str, xr.Dataset]:
+    """Return the parts of a dataset by stem; of one part, ``open`` gives a Dataset, not a tree."""
+    if isinstance(given, xr.Dataset):
+        return {str(given.attrs.get("stem", "data")): given}
+    children = {} if given is None else given.children
+    return {str(stem): child.to_dataset() for stem, child in children.items()}
+
+
 def columns(ds: xr.Dataset, names: Sequence[str], what: str) -> np.ndarray:
     """Return what is known of each record under some names, as one text a record."""
     known = {str(n): v for n, v in ds.variables.items() if v.dims == ("record",)}
     for name in names:
         if name not in known:
             raise UsageError(f"{what}: {unknown('name', name, known)}")
-    texts = [np.asarray(known[name].values).astype(str).tolist() for name in names]
-    joined = ["\0".join(row) for row in zip(*texts, strict=True)]
-    return np.array(joined or [""] * ds.sizes["record"], dtype=object)
+    held = [np.asarray(known[name].values) for name in names]
+    if all(values.size and (values == values[0]).all() for values in held):  # as in one folder
+        return np.full(
+            ds.sizes["record"], "\0".join(values[:1].astype(str)[0] for values in held), object
+        )
+    texts = [values.astype(str).tolist() for values in held]
+    return np.array(["\0".join(row) for row in zip(*texts, strict=True)], dtype=object)
 
 
 def identities(ds: xr.Dataset) -> np.ndarray:
-    """Return what tells a record from others: experiment, donor, condition, and object or file."""
+    """Return what tells a record from others: experiment, donor, condition, and object or file.
+
+    Where none of the three is known, objects are numbered anew in every folder: then it is the
+    file alone, if that is known.
+    """
     if "record" not in ds.dims:
         raise SchemaError(f"no records; found the dims {', '.join(map(str, ds.dims)) or 'none'}")
     origin = [v.name for v in _ORIGIN if v.name in ds.coords]
     numbered = schema.OBJECT_NUMBER.name in ds.coords
-    if schema.PICTURE_FILE.name not in ds.coords and not numbered:
+    named = schema.PICTURE_FILE.name in ds.coords
+    if not named and not numbered:
         raise SchemaError("records without file or object_number, which tell them apart")
-    if not numbered:
+    if not numbered or (named and not origin):
         return columns(ds, [*origin, schema.PICTURE_FILE.name], "records")
     own = ds[schema.OBJECT_NUMBER.name].values
     names = own.astype(str).astype(object)
-    if schema.PICTURE_FILE.name in ds.coords:  # a file without a number goes by its name
+    if named:  # a file without a number goes by its name
         names = np.where(own < 0, ds[schema.PICTURE_FILE.name].values.astype(object), names)
     before = columns(ds, origin, "records")
     return np.array([f"{a}\0{b}" for a, b in zip(before, names, strict=True)], dtype=object)

@@ -5,7 +5,7 @@ the figures that follow from them. It does not know what the figures are good fo
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -231,25 +231,22 @@ def _percentiles(given: Any, kind: Any) -> list[float]:
 
 
 def _values(
-    k: int,
-    pixels: Any,
-    codes: Any,
-    table: tuple[Any, Any, Any],
-    *,
-    total: int,
-    term: Term | None,
-) -> Any:
-    """Return the pixels of channel k that count, of all pictures of a block."""
+    pixels: Any, codes: Any, table: tuple[Any, Any, Any], *, total: int, term: Term | None
+) -> Iterator[Any]:
+    """Yield, channel by channel, the pixels that count, of all pictures of a block."""
     xp = namespace(pixels)
-    found = []
-    for place, shape in pieces(*table):
-        plane = planes(pixels, place, shape, total)[k, ...]
+    found = list(pieces(*table))
+    read = [] if codes is None else [xp.reshape(codes[place], shape) for place, shape in found]
+    masks = read if term is None else [term(code) for code in read]
+    for k in range(total):
+        flat = [planes(pixels, place, shape, total)[k, ...] for place, shape in found]
         if codes is None:
-            found.append(xp.reshape(plane, (-1,)))
+            flat = [xp.reshape(plane, (-1,)) for plane in flat]
+        elif term is None:
+            flat = [p[(code & (1 << k)) != 0] for p, code in zip(flat, masks, strict=True)]
         else:
-            code = xp.reshape(codes[place], shape)
-            found.append(plane[(code & (1 << k)) != 0 if term is None else term(code)])
-    return xp.concat(found)
+            flat = [p[mask] for p, mask in zip(flat, masks, strict=True)]
+        yield xp.concat(flat)
 
 
 def _histogram(
@@ -265,9 +262,8 @@ def _histogram(
 ) -> Any:
     xp = namespace(pixels)
     rows = []
-    for k, name in enumerate(names):
-        table = (offsets, heights, widths)
-        values = _values(k, pixels, codes, table, total=len(names), term=term)
+    every = _values(pixels, codes, (offsets, heights, widths), total=len(names), term=term)
+    for name, values in zip(names, every, strict=True):
         if values.shape[0] and int(xp.max(values)) >= levels:
             raise InputError(
                 f"{name}: a pixel of {int(xp.max(values))}; levels={levels} holds 0 to {levels - 1}"
@@ -294,17 +290,18 @@ def _moments(
 ) -> Any:
     xp = namespace(pixels)
     out = xp.zeros((len(names), len(_MOMENTS)), dtype=xp.float64, **beside(pixels))
-    for k in range(len(names)):
-        table = (offsets, heights, widths)
-        values = _values(k, pixels, codes, table, total=len(names), term=term)
-        values = xp.astype(values, xp.float64)
+    every = _values(pixels, codes, (offsets, heights, widths), total=len(names), term=term)
+    for k, read in enumerate(every):
+        values = xp.astype(read, xp.float64)
         values = values[xp.isfinite(values)]
         if values.shape[0]:
-            mean = xp.mean(values)
+            least, largest = xp.min(values), xp.max(values)
+            # the mean of equal values is rounded, and then they would have a deviation
+            mean = xp.where(least == largest, least, xp.mean(values))
             rest = values - mean
             out[k, 0] = float(values.shape[0])
             out[k, 1], out[k, 2] = mean, xp.sum(rest * rest)
-            out[k, 3], out[k, 4] = xp.min(values), xp.max(values)
+            out[k, 3], out[k, 4] = least, largest
     return out
 
 
@@ -342,11 +339,11 @@ def _of_moments(moments: Any) -> Any:
     some = total > 0
     nothing = xp.full_like(total, math.nan)
     over = xp.where(some, total, xp.ones_like(total))
-    middle = xp.sum(number * mean, axis=0) / over
-    rest = squares + number * (mean - middle[None, :]) ** 2
-    spread = xp.sqrt(xp.sum(rest, axis=0) / over)
     far = xp.full_like(least, math.inf)
     low = xp.min(xp.where(number > 0, least, far), axis=0)
     high = xp.max(xp.where(number > 0, largest, -far), axis=0)
+    middle = xp.where(low == high, low, xp.sum(number * mean, axis=0) / over)
+    rest = squares + number * (mean - middle[None, :]) ** 2
+    spread = xp.sqrt(xp.sum(rest, axis=0) / over)
     figures = [xp.where(some, f, nothing) for f in (low, high, middle, spread)]
     return xp.stack([total, *figures], axis=1)

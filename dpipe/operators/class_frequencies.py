@@ -17,7 +17,7 @@ from dpipe import schema
 from dpipe.blocks import compute
 from dpipe.errors import SchemaError, UsageError, unknown
 from dpipe.operators._expressions import evaluate
-from dpipe.operators._identities import columns, names_of
+from dpipe.operators._identities import columns, names_of, parts_of, sound
 from dpipe.operators._rank_tests import compare, described
 
 
@@ -28,7 +28,7 @@ def class_frequencies(
     by: str = "condition",
     sample: str | Sequence[str] = ("experiment", "donor"),
     classes: Sequence[str] = (),
-    among: str = "label != '-1'",
+    among: str | None = None,
     method: Literal["auto", "exact", "asymptotic"] = "auto",
     adjust: Literal["none", "holm"] = "none",
 ) -> xr.Dataset:
@@ -41,7 +41,7 @@ def class_frequencies(
     Parameters
     ----------
     tree : xarray.DataTree
-        One child per part, with records.
+        One child per part, with records; a single Dataset will do.
     label : str
         What holds the class: ``"label"``, or what a model said.
     by : str
@@ -52,8 +52,9 @@ def class_frequencies(
         Which are counted, in this order; the shares are of these. By default all there are.
         scifAI's study leaves ``No_cell_cell_interaction`` and ``T_cell_with_B_cell_fragments``
         out.
-    among : str
-        An expression; records for which it is not true are not counted.
+    among : str, optional
+        An expression; records for which it is not true are not counted. By default all whose
+        class, by `label`, is neither ``"-1"`` nor empty. Pictures that were put aside never count.
     method : {"auto", "exact", "asymptotic"}
         How Mann and Whitney's p is found, as for ``group_tests``.
     adjust : {"none", "holm"}
@@ -123,18 +124,21 @@ def class_frequencies(
 
 
 def _counted(
-    tree: xr.DataTree, label: str, apart: Sequence[str], among: str
+    tree: xr.DataTree | xr.Dataset, label: str, apart: Sequence[str], among: str | None
 ) -> Counter[tuple[str, str]]:
     """Count records by sample and class."""
     counts: Counter[tuple[str, str]] = Counter()
-    for stem, child in tree.children.items():
-        ds = child.to_dataset()
+    for stem, ds in parts_of(tree).items():
         if "record" not in ds.dims:
             raise SchemaError(f"{stem}: no records to count")
-        (inside,) = compute(evaluate(among, ds).data)
-        held = ds.isel(record=np.flatnonzero(inside))
-        keys, kinds = columns(held, apart, "sample"), columns(held, [label], "label")
-        counts.update(zip(keys.tolist(), kinds.tolist(), strict=True))
+        kinds = columns(ds, [label], "label")
+        if among is None:
+            inside = (kinds != schema.NO_LABEL) & (kinds != "")
+        else:
+            (inside,) = compute(evaluate(among, ds).data)
+        inside = inside & sound(ds)
+        keys = columns(ds, apart, "sample")
+        counts.update(zip(keys[inside].tolist(), kinds[inside].tolist(), strict=True))
     if not counts:
         raise SchemaError("no record has a class; label some, or name another label")
     return counts

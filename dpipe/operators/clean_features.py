@@ -5,6 +5,7 @@ does not know what a feature means.
 """
 
 import math
+import numbers
 from typing import Literal
 
 import numpy as np
@@ -39,7 +40,8 @@ def clean_features(
     ds : xarray.Dataset
         ``feature(record, name)`` of one part.
     statistics : xarray.DataTree
-        What ``feature_statistics`` made of the whole dataset, or ``feature_sums`` of all parts.
+        What ``feature_statistics`` made of the whole dataset, or ``feature_sums`` of all parts; a
+        single Dataset will do.
     infinity : {"missing", "drop"}
         ``"missing"`` fills infinities; ``"drop"`` drops columns with any, as scifAI does.
     fill : float
@@ -56,7 +58,7 @@ def clean_features(
     SchemaError
         There are no features, or the statistics are of other columns.
     UsageError
-        An unknown `infinity`, or a `fill` that is no number.
+        An unknown `infinity`, or a `fill` that is no number, or none of the features' dtype.
 
     Notes
     -----
@@ -73,9 +75,8 @@ def clean_features(
     """
     if infinity not in ("missing", "drop"):
         raise UsageError(f"infinity: found {infinity!r}; expected 'missing' or 'drop'")
-    if not math.isfinite(fill):
-        raise UsageError(f"fill: found {fill!r}; expected a finite number")
     feature = schema.FEATURE.check(ds)
+    fill = _number(fill, feature.dtype)
     figures = merged(statistics)
     names = [str(name) for name in feature["name"].values] if "name" in feature.coords else []
     if figures["name"].values.astype(str).tolist() != names:
@@ -97,6 +98,17 @@ def clean_features(
     filled = chosen.where(np.isfinite(chosen) | ~held, fill)
     ds = xr.Dataset(schema.FEATURE.wrap(filled.astype(feature.dtype)))
     return ds.assign_attrs(notes=_notes(names, kept, missing[kept].sum(), infinite[kept].sum()))
+
+
+def _number(fill: object, dtype: np.dtype) -> float:
+    """Return what is filled in, as the features can hold it."""
+    value = math.nan
+    if isinstance(fill, numbers.Real) and not isinstance(fill, bool):
+        with np.errstate(over="ignore"):
+            value = float(dtype.type(float(fill)))
+    if not math.isfinite(value):
+        raise UsageError(f"fill: found {fill!r}; expected a finite {dtype} number")
+    return value
 
 
 def all_features(ds: xr.Dataset, statistics: xr.DataTree, **_: object) -> xr.Dataset:

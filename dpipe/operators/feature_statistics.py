@@ -53,13 +53,14 @@ def feature_statistics(tree: xr.DataTree) -> xr.Dataset:
     """Merge the sums of all parts into the statistics of a whole dataset.
 
     Means and squared deviations are merged pairwise exactly as if all records had been one
-    part [1]_, up to rounding.
+    part [1]_, up to rounding. Values that are all equal have exactly that mean and no deviation.
 
     Parameters
     ----------
     tree : xarray.DataTree
         One child per part: what `feature_sums` returns, or features themselves, which are summed
-        up here. Of millions of pictures take the sums, since a run makes these in parallel.
+        up here; a single Dataset will do. Of millions of pictures take the sums, since a run makes
+        these in parallel.
 
     Returns
     -------

@@ -41,6 +41,8 @@ def rater_agreement(ds: xr.Dataset, *, classes: Mapping[str, str] | None = None)
     ------
     SchemaError
         There are no ratings, or the raters have no names.
+    UsageError
+        `classes` that are no mapping.
 
     References
     ----------
@@ -59,6 +61,8 @@ def rater_agreement(ds: xr.Dataset, *, classes: Mapping[str, str] | None = None)
     rating = schema.RATING.check(ds)
     if "rater" not in rating.coords:
         raise SchemaError("ratings without the coordinate rater, the names of the raters")
+    if not isinstance(classes, Mapping | None):
+        raise UsageError(f"classes: found {classes!r}; expected texts and the class of each")
     known = {str(text).strip(): str(name).strip() for text, name in (classes or {}).items()}
     (values,) = compute(rating.data)
     texts = [[str(text).strip() for text in row] for row in np.asarray(values).T.tolist()]

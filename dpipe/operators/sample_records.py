@@ -13,7 +13,15 @@ import xarray as xr
 
 from dpipe import schema
 from dpipe.errors import UsageError
-from dpipe.operators._identities import check_seed, columns, identities, names_of, places, sound
+from dpipe.operators._identities import (
+    check_seed,
+    columns,
+    identities,
+    names_of,
+    parts_of,
+    places,
+    sound,
+)
 
 
 def sample_records(
@@ -39,7 +47,7 @@ def sample_records(
         All parts of the dataset that `ds` is one of, where a group goes over several parts. By
         default `ds` is all there is.
     n : int
-        Records of each group, all of it if it has fewer.
+        Objects of each group, all of it if it has fewer; of one in several files all are taken.
     by : str or sequence of str
         What records of one group have in common.
     labelled : bool
@@ -73,17 +81,17 @@ def sample_records(
     if isinstance(n, bool) or not isinstance(n, int) or n < 0:
         raise UsageError(f"n: found {n!r}; expected a number of records")
     check_seed(seed)
-    names, groups = identities(ds), columns(ds, names_of(by, "by"), "by")
-    mine = set(groups.tolist())
-    others = {} if collection is None else collection.children
-    tables = [child.to_dataset() for child in others.values()] or [ds]
+    names, groups = identities(ds).tolist(), columns(ds, names_of(by, "by"), "by").tolist()
+    mine = set(groups)
+    tables = parts_of(collection).values() or [ds]
     ranked = [_ranked(table, names_of(by, "by"), labelled, seed, mine) for table in tables]
-    left, taken = dict.fromkeys(mine, n), set[str]()
+    left, taken = dict.fromkeys(mine, n), set[tuple[str, str]]()
     for group, name, first in heapq.merge(*ranked, key=operator.itemgetter(2)):
-        if left[group] > 0 or not first[0]:
-            taken.add(name)
-        left[group] -= 1
-    chosen = np.array([name in taken for name in names.tolist()], dtype=bool) & sound(ds)
+        if (group, name) not in taken and (left[group] > 0 or not first[0]):
+            taken.add((group, name))
+            left[group] -= 1
+    among = [one in taken for one in zip(groups, names, strict=True)]
+    chosen = np.array(among, dtype=bool) & sound(ds)
     kept = {name: coord for name, coord in ds.coords.items() if coord.dims == ("record",)}
     return xr.Dataset(schema.SAMPLED.wrap(xr.DataArray(chosen, dims="record")), coords=kept)
 

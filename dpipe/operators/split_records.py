@@ -15,7 +15,15 @@ from dpipe import schema
 from dpipe.blocks import compute
 from dpipe.errors import SchemaError, UsageError, unknown
 from dpipe.operators._expressions import evaluate
-from dpipe.operators._identities import check_seed, columns, identities, names_of, places, sound
+from dpipe.operators._identities import (
+    check_seed,
+    columns,
+    identities,
+    names_of,
+    parts_of,
+    places,
+    sound,
+)
 
 
 def split_records(
@@ -83,8 +91,7 @@ def split_records(
     limits = _limits(fractions)
     check_seed(seed)
     together = names_of(whole, "whole")
-    others = {} if collection is None else collection.children
-    tables = [child.to_dataset() for child in others.values()] or [ds]
+    tables = list(parts_of(collection).values()) or [ds]
     units: dict[str, str] = {}
     sizes: Counter[str] = Counter()
     for table in tables:

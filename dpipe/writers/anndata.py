@@ -58,7 +58,8 @@ def write_anndata(
     Raises
     ------
     SchemaError
-        A part without features, or with other columns than the first.
+        A part without features, or with other columns than the first; what is known of records
+        unlike in the parts, or named as AnnData takes no name.
     UsageError
         An unknown `format`, anndata is not there, or the file is there already.
     """
@@ -69,7 +70,7 @@ def write_anndata(
     except ImportError as error:
         raise UsageError("AnnData needs anndata; install dpipe[tables]") from error
     features = _features(parts)
-    obs = pd.concat([_obs(stem, ds) for stem, ds in parts.items()])
+    obs = _whole({stem: _obs(stem, ds) for stem, ds in parts.items()})
     over = {k: c.values for k, c in features.coords.items() if c.dims == ("name",) and k != "name"}
     var = pd.DataFrame(over, index=pd.Index([str(n) for n in features["name"].values]))
     rows = max(1, _BLOCK_BYTES // (8 * max(1, len(var))))
@@ -110,11 +111,40 @@ def _obs(stem: str, ds: xr.Dataset) -> pd.DataFrame:
     lazy = {name: v.data for name, v in over.items() if name not in _PLACES}
     if schema.GATE.name in ds and "gate_name" in ds.coords:
         gates = ds[schema.GATE.name].transpose("record", "gate_name").data
-        lazy |= {str(gate): gates[:, i] for i, gate in enumerate(ds["gate_name"].values)}
+        named = {str(gate): gates[:, i] for i, gate in enumerate(ds["gate_name"].values)}
+        if twice := sorted(set(named) & {*lazy, "part"}):
+            raise SchemaError(f"{stem}: gate {twice[0]!r} is what is known of records; rename it")
+        lazy |= named
     columns |= dict(zip(lazy, compute(*lazy.values()), strict=True))
     names = columns.get(schema.PICTURE_FILE.name, np.arange(ds.sizes["record"]))
     index = pd.Index([f"{stem}/{name}" for name in names])
     return pd.DataFrame(columns, index=index)
+
+
+def _whole(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """Put what is known of the records of all parts below each other.
+
+    Where a part does not say it, numbers and texts are missing; true or false cannot be.
+    """
+    for name in dict.fromkeys(str(name) for table in tables.values() for name in table):
+        if "/" in name:
+            raise SchemaError(
+                f"{name!r}: AnnData takes no '/' in names; rename that gate or column"
+            )
+        kinds = {stem: _kind(table[name]) for stem, table in tables.items() if name in table}
+        first, kind = next(iter(kinds.items()))
+        for stem in tables:
+            if stem not in kinds and kind == "flag":
+                raise SchemaError(f"{stem}: {name!r} is not known; in {first} it is a flag")
+            if kinds.get(stem, kind) != kind:
+                raise SchemaError(f"{stem}: {name!r} is a {kinds[stem]}; in {first} it is a {kind}")
+    return pd.concat(tables.values())
+
+
+def _kind(column: pd.Series) -> str:
+    if pd.api.types.is_bool_dtype(column.dtype):
+        return "flag"
+    return "number" if pd.api.types.is_numeric_dtype(column.dtype) else "text"
 
 
 @contextmanager

@@ -2,16 +2,18 @@
 
 A tidy table has one row for each index along the dims of its variables, in every part: the
 numbers of frames over ``(t, c)`` give a row for each frame and channel. Variables over other dims
-go into a table of their own, and one over ``name`` becomes a column for each name. The first
-column, ``part``, is the stem.
+go into a table of their own; one over ``name`` becomes a column for each name, and one over
+``gate_name`` a column for each gate. The first column, ``part``, is the stem.
 
-Both writers go through parts and rows piece by piece; they never hold a whole table.
+Both writers go through parts and rows piece by piece; they never hold a whole table. What they
+write gets its name when all of it is whole.
 """
 
 import json
 import os
+import shutil
 from collections.abc import Hashable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
@@ -29,6 +31,9 @@ PIXEL_DIMS = ("y", "x", "value")
 ROWS = 1 << 18
 """About so many rows of a narrow table are computed and written at a time."""
 _NARROW = 16
+_ENDS = (".csv", ".columns.json")
+_WIDE = ("name", "gate_name")
+"""Dims whose labels become columns."""
 
 
 @dataclass(frozen=True)
@@ -73,19 +78,18 @@ def write_csv(
     UsageError
         A file is there already.
     """
-    folder, written = Path(to).expanduser().absolute(), list[str]()
-    for table in _tables(parts, variables, name):
-        described = json.dumps(_described(table.columns), indent=1, ensure_ascii=False)
-        with ExitStack() as stack:
-            file = stack.enter_context(_aside(folder / f"{table.name}.csv"))
-            beside = stack.enter_context(_aside(folder / f"{table.name}.columns.json"))
+    folder = Path(to).expanduser().absolute()
+    tables = _tables(parts, variables, name)
+    targets = [folder / f"{table.name}{end}" for table in tables for end in _ENDS]
+    with _aside(targets) as files:
+        for table, file, beside in zip(tables, files[::2], files[1::2], strict=True):
+            described = json.dumps(_described(table.columns), indent=1, ensure_ascii=False)
             beside.write_text(described + "\n", encoding="utf-8")
             with file.open("w", encoding="utf-8", newline="") as out:
                 pd.DataFrame(columns=table.columns.names).to_csv(out, index=False)
                 for frame in _frames(parts, table):
                     frame.to_csv(out, index=False, header=False)
-        written += [str(folder / f"{table.name}{end}") for end in (".csv", ".columns.json")]
-    return written
+    return [str(target) for target in targets]
 
 
 def write_parquet(
@@ -112,39 +116,54 @@ def write_parquet(
     list of str
         Paths of the files.
     """
-    folder, written = Path(to).expanduser().absolute(), list[str]()
-    for table in _tables(parts, variables, name):
-        if not partitioned:
-            written += _parquet(folder / f"{table.name}.parquet", table.columns, parts, table)
-            continue
-        columns = table.columns.remove(0)  # the stem stands in the folder's name
-        for stem, ds in parts.items():
-            target = folder / table.name / f"part={quote(stem, safe=' ')}" / "0.parquet"
-            written += _parquet(target, columns, {stem: ds}, table)
-    return written
+    folder = Path(to).expanduser().absolute()
+    tables = _tables(parts, variables, name)
+    end = "" if partitioned else ".parquet"
+    targets = [folder / f"{table.name}{end}" for table in tables]
+    inside = [f"part={quote(stem, safe=' ')}/0.parquet" for stem in parts]
+    with _aside(targets) as files:
+        for table, file in zip(tables, files, strict=True):
+            if not partitioned:
+                _parquet(file, table.columns, parts, table)
+                continue
+            columns = table.columns.remove(0)  # the stem stands in the folder's name
+            for (stem, ds), place in zip(parts.items(), inside, strict=True):
+                (file / place).parent.mkdir(parents=True)
+                _parquet(file / place, columns, {stem: ds}, table)
+    ends = [f"/{place}" for place in inside] if partitioned else [""]
+    return [f"{target}{place}" for target in targets for place in ends]
 
 
 def _parquet(
-    target: Path, columns: pa.Schema, parts: Mapping[str, xr.Dataset], table: _Table
-) -> list[str]:
-    with _aside(target) as file, pq.ParquetWriter(file, columns) as out:
+    file: Path, columns: pa.Schema, parts: Mapping[str, xr.Dataset], table: _Table
+) -> None:
+    with pq.ParquetWriter(file, columns) as out:
         for frame in _frames(parts, table):
             out.write_table(pa.Table.from_pandas(frame, schema=columns, preserve_index=False))
-    return [str(target)]
 
 
 @contextmanager
-def _aside(target: Path) -> Iterator[Path]:
-    """Give a path to write to, which takes the name of `target` when all went well."""
-    if target.exists():
-        raise UsageError(f"{target}: is there already; delete it, or choose another folder")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    aside = target.with_name(f".{target.name}.partial")
+def _aside(targets: Sequence[Path]) -> Iterator[list[Path]]:
+    """Give paths to write to, which take the names of `targets` when all went well."""
+    for target in targets:
+        if target.exists():
+            raise UsageError(f"{target}: is there already; delete it, or choose another folder")
+        target.parent.mkdir(parents=True, exist_ok=True)
+    aside = [target.with_name(f".{target.name}.partial") for target in targets]
     try:
+        _remove(aside)  # of a writer that was killed
         yield aside
-        aside.replace(target)
+        for path, target in zip(aside, targets, strict=True):
+            path.replace(target)
     finally:
-        aside.unlink(missing_ok=True)
+        _remove(aside)
+
+
+def _remove(paths: Sequence[Path]) -> None:
+    for path in paths:
+        if path.is_dir():
+            shutil.rmtree(path)
+        path.unlink(missing_ok=True)
 
 
 def _tables(
@@ -193,26 +212,29 @@ def _chosen(stem: str, ds: xr.Dataset, names: Sequence[str] | None) -> xr.Datase
 
 def _blank(ds: xr.Dataset) -> xr.Dataset:
     """Return the same names, dims and kinds without rows: to spread that costs nothing."""
-    none = ds.isel({dim: slice(0) for dim in ds.dims if dim != "name"})
+    none = ds.isel({dim: slice(0) for dim in ds.dims if dim not in _WIDE})
     return none.assign(
         {k: (v.dims, np.empty(v.shape, v.dtype), v.attrs) for k, v in none.data_vars.items()}
     )
 
 
 def _spread(ds: xr.Dataset) -> xr.Dataset:
-    """Turn each variable over ``name`` into one variable a name."""
-    if "name" not in ds.dims or "name" not in ds.coords:
-        return ds
-    spread = {
-        str(name): ds[key].isel(name=i, drop=True)
-        for key in ds.data_vars
-        if "name" in ds[key].dims
-        for i, name in enumerate(ds["name"].values)
-    }
-    rest = ds.drop_vars([key for key in ds.data_vars if "name" in ds[key].dims])
-    if twice := set(spread) & set(rest.variables):
-        raise SchemaError(f"the names {sorted(twice)} are variables too; rename them")
-    return rest.drop_dims("name").assign(spread)
+    """Turn each variable over the names of features or gates into one variable a name."""
+    for dim in _WIDE:
+        if dim not in ds.dims or dim not in ds.coords:
+            continue
+        keys = [key for key in ds.data_vars if dim in ds[key].dims]
+        labels = [str(label) for label in ds[dim].values]
+        spread = {
+            label: ds[key].isel({dim: i}, drop=True)
+            for key in keys
+            for i, label in enumerate(labels)
+        }
+        rest = ds.drop_vars(keys)
+        if twice := set(spread) & {*map(str, rest.variables), "part"}:
+            raise SchemaError(f"the names {sorted(twice)} are variables too; rename them")
+        ds = rest.drop_dims(dim).assign(spread)
+    return ds
 
 
 def _beside(ds: xr.Dataset, variable: xr.DataArray) -> list[str]:
@@ -228,7 +250,8 @@ def _settle(fields: dict[str, pa.Field], name: str, array: xr.DataArray) -> None
     if name in fields and fields[name].type != kind:
         known = fields[name].type
         if text or known == pa.string():
-            raise SchemaError(f"column {name!r} is text in one part and {array.dtype} in another")
+            other = known if text else kind
+            raise SchemaError(f"column {name!r} is text in one part and {other} in another")
         larger = np.promote_types(known.to_pandas_dtype(), array.dtype)
         fields[name] = fields[name].with_type(pa.from_numpy_dtype(larger))
     elif name not in fields:
@@ -260,6 +283,8 @@ def _frames(parts: Mapping[str, xr.Dataset], table: _Table) -> Iterator[pd.DataF
             yield _frame(chosen.expand_dims("_row"), ("_row",), stem, table)
             continue
         dim = table.dims[0]
+        if dim not in chosen.coords:  # else each piece would count its rows from 0
+            chosen = chosen.assign_coords({dim: np.arange(chosen.sizes[dim])})
         block = max(1, *(max(chosen[name].chunksizes.get(dim, (1,))) for name in names))
         others = int(np.prod([chosen.sizes[d] for d in table.dims[1:]], dtype=np.int64))
         others *= 1 + len(table.columns) // _NARROW
@@ -271,9 +296,9 @@ def _frames(parts: Mapping[str, xr.Dataset], table: _Table) -> Iterator[pd.DataF
 
 def _belongs(ds: xr.Dataset, key: Hashable, table: _Table) -> bool:
     """Tell whether a variable, or what it is spread to, is among the columns of a table."""
-    spread = "name" in ds[key].dims and "name" in ds.coords
-    dims = {str(dim) for dim in ds[key].dims} - ({"name"} if spread else set())
-    names = {str(name) for name in ds["name"].values} if spread else {str(key)}
+    wide = [dim for dim in _WIDE if dim in ds[key].dims and dim in ds.coords]
+    dims = {str(dim) for dim in ds[key].dims} - set(wide)
+    names = {str(label) for dim in wide for label in ds[dim].values} or {str(key)}
     return dims == set(table.dims) and not names.isdisjoint(table.columns.names)
 
 

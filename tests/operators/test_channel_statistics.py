@@ -10,6 +10,7 @@ from packs import SAMPLE, cells, pack, unpacked
 
 import dpipe
 from dpipe.errors import InputError, SchemaError, UsageError
+from dpipe.operators import _mask_terms
 from dpipe.operators.channel_statistics import _of_histogram, _of_moments
 
 FIGURES = ("pixels", "min", "max", "mean", "std")
@@ -95,6 +96,26 @@ def test_a_large_mean_does_not_eat_the_spread():
     """Sums of squares would lose it: 1e9 + 0 and 1e9 + 2, in two blocks."""
     images = [np.full((1, 2, 2), 1e9 + d, "f8") for d in (0, 2)]
     assert figures(dpipe.channel_statistics(pack(images, block=1)), 0)[3:] == [1e9 + 1, 1]
+
+
+@pytest.mark.parametrize("dtype", ["u2", "f4"])
+def test_equal_pixels_have_no_deviation_at_all(dtype):
+    """The mean of ten 0.1 is rounded, and that of several blocks again."""
+    image = np.full((1, 1, 10), 0.1 if dtype == "f4" else 3, dtype)
+    made = dpipe.channel_statistics(pack([image] * 7, block=2))
+    assert figures(made, 0)[3:] == [float(image[0, 0, 0]), 0]
+
+
+def test_the_masks_of_a_picture_are_made_once(monkeypatch):
+    made = []
+    kept = _mask_terms.dilated
+    monkeypatch.setattr(
+        _mask_terms, "dilated", lambda mask, n: made.append(mask.shape) or kept(mask, n)
+    )
+    pictures = cells(5)
+    ds = pack(pictures, [np.ones_like(picture) for picture in pictures])
+    dpipe.channel_sums(ds, inside="dilate(Ch1, 1)").compute()
+    assert made == [picture.shape[1:] for picture in pictures]
 
 
 def test_it_is_lazy_until_it_is_asked():

@@ -74,6 +74,17 @@ def test_what_a_model_said_is_counted_where_an_expression_is_true():
     assert found["class_count"].values.ravel().tolist() == [1, 1]
 
 
+def test_by_default_all_count_that_have_a_class_of_the_kind_asked_for():
+    """What a model said counts without a person's label; not where a picture was put aside."""
+    said = {"prediction": ["T", "B", "T", "-1", "", "T"], "put_aside": [""] * 5 + ["empty file"]}
+    ds = sample("a", "x", ["-1", "T", "-1", "T", "T", "T"], **said)
+    found = class_frequencies(ds, label="prediction")  # the only part needs no tree
+    assert found["measure"].values.tolist() == ["B", "T"]
+    assert found["class_count"].values.ravel().tolist() == [1, 2]
+    aside = class_frequencies(tree(ds), label="prediction", among="prediction == 'T'")
+    assert aside["class_count"].values.tolist() == [[2]]
+
+
 @pytest.mark.parametrize(
     ("given", "params", "error", "said"),
     [

@@ -60,6 +60,25 @@ def test_sums_of_parts_merge_to_what_all_records_give():
     assert found["feature_count"].dtype == "u8"
 
 
+@pytest.mark.parametrize("chunk", [1, 7, 40])
+def test_equal_values_have_no_deviation_at_all(chunk):
+    """A third is rounded, and so is the sum of many; scifAI keeps columns with any deviation."""
+    parts = [table(seed, 40).chunk({"record": chunk}) for seed in range(3)]
+    found = feature_statistics(tree(*map(feature_sums, parts))).sel(name=["constant", "a_third"])
+    assert found["feature_std"].values.tolist() == [0, 0]
+    assert found["feature_mean"].values.tolist() == [7.5, 1 / 3]
+
+
+def test_the_only_part_needs_no_tree():
+    """Of a dataset of one part, ``open`` gives a Dataset."""
+    ds = table()
+    found = feature_statistics(ds)
+    xr.testing.assert_identical(found, feature_statistics(tree(ds)))
+    np.testing.assert_array_equal(
+        clean_features(ds, found).feature, clean_features(ds, tree(ds)).feature
+    )
+
+
 def test_a_record_without_a_number_is_no_record():
     ds = xr.Dataset({"feature": (("record", "name"), [[1.0, np.nan], [np.nan] * 2])})
     found = feature_sums(ds.assign_coords(name=["a", "b"]))
@@ -142,6 +161,15 @@ def test_what_is_filled_counts_for_the_spread():
     assert clean_features(ds, tree(ds), fill=5.0)["name"].values.tolist() == []
 
 
+def test_what_is_filled_is_a_number_of_the_features():
+    """As float32, 0.1 is another number; a column of it that is filled with it has no spread."""
+    values = np.array([[0.1, 1], [np.nan, 2]], "f4")
+    ds = xr.Dataset({"feature": (("record", "name"), values)}, {"name": ["a", "b"]})
+    assert clean_features(ds, tree(ds), fill=0.1)["name"].values.tolist() == ["b"]
+    with pytest.raises(UsageError, match=r"fill: found 1e\+300; expected a finite float32"):
+        clean_features(ds, tree(ds), fill=1e300)
+
+
 def test_pictures_that_were_put_aside_stay_without_numbers():
     ds = table().isel(name=[0, 2]).astype("f4")
     ds["feature"][4] = np.nan
@@ -170,6 +198,8 @@ def test_a_plan_takes_all_columns():
     [
         ({"infinity": "keep"}, UsageError, "infinity: found 'keep'; expected 'missing' or 'drop'"),
         ({"fill": np.nan}, UsageError, "fill: found nan"),
+        ({"fill": "0"}, UsageError, "fill: found '0'; expected a finite float64 number"),
+        ({"fill": True}, UsageError, "fill: found True"),
     ],
 )
 def test_wrong_parameters(params, error, said):

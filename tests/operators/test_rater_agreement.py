@@ -88,5 +88,8 @@ def test_what_is_refused():
         rater_agreement(xr.Dataset())
     with pytest.raises(SchemaError, match="without the coordinate rater"):
         rater_agreement(xr.Dataset({"rating": (("record", "rater"), [["a"]])}))
+    ds = xr.Dataset({"rating": (("record", "rater"), [["a"]])}, {"rater": ["x"]})
+    with pytest.raises(UsageError, match=r"classes: found \['T'\]; expected texts and the class"):
+        rater_agreement(ds, classes=["T"])
     with pytest.raises(UsageError, match="2 classes beside 1"):
         cohen_kappa("ab", "a")

@@ -68,6 +68,29 @@ def test_a_group_may_go_over_several_parts():
     assert np.concatenate(alone).sum() == 30
 
 
+def test_objects_are_numbered_anew_in_each_group():
+    """Wells in place of donors: object 3 of one well is not that of another."""
+    ds = records(60).drop_vars(["experiment", "donor", "condition"])
+    well = np.repeat(["A1", "A2", "A3"], 20)
+    ds = ds.assign_coords(well=("record", well), object_number=("record", [*range(20)] * 3))
+    for one in (ds, ds.drop_vars("file")):
+        found = sample_records(one, n=4, by="well", labelled=False)["sampled"]
+        assert [int(found[well == name].sum()) for name in ("A1", "A2", "A3")] == [4, 4, 4]
+
+
+def test_an_object_in_two_files_counts_once():
+    ds = records(30)
+    twice = xr.concat([ds, ds.assign_coords(file="copy_" + ds["file"].astype(object))], "record")
+    found = sample_records(twice, n=4)["sampled"].values
+    assert found[:30].tolist() == found[30:].tolist()
+    assert found[:30].tolist() == sample_records(ds, n=4)["sampled"].values.tolist()
+
+
+def test_the_only_part_needs_no_tree():
+    ds = records()
+    assert sample_records(ds, ds, n=5).identical(sample_records(ds, n=5))
+
+
 def test_a_record_without_a_number_goes_by_its_file():
     ds = records(6).assign_coords(object_number=("record", [-1] * 6))
     assert chosen(ds, n=1, labelled=False) == chosen(

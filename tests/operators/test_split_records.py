@@ -74,6 +74,20 @@ def test_one_object_in_two_files_stands_in_one_split():
     assert len(set(found.tolist())) == 4
 
 
+def test_objects_that_are_numbered_anew_in_each_well():
+    """With wells in place of donors, object 3 of one is not that of another; files tell."""
+    ds = part("+SEA", 40).drop_vars(["experiment", "donor", "condition"])
+    ds = ds.assign_coords(
+        well=("record", ["A1"] * 20 + ["A2"] * 20),
+        object_number=("record", [*range(20)] * 2),
+        label=("record", ["T"] * 40),
+    )
+    found = split_records(ds, by="well")["split"].values
+    assert [Counter(found[:20].tolist()), Counter(found[20:].tolist())] == [
+        {"train": 11, "validation": 3, "test": 6}
+    ] * 2
+
+
 def test_whole_donors_are_left_out():
     rows = splits(whole="donor")
     held = {row[3]: {r[0] for r in rows if r[3] == row[3] and r[0]} for row in rows}

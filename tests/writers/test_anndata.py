@@ -1,7 +1,6 @@
 """AnnData: what is written is what its own package reads."""
 
 import sys
-import warnings
 
 import dask.array as da
 import numpy as np
@@ -25,10 +24,29 @@ def table(seed: int, n: int = 30, names=("a", "b", "c")) -> xr.Dataset:
     return ds.assign_coords(name=list(names), family=("name", ["f"] * len(names)))
 
 
+FLAGS = [True, False] * 15
+
+
+def known(**columns) -> xr.Dataset:
+    return table(0).assign_coords({name: ("record", column) for name, column in columns.items()})
+
+
+def gated(name: str) -> xr.Dataset:
+    gates = operators.gate(table(0), gates={name: "a < 0"})
+    return table(0).merge(gates, compat="override")
+
+
 def read(path: str):
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return (anndata.read_h5ad if path.endswith("h5ad") else anndata.read_zarr)(path)
+    """Read it as others do; that it warns of nothing is part of the test."""
+    return (anndata.read_h5ad if path.endswith("h5ad") else anndata.read_zarr)(path)
+
+
+def test_what_a_part_does_not_say_is_missing(tmp_path):
+    parts = {"p": known(k=["T"] * 30, n=[1] * 30), "q": table(1, 2)}
+    (path,) = writers.export(parts, "anndata", tmp_path)
+    found = read(path).obs
+    assert found["k"].isna().tolist() == found["n"].isna().tolist() == [False] * 30 + [True] * 2
+    assert found["k"].iloc[0] == "T"
 
 
 @pytest.mark.parametrize("format", ["h5ad", "zarr"])
@@ -70,6 +88,18 @@ def test_records_that_are_chosen_and_rows_without_files(tmp_path):
         ({"p": xr.Dataset()}, {}, SchemaError, "p: no variable 'feature'"),
         ({"p": table(0).drop_vars("name")}, {}, SchemaError, "p: features without"),
         ({"p": table(0), "q": table(0, 9, ("a", "b", "d"))}, {}, SchemaError, "q: other features"),
+        (
+            {"p": table(0), "q": known(k=FLAGS)},
+            {},
+            SchemaError,
+            "p: 'k' is not known; in q it is a f",
+        ),
+        (
+            {"p": known(k=["a"] * 30), "q": known(k=[1] * 30)},
+            *({}, SchemaError, "q: 'k' is a number; in p it is a text"),
+        ),
+        ({"p": gated("low/high")}, {}, SchemaError, "'low/high': AnnData takes no '/' in names"),
+        ({"p": gated("donor")}, {}, SchemaError, "p: gate 'donor' is what is known of records"),
     ],
 )
 def test_what_is_refused(parts, options, error, said, tmp_path):

@@ -127,8 +127,59 @@ def test_parts_of_unlike_variables(tmp_path):
     assert table["e"].to_pylist() == [None, None, True]
     assert frame["d"].isna().tolist() == [False, False, True]
     text = xr.Dataset({"n": ("spot", ["a"])})
-    with pytest.raises(SchemaError, match="'n' is text in one part and <U1 in another"):
+    with pytest.raises(SchemaError, match="'n' is text in one part and uint8 in another"):
         write_csv({"one": one, "text": text}, tmp_path, name="other")
+
+
+def test_rows_are_counted_through_all_pieces(tmp_path, monkeypatch):
+    monkeypatch.setattr(tables, "ROWS", 8)
+    ds = xr.Dataset({"area": ("record", da.arange(30, chunks=7))})
+    frame, _, table = both({"x": ds, "y": ds}, tmp_path)
+    assert frame["record"].tolist() == table["record"].to_pylist() == [*range(30)] * 2
+
+
+def test_gates_become_columns_beside_features(tmp_path):
+    ds = xr.Dataset(
+        {
+            "feature": (("record", "name"), np.arange(6.0).reshape(3, 2)),
+            "gate": (("record", "gate_name"), [[True, False], [False, True], [True, True]]),
+        },
+        {"name": ["area", "mean"], "gate_name": ["large", "bright"]},
+    )
+    frame, _, table = both({"x": ds}, tmp_path)
+    assert frame.to_dict("list") == {
+        "part": ["x"] * 3, "record": [0, 1, 2], "area": [0, 2, 4], "mean": [1, 3, 5],
+        "large": [True, False, True], "bright": [False, True, True],
+    }  # fmt: skip
+    assert table.schema.field("large").type == pa.bool_()
+    with pytest.raises(SchemaError, match=r"names \['area'\] are variables too"):
+        write_csv({"x": ds.assign_coords(gate_name=["area", "b"])}, tmp_path, name="other")
+    with pytest.raises(SchemaError, match=r"names \['part'\] are variables too"):
+        write_csv({"x": ds.assign_coords(name=["part", "b"])}, tmp_path, name="other")
+
+
+def _fail(block):
+    raise OSError("the disk is gone")
+
+
+@pytest.mark.parametrize(
+    ("writer", "options"), [("csv", {}), ("parquet", {}), ("parquet", {"partitioned": True})]
+)
+def test_nothing_is_left_of_a_writer_that_fails(writer, options, tmp_path):
+    """Neither the first of two tables, nor the first of two parts; then it can be done again."""
+    ds = quality().assign(frames=3)
+    broken = ds.assign(
+        frame_snr=ds["frame_snr"].copy(data=ds["frame_snr"].data.map_blocks(_fail, dtype="f8"))
+    )
+    with pytest.raises(OSError, match="the disk is gone"):
+        writers.export({"a": ds, "b": broken}, writer, tmp_path, **options)
+    assert not list(tmp_path.iterdir())
+    left = tmp_path / (".table_t_c" + ("" if options else f".{writer}") + ".partial")
+    left.mkdir()  # of a writer that was killed
+    (left / "part=a").mkdir()
+    paths = writers.export({"a": ds, "b": ds}, writer, tmp_path, **options)
+    assert all(Path(path).is_file() for path in paths)
+    assert not list(tmp_path.rglob("*.partial"))
 
 
 def test_only_some_variables(tmp_path):
