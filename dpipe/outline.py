@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import xarray as xr
 
 from dpipe import blocks, ngff, pyramid, schema, store
@@ -26,6 +27,15 @@ _MOST_PARTITIONS = 10_000
 _MOST_NOTES = 20
 _LONGEST_NOTE = 300
 _MOST_NAMED = 100
+_UNREADABLE = "its pixels cannot be decoded"
+_NOTHING: dict[str, Any] = {
+    "height": 0,
+    "width": 0,
+    "mask_dtype": "",
+    "label": "-1",
+    "set": "unlabeled",
+}
+"""What is known of a picture that was put aside."""
 
 
 @dataclass(frozen=True)
@@ -213,15 +223,13 @@ def lay_out(
     )
 
 
-def put_aside(ds: xr.Dataset, flags: np.ndarray | None = None) -> dict[str, Any]:
+def put_aside(ds: xr.Dataset) -> dict[str, Any]:
     """Return what a summary says of the pictures of a collection that were put aside.
 
     Parameters
     ----------
     ds : xarray.Dataset
         Lazy or not; only a collection of pictures has something to say.
-    flags : numpy.ndarray, optional
-        ``picture_flag`` as it was computed: some can turn out unreadable only then.
 
     Returns
     -------
@@ -230,14 +238,48 @@ def put_aside(ds: xr.Dataset, flags: np.ndarray | None = None) -> dict[str, Any]
     """
     if "put_aside" not in ds.coords:
         return {}
-    reasons = np.asarray(ds["put_aside"].values).astype(object)
-    if flags is not None:
-        bad = flags[ds["in_block"].values, ds["in_slot"].values] & schema.UNREADABLE
-        reasons[(bad > 0) & (reasons == "")] = "could not be read when its block was made"
+    reasons = np.asarray(ds["put_aside"].values)
     at = np.flatnonzero(reasons != "")
     files = np.asarray(ds["file"].values)[at[:_MOST_NAMED]].tolist()
     named = [[file, str(reasons[i])] for file, i in zip(files, at, strict=False)]
     return {"records": len(reasons), "put_aside": len(at), "aside": named}
+
+
+def unreadable(ds: xr.Dataset, flags: np.ndarray) -> dict[str, np.ndarray]:
+    """Return the coordinates of a collection in which pictures that proved unreadable differ.
+
+    Parameters
+    ----------
+    ds : xarray.Dataset
+        A collection, as it was laid out from what its files say.
+    flags : numpy.ndarray
+        ``picture_flag`` as it was computed.
+
+    Returns
+    -------
+    dict of str to numpy.ndarray
+        By name, the values of whole coordinates: what they hold of one that was put aside from
+        the start. Empty if no picture proved unreadable.
+
+    Examples
+    --------
+    >>> coords = {"block": [0], "in_block": ("record", [0, 0]), "in_slot": ("record", [0, 1]),
+    ...           "put_aside": ("record", ["", ""]), "height": ("record", [7, 8])}
+    >>> unreadable(xr.Dataset(coords=coords), np.array([[0, 1]], "u1"))["height"]
+    array([7, 0])
+    """
+    if "put_aside" not in ds.coords:
+        return {}
+    rows = ds.get_index("block").get_indexer(pd.Index(ds["in_block"].values))
+    bad = (flags[rows, ds["in_slot"].values] & schema.UNREADABLE) > 0
+    if not bad.any():
+        return {}
+    reasons = np.asarray(ds["put_aside"].values)
+    found = {"put_aside": np.where(bad & (reasons == ""), _UNREADABLE, reasons)}
+    for name, nothing in _NOTHING.items():
+        if name in ds.coords:
+            found[name] = np.where(bad, nothing, ds[name].values)
+    return found
 
 
 def _summary(ds: xr.Dataset, arrays: Sequence[pyramid.Array]) -> dict[str, Any]:

@@ -10,6 +10,7 @@ This module knows one part; it knows nothing of versions, recipes or clusters.
 """
 
 import base64
+import contextlib
 import hashlib
 import json
 import os
@@ -27,7 +28,7 @@ import xarray as xr
 from dpipe import _marks, blocks, origin, pyramid, seal, store
 from dpipe.errors import DamageError, NotFoundError, UsageError
 from dpipe.objects import Objects, Put, open_objects
-from dpipe.outline import Outline, lay_out, put_aside
+from dpipe.outline import Outline, lay_out, put_aside, unreadable
 
 _INLINE_OBJECT = 64 << 10
 _LIBRARIES = ("dask", "distributed", "h5py", "numcodecs", "numpy", "scipy", "xarray", "zarr")
@@ -207,10 +208,13 @@ def seal_part(
         for name, values in joined.items()
         for put in _write_cell(objects, outline, name, {}, values)
     ]
-    _compare(objects, outline, listed | {put["key"]: put for put in small})
+    listed |= {put["key"]: put for put in small}
+    ds, replaced = _without_unreadable(objects, outline, ds, joined.get("picture_flag"))
+    listed |= {put["key"]: put for put in replaced}
+    _compare(objects, outline, listed)
     entries = {
         key.removeprefix(f"{outline.path}/"): {k: put[k] for k in ("size", "sha256", "etag")}
-        for key, put in sorted((listed | {put["key"]: put for put in small}).items())
+        for key, put in sorted(listed.items())
     }
     data = json.dumps(entries, indent=0).encode()
     objects.put(f"{outline.base}.objects.json", data)
@@ -227,7 +231,7 @@ def seal_part(
             "bytes": sum(entry["size"] for entry in entries.values()),
         },
         provenance=_provenance(first["origin"], marks),
-        summary=outline.summary | put_aside(ds, joined.get("picture_flag")),
+        summary=outline.summary | put_aside(ds),
     )
     objects.put_if_absent(f"{outline.base}.json", found.to_bytes())
     sealed, digest = seal.read(objects, outline.base)
@@ -237,9 +241,11 @@ def seal_part(
 
 @lru_cache(maxsize=8)
 def _lazy(url: str, made_by: str, base: str = "") -> xr.Dataset:
-    objects = open_objects(url)
-    laid = partial(_laid, objects, base) if base else None
-    return origin.lazy(objects, origin.Origin.from_dict(json.loads(made_by)), laid)
+    objects, made = open_objects(url), origin.Origin.from_dict(json.loads(made_by))
+    if base:
+        with contextlib.suppress(NotFoundError, DamageError):  # what is lost is opened anew
+            return origin.lazy(objects, made, partial(_laid, objects, base))
+    return origin.lazy(objects, made)
 
 
 def _laid(objects: Objects, base: str) -> xr.Dataset:
@@ -294,6 +300,29 @@ def _mend(
             puts = _marks.read(objects, _marks.key(outline.base, index))["objects"]
         listed |= {put["key"]: put for put in puts}
     return listed
+
+
+def _without_unreadable(
+    objects: Objects, outline: Outline, ds: xr.Dataset, flags: np.ndarray | None
+) -> tuple[xr.Dataset, list[dict[str, Any]]]:
+    """Put pictures aside that proved unreadable only when their block was made.
+
+    The coordinates that ``init`` wrote said otherwise: of all objects, only these are replaced,
+    before anybody can see them.
+    """
+    if "put_aside" not in ds.coords or not outline.levels("picture_flag"):
+        return ds, []
+    if flags is None:  # too many to travel in the marks
+        documents = {key: outline.document(key) for key in outline.documents}
+        written = store.open_group(objects.url, outline.path, documents, {})
+        flags = np.asarray(written["picture_flag"].values)
+    puts = []
+    changed = unreadable(ds, flags)
+    for name, values in changed.items():
+        document = outline.document(f"{name}/zarr.json")
+        for key, data in store.encode(document, (slice(0, len(values)),), values).items():
+            puts.append(asdict(objects.put(f"{outline.path}/{name}/{key}", data)))
+    return ds.assign_coords({name: ("record", v) for name, v in changed.items()}), puts
 
 
 def _matches(entry: Any, put: Mapping[str, Any]) -> bool:

@@ -277,22 +277,75 @@ def test_a_folder_of_rubbish_is_put_aside_whole(lab):
     assert again.nothing
 
 
-def test_a_picture_that_turns_out_damaged_only_when_it_is_read_is_counted(lab):
-    path = lab.second / f"{SECOND}_7.h5"
+@pytest.fixture
+def undecodable(lab) -> Path:
+    """Spoil the pixels of a labelled picture, so that its header tells nothing."""
+    path = lab.second / f"{SECOND}_6.h5"
     with h5py.File(path) as file:
-        image = file["image"][...]
+        image, mask, label = (file[name][()] for name in ("image", "mask", "label"))
     with h5py.File(path, "w") as file:
         held = file.create_dataset("image", data=image, chunks=image.shape, compression="gzip")
+        file["mask"], file["label"] = mask, label
         start = held.id.get_chunk_info(0).byte_offset
     data = bytearray(path.read_bytes())
     data[start : start + 20] = b"\xff" * 20
     path.write_bytes(data)
+    return path
+
+
+@pytest.mark.parametrize("small", [1 << 20, 8])
+def test_a_picture_that_turns_out_damaged_only_when_it_is_read_is_put_aside(
+    lab, undecodable, monkeypatch, small
+):
+    """As those of which the header tells, also where flags are too many for the marks."""
+    monkeypatch.setattr("dpipe.outline.SMALL", small)
     outcome = lab.run(max_quarantine="2")
     assert outcome.exit_code == run.SOME_ASIDE
     assert [a["items"] for a in outcome.steps[0]["aside"]] == [1, 1]
-    assert f"{SECOND}_7.h5: could not be read" in outcome.steps[0]["aside"][1]["reason"]
-    assert "119" not in report.lines(outcome)[-1]
-    assert "118 made" in report.lines(outcome)[-1]
+    said = f"1 of 60 pictures; the first is {undecodable.name}: its pixels cannot be decoded"
+    assert outcome.steps[0]["aside"][1]["reason"] == said
+    assert report.lines(outcome)[-1].endswith("120 planned = 118 made + 0 reused + 2 put aside")
+    assert list(upkeep.verify(lab.objects, (), mode="decode")) == []
+    ds = lab.part(SECOND)
+    (n,) = np.flatnonzero(ds.file.values == undecodable.name)
+    one = {name: ds[name].values[n] for name in ("height", "width", "label", "set", "put_aside")}
+    assert list(one.values()) == [0, 0, "-1", "unlabeled", "its pixels cannot be decoded"]
+    assert (ds.put_aside.values != "").sum() == 1
+    assert (ds.height.values > 0).sum() == 59
+    assert dpipe.unpack(ds, n)[0].shape == (0, 0, 3)
+    assert dpipe.unpack(ds, n)[1] is None
+    assert not dpipe.pictures(ds, size=8).image.values[n].any()
+    features = dpipe.cell_features(ds, families="percentiles").feature.values
+    assert np.isnan(features[n]).all()
+    assert not np.isnan(np.delete(features, n, axis=0)).all(axis=1).any()
+    assert lab.run(max_quarantine="2").nothing
+
+
+def test_what_proved_damaged_is_put_aside_in_a_run_that_was_stopped_before_its_seal(
+    lab, undecodable, monkeypatch
+):
+    def stopped(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(parts, "_compare", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        lab.run(max_quarantine="2")
+    monkeypatch.undo()
+    parts._lazy.cache_clear()
+    assert lab.run(max_quarantine="2").exit_code == run.SOME_ASIDE
+    assert list(upkeep.verify(lab.objects, ())) == []
+    assert (lab.part(SECOND).put_aside.values != "").sum() == 1
+
+
+def test_coordinates_that_are_lost_before_the_seal_are_written_again(lab):
+    lab.run()
+    whole = digests(lab.objects)
+    lab.objects.delete(f"{lab.version().part(SECOND).base}.json")
+    (lost,) = [e.key for e in lab.objects.list("parts/") if SECOND in e.key and "/file/c" in e.key]
+    lab.objects.delete(lost)
+    parts._lazy.cache_clear()
+    lab.run()
+    assert digests(lab.objects) == whole
 
 
 def test_a_worker_reads_no_header_again(lab, monkeypatch):

@@ -9,6 +9,8 @@ Knows what these three datasets must be; knows no folders and no other pictures.
 
 import io
 import math
+import os
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, BinaryIO
@@ -19,10 +21,12 @@ import imagecodecs
 import numpy as np
 
 from dpipe.errors import InputError
-from dpipe.readers._ifc_layout import LOST, Pages, Unlike, label_of, members, view
+from dpipe.readers._ifc_layout import LOST, Unlike, label_of, members, view
 
 LARGEST = 1 << 30
 """Bytes of a file, of its picture or of one of its chunks, above which it is refused."""
+_HEAD = 4096
+"""Bytes at the beginning of a file that mostly hold all headers."""
 _DEFLATE, _SHUFFLE = h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_SHUFFLE
 _PROBLEMS = (OSError, RuntimeError, KeyError, ValueError, TypeError, OverflowError)
 
@@ -45,7 +49,7 @@ def look(file: BinaryIO) -> Facts:
     Parameters
     ----------
     file : binary file
-        Open; of one on disk only some pages are read.
+        Open; of one on disk mostly only the beginning is read.
 
     Returns
     -------
@@ -57,14 +61,23 @@ def look(file: BinaryIO) -> Facts:
     InputError
         The file is damaged, or holds something else; the text does not name it.
     """
-    data = file.getvalue() if isinstance(file, io.BytesIO) else Pages(file)
+    if not isinstance(file, io.BytesIO):
+        number = file.fileno()
+        with suppress(*LOST):
+            size = os.fstat(number).st_size
+            return _stated(os.pread(number, _HEAD, 0), size, lambda at, n: os.pread(number, n, at))
+    data = file.read()
     with suppress(*LOST):
-        found = members(data, len(data))
-        label = _text(label_of(data, found["label"])) if "label" in found else None
-        return _facts(found.get("image"), found.get("mask"), label)
-    with _opened(file.read()) as opened:
+        return _stated(data, len(data), lambda at, n: data[at : at + n])
+    with _opened(data) as opened:
         image, mask, held = (_child(opened, name) for name in ("image", "mask", "label"))
         return _facts(image, mask, None if held is None else _text(held[()]))
+
+
+def _stated(data: bytes, size: int, read: Callable[[int, int], bytes]) -> Facts:
+    found = members(data, size)
+    label = _text(label_of(read, found["label"])) if "label" in found else None
+    return _facts(found.get("image"), found.get("mask"), label)
 
 
 def planes(data: bytes) -> tuple[np.ndarray, np.ndarray | None]:
@@ -105,8 +118,8 @@ def _facts(image: Any, mask: Any, label: str | None) -> Facts:
     shape = tuple(int(n) for n in image.shape)
     if len(shape) != 3 or not all(shape):
         raise InputError(f"image of shape {shape}; expected (height, width, channels)")
-    if image.dtype.kind not in "uif":
-        raise InputError(f"image of {image.dtype}; expected integers or floats")
+    if image.dtype.kind not in "uif" or image.dtype.itemsize > 8:
+        raise InputError(f"image of {image.dtype}; expected integers or floats of up to 64 bits")
     if math.prod(shape) * image.dtype.itemsize > LARGEST:
         raise InputError(f"image of shape {shape}; more than 1 GiB is refused")
     kind = image.dtype.newbyteorder("=").str
@@ -114,7 +127,7 @@ def _facts(image: Any, mask: Any, label: str | None) -> Facts:
         return Facts(*shape, kind, "", label)
     if tuple(mask.shape) != shape:
         raise InputError(f"mask of shape {tuple(mask.shape)} beside an image of {shape}")
-    if mask.dtype.kind not in "buif":
+    if mask.dtype.kind not in "buif" or mask.dtype.itemsize > 8:
         raise InputError(f"mask of {mask.dtype}; expected numbers or truth values")
     return Facts(*shape, kind, mask.dtype.newbyteorder("=").str, label)
 
@@ -157,7 +170,7 @@ class _opened:
 
 
 def _diagnosis(data: bytes, error: BaseException) -> str:
-    said = " ".join(str(error).split())[:200]
+    said = " ".join(str(error).split())[:100]  # every record of a table has as much room
     if not data:
         return "empty: 0 bytes"
     if "signature not found" in said:
@@ -217,6 +230,8 @@ def _child(file: h5py.File, name: str) -> Any:
     found = file[name]
     if not isinstance(found, h5py.Dataset):
         raise InputError(f"{name} is no dataset")
+    if found.shape is None:
+        raise InputError(f"{name} is empty; expected values")
     layout = found.id.get_create_plist()
     if layout.get_layout() == h5py.h5d.VIRTUAL or layout.get_external_count():
         raise InputError(f"{name} keeps its values in other files, which is refused")

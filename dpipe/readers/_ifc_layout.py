@@ -8,16 +8,17 @@ A private neighbour of ``_ifc_file``; it knows HDF5 and the names of three datas
 """
 
 import math
-import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from struct import calcsize, unpack
+from functools import lru_cache
 from struct import error as StructError
-from typing import Any, BinaryIO, overload
+from struct import unpack_from
+from typing import Any
 
 import numpy as np
 
-_PAGE = 4096
+_HEAP = 4096
+"""Bytes of a heap of texts, unless there are more."""
 _UNDEFINED = 2**64 - 1
 _MOST_NAMES = 64
 _SIGNATURE = b"\x89HDF\r\n\x1a\n"
@@ -45,43 +46,21 @@ class Array:
     start: int
 
 
-class Pages:
-    """The bytes of a file on disk, of which only the pages that are asked for are read."""
+def members(data: bytes, size: int) -> dict[str, Array]:
+    """Return the datasets image, mask and label of the root group.
 
-    def __init__(self, file: BinaryIO) -> None:
-        self.number = file.fileno()
-        self.size = os.fstat(self.number).st_size
-        self.pages: dict[int, bytes] = {}
+    Parameters
+    ----------
+    data : bytes
+        The file, or so much of its beginning as may hold all headers.
+    size : int
+        Bytes of the file.
 
-    def __len__(self) -> int:
-        return self.size
-
-    @overload
-    def __getitem__(self, index: int) -> int: ...
-    @overload
-    def __getitem__(self, index: slice) -> bytes: ...
-    def __getitem__(self, index: int | slice) -> int | bytes:
-        first, last = (
-            (index, index + 1) if isinstance(index, int) else (index.start or 0, index.stop)
-        )
-        if not 0 <= first <= last <= first + _PAGE:
-            raise Unlike
-        page = first // _PAGE
-        if page not in self.pages:  # with the next one: what is asked for may reach into it
-            self.pages[page] = os.pread(self.number, 2 * _PAGE, page * _PAGE)
-        found = self.pages[page][first - page * _PAGE : last - page * _PAGE]
-        return found[0] if isinstance(index, int) else found
-
-
-Bytes = bytes | Pages
-
-
-def _unpack(form: str, data: Bytes, at: int) -> tuple[int, ...]:
-    return unpack(form, data[at : at + calcsize(form)])
-
-
-def members(data: Bytes, size: int) -> dict[str, Array]:
-    """Return the datasets image, mask and label of the root group."""
+    Raises
+    ------
+    Unlike, or another of LOST
+        What is asked for is not there, or of another kind.
+    """
     if data[:8] != _SIGNATURE:
         raise Unlike
     version = data[8]
@@ -89,9 +68,9 @@ def members(data: Bytes, size: int) -> dict[str, Array]:
         at = 24 + 4 * version
         if data[13] != 8 or data[14] != 8:
             raise Unlike
-        base, _, end, _, _, root = _unpack("<6Q", data, at)
+        base, _, end, _, _, root = unpack_from("<6Q", data, at)
     else:
-        base, _, end, root = _unpack("<4Q", data, 12)
+        base, _, end, root = unpack_from("<4Q", data, 12)
         if version > 3 or data[9] != 8 or data[10] != 8:
             raise Unlike
     if base or end > size:
@@ -103,7 +82,7 @@ def members(data: Bytes, size: int) -> dict[str, Array]:
     return found
 
 
-def _messages(data: Bytes, at: int) -> Iterator[tuple[int, int, int]]:
+def _messages(data: bytes, at: int) -> Iterator[tuple[int, int, int]]:
     """Yield kind, first byte and length of the messages of an object header."""
     if data[at : at + 4] == b"OHDR":
         flags = data[at + 5]
@@ -114,7 +93,7 @@ def _messages(data: Bytes, at: int) -> Iterator[tuple[int, int, int]]:
         length = int.from_bytes(data[at : at + width], "little")
         todo, head = [(at + width, length)], 4 + 2 * bool(flags & 4)
     elif data[at] == 1:
-        todo, head, flags = [(at + 16, _unpack("<I", data, at + 8)[0])], 8, 0
+        todo, head, flags = [(at + 16, unpack_from("<I", data, at + 8)[0])], 8, 0
     else:
         raise Unlike
     for start, length in todo:
@@ -123,30 +102,30 @@ def _messages(data: Bytes, at: int) -> Iterator[tuple[int, int, int]]:
             raise Unlike
         while place + head <= end:
             if head == 8:
-                kind, size, shared = _unpack("<HHB", data, place)
+                kind, size, shared = unpack_from("<HHB", data, place)
             else:
-                kind, size, shared = _unpack("<BHB", data, place)
+                kind, size, shared = unpack_from("<BHB", data, place)
             place += head
             if shared & 2 and kind in (_DATASPACE, _DATATYPE, _LAYOUT):
                 raise Unlike
             if kind == _CONTINUED:
-                further, n = _unpack("<QQ", data, place)
+                further, n = unpack_from("<QQ", data, place)
                 todo.append((further, n) if head == 8 else (further + 4, n - 8))
             else:
                 yield kind, place, size
             place += size
 
 
-def _links(data: Bytes, root: int) -> Iterator[tuple[bytes, int]]:
+def _links(data: bytes, root: int) -> Iterator[tuple[bytes, int]]:
     """Yield name and address of what the root group holds, hard links only."""
     for kind, at, _ in _messages(data, root):
         if kind == _SYMBOLS:
-            tree, heap = _unpack("<QQ", data, at)
-            (names,) = _unpack("<Q", data, heap + 24)
+            tree, heap = unpack_from("<QQ", data, at)
+            (names,) = unpack_from("<Q", data, heap + 24)
             yield from _symbols(data, tree, names)
         elif kind == _LINK_INFO:
             creation = 8 * (data[at + 1] & 1)
-            if _unpack("<Q", data, at + 2 + creation)[0] != _UNDEFINED:
+            if unpack_from("<Q", data, at + 2 + creation)[0] != _UNDEFINED:
                 raise Unlike  # so many that they lie elsewhere
         elif kind == _LINK:
             flags, place = data[at + 1], at + 2
@@ -156,26 +135,26 @@ def _links(data: Bytes, root: int) -> Iterator[tuple[bytes, int]]:
             width = 1 << (flags & 3)
             length = int.from_bytes(data[place : place + width], "little")
             place += width
-            yield data[place : place + length], _unpack("<Q", data, place + length)[0]
+            yield data[place : place + length], unpack_from("<Q", data, place + length)[0]
 
 
-def _symbols(data: Bytes, tree: int, names: int) -> Iterator[tuple[bytes, int]]:
-    level, used = _unpack("<BH", data, tree + 5)
+def _symbols(data: bytes, tree: int, names: int) -> Iterator[tuple[bytes, int]]:
+    level, used = unpack_from("<BH", data, tree + 5)
     if data[tree : tree + 4] != b"TREE" or level or used > _MOST_NAMES:
         raise Unlike
     for i in range(used):
-        (node,) = _unpack("<Q", data, tree + 32 + 16 * i)
-        (held,) = _unpack("<H", data, node + 6)
+        (node,) = unpack_from("<Q", data, tree + 32 + 16 * i)
+        (held,) = unpack_from("<H", data, node + 6)
         if data[node : node + 4] != b"SNOD" or held > _MOST_NAMES:
             raise Unlike
         for k in range(held):
-            name, address, cached = _unpack("<QQI", data, node + 8 + 40 * k)
-            if cached == 2:
-                raise Unlike  # a soft link
+            name, address, cached = unpack_from("<QQI", data, node + 8 + 40 * k)
+            if cached == 2 or names + name + 16 > len(data):
+                raise Unlike  # a soft link, or beyond what is known
             yield data[names + name : names + name + 16].partition(b"\0")[0], address
 
 
-def _array(data: Bytes, address: int, size: int) -> Array:
+def _array(data: bytes, address: int, size: int) -> Array:
     shape: tuple[int, ...] | None = None
     dtype, start, length = None, -1, 0
     for kind, at, n in _messages(data, address):
@@ -183,14 +162,14 @@ def _array(data: Bytes, address: int, size: int) -> Array:
             version, rank = data[at], data[at + 1]
             if version not in (1, 2) or rank > 4:
                 raise Unlike
-            shape = _unpack(f"<{rank}Q", data, at + (8 if version == 1 else 4))
+            shape = unpack_from(f"<{rank}Q", data, at + (8 if version == 1 else 4))
         elif kind == _DATATYPE:
-            dtype = _dtype(data[at : at + min(n, _PAGE)])
+            dtype = _dtype(data[at : at + min(n, 4096)])
         elif kind == _LAYOUT:
             if data[at] not in (3, 4) or data[at + 1] > 2:
                 raise Unlike  # old, or virtual
             if data[at + 1] == 1:
-                start, length = _unpack("<QQ", data, at + 2)
+                start, length = unpack_from("<QQ", data, at + 2)
         elif kind == _EXTERNAL:
             raise Unlike
     if shape is None:
@@ -202,11 +181,12 @@ def _array(data: Bytes, address: int, size: int) -> Array:
     return Array(shape, dtype, start)
 
 
+@lru_cache(maxsize=64)
 def _dtype(said: bytes) -> np.dtype | None:
     """Return a plain little-endian number's dtype, bytes that refer to text, None for others."""
-    kind, bits, (size,) = said[0] & 15, said[1], _unpack("<I", said, 4)
+    kind, bits, (size,) = said[0] & 15, said[1], unpack_from("<I", said, 4)
     if kind == 0 and not bits & 1 and size in (1, 2, 4, 8):
-        if _unpack("<HH", said, 8) == (0, 8 * size):
+        if unpack_from("<HH", said, 8) == (0, 8 * size):
             return np.dtype(f"<{'i' if bits & 8 else 'u'}{size}")
     elif kind == 1 and not bits & 65 and said[8:20] == _IEEE.get(size):
         return np.dtype(f"<f{size}")
@@ -226,23 +206,27 @@ def view(data: bytes, array: Array) -> np.ndarray:
     return np.frombuffer(data, array.dtype, n, array.start).reshape(array.shape)
 
 
-def label_of(data: Bytes, array: Array) -> Any:
-    """Return one number or bytes of text, also of variable length, which lie in a heap."""
+def label_of(read: Callable[[int, int], bytes], array: Array) -> Any:
+    """Return one number or bytes of text, also of variable length, which lie in a heap.
+
+    ``read(at, n)`` returns n bytes of the file, fewer at its end.
+    """
     if array.start < 0 or array.dtype is None or math.prod(array.shape) != 1:
         raise Unlike
-    raw = data[array.start : array.start + array.dtype.itemsize]
+    raw = read(array.start, array.dtype.itemsize)
     if len(raw) < array.dtype.itemsize:
         raise Unlike
     if array.dtype.kind != "V":
         return np.frombuffer(raw, array.dtype)[0]
-    length, heap, number = _unpack("<IQI", raw, 0)
-    if data[heap : heap + 4] != b"GCOL" or length > _PAGE:
+    length, start, number = unpack_from("<IQI", raw)
+    heap = read(start, _HEAP)
+    if heap[:4] != b"GCOL" or length > _HEAP:
         raise Unlike
-    at, end = heap + 16, heap + _unpack("<Q", data, heap + 8)[0]
+    at, end = 16, unpack_from("<Q", heap, 8)[0]
     while at + 16 <= end:
-        index, _, _, size = _unpack("<HHIQ", data, at)
-        if index == number and at + 16 + length <= len(data):
-            return data[at + 16 : at + 16 + length]
+        index, _, _, size = unpack_from("<HHIQ", heap, at)
+        if index == number and at + 16 + length <= len(heap):
+            return heap[at + 16 : at + 16 + length]
         if not index:
             break
         at += 16 + -(-size // 8) * 8

@@ -4,6 +4,7 @@ A `Plan` says which pictures lie where, from their facts alone. `Rows` reads the
 and fills its row of every variable. Knows neither folders nor names of samples.
 """
 
+import threading
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -12,7 +13,6 @@ from typing import Any, BinaryIO
 
 import numpy as np
 import xarray as xr
-from numba import njit
 
 from dpipe import blocks, schema, sources
 from dpipe.errors import InputError
@@ -96,8 +96,8 @@ def judge(found: Sequence[Outcome], names: Sequence[str]) -> tuple[list[Facts | 
         elif one.channels != usual[0]:
             reason = f"{one.channels} channels; most pictures beside it have {usual[0]}"
         elif one.dtype != usual[1]:
-            names = [np.dtype(name).name for name in (one.dtype, usual[1])]
-            reason = f"image of {names[0]}; most pictures beside it have {names[1]}"
+            kinds = [np.dtype(kind).name for kind in (one.dtype, usual[1])]
+            reason = f"image of {kinds[0]}; most pictures beside it have {kinds[1]}"
         kept.append(None if reason else one)  # type: ignore[arg-type]
         reasons.append(reason)
     return kept, reasons
@@ -173,7 +173,7 @@ class Rows:
 
     files: Sequence[str]
     plan: Plan
-    _held: dict[int, dict[str, np.ndarray]] = field(default_factory=dict, repr=False)
+    _held: dict[int, tuple[int, dict[str, np.ndarray]]] = field(default_factory=dict, repr=False)
 
     def __getstate__(self) -> dict[str, Any]:
         return {"files": self.files, "plan": self.plan, "_held": {}}
@@ -192,16 +192,15 @@ class Rows:
         return made
 
     def read(self, name: str, region: blocks.Region) -> np.ndarray:
-        """Return a region of one variable; the others of its blocks are kept until asked for."""
-        rows = []
+        """Return a region of one variable; the others of its block wait for the same thread."""
+        rows, thread = [], threading.get_ident()
         for number in range(region[0].start, region[0].stop):
-            held = self._held.pop(number, {})
-            if name not in held:
+            last, held = self._held.pop(thread, (number, {}))
+            if last != number or name not in held:
                 held = self._fill(number)
             rows.append(held.pop(name)[region[1]])
             if held:
-                self._held.clear()  # of one block only
-                self._held[number] = held
+                self._held[thread] = number, held
         if len(rows) == 1:
             return rows[0][np.newaxis]
         dtype = _rows(self.plan)[schema.VARIABLES[name]][0]
@@ -217,8 +216,8 @@ class Rows:
         files = sources.read_many((self.files[i] for i in wanted), _planes_of)
         for i, got in zip(wanted, files, strict=True):
             shape = (int(said.heights[i]), int(said.widths[i]), said.channels)
-            if isinstance(got, InputError) or (got[0].shape, got[0].dtype) != (shape, said.dtype):
-                row.flag(i - first, schema.UNREADABLE)  # or it changed since its header was read
+            if isinstance(got, InputError) or not _as_planned(*got, shape, said):
+                row.flag(i - first, schema.UNREADABLE)
             else:
                 row.put(i - first, int(said.offsets[i]), *got)
         return row.variables
@@ -226,6 +225,14 @@ class Rows:
 
 def _planes_of(file: BinaryIO) -> tuple[np.ndarray, np.ndarray | None]:
     return planes(file.read())
+
+
+def _as_planned(
+    image: np.ndarray, mask: np.ndarray | None, shape: tuple[int, ...], said: Plan
+) -> bool:
+    """Tell whether a picture fits into its place: it does unless it changed after its header."""
+    fits = mask is None or not said.mask or np.can_cast(mask.dtype, said.mask)
+    return image.shape == shape and image.dtype == said.dtype and fits
 
 
 @dataclass
@@ -266,39 +273,19 @@ class _Row:
 
 def _turn(image: np.ndarray, out: np.ndarray) -> None:
     """Write (height, width, channels) as planes one after another."""
-    channels = image.shape[2]
-    if image.dtype.isnative:
-        flat = np.ascontiguousarray(image).reshape(-1, channels)
-        _planes(flat, out.reshape(channels, -1))
-    else:
-        out.reshape(channels, *image.shape[:2])[...] = image.transpose(2, 0, 1)
-
-
-@njit(nogil=True, cache=True)
-def _planes(flat: np.ndarray, out: np.ndarray) -> None:  # pragma: no cover
-    for k in range(flat.shape[1]):
-        for i in range(flat.shape[0]):
-            out[k, i] = flat[i, k]
+    height, width, channels = image.shape
+    out.reshape(channels, height, width)[...] = image.transpose(2, 0, 1)
 
 
 def _code(mask: np.ndarray, out: np.ndarray) -> None:
     """Write a mask as one number a pixel: bit k is set where channel k is not zero."""
-    channels = mask.shape[2]
+    channels, bits = mask.shape[2], 8 * out.itemsize
     plain = mask if mask.dtype.itemsize == 1 and mask.dtype.kind in "bu" else mask != 0
-    if channels == 8 * out.itemsize and channels in (8, 16, 32):
-        bits = np.packbits(plain.reshape(-1), bitorder="little")
-        out[...] = bits.view(out.dtype.newbyteorder("<"))
-    else:
-        _codes(np.ascontiguousarray(plain).reshape(-1, channels).view("u1"), out)
-
-
-@njit(nogil=True, cache=True)
-def _codes(flat: np.ndarray, out: np.ndarray) -> None:  # pragma: no cover
-    for i in range(flat.shape[0]):
-        code = 0
-        for k in range(flat.shape[1]):
-            code |= (flat[i, k] != 0) << k
-        out[i] = code
+    if channels < bits:
+        plain, narrow = np.zeros((*mask.shape[:2], bits), plain.dtype), plain
+        plain[..., :channels] = narrow
+    packed = np.packbits(plain.reshape(-1), bitorder="little")
+    out[...] = packed.view(out.dtype.newbyteorder("<"))
 
 
 def _only_value(mask: np.ndarray) -> Any:

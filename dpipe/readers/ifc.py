@@ -12,6 +12,7 @@ packed in ``_ifc_pack``.
 import hashlib
 import os
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -29,7 +30,9 @@ SUFFIXES = (".h5", ".hdf5")
 _SAMPLE = 64
 _UNSAFE = re.compile(r"[^\w.+-]+")
 _LONGEST_STEM = 120
-_TAKEN = ("file", "object_number", "set", "label", "put_aside", "height", "width", "offset", "c")
+_OWN = ("pixels", "mask_code", "mask_value", "mask_pixels", "picture_flag")
+_TAKEN = {"c", "record", "block", "value", "place", "slot", *_OWN, *schema.OF_RECORDS}
+_TAKEN -= {"experiment", "donor", "condition"}
 
 
 def find(items: Iterable[Item]) -> Iterator[Part]:
@@ -88,8 +91,9 @@ def _stems(folders: Sequence[tuple[str, str]]) -> list[str]:
         text = path or uri.rpartition("/")[2]
         names = [_UNSAFE.sub("_", name.strip()).strip("_") for name in text.split("/")]
         plain.append("_".join(name for name in names if name).lstrip("-.") or "pictures")
+    times = Counter(plain)
     return [
-        _short(stem, path) if plain.count(stem) > 1 or len(stem) > _LONGEST_STEM else stem
+        _short(stem, path) if times[stem] > 1 or len(stem) > _LONGEST_STEM else stem
         for (_, path), stem in zip(folders, plain, strict=True)
     ]
 

@@ -130,6 +130,9 @@ def test_a_block_is_a_power_of_two_of_at_most_96_mib():
 BAD_OPTIONS = {
     "levels a keyword": ({"levels": "experiment,label"}, "levels: label; expected names"),
     "levels twice": ({"levels": "a,a"}, "levels: a, a; expected names, each once"),
+    "levels a dim": ({"levels": "plate,block"}, "levels: block; expected names"),
+    "levels a place": ({"levels": "in_slot"}, "levels: in_slot; expected names"),
+    "levels a variable": ({"levels": "pixels"}, "levels: pixels; expected names"),
     "levels no name": ({"levels": "a b"}, "levels: a b"),
     "levels too deep": ({"levels": [f"l{i}" for i in range(99)]}, "levels: 99 names"),
     "channels": ({"channels": "a,b"}, r"channels: 2 names \(a, b\); the pictures of .* have 3"),
@@ -283,18 +286,21 @@ def test_a_folder_without_a_sound_picture_is_refused(tmp_path):
         ifc.open_ifc(tmp_path)
 
 
-@pytest.mark.parametrize("how", ["gone", "changed", "gzip"])
+@pytest.mark.parametrize("how", ["gone", "changed", "mask", "gzip"])
 def test_what_turns_out_damaged_later_is_flagged(tmp_path, how):
-    write(tmp_path / "x_0.h5", *picture())
+    image, mask = picture()
+    write(tmp_path / "x_0.h5", image, mask > 0)
     path = tmp_path / "x_1.h5"
     with h5py.File(path, "w") as file:
-        file.create_dataset("image", data=picture()[0], compression="gzip", chunks=(4, 5, 3))
+        file.create_dataset("image", data=image, compression="gzip", chunks=(4, 5, 3))
     ds = ifc.open_ifc(tmp_path)
     if how == "gone":
         path.unlink()
     elif how == "changed":
         path.unlink()
         write(path, picture(5)[0])
+    elif how == "mask":  # of several values, where there were truth values
+        write(path, image, image.astype("u1"))
     else:
         data = bytearray(path.read_bytes())
         with h5py.File(path) as file:
@@ -303,7 +309,8 @@ def test_what_turns_out_damaged_later_is_flagged(tmp_path, how):
         path.write_bytes(data)
     assert ds.picture_flag.values.tolist() == [[0, schema.UNREADABLE]]
     assert not dpipe.unpack(ds, 1)[0].any()
-    np.testing.assert_array_equal(dpipe.unpack(ds, 0)[0], picture()[0])
+    np.testing.assert_array_equal(dpipe.unpack(ds, 0)[0], image)
+    np.testing.assert_array_equal(dpipe.unpack(ds, 0)[1], mask > 0)
 
 
 def test_values_that_are_not_finite_are_flagged(tmp_path):
@@ -391,6 +398,23 @@ def test_blocks_are_read_once_for_all_variables(tmp_path, monkeypatch):
         dpipe.blocks.compute_region(ds, names, {"block": slice(block, block + 1)})
     assert len(opened) == len(set(opened)) == 39  # one is corrupt
     assert len(pickle.dumps(ds)) < 50_000
+
+
+def test_threads_do_not_take_rows_from_each_other(tmp_path, monkeypatch):
+    root = write_ifc_tree(tmp_path / "t", 32, samples=["E/D/c"], channels=2, mean_size=9)
+    ds = ifc.open_ifc(root / "E/D/c", block=16)
+    expected, names, filled = ds.compute(), list(ds.data_vars), []
+    fill = ifc._ifc_pack.Rows._fill
+    monkeypatch.setattr(
+        ifc._ifc_pack.Rows, "_fill", lambda self, n: filled.append(n) or fill(self, n)
+    )
+    for name in names:  # two threads by turns, each at its own block
+        for block in (0, 1):
+            monkeypatch.setattr(ifc._ifc_pack.threading, "get_ident", lambda block=block: block)
+            cut = {"block": slice(block, block + 1)}
+            found = dpipe.blocks.compute_region(ds, [name], cut)[name]
+            np.testing.assert_array_equal(found, expected[name][block : block + 1])
+    assert filled == [0, 1]
 
 
 def _seen(opened):

@@ -96,6 +96,17 @@ def test_of_a_large_picture_few_pages_are_read(no_h5py, tmp_path, monkeypatch):
     assert sum(asked) <= 6 * 8192
 
 
+@pytest.mark.parametrize("libver", [None, "latest"])
+def test_what_is_said_far_behind_the_first_bytes_is_found(libver, no_h5py):
+    held = io.BytesIO()
+    with h5py.File(held, "w", libver=libver) as file:
+        for n in range(6):
+            file[f"other_{n}"] = np.zeros(9000)
+            file[f"other_{n}"].attrs["text"] = "x" * 900
+        file["image"], file["mask"] = IMAGE.astype("u2"), MASK
+    assert facts(held.getvalue()) == Facts(*SHAPE, "<u2", "|b1")
+
+
 OTHERS = {
     "gzip and shuffle": {"compression": "gzip", "shuffle": True, "chunks": (4, 3, 2)},
     "gzip, big-endian": {"compression": "gzip", "image": ">u4", "chunks": (4, 3, 2)},
@@ -127,6 +138,8 @@ def test_labels_as_lists_and_other_text():
     text = h5py.string_dtype()
     for label, told in ((np.array(["T"], text), "T"), (np.array([b"ab"]), "ab"), (b"\xe4x", "äx")):
         assert facts(made(label=label)).label == told
+    with pytest.raises(InputError, match="label is empty; expected values"):
+        facts(made(label=h5py.Empty("i4")))
     with pytest.raises(InputError, match=r"label of shape \(2,\); expected one"):
         facts(made(label=np.array(["a", "b"], text)))
 
@@ -198,6 +211,9 @@ BAD = {
     "no image": (damaged(lambda file: file.move("image", "picture")), "no dataset image"),
     "flat": (damaged(replaced("image", IMAGE[0])), r"image of shape \(7, 5\); expected"),
     "nothing": (damaged(replaced("image", np.zeros((0, 7, 5), "u2"))), r"shape \(0, 7, 5\)"),
+    "empty image": (damaged(replaced("image", h5py.Empty("u2"))), "image"),
+    "empty mask": (damaged(replaced("mask", h5py.Empty("u1"))), "mask"),
+    "long floats": (damaged(replaced("image", np.zeros(SHAPE, "g"))), "of up to 64 bits"),
     "text pixels": (damaged(replaced("image", np.full(SHAPE, b"a"))), r"image of \|S1; expected"),
     "complex": (damaged(replaced("image", np.zeros(SHAPE, "c8"))), "image of complex64"),
     "other mask": (damaged(replaced("mask", MASK[:3])), r"mask of shape \(3, 7, 5\) beside"),
