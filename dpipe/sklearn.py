@@ -5,7 +5,8 @@ Who extracts features with scifAI changes one import::
     from dpipe.sklearn import FeatureExtractor, features   # was: from scifAI.ml import ...
 
     union = FeatureUnion([("shape", features.CellShape()), ("glcm", features.GLCMFeatures())])
-    table = pd.DataFrame(FeatureExtractor(union).extract_features(metadata))
+    extractor = FeatureExtractor(Pipeline([("features", union)]))
+    table = pd.DataFrame(extractor.extract_features(metadata))
     model = Pipeline([("features", FeatureExtractor(union)), ("trees", RandomForestClassifier())])
 
 This module knows scikit-learn's and scifAI's manners. Of millions of pictures a run keeps the
@@ -13,7 +14,6 @@ features in a store; here they are computed at once, in this process.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import PurePosixPath
 from types import SimpleNamespace
 from typing import Any
 
@@ -21,14 +21,16 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from dpipe import schema, sources
 from dpipe.blocks import compute
 from dpipe.errors import InputError, SchemaError, UsageError
 from dpipe.operators.cell_features import NINE, cell_features
 from dpipe.operators.segment_cells import segment_cells
-from dpipe.readers.ifc import open_ifc
+from dpipe.readers.ifc import SUFFIXES, open_ifc
 
 try:
     from sklearn.base import BaseEstimator, TransformerMixin
+    from sklearn.utils.validation import check_is_fitted
 except ImportError as error:  # pragma: no cover  the tests have it
     raise ImportError("dpipe.sklearn needs scikit-learn; install dpipe[tables]") from error
 
@@ -43,9 +45,9 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):
 
     Parameters
     ----------
-    feature_unions : FeatureUnion, transformer, or sequence of str, optional
-        What is measured: a union of the classes in `features`, one of them, or names of families;
-        by default scifAI's nine.
+    feature_unions : Pipeline, FeatureUnion, transformer, or sequence of str, optional
+        What is measured: a union of the classes in `features`, a pipeline of one, one of the
+        classes, or names of families; by default scifAI's nine.
     prepare : callable, optional
         ``prepare(collection)`` returns the collection that is measured, for example compensated.
         By default masks are made where files have none, as scifAI does.
@@ -103,7 +105,7 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):
             No file can be read.
         """
         for _, ds in _opened(_paths(metadata)):
-            self.feature_names_in_ = np.array(["file"], dtype=object)
+            self.feature_names_in_ = np.array(metadata.columns, dtype=object)
             self.n_features_in_ = metadata.shape[1]
             self.names_ = np.array(self._features(ds)["name"].values.tolist(), dtype=object)
             return self
@@ -127,18 +129,7 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):
         SchemaError
             Pictures with another number of channels than those of `fit`.
         """
-        paths = _paths(metadata)
-        rows = np.full((len(paths), len(self.names_)), np.nan)
-        for at, ds in _opened(paths):
-            table = self._features(ds)
-            if table["name"].values.tolist() != self.names_.tolist():
-                raise SchemaError(
-                    f"{paths[at[0]]}: {table.sizes['name']} numbers a picture; expected "
-                    f"{len(self.names_)}: fit again, or take out what has other channels"
-                )
-            (values,) = compute(table["feature"].data)
-            order = {str(name): i for i, name in enumerate(table["file"].values)}
-            rows[at] = values[[order[PurePosixPath(paths[i]).name] for i in at]]
+        rows, _ = self._measured(metadata)
         return pd.DataFrame(rows, index=metadata.index, columns=self.names_)
 
     def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
@@ -155,6 +146,7 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):
             scifAI's names.
         """
         del input_features
+        check_is_fitted(self)
         return self.names_
 
     def extract_features(self, metadata: pd.DataFrame, n_jobs: int = -1) -> list[Any]:
@@ -173,13 +165,34 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):
             A dict by name for each row, an empty list for a file that cannot be read.
         """
         del n_jobs
-        table = self.fit(metadata).transform(metadata)
-        missing = table.isna().all(axis=1).tolist()
-        rows = table.to_dict(orient="records")
-        return [[] if gone else row for gone, row in zip(missing, rows, strict=True)]
+        values, sound = self.fit(metadata)._measured(metadata)
+        rows = [dict(zip(self.names_, row, strict=True)) for row in values.tolist()]
+        return [row if known else [] for known, row in zip(sound, rows, strict=True)]
 
     def _features(self, ds: xr.Dataset) -> xr.Dataset:
-        return cell_features((self.prepare or _masked)(ds), families=self.families())
+        ds = (self.prepare or _masked)(ds)
+        return cell_features(ds, families=self.families()).assign(sound=_sound(ds))
+
+    def _measured(self, metadata: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+        """Return the numbers of each row of the table, and whether its file could be read."""
+        check_is_fitted(self)
+        paths = _paths(metadata)
+        rows, known = np.full((len(paths), len(self.names_)), np.nan), np.zeros(len(paths), bool)
+        for at, ds in _opened(paths):
+            table = self._features(ds)
+            if table["name"].values.tolist() != self.names_.tolist():
+                raise SchemaError(
+                    f"{paths[at[0]]}: {table.sizes['name']} numbers a picture; expected "
+                    f"{len(self.names_)}: fit again, or take out what has other channels"
+                )
+            values, sound = compute(table["feature"].data, table["sound"].data)
+            names = table["file"].values.tolist()
+            place = {name: k for k, name in enumerate(names) if sound[k]}
+            for i in at:
+                name = paths[i].rpartition("/")[2]
+                if name in place:
+                    rows[i], known[i] = values[place[name]], True
+        return rows, known
 
 
 class _Family(TransformerMixin, BaseEstimator):
@@ -188,13 +201,15 @@ class _Family(TransformerMixin, BaseEstimator):
     family = ""
 
     def fit(self, metadata: pd.DataFrame, y: Any = None) -> "_Family":
-        self.extractor_ = FeatureExtractor(self).fit(metadata)
+        self.extractor_ = FeatureExtractor(self.family).fit(metadata)
         return self
 
     def transform(self, metadata: pd.DataFrame) -> pd.DataFrame:
+        check_is_fitted(self)
         return self.extractor_.transform(metadata)
 
     def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
+        check_is_fitted(self)
         return self.extractor_.get_feature_names_out(input_features)
 
 
@@ -225,16 +240,19 @@ def _families(union: Any) -> Iterator[str]:
         yield union.family
     elif isinstance(union, str):
         yield union
-    elif hasattr(union, "transformer_list"):
-        for _, each in union.transformer_list:
-            yield from _families(each)
+    elif hasattr(union, "transformer_list") or hasattr(union, "steps"):
+        held = union.transformer_list if hasattr(union, "transformer_list") else union.steps
+        for _, each in held:
+            if not isinstance(each, str):  # "drop", "passthrough"
+                yield from _families(each)
     elif isinstance(union, Sequence):
         for each in union:
             yield from _families(each)
     else:
         raise UsageError(
             f"found {type(union).__name__}; expected a FeatureUnion of the classes in "
-            "dpipe.sklearn.features, one of them, or names of families"
+            "dpipe.sklearn.features, one of them, or names of families: what comes after goes "
+            "behind the extractor"
         )
 
 
@@ -246,21 +264,41 @@ def _masked(ds: xr.Dataset) -> xr.Dataset:
     return segment_cells(ds).merge(ds, compat="override", join="override")
 
 
+def _sound(ds: xr.Dataset) -> xr.DataArray:
+    """Tell of each picture whether it can be read."""
+    sound = ds["height"] > 0
+    if "picture_flag" in ds:
+        flags = ds["picture_flag"].sel(block=ds["in_block"]).isel(slot=ds["in_slot"])
+        sound = sound & ((flags & schema.UNREADABLE) == 0)
+    return sound.chunk()
+
+
 def _paths(metadata: pd.DataFrame) -> list[str]:
     if "file" not in metadata:
         raise UsageError("a table of pictures needs the column 'file', their paths")
-    return [str(path) for path in metadata["file"]]
+    return [sources.resolve_uri(str(path)) for path in metadata["file"]]
 
 
 def _opened(paths: Sequence[str]) -> Iterator[tuple[list[int], xr.Dataset]]:
     """Yield rows of the table, and the collection that holds their pictures, folder by folder."""
     folders: dict[str, list[int]] = {}
     for i, path in enumerate(paths):
-        folders.setdefault(str(PurePosixPath(path).parent), []).append(i)
-    for rows in folders.values():
-        for first in range(0, len(rows), _FILES):
-            some = rows[first : first + _FILES]
+        folders.setdefault(path.rpartition("/")[0], []).append(i)
+    for folder, rows in folders.items():
+        there = _files(folder)
+        found = [i for i in rows if paths[i] in there]
+        for first in range(0, len(found), _FILES):
+            some = found[first : first + _FILES]
             try:
                 yield some, open_ifc(list(dict.fromkeys(paths[i] for i in some)), levels="")
-            except (InputError, UsageError):  # none can be read, or the folder is not there
+            except InputError:  # none can be read
                 continue
+
+
+def _files(folder: str) -> set[str]:
+    """Return the pictures of a folder; none where there is no folder."""
+    try:
+        found = {item.uri for item in sources.walk_items(folder)}
+    except (InputError, UsageError):
+        return set()
+    return {uri for uri in found if uri.lower().endswith(SUFFIXES)}

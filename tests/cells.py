@@ -1,21 +1,34 @@
-"""Random pictures of cells and their masks, packed for kernels or as a collection."""
+"""Random pictures of cells and their masks, packed for kernels or as a collection; measured."""
 
+from functools import partial
+
+import array_api_strict
 import numpy as np
 import xarray as xr
 
+from benchmarks import _nine_families as oracle
 from benchmarks._flow_pictures import Packed, Picture, pack
 from dpipe import schema
+from dpipe.operators import _cell_columns as columns
+from dpipe.operators.cell_features import _features
 
+close = partial(np.testing.assert_allclose, rtol=1e-6, atol=1e-9)
 MASKS = "nothing noise pixel row column ellipse two all".split()
 
 
-def random_pictures(number: int, channels: int, seed: int, dtype="u2", top=4096) -> list[Picture]:
-    """Pictures of 1 to 36 pixels a side: every kind of mask, empty channels, pixels of 0."""
+def random_pictures(
+    number: int, channels: int, seed: int, dtype="u2", top=4096, over=1, largest=35
+) -> list[Picture]:
+    """Pictures of 1 to `largest` pixels a side: every kind of mask, empty channels, pixels of 0.
+
+    Pixels are whole numbers below `top`, divided by `over`.
+    """
     random = np.random.default_rng(seed)
     made = []
     for k in range(number):
-        height, width = (int(n) for n in random.integers(1, 36, 2))
-        image = random.integers(0, top, (height, width, channels)).astype(dtype)
+        height, width = (int(n) for n in random.integers(1, largest + 1, 2))
+        image = random.integers(0, top, (height, width, channels))
+        image = (image if over == 1 else image / over).astype(dtype)
         if k % 4 == 1:
             image[..., random.integers(channels)] = 0
         if k % 4 == 2:
@@ -70,3 +83,74 @@ def collection(pictures: list[Picture], in_block: int = 4) -> xr.Dataset:
     names = [f"Ch{c + 1}" for c in range(pictures[0][0].shape[2])]
     ds = ds.assign_coords({name: ("record", values) for name, values in over.items()})
     return ds.assign_coords(block=np.arange(len(blocks)), c=names)
+
+
+def on_host(*packed):
+    return packed
+
+
+def on_device(pixels, codes, *rest):
+    """Move to a device from which nothing comes back by itself."""
+    far = array_api_strict.Device("device1")
+    return *(array_api_strict.asarray(v, device=far) for v in (pixels, codes)), *rest
+
+
+def measured(pictures, families, move=on_host):
+    packed = pack(pictures)
+    channels = pictures[0][0].shape[2]
+    params = {"channels": channels, "families": families, "data_range": 4095.0}
+    made = _features(*move(*packed), **params)
+    assert made.dtype == (array_api_strict if move is on_device else np).float64
+    if move is on_device:
+        assert made.device == array_api_strict.Device("device1")
+        made = made.to_device(array_api_strict.Device("CPU_DEVICE"))
+    found = np.asarray(made)
+    assert found.shape == (len(pictures), len(columns.names(families, channels)))
+    return found
+
+
+def expected(pictures, families):
+    tables = [oracle.measure(image, mask, families) for image, mask in pictures]
+    for table, (image, mask) in zip(tables, pictures, strict=True):
+        for name in table:
+            if name.startswith("structural_similarity"):
+                a, b = (int(part[2:]) - 1 for part in name.split("_") if part.startswith("Ch"))
+                table[name] = similarity(image.astype(float) * mask, a, b)
+    return tables
+
+
+def similarity(inside, a, b, data_range=2.0):
+    """Similarity by whole sums: scikit-image's running means lose digits at 16 bits."""
+    if min(inside.shape[:2]) < 7:
+        return np.nan
+    window = np.lib.stride_tricks.sliding_window_view
+
+    def total(values):
+        return window(values, (7, 7)).sum(axis=(2, 3))
+
+    one, two = inside[..., a], inside[..., b]
+    s, t = total(one), total(two)
+    c1, c2 = (0.01 * data_range) ** 2, (0.03 * data_range) ** 2
+    spread = (49 * (total(one * one) + total(two * two)) - s * s - t * t) / (49 * 48)
+    above = (2 * s * t / 2401 + c1) * (2 * (49 * total(one * two) - s * t) / (49 * 48) + c2)
+    return np.mean(above / (((s * s + t * t) / 2401 + c1) * (spread + c2)))
+
+
+def same(found, tables, names):
+    """Compare; a line has no width, a round shape no orientation, -pi/2 is pi/2."""
+    for row, table in zip(found, tables, strict=True):
+        assert list(table) == names
+        for name, value, other in zip(names, row, table.values(), strict=True):
+            if "minor_axis_length" in name:
+                close(value, other, atol=1e-6, err_msg=name)
+            elif "orientation" not in name:
+                close(value, other, err_msg=name)
+            elif value != other and not round_shape(table, name):
+                close(np.sin(value - other), 0, err_msg=name)
+
+
+def round_shape(table, name):
+    major, minor = (
+        table[name.replace("orientation", f"{k}_axis_length")] for k in ("major", "minor")
+    )
+    return major - minor < 1e-6 * abs(major) + 1e-6

@@ -13,9 +13,12 @@ from skimage.morphology import disk
 from dpipe.errors import InputError, SchemaError, UsageError
 
 pytest.importorskip("sklearn")
+import joblib
 from sklearn.base import clone
 from sklearn.dummy import DummyClassifier
+from sklearn.exceptions import NotFittedError
 from sklearn.pipeline import FeatureUnion, Pipeline
+from sklearn.preprocessing import StandardScaler
 
 from dpipe.sklearn import FeatureExtractor, features
 
@@ -75,6 +78,91 @@ def test_a_user_of_scifai_gets_dicts_and_empty_lists(metadata, tmp_path):
     assert list(rows[0]) == [
         f"{f}_Ch{c}" for f in ("background_mean", "gradient_RMS") for c in "12"
     ]
+
+
+def test_the_lines_of_scifai_as_its_readme_has_them(metadata):
+    """A union in a pipeline in an extractor, asked for some rows of the table, then for a frame."""
+    pipeline = Pipeline([("features", union())])
+    extractor = FeatureExtractor(pipeline)
+    some = metadata.loc[102:104, :]
+    names = extractor.extract_features(some)[0].keys()
+    table = pd.DataFrame(extractor.extract_features(metadata)).fillna(0.0)
+    assert table.shape == (7, 4)
+    assert list(table) == list(names)
+    assert list(table.loc[:, table.std() > 0.0]) == ["gradient_RMS_Ch1", "gradient_RMS_Ch2"]
+
+
+def test_a_picture_of_nothing_but_nan_was_read_all_the_same(metadata):
+    """Its mask leaves no background; an empty list would say that the file is broken."""
+    rows = FeatureExtractor(features.BackgroundMean()).extract_features(metadata)
+    assert [list(row) for row in rows] == [["background_mean_Ch1", "background_mean_Ch2"]] * 7
+    assert np.isnan([list(row.values()) for row in rows]).all()
+
+
+def test_a_missing_file_takes_no_other_with_it(metadata):
+    more = [metadata["file"][100].replace("x_10", name) for name in ("x_77", "notes.txt")]
+    Path(more[1]).write_text("no picture")
+    table = pd.DataFrame({"file": [more[0], *metadata["file"], *more]})
+    found = FeatureExtractor("gradient-rms").fit_transform(table)
+    expected = FeatureExtractor("gradient-rms").fit_transform(metadata)
+    np.testing.assert_array_equal(found[1:8], expected)
+    assert found.iloc[[0, 8, 9]].isna().all(axis=None)
+
+
+def test_truncated_pixels_are_found_when_they_are_read(metadata):
+    """The header is sound, the pixels end early."""
+    path = Path(metadata["file"][101])
+    path.write_bytes(path.read_bytes()[:-200])
+    rows = FeatureExtractor("percentiles").extract_features(metadata)
+    assert [len(row) for row in rows] == [18, 0, 18, 18, 18, 18, 18]
+
+
+def test_what_was_prepared_away_is_missing(metadata):
+    def all_but_tens(ds):
+        return ds.isel(record=ds.file.values != "x_10.h5")
+
+    found = FeatureExtractor("percentiles", prepare=all_but_tens).fit_transform(metadata)
+    assert found.isna().all(axis=1).tolist() == [True] + [False] * 6
+
+
+def test_it_keeps_the_manners_of_scikit_learn(metadata, tmp_path):
+    extractor = FeatureExtractor(Pipeline([("u", union())]))
+    for asked in (extractor, features.CellShape()):
+        with pytest.raises(NotFittedError):
+            asked.transform(metadata)
+        with pytest.raises(NotFittedError):
+            asked.get_feature_names_out()
+    assert extractor.get_params()["feature_unions__u"].transformer_list[0][0] == "b"
+    assert clone(extractor).set_params(feature_unions__u__r="drop").families() == (
+        "background-mean",
+    )
+    made = clone(extractor).fit(metadata)
+    assert made.n_features_in_ == len(made.feature_names_in_) == 2
+    joblib.dump(made, tmp_path / "made.joblib")
+    again = joblib.load(tmp_path / "made.joblib").transform(metadata)
+    np.testing.assert_array_equal(again, made.transform(metadata))
+    both = joblib.Parallel(n_jobs=2, backend="threading")(
+        joblib.delayed(made.transform)(metadata.iloc[rows]) for rows in (slice(3), slice(3, 7))
+    )
+    np.testing.assert_array_equal(pd.concat(both), again)
+
+
+@pytest.mark.parametrize("kind", ["default", "pandas"])
+def test_the_output_is_what_was_set(kind, metadata):
+    names = [f"{f}_Ch{c}" for f in ("background_mean", "gradient_RMS") for c in "12"]
+    made = FeatureExtractor(union()).set_output(transform=kind)
+    assert list(made.fit_transform(metadata)) == names
+    frame = union().set_output(transform="pandas").fit_transform(metadata)
+    assert list(frame) == [f"b__{name}" for name in names[:2]] + [f"r__{n}" for n in names[2:]]
+    assert frame.index.tolist() == metadata.index.tolist()
+
+
+def test_what_is_no_family_in_a_pipeline(metadata):
+    scaled = Pipeline([("f", features.CellShape()), ("s", StandardScaler())])
+    with pytest.raises(UsageError, match="found StandardScaler; expected"):
+        FeatureExtractor(scaled).fit(metadata)
+    whole = Pipeline([("f", features.CellShape()), ("s", StandardScaler())])
+    assert whole.fit_transform(metadata).shape == (7, 18)
 
 
 def test_it_stands_in_a_pipeline(metadata):

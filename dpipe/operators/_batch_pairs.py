@@ -38,12 +38,7 @@ def corrected(batch: Batch, data_range: float) -> Any:
         root = xp.sqrt(squares[:, a, a] * squares[:, b, b])
         either = xp.maximum(m[:, a, ...], m[:, b, ...])
         n = xp.sum(either, axis=(1, 2))
-        some = xp.where(n > 0, n, xp.ones_like(n))[:, None, None]
-        u, w = (
-            (p[:, k, ...] - xp.sum(p[:, k, ...] * either, axis=(1, 2), keepdims=True) / some)
-            * either
-            for k in (a, b)
-        )
+        u, w = (_centred(batch, p[:, k, ...], either, n) for k in (a, b))
         spread = xp.sqrt(xp.sum(u * u, axis=(1, 2)) * xp.sum(w * w, axis=(1, 2)))
         pearson = batch.divide(xp.sum(u * w, axis=(1, 2)), spread)
         positive = xp.sum(batch.real(u * w > 0), axis=(1, 2))
@@ -54,16 +49,27 @@ def corrected(batch: Batch, data_range: float) -> Any:
     return xp.stack([*(made[..., k] for k in range(5)), similar], axis=-1)
 
 
+def _centred(batch: Batch, plane: Any, inside: Any, n: Any) -> Any:
+    """Take the mean of the n pixels inside off a plane (n, h, w), 0 outside; level is exactly 0."""
+    xp = batch.xp
+    some = xp.where(n > 0, n, xp.ones_like(n))[:, None, None]
+    least = xp.where(inside > 0, plane, batch.full(plane, float("inf")))
+    least = xp.min(least, axis=(1, 2), keepdims=True)
+    d = xp.where(inside > 0, plane - least, xp.zeros_like(plane))
+    return (d - xp.sum(d, axis=(1, 2), keepdims=True) / some) * inside
+
+
 def shared(batch: Batch, *, strict: bool = False) -> Any:
     """Ratios of what lies in both masks of pairs, (n, pairs, c, 3)."""
     xp, m, v = batch.xp, batch.real(batch.masks), batch.inside
     own, size = xp.sum(v, axis=(2, 3)), xp.sum(m, axis=(2, 3))
-    top = xp.max(v, axis=(2, 3))
+    top = _largest(batch, v, batch.masks)
     mean = own / batch.area + 1e-12
 
     def one(a: int, b: int) -> Any:
         both = (m[:, a, ...] * m[:, b, ...])[:, None, ...]
-        total, most = xp.sum(v * both, axis=(2, 3)), xp.max(v * both, axis=(2, 3))
+        total, there = xp.sum(v * both, axis=(2, 3)), m * both > 0
+        most = _largest(batch, v * both, there if strict else batch.valid)
         if not strict:
             ratios = [total / (own + 1e-12), total / batch.area / mean, most / mean]
             return xp.stack(ratios, axis=-1)
@@ -73,6 +79,13 @@ def shared(batch: Batch, *, strict: bool = False) -> Any:
         return xp.stack([batch.divide(total, own), means, tops], axis=-1)
 
     return batch.each_pair(one, (batch.channels, 3))
+
+
+def _largest(batch: Batch, values: Any, there: Any) -> Any:
+    """Return the largest value of those that are there, (n, c); 0 where none is."""
+    xp = batch.xp
+    most = xp.max(xp.where(there, values, batch.full(values, -float("inf"))), axis=(2, 3))
+    return xp.where(most > -float("inf"), most, xp.zeros_like(most))
 
 
 def _dots(batch: Batch, one: Any, two: Any) -> Any:
@@ -104,18 +117,20 @@ def _overlaps(batch: Batch) -> Any:
 
 def _paired(batch: Batch) -> list[Any]:
     """Correlation distance, Euclid, product of sums over that of squares, quotient."""
-    xp, v, area = batch.xp, batch.inside, batch.area
-    sums, gram = xp.sum(v, axis=(2, 3)), _dots(batch, v, v)
-    above = batch.real((v > (sums / area)[:, :, None, None]) & batch.valid)
-    cross, high = _upper(batch, gram), _upper(batch, _dots(batch, above, above))
-    a, b = _sides(batch, sums)
-    squares = xp.stack([gram[:, c, c] for c in range(batch.channels)], axis=1)
-    aa, bb = _sides(batch, squares)
-    root = xp.sqrt((area * aa - a * a) * (area * bb - b * b))
-    ratio = 1 - batch.divide(area * cross - a * b, root)
+    xp, v, there = batch.xp, batch.inside, batch.real(batch.valid[:, 0, ...])
+    planes = [_centred(batch, v[:, c, ...], there, batch.area[:, 0]) for c in range(batch.channels)]
+    centred = xp.stack(planes, axis=1)
+    above = batch.real(centred > 0)
+    gram, high = _dots(batch, centred, centred), _upper(batch, _dots(batch, above, above))
+    aa, bb = _sides(batch, xp.stack([gram[:, c, c] for c in range(batch.channels)], axis=1))
+    ratio = 1 - batch.divide(_upper(batch, gram), xp.sqrt(aa * bb))
     zero = xp.zeros_like(ratio)
     ratio = xp.minimum(xp.maximum(ratio, zero), zero + 2)
-    euclid = xp.sqrt(xp.maximum(zero, aa + bb - 2 * cross))
+    euclid = batch.each_pair(
+        lambda a, b: xp.sqrt(xp.sum((v[:, a, ...] - v[:, b, ...]) ** 2, axis=(1, 2)))
+    )
+    a, b = _sides(batch, xp.sum(v, axis=(2, 3)))
+    aa, bb = _sides(batch, xp.sum(v * v, axis=(2, 3)))
     return [ratio, euclid, batch.divide(a * b, aa * bb), high / batch.height - 0.5]
 
 

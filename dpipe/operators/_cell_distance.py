@@ -52,8 +52,10 @@ def hausdorff(
         for a in range(channels):
             for b in range(a + 1, channels):
                 if some[a] and some[b]:
-                    most = _directed(near, a, b, box, r, span, roots, w, 0)
-                    most = _directed(near, b, a, box, r, span, roots, w, most)
+                    most = 0
+                    for p, q in ((a, b), (b, a)):
+                        if not _within(near, p, q, box, r, span, w):
+                            most = _directed(near, p, q, box, r, span, roots, w, most)
                     out[r, pair] = math.sqrt(most)
                 else:
                     out[r, pair] = np.inf if some[a] or some[b] else 0.0
@@ -128,6 +130,27 @@ def _nearest(
 
 
 @numba.njit(nogil=True, cache=True)
+def _within(
+    near: np.ndarray, a: int, b: int, box: np.ndarray, r: int, span: np.ndarray, w: int
+) -> bool:  # pragma: no cover
+    """Tell whether set b holds all of set a: nothing of it is away then."""
+    first, last = box[r, b, 2], box[r, b, 3] - 1
+    for y in range(box[r, a, 0], box[r, a, 1]):
+        start, end = span[a, y, 0], span[a, y, 1]
+        if end < 0:
+            continue
+        if start < first or end > last:
+            return False
+        one, two = near[a][y * w + start : y * w + end + 1], near[b][y * w + start :]
+        lost = np.int32(0)
+        for x in range(one.size):
+            lost += np.int32((one[x] == 0) & (two[x] != 0))
+        if lost:
+            return False
+    return True
+
+
+@numba.njit(nogil=True, cache=True)
 def _directed(
     near: np.ndarray,
     a: int,
@@ -143,7 +166,7 @@ def _directed(
 
     The ends of some rows go first, as the farthest are mostly near. A pixel k columns from one at
     distance d is at most d + k away, so those with d + k under the root of `most` are passed by,
-    whole tiles where it can be.
+    whole tiles where it can be. What lies in set b is at no distance from it.
     """
     y0, y1, x0, x1 = box[r, a, 0], box[r, a, 1], box[r, a, 2], box[r, a, 3]
     first, last = box[r, b, 2], box[r, b, 3] - 1
@@ -165,10 +188,13 @@ def _directed(
                 j: Any = max(x, span[a, i, 0])
                 end = min(x + _TILE - 1, span[a, i, 1])
                 while j <= end:
-                    if near[a, np.uint64(i * w + j)] != 0:
+                    at = np.uint64(i * w + j)
+                    if near[a, at] != 0:
                         j += 1
                         continue
-                    best = _nearest(near, b, i * w, j, first, last, most)
+                    best = np.int64(0)
+                    if j < first or j > last or near[b, at] != 0:
+                        best = _nearest(near, b, i * w, j, first, last, most)
                     if best > most:
                         most, root = best, np.int64(math.sqrt(best))
                     up = np.int64(roots[best]) if best < _ROOTS else root

@@ -27,18 +27,23 @@ def pairs(
     height: np.ndarray,
     width: np.ndarray,
     box: np.ndarray,
+    planes: np.ndarray,
+    centred: np.ndarray,
     overlaps: np.ndarray,
     paired: np.ndarray,
 ) -> None:  # pragma: no cover
     """Write for each pair a < b: Dice, Jaccard; correlation, Euclid, product of sums, quotient.
 
-    Places 4 and 5 of `paired` are left as they are.
+    Places 4 and 5 of `paired` are left as they are. `planes` is room for all channels of the
+    largest picture. `centred` is such room, of float64, where pixels are not whole numbers: sums
+    of products of those are exact, of others it takes differences, or rounding would be left of
+    what is nearly level or nearly equal.
     """
     channels = box.shape[1]
-    most = max(1, (height * width).max())
-    planes = np.empty((channels, most), np.float32)
-    above = np.empty(most, codes.dtype)
+    whole = centred.size == 0
+    above = np.empty(planes.shape[1], codes.dtype)
     sums, squares, counts = np.empty(channels), np.empty(channels), np.empty(channels, np.int64)
+    spreads, means = np.empty(channels), np.empty(channels)
     for r in range(offset.size):
         w = np.int64(width[r])
         area = np.int64(height[r]) * w
@@ -48,7 +53,13 @@ def pairs(
             plane = pixels[offset[r] * channels + c * area :][:area]
             _mask(plane, code, c, planes[c][:area])
             sums[c], squares[c], counts[c] = _own(planes[c][:area], code, c)
-            _mark(planes[c][:area], sums[c] / area, c, above[:area])
+            if whole:
+                means[c] = np.floor(sums[c] / area)
+                spreads[c] = _spread(area, squares[c], sums[c], sums[c], means[c], means[c])
+                _mark(planes[c][:area], sums[c] / area, c, above[:area])
+            else:
+                spreads[c] = _centre(planes[c][:area], centred[c][:area])
+                _mark(centred[c][:area], 0.0, c, above[:area])
         pair = 0
         for a in range(channels):
             for b in range(a + 1, channels):
@@ -56,12 +67,17 @@ def pairs(
                 either = counts[a] + counts[b] - both
                 overlaps[r, pair, 0] = 1 - 2 * both / (counts[a] + counts[b])
                 overlaps[r, pair, 1] = 1 - both / either if either else 0.0
-                cross = _cross(planes[a], planes[b], box[r, a], box[r, b], w)
                 out = paired[r, pair]
-                p, q = area * squares[a] - sums[a] ** 2, area * squares[b] - sums[b] ** 2
-                ratio = (area * cross - sums[a] * sums[b]) / math.sqrt(p * q)
+                if whole:
+                    cross = _cross(planes[a], planes[b], box[r, a], box[r, b], w)
+                    spread = _spread(area, cross, sums[a], sums[b], means[a], means[b])
+                    away = squares[a] + squares[b] - 2 * cross
+                else:
+                    spread = _dot(centred[a][:area], centred[b][:area])
+                    away = _away(planes[a][:area], planes[b][:area])
+                ratio = spread / math.sqrt(spreads[a] * spreads[b])
                 out[0] = 1 - ratio if np.isnan(ratio) else min(max(1 - ratio, 0.0), 2.0)
-                out[1] = math.sqrt(max(0.0, squares[a] + squares[b] - 2 * cross))
+                out[1] = math.sqrt(away)
                 out[2] = sums[a] * sums[b] / (squares[a] * squares[b])
                 out[3] = _both(above[:area], a, b) / height[r] - 0.5
                 pair += 1
@@ -100,7 +116,10 @@ def corrected(
 def _correct(
     one: np.ndarray, two: np.ndarray, code: np.ndarray, a: int, b: int, out: np.ndarray
 ) -> None:  # pragma: no cover
-    n = 0
+    n = first = 0
+    while first < code.size - 1 and not ((code[first] >> a) | (code[first] >> b)) & 1:
+        first += 1
+    level1, level2 = np.float64(one[first]), np.float64(two[first])  # a level plane is 0 over it
     own1 = own2 = in1 = in2 = s1 = s2 = q1 = q2 = u1 = u2 = cross = 0.0
     for i in range(code.size):
         p, q = np.float64((code[i] >> a) & 1), np.float64((code[i] >> b) & 1)
@@ -114,12 +133,13 @@ def _correct(
         s1 += u * u * p
         s2 += v * v * q
         cross += u * v * p * q
-        u1 += u * either
-        u2 += v * either
+        u1 += (u - level1) * either
+        u2 += (v - level2) * either
     mean1, mean2, c12, positive = u1 / n, u2 / n, 0.0, 0
     for i in range(code.size):
         either = np.float64(((code[i] >> a) | (code[i] >> b)) & 1)
-        u, v = (np.float64(one[i]) - mean1) * either, (np.float64(two[i]) - mean2) * either
+        u = (np.float64(one[i]) - level1 - mean1) * either
+        v = (np.float64(two[i]) - level2 - mean2) * either
         q1 += u * u
         q2 += v * v
         c12 += u * v
@@ -132,8 +152,43 @@ def _correct(
 
 @numba.njit(nogil=True, cache=True)
 def _mask(plane: np.ndarray, code: np.ndarray, c: int, to: np.ndarray) -> None:  # pragma: no cover
+    kind = to.dtype.type
     for i in range(plane.size):
-        to[i] = np.float32(plane[i]) * np.float32((code[i] >> c) & 1)
+        to[i] = kind(plane[i]) * kind((code[i] >> c) & 1)
+
+
+@numba.njit(nogil=True, cache=True)
+def _spread(
+    area: int, cross: float, one: float, two: float, a: float, b: float
+) -> float:  # pragma: no cover
+    """Return area * `cross` - `one` * `two`, by whole means a and b: exact, as far as it matters.
+
+    With sums = area * mean + rest the large terms go before anything is rounded.
+    """
+    p, q = one - area * a, two - area * b
+    return area * (cross - area * a * b - a * q - b * p) - p * q
+
+
+@numba.njit(nogil=True, cache=True)
+def _centre(plane: np.ndarray, to: np.ndarray) -> float:  # pragma: no cover
+    """Write a plane less its mean, return the sum of the squares; a level plane is exactly 0."""
+    total = 0.0
+    for i in range(plane.size):
+        to[i] = np.float64(plane[i]) - np.float64(plane[0])
+        total += to[i]
+    mean = total / plane.size
+    for i in range(plane.size):
+        to[i] -= mean
+    return _dot(to, to)
+
+
+@numba.njit(nogil=True, cache=True, fastmath=_FAST)
+def _away(one: np.ndarray, two: np.ndarray) -> float:  # pragma: no cover
+    total = 0.0
+    for i in range(one.size):
+        d = np.float64(one[i]) - np.float64(two[i])
+        total += d * d
+    return total
 
 
 @numba.njit(nogil=True, cache=True, fastmath=_FAST)

@@ -167,7 +167,10 @@ def _slopes(some: _Pictures) -> np.ndarray:
 
 def _colocalisation(some: _Pictures) -> np.ndarray:
     overlaps, paired = some.empty(some.pairs, 2), some.empty(some.pairs, pairs.N_PAIRED)
-    pairs.pairs(*some.packed, some.boxes, overlaps, paired)
+    kind = np.float64 if some.pixels.dtype == np.float64 else np.float32
+    planes = np.empty((some.channels, some.largest), kind)
+    centred = np.empty((some.channels, 0 if some.whole else some.largest))
+    pairs.pairs(*some.packed, some.boxes, planes, centred, overlaps, paired)
     paired[..., 4] = some.similarities(2.0)  # scikit-image's range of floats, once
     distance.hausdorff(*some.packed, some.boxes, paired[..., 5])
     number = {pair: i for i, pair in enumerate(columns.pairs(some.channels))}

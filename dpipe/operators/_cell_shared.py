@@ -51,8 +51,8 @@ def shared(
             sums,
             tops,
         )
-        out[r] = 0
-        own[:], top[:], size[:] = 0, 0, 0
+        out[r], out[r, :, :, 2] = 0, -np.inf
+        own[:], top[:], size[:] = 0, -np.inf, 0
         for k in range(n):
             table[used[k]] = -1
             for c in range(channels):
@@ -70,6 +70,8 @@ def shared(
                     here[1] = (total / count) / (own[c] / size[c]) if count else np.nan
                     here[2] = most / top[c] if count else np.nan
                 else:
+                    if count < area:  # the rest of the masked channel is 0
+                        most = max(most, 0.0)
                     mean = own[c] / area + 1e-12
                     here[0] = total / (own[c] + 1e-12)
                     here[1], here[2] = total / area / mean, most / mean
@@ -129,7 +131,7 @@ def _codes(
                 k = n
                 n += 1
                 table[slot], used[k], known[k], counts[k] = k, slot, here, 0
-                sums[k], tops[k] = 0, 0
+                sums[k], tops[k] = 0, -np.inf
             counts[k] += end - start
             for c in range(channels):
                 if (here >> c) & 1:

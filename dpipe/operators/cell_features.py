@@ -5,6 +5,7 @@ is in its neighbours: ``_cell_*.py`` on the CPU, ``_batch*.py`` on any kind of a
 """
 
 from collections.abc import Sequence
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -125,7 +126,7 @@ def cell_features(
     [[2.0, 12.0]]
     """
     chosen = _chosen(families)
-    if not isinstance(data_range, int | float) or not 0 < data_range < float("inf"):
+    if not isinstance(data_range, Real) or not 0 < data_range < float("inf"):
         raise UsageError(f"data_range: found {data_range!r}; expected a number above 0")
     if "c" not in ds.sizes and "c" not in ds.coords:
         raise SchemaError("a collection needs the coordinate c, the names of its channels")
