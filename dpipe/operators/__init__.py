@@ -73,7 +73,7 @@ class Operator:
 
 OPERATORS: dict[str, Operator] = {
     "cell-density": Operator(cell_density, version=1, free=("t", "c")),
-    "cell-features": Operator(cell_features, version=1, free=("record",)),
+    "cell-features": Operator(cell_features, version=2, free=("record",)),
     "channel-statistics": Operator(channel_statistics, version=2),
     "channel-sums": Operator(channel_sums, version=2, free=("block",)),
     "class-frequencies": Operator(class_frequencies, version=2, makes="table"),

@@ -192,7 +192,7 @@ def _directed(
                     if near[a, at] != 0:
                         j += 1
                         continue
-                    best = np.int64(0)
+                    best: Any = np.int64(0)
                     if j < first or j > last or near[b, at] != 0:
                         best = _nearest(near, b, i * w, j, first, last, most)
                     if best > most:

@@ -100,7 +100,8 @@ def cell_features(
     -pi/4 or pi/4, and so is the sign of pi/2; scikit-image's follow the noise of rounding, as do
     the width of a line (0 here, 1e-7 there) and, at 16 bits, the sixth digit of similarities.
 
-    A mask of several values, which its collection flags, is in no code: it counts as empty.
+    A mask of several values, which its collection flags, counts where it is not 0; scifAI takes
+    shapes of the least of them and multiplies by all.
     Pixels are uint8, uint16 or floats; others are made float64. All families run where the blocks
     are, none falls back to the host. Kernels for the CPU are compiled once and cached.
 

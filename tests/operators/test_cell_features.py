@@ -338,6 +338,14 @@ def test_pictures_that_do_not_lie_in_their_block(name, value):
             made.compute()
 
 
+@pytest.mark.parametrize("operator", ["cell-features", "channel-sums"])
+def test_channels_are_not_selected_from_rows_that_hold_all(operator):
+    """They would be read as those of other pictures."""
+    ds = collection(random_pictures(4, 3, seed=0)).isel(c=[0, 2])
+    with pytest.raises(SchemaError, match=r"2 channels of .* channels by dpipe.pictures"):
+        operators.OPERATORS[operator].function(ds)
+
+
 def test_names():
     assert len(columns.names(columns.NINE, 8)) == 1584
     for channels in (1, 2, 5):

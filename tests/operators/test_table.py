@@ -19,7 +19,7 @@ from dpipe.operators.quality import frame_quality
 # that numbers have changed: then the version goes up, here and in the table.
 DIGESTS = {
     "cell-density": (1, "1d6b965c224a2d35b12af53c183fb628813a37a1c657c6fd58bb754f33387c7c"),
-    "cell-features": (1, "5624b11548a4d6f52f0a8ab92a73a1c617d3a7453d902a1a8cfdd0069ddcabc7"),
+    "cell-features": (2, "5624b11548a4d6f52f0a8ab92a73a1c617d3a7453d902a1a8cfdd0069ddcabc7"),
     "channel-statistics": (1, "0827573e7fc8a6ed9eec6554c7f823f280b71cf363afd3848ace03a146d44344"),
     "channel-sums": (1, "ca6130120f4ed8b26a89739972b8a6230954f38174d1491b530ec86aa4b62285"),
     "class-frequencies": (1, "ba4d117e94360390405d92326a7e2e3afa126f9a16cf70a9dd4844932350ea8a"),
