@@ -175,10 +175,10 @@ def _in_pieces(table: np.ndarray, counts: tuple[int, ...]) -> da.Array:
 def _places(ds: xr.Dataset, labels: np.ndarray) -> list[int]:
     """Return where blocks stand, by their labels; refuse a selection that rows do not follow."""
     if {"pixels", "mask_code"} <= set(ds.data_vars) and "c" in ds.sizes:
-        channels, places = ds.sizes["c"], ds["mask_code"].shape[1]
-        if ds["pixels"].shape[1] != channels * places:
+        total, row = ds.sizes["c"], ds["mask_code"].shape[1]
+        if ds["pixels"].shape[1] != total * row:
             raise SchemaError(
-                f"{channels} channels of {places} places are not {ds['pixels'].shape[1]} values: "
+                f"{total} channels of {row} places are not {ds['pixels'].shape[1]} values: "
                 "select by isel(record=...) alone, and channels by dpipe.pictures(channels=...)"
             )
     index = ds.indexes.get("block")
