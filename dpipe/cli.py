@@ -78,13 +78,16 @@ def _open(store: str | None, *, create: bool = False) -> Objects:
 
 
 def _pairs(given: Sequence[str], what: str) -> dict[str, Any]:
-    """Parse K=V pairs; values are YAML."""
+    """Parse K=V pairs; values are YAML, else texts, such as the expression `CD 3` > 1."""
     pairs = {}
     for text in given:
         key, mark, value = text.partition("=")
         if not mark:
             raise errors.UsageError(f"{what} {text!r}: expected KEY=VALUE")
-        pairs[key] = yaml.safe_load(value)
+        try:
+            pairs[key] = yaml.safe_load(value)
+        except yaml.YAMLError:
+            pairs[key] = value
     return pairs
 
 
@@ -107,9 +110,7 @@ def _pairs(given: Sequence[str], what: str) -> dict[str, Any]:
 def make(name: str, reader: str | None, operator: str | None, **given: Any) -> None:
     """Make one dataset: a recipe of one step."""
     if bool(reader) == bool(operator):
-        raise errors.UsageError(
-            "make: say either --reader with --source, or --operator with --input"
-        )
+        raise errors.UsageError("make: say --reader with --source, or --operator with --input")
     if reader and not given["source"]:
         raise errors.UsageError("make: --reader needs --source")
     if reader:

@@ -231,7 +231,7 @@ def test_verify_names_what_is_damaged_and_exits_5(dp, study):
 @pytest.mark.parametrize(
     ("args", "code", "said"),
     [
-        (("make", "x", "--store", "s"), 2, "say either --reader with --source, or --operator"),
+        (("make", "x", "--store", "s"), 2, "say --reader with --source, or --operator"),
         (("make", "x", "--reader", "imaris", "--store", "s"), 2, "--reader needs --source"),
         (("make", "x", "--reader", "imarsi", "--source", "a", "--store", "s"), 2,
          "did you mean 'imaris'"),
@@ -256,6 +256,38 @@ def test_what_is_wrong_is_one_line_and_exit_2(dp, args, code, said):
     assert told.code == code, told.err
     assert said in told.err
     assert "Traceback" not in told.err
+
+
+@pytest.mark.parametrize(
+    ("where", "rows"),
+    [
+        ("`area-1` > 1", ["3", "5", "7"]),
+        ("'a' == label", ["1", "5"]),
+        ("label in ('a', 'c') and b > 3", ["5"]),
+        ("'label == \"a\"'", ["1", "5"]),  # as YAML has a text
+    ],
+)
+def test_where_is_an_expression_and_need_not_be_yaml(dp, where, rows):
+    table = (("record", "name"), np.arange(8.0).reshape(4, 2))
+    ds = xr.Dataset({"feature": table}, {"name": ["area-1", "b"]})
+    dpipe.save({"x": ds.assign_coords(label=("record", list("abab")))}, "store", "f", message="m")
+    told = dp("export", "csv", "--store", "store", "--input", "f", "--to", "out",
+              "--option", f"where={where}", "--option", "variables=feature")  # fmt: skip
+    assert told.code == 0, told.err
+    table = pd.read_csv("out/table.csv")
+    assert [f"{b:g}" for b in table["b"]] == rows
+    made = dp("make", "g", "--operator", "gate", "--input", "f", "--param", "gates={g: b > 2}",
+              "--param", f"where={where}", *RUN)  # fmt: skip
+    assert made.code == 0, made.err
+    assert dpipe.open("store", "g").sizes["record"] == len(rows)
+
+
+def test_a_value_that_is_no_yaml_is_a_text(dp):
+    ds = xr.Dataset({"n": ("record", [1, 2])})
+    dpipe.save({"x": ds}, "store", "f", message="m")
+    told = dp("make", "g", "--operator", "gate", "--input", "f", "--param", "gates={g: [}", *RUN)
+    assert told.code == 2
+    assert told.err.strip() == "UsageError: gates: found '{g: [}'; expected expressions by name"
 
 
 def test_a_setting_says_where_the_store_is(dp, study, monkeypatch):

@@ -11,7 +11,7 @@ import difflib
 import functools
 import operator
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import xarray as xr
@@ -98,7 +98,7 @@ def _parsed(text: object) -> tuple[ast.expr, dict[str, str]]:
         quoted[f"_quoted_{len(quoted)}"] = found[1]
         return f"_quoted_{len(quoted) - 1}"
 
-    plain = " ".join(_QUOTED.sub(name, text).split("\n")).strip()
+    plain = " ".join(_QUOTED.sub(name, text).splitlines()).strip()
     try:
         return tree(plain), quoted
     except Unread as error:
@@ -137,17 +137,14 @@ class _Names:
             return xr.DataArray(self.plain[name])
         if name in self.gates:
             return xr.DataArray(self.ds["gate"].variable.isel(gate_name=self.gates[name]))
-        return self.feature(name)
+        return self.feature(name, sorted({*self.more, *self.plain, *self.gates}))
 
-    def feature(self, name: str) -> xr.DataArray:
+    def feature(self, name: str, others: Sequence[str] = ()) -> xr.DataArray:
         if name not in self.features:
-            others = sorted({*self.more, *self.plain, *self.gates})
             near = difflib.get_close_matches(name, [*others, *self.features], n=1, cutoff=0.5)
             hint = f"; did you mean {near[0]!r}?" if near else "."
-            known = ", ".join(others) or "no other names"
-            raise UsageError(
-                f"unknown name {name!r}{hint} Known: {len(self.features)} features, {known}"
-            )
+            known = ", ".join([f"{len(self.features)} features", *others])
+            raise UsageError(f"unknown name {name!r}{hint} Known: {known}")
         return xr.DataArray(self.ds["feature"].variable.isel(name=self.features[name]))
 
 
@@ -259,5 +256,6 @@ class _Walk:
 def _kind(value: Any) -> str:
     if isinstance(value, xr.DataArray):
         letter = value.dtype.kind
-        return {"b": "true or false"}.get(letter, "a text" if letter in "UOST" else "a number")
+        known = {"b": "true or false", "M": "a date", "m": "a time"}
+        return known.get(letter, "a text" if letter in "UOST" else "a number")
     return "a text" if isinstance(value, str) else "a number"

@@ -4,9 +4,12 @@ It knows how deep a text may go and where it cannot be read. It does not know wh
 """
 
 import ast
+import re
+import warnings
 from dataclasses import dataclass
 
 _DEEPEST = 100
+_COMMENT = re.compile(r"'[^'\n]*'|\"[^\"\n]*\"|(#)")
 
 
 @dataclass
@@ -30,13 +33,20 @@ def tree(text: str) -> ast.expr:
     >>> type(tree("a & b")).__name__
     'BinOp'
     """
+    for sign in _COMMENT.finditer(text):
+        if sign[1]:  # Python would not read on
+            raise Unread("# begins a comment", sign.start())
     try:
-        found = ast.parse(text, mode="eval").body
+        with warnings.catch_warnings(action="error"):  # such as of 1or 2
+            found = ast.parse(text, mode="eval").body
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         place = getattr(error, "offset", None)
         raise Unread(
             getattr(error, "msg", None) or "too deep", place - 1 if place else None
         ) from error
+    for node in ast.walk(found):
+        if isinstance(node, ast.Name):  # as it was written: Python takes µ for another letter
+            node.id = ast.get_source_segment(text, node) or node.id
     level: list[ast.AST] = [found]
     for _ in range(_DEEPEST):
         level = [child for node in level for child in ast.iter_child_nodes(node)]

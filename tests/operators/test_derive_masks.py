@@ -84,8 +84,8 @@ def test_a_mask_that_is_named_often_is_made_once(monkeypatch):
 
 def test_signs_and_lines_in_a_text():
     pictures = cells(2)
-    ds = pack(pictures, [one > 300 for one in pictures], names=["CD3+", "a b", "it's"])
-    made = dpipe.derive_masks(ds, masks={"x": "'CD3+' &\n  ~'a b'\n | \"it's\"\n"})
+    ds = pack(pictures, [one > 300 for one in pictures], names=["CD3+", "a #b", "it's"])
+    made = dpipe.derive_masks(ds, masks={"x": "'CD3+' &\n  ~'a #b'\n | \"it's\"\n"})
     for old, new in zip(unpacked(ds, "mask_code"), unpacked(made, "mask_code"), strict=True):
         first, second, third = ((old >> k & 1) > 0 for k in range(3))
         np.testing.assert_array_equal((new >> 3 & 1) > 0, (first & ~second) | third)
@@ -118,6 +118,7 @@ BAD = [
     ("CD3 &", "cannot be read"),
     ("CD3 & & BF", r"cannot be read \(invalid syntax at '& BF'\)"),
     ("CD3+ & BF", r"cannot be read \(invalid syntax at '& BF'\).*stands in quotes"),
+    ("CD3 # the T cell\n & BF", "cannot be read .# begins a comment at '# the T cell"),
     ("-" * 900 + "CD3", "more than 100 terms in one another"),
     ("(CD3", "cannot be read"),
     ("CD3\x00", "cannot be read"),

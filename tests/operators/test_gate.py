@@ -60,6 +60,8 @@ def inside(text: str, ds: xr.Dataset | None = None) -> list[int]:
         ("height in {3, 5}", [0, 2]),
         ("feature('label') == 0.5 and label == 'T'", [0, 2]),  # a coordinate goes first
         ("area\n  < 900", [0, 3]),
+        ("area\r\n < 900\r\n", [0, 3]),
+        ("`area` < 900 and '#' != condition", [0, 3]),
         ("condition == '`'", []),
         ("label < 'C'", [1, 3]),
         ("1 < 2 < area", [0, 1, 3]),
@@ -133,6 +135,9 @@ def test_nothing_else_is_allowed(text):
         ("area in 5", "is no list"),
         ("5 in (4, 5)", "is no list"),
         ("area in ()", "is no list"),
+        ("area > 1 # high\nand sound", "comment at '# high and sound'"),
+        ("area#1 < 5", "# begins a comment at '#1 < 5'"),
+        ("area > 1or sound", "cannot be read \\(invalid decimal literal"),
         ("area < 5 sound", "cannot be read \\(invalid syntax at 'sound'\\)"),
         ("`CD 3` < 5 `CD 3` sound", "invalid syntax at '`CD 3` sound'"),
         ("not " * 900 + "sound", "more than 100 terms in one another"),
@@ -142,7 +147,7 @@ def test_nothing_else_is_allowed(text):
         ("area in ('T', 5)", "holds a text; expected a number"),
         ("aera < 5", "unknown name 'aera'; did you mean 'area'\\? Known: 3 features, condition,"),
         ("zzzz < 5", "unknown name 'zzzz'. Known: 3 features"),
-        ("feature('sound') > 1", "unknown name 'sound'"),
+        ("feature('sound') > 1", "unknown name 'sound'. Known: 3 features$"),
     ],
 )
 def test_one_line_says_what_is_wrong(text, said):
@@ -161,6 +166,16 @@ def test_gates_are_lazy_and_build_on_each_other():
     assert found.gate_name.values.tolist() == ["big", "T"]
     assert found.label.values.tolist() == ["T", "B", "T", "-1"]
     assert found.attrs["expressions"] == ["big: area > 300", "T: big and label != 'B'"]
+
+
+def test_letters_that_python_takes_for_others_and_dates():
+    """U+00B5 is another sign than the Greek letter, which Python reads it as."""
+    ds = xr.Dataset({"\u00b5m": ("record", [1.0, 3.0]), "\u03bcm": ("record", [5.0, 0.0])})
+    assert inside("\u00b5m > 2", ds) == [1]
+    assert inside("\u03bcm > 2", ds) == [0]
+    ds = ds.assign_coords(day=("record", np.array(["2026-01-01", "2026-01-02"], "M8[ns]")))
+    with pytest.raises(UsageError, match="compares a date with a number"):
+        inside("day > 5", ds)
 
 
 def test_names_in_backticks_are_shown_as_they_were_written():
