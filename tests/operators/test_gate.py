@@ -55,6 +55,8 @@ def inside(text: str, ds: xr.Dataset | None = None) -> list[int]:
         ("area * 2 - 100 + 0 == 700", [3]),
         ("height - 210 > 0", [3]),  # 3 - 210 of bytes would be 49
         ("height + 100 > 290", [1, 3]),
+        ("-height < -100", [1, 3]),  # and a byte has no sign
+        ("height * height > 60000", [3]),
         ("label in ('T', 'B')", [0, 1, 2]),
         ("label not in ['T', 'B']", [3]),
         ("height in {3, 5}", [0, 2]),

@@ -78,6 +78,10 @@ def test_channels_by_name_in_any_order():
         [[[4, 5], [6, 7]]]
     ]
     assert "mask" not in found
+    mask = image > 5
+    mask[0, 1, 1] = True
+    found = pictures(one(image, mask), size=2, channels=["Ch3", "Ch1"])
+    np.testing.assert_array_equal(found["mask"][0], mask[[2, 0]])
 
 
 @pytest.mark.parametrize(
