@@ -298,7 +298,7 @@ def _over(
     for top, left, width, strip, row, k in strips:
         name = _ink.PHASES.get(int(row.phases[k]))
         over = not row.phases[k] and np.isin(row.phases[:k], (1, 2)).any()  # no longer healthy
-        color = name[2] if name else "white"
+        color = name[2] if name and not over else "white"
         ax.fill([left, left + width, left + width, left], [top, top, top + strip, top + strip],
                 color=color, linewidth=0)  # fmt: skip
         said = f"{name[1]}  " if name and not over else ""

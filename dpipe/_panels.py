@@ -3,6 +3,7 @@
 Knows which variables a panel is made of and how events become numbers; draws nothing.
 """
 
+import itertools
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -81,7 +82,7 @@ def leaves(data: xr.Dataset | xr.DataTree | Mapping[str, xr.Dataset]) -> list[Le
 
 def panels(held: Sequence[Leaf], by: str, wanted: str) -> list[Panel]:
     """Return the panels of Figure 3 whose letters are wanted."""
-    known = {made.letter: (made, find) for made, find in _PANELS}
+    known = {made.letter: (made, finds) for made, *finds in _PANELS}
     if isinstance(wanted, str) and not set(wanted) <= set(known):
         raise UsageError(f"panels: found {wanted!r}; expected some of {''.join(known)}")
     found = {letter: _first(held, known[letter][1]) for letter in wanted}
@@ -112,16 +113,20 @@ def _panel(
 Find = Callable[[Sequence[Leaf]], Sequence[Number]]
 
 
-def _first(held: Sequence[Leaf], find: Find) -> tuple[str, Sequence[Number]]:
-    """Return the numbers of the first dataset that has any; what annotators said apart is last."""
+def _first(held: Sequence[Leaf], finds: Sequence[Find]) -> tuple[str, Sequence[Number]]:
+    """Return the numbers of the first dataset that has any; what annotators said apart is last.
+
+    Of several ways to find them, the first is tried on all datasets before the next.
+    """
     sources: dict[str, list[Leaf]] = {}
     for leaf in held:
         sources.setdefault(leaf.source, []).append(leaf)
-    each = sorted(sources.items(), key=lambda item: any(map(_single, item[1])))
-    for source, own in each:
-        numbers = find(own)
-        if any(math.isfinite(number) for _, number in numbers):
-            return source, numbers
+    apart = {source: any(map(_single, own)) for source, own in sources.items()}
+    for last, find in itertools.product((False, True), finds):
+        for source, own in sources.items():
+            numbers = find(own) if apart[source] == last else ()
+            if any(math.isfinite(number) for _, number in numbers):
+                return source, numbers
     return "", ()
 
 
@@ -182,14 +187,19 @@ def _disruption(own: Sequence[Leaf]) -> Sequence[Number]:
 
 
 def _durations(own: Sequence[Leaf]) -> Sequence[Number]:
-    """Return how many frames a track lasts; an event's phases, where there are no tracks."""
+    """Return how many frames each track lasts."""
     pair = (schema.TRACK_FIRST.name, schema.TRACK_LAST.name)
     tracks = [leaf for leaf in own if all(name in leaf.ds for name in pair)]
     found = []
     for leaf in tracks:
         first, last = (np.asarray(v, float) for v in compute(*(leaf.ds[n].data for n in pair)))
         found += [(leaf.stem, number) for number in (last - first + 1).tolist()]
-    return found or [(stem, _frames(row)) for stem, row in _events(own)]
+    return found
+
+
+def _phase_durations(own: Sequence[Leaf]) -> Sequence[Number]:
+    """Return how many frames the phases of each event last."""
+    return [(stem, _frames(row)) for stem, row in _events(own)]
 
 
 def _each(name: str, beside: Iterable[str] = ()) -> Find:
@@ -212,7 +222,7 @@ def _each(name: str, beside: Iterable[str] = ()) -> Find:
     return find
 
 
-_PANELS: tuple[tuple[Panel, Find], ...] = (
+_PANELS: tuple[tuple[Panel, *tuple[Find, ...]], ...] = (
     (Panel("A", "Signal to noise", "SNR (dB)", "movie", "frame_snr\n(frame-quality)", 5.0),
      _means("frame_snr", "movie_snr")),
     (Panel("B", "Sampling interval", "movies", "movie", "times of frames"), _intervals),
@@ -227,13 +237,13 @@ _PANELS: tuple[tuple[Panel, Find], ...] = (
     (Panel("G", "Total track distance", "distance (µm)", "track", "track_length\n(track-measures)"),
      _each("track_length")),
     (Panel("H", "Duration of events", "frames", "event",
-           "track_first, track_last\n(track-measures)\nor phases"), _durations),
+           "track_first, track_last\n(track-measures)\nor phases"), _durations, _phase_durations),
     (Panel("I", "Consensus on events", "ratio", "movie", "consensus_ratio\n(consensus-tracks)"),
      _each("consensus_ratio", ("track_agreement", "spot_agreement"))),
     (Panel("J", "Consensus on phases", "ratio", "event", "phase_agreement\n(consensus-phases)"),
      _each("phase_agreement")),
 )  # fmt: skip
-LETTERS = "".join(panel.letter for panel, _ in _PANELS)
+LETTERS = "".join(panel.letter for panel, *_ in _PANELS)
 WANTED = frozenset(
     {v.name for v in schema.PHASES}
     | {"frame_snr", "movie_snr", "cell_count", "cell_distance", "cell_clustered", "track_length"}

@@ -109,6 +109,9 @@ def test_durations_are_of_phases_where_there_are_no_tracks():
     (panel,) = plot.panels(held, panels="H")
     assert panel.groups["Neu"].tolist() == [8]
     assert panel.left_out == 1
+    both = {"/events/table": held["table"], "/measures/Neu1": tracks([12], [0], [9])}
+    (panel,) = plot.panels(xr.DataTree.from_dict(both), panels="H")
+    assert (panel.source, panel.groups["Neu"].tolist()) == ("measures", [10])
 
 
 def test_annotators_apart_come_last():

@@ -102,7 +102,7 @@ OPERATORS: dict[str, Operator] = {
     "surface-measures": Operator(surface_measures, version=1),
     "thumbnails": Operator(thumbnails, version=1, free=("c",)),
     "track-checks": Operator(track_checks, version=1, makes="table"),
-    "track-crops": Operator(track_crops, version=1, free=("event", "c")),
+    "track-crops": Operator(track_crops, version=2, free=("event", "c")),
     "track-measures": Operator(track_measures, version=1),
 }
 

@@ -5,16 +5,29 @@ is not its business. Host only from the filters on.
 """
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from dpipe.arrays import to_host
+from dpipe.errors import UsageError
 from dpipe.operators._blobs import blobs, equalised, opened_mask, threshold, watershed_mask
 from dpipe.operators._projection import normalised_projection
 from dpipe.operators._wiener import wiener
 
 Limits = tuple[float, float]
+
+
+def limits(name: str, found: Sequence[float]) -> Limits:
+    """Return the least and largest area that a parameter gives, or say what is wrong with it."""
+    try:
+        least, most = (float(value) for value in found)
+    except (TypeError, ValueError):
+        least, most = math.nan, math.nan
+    if not 0 <= least <= most:
+        raise UsageError(f"{name}: found {found!r}; expected two numbers of pixels, rising")
+    return least, most
 
 
 def find_cells(

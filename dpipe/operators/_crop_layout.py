@@ -70,7 +70,8 @@ def clips(
 ) -> list[Clip]:
     """Return the crops of an event: one, or one for each frame whose spot the movie shows."""
     before, after = around
-    first, count = int(event.frames[0]), int(event.frames[-1] - event.frames[0]) + 1
+    first, last = int(event.frames[0]), int(min(event.frames[-1], shown.numbers.max()))
+    count = last - first + 1  # what is said of frames beyond the movie makes no crop longer
     if frames == "sequence":
         count = count if length is None else min(count, length)
         return [Clip(event.name, "event", event, first - before, count + before + after)]

@@ -14,7 +14,7 @@ from scipy.spatial import cKDTree
 
 from dpipe import schema
 from dpipe.blocks import compute_region
-from dpipe.operators._cells import find_cells, larger
+from dpipe.operators._cells import Limits, find_cells, larger
 from dpipe.operators._crop_layout import Shown
 from dpipe.operators._events import Clip, Event
 from dpipe.operators._windows import Movie
@@ -26,13 +26,14 @@ _AROUND = 2
 
 
 class Wanted(NamedTuple):
-    """What is to be drawn: at most how many of each kind, how far from events, and the seed.
+    """What is to be drawn: at most how many of each kind, how far from events, which cells, seed.
 
     A window's centre keeps `distance` micrometres from every (other) event, in y and x.
     """
 
     most: dict[str, int]
     distance: float
+    areas: tuple[Limits, Limits]
     seed: int
 
 
@@ -133,7 +134,7 @@ def _around_cells(
             break
         like = positives[int(random.integers(len(positives)))] if positives else None
         channel, c = _channel(movie, like.event.channel if like else "")
-        cells = _cells(movie, int(position), c, shown)
+        cells = _cells(movie, int(position), c, shown, wanted.areas)
         far = tree.query(cells[:, 1:])[0] > wanted.distance if tree.n else np.full(len(cells), True)
         for cell in random.permutation(cells[far])[:missing]:
             length = like.length if like else 1
@@ -161,11 +162,16 @@ def _channel(movie: Movie, said: str) -> tuple[str, int]:
     return movie.names[movie.channels[0]], movie.channels[0]
 
 
-def _cells(movie: Movie, position: int, c: int, shown: Shown) -> np.ndarray:
+def _cells(
+    movie: Movie, position: int, c: int, shown: Shown, areas: tuple[Limits, Limits]
+) -> np.ndarray:
     """Return the places (n, 3) of the cells of one frame, micrometres; z is the brightest plane."""
     frame = {"t": slice(position, position + 1), "c": slice(c, c + 1)}
     volume = compute_region(movie.data, [schema.IMAGE.name], frame)[schema.IMAGE.name][0, 0]
-    voxels = [(_brightest(volume, y, x), y, x) for y, x in larger(*find_cells(volume)).tolist()]
+    voxels = [
+        (_brightest(volume, y, x), y, x)
+        for y, x in larger(*find_cells(volume, areas=areas)).tolist()
+    ]
     origin, spacing = (np.asarray(three) for three in shown.grid)
     return origin + np.reshape(voxels, (-1, 3)) * spacing
 

@@ -16,7 +16,7 @@ from scipy.spatial import cKDTree
 from dpipe import schema
 from dpipe.blocks import map_frames
 from dpipe.errors import UsageError
-from dpipe.operators._cells import find_cells, larger
+from dpipe.operators._cells import find_cells, larger, limits
 
 
 def cell_density(
@@ -131,7 +131,10 @@ def cell_density(
         frames,
         outputs=4,
         dtypes=["f8"] * 4,
-        areas=(_area("opened_area", opened_area), _area("watershed_area", watershed_area)),
+        areas=(
+            limits("opened_area", opened_area),
+            limits("watershed_area", watershed_area),
+        ),
         largest_gap=float(largest_gap),
         most=int(most),
         neighbours=int(neighbours),
@@ -150,16 +153,6 @@ def cell_density(
         },
         attrs={"spacing": [schema.spacing(ds, dim) for dim in schema.SPACE_DIMS]},
     )
-
-
-def _area(name: str, found: Sequence[float]) -> tuple[float, float]:
-    try:
-        least, most = (float(value) for value in found)
-    except (TypeError, ValueError):
-        least, most = math.nan, math.nan
-    if not 0 <= least <= most:
-        raise UsageError(f"{name}: found {found!r}; expected two numbers of pixels, rising")
-    return least, most
 
 
 def _channels(frames: xr.DataArray, wanted: Sequence[str]) -> np.ndarray:

@@ -17,6 +17,7 @@ from dpipe import schema
 from dpipe.arrays import chosen_device
 from dpipe.blocks import lazy
 from dpipe.errors import UsageError
+from dpipe.operators._cells import limits
 from dpipe.operators._crop import crop, voxels
 from dpipe.operators._crop_layout import Laid, Shown, clips, lay, seen
 from dpipe.operators._events import Clip, labels, phases_of, read_events
@@ -47,6 +48,8 @@ def track_crops(
     negatives_per: Literal["movie", "event"] = "movie",
     negative_kinds: Sequence[Kind] = ("cell", "before"),
     negative_distance: float = 30.0,
+    opened_area: Sequence[float] = (30, 200),
+    watershed_area: Sequence[float] = (10, 300),
     seed: int = 0,
 ) -> xr.Dataset:
     """Cut a window around each event in each of its frames, and around what is none.
@@ -83,7 +86,8 @@ def track_crops(
         Frames before and after.
     length : int, optional
         Frames of every sequence between the margins, so that those of all movies are alike:
-        longer events are cut at their end. By default as many as the movie's longest event has.
+        longer events are cut at their end. By default as many as the movie shows of its longest
+        event, from its first frame.
     channels : sequence of str, optional
         Names of the channels wanted, by default all.
     fill : float
@@ -98,11 +102,14 @@ def track_crops(
         Whether `negatives` is a number for a movie or for each of its crops of events.
     negative_kinds : sequence of {"cell", "before"}
         ``"cell"``: around cells, as `cell_density` counts them in the channel of an event that
-        is drawn too (``ch2`` is the second; else the first channel wanted).
+        is drawn too (``ch2`` is the second; else the first channel wanted), with its defaults
+        but for the areas below.
         ``"before"``: where an event begins, in the frames before it, if there are any.
     negative_distance : float
         Micrometres, in y and x: cells keep farther than that from every spot of every event at
         any time, places before an event from other events at that time.
+    opened_area, watershed_area : sequence of 2 floats
+        Least and largest area in pixels of a cell around which to draw, as of `cell_density`.
     seed : int
         Of the random choice among them; movies of other names draw otherwise.
 
@@ -163,6 +170,7 @@ def track_crops(
     _number("negative_distance", negative_distance)
     if isinstance(negative_kinds, str) or not set(negative_kinds) <= {"cell", "before"}:
         raise UsageError(f"negative_kinds: found {negative_kinds!r}; expected cell, before")
+    areas = limits("opened_area", opened_area), limits("watershed_area", watershed_area)
     crop(np.zeros((1, 1), pixels.dtype), (9, 9), (1, 1), fill)  # refuses a fill that does not fit
     stem = str(ds.attrs.get("stem", tracks.attrs.get("stem", "movie")))
     shown = Shown(
@@ -179,10 +187,12 @@ def track_crops(
     most = math.floor(negatives * (len(crops) if negatives_per == "event" else 1) + 0.5)
     if most:
         asked = {kind: most * (kind in negative_kinds) for kind in schema.CROP_KINDS[1:]}
-        wanted = Wanted(asked, negative_distance, seed)
-        crops += draw(movie, stem, shown, events, crops, wanted)
+        crops += draw(
+            movie, stem, shown, events, crops, Wanted(asked, negative_distance, areas, seed)
+        )
         found = [one.kind for one in crops]
-        facts["negatives"] = wanted._asdict() | {"found": {k: found.count(k) for k in asked}}
+        facts["negatives"] = {"most": asked, "distance": negative_distance, "seed": seed}
+        facts["negatives"]["found"] = {k: found.count(k) for k in asked}
     crops.sort(key=lambda one: one.start)
     least = sum(around) + (length or 1 if frames == "sequence" else 1)
     laid = lay(crops, max([least, *(one.length for one in crops)]), shown)

@@ -95,6 +95,16 @@ def test_coordinates_lead_back_to_the_movie():
     np.testing.assert_array_equal(found, crop)
 
 
+def test_even_windows_lead_back_too():
+    # 4 rows of 0.5: -0.75 to 0.75; the middle of rows 20 to 23, columns 21 to 24
+    ds = track_crops(movie(), TABLE.isel(spot=[0]), window=(4, 4))
+    assert ds["y"].values.tolist() == [-0.75, -0.25, 0.25, 0.75]
+    world = {dim: ds[f"crop_{dim}"][0, 0] + ds[dim] for dim in "yx"}
+    found = movie()["image"].isel(t=1).max("z").sel(world)
+    np.testing.assert_array_equal(found, ds["crop"][0, 0])
+    np.testing.assert_array_equal(found, PIXELS[1].max(axis=1)[:, 19:23, 21:25])
+
+
 def test_row_is_y_minus_origin_over_spacing():
     # spot_y = 6.2: (6.2 + 4) / 0.5 = 20.4, row 20; spot_x = 8.7: (8.7 - 3) / 0.25 = 22.8, column 23
     table = TABLE.isel(spot=[0]).assign(spot_y=("spot", [6.2]), spot_x=("spot", [8.7]))
@@ -213,12 +223,25 @@ def test_what_the_movie_does_not_show_is_counted():
     single = track_crops(movie(), table, window=9, frames="single")
     shown = ["Neu1_cell1_frame0", "Neu1_cell4_frame0", "Neu1_cell1_frame1", "Neu1_cell4_frame1"]
     assert single["event"].values.tolist() == shown
+    edge = spots((1, 0, 0, -0.4, 20), (2, 0, 0, 20, -0.6))  # half a voxel is border
+    assert track_crops(movie(), edge)["event"].values.tolist() == ["Neu1_cell1"]
+
+
+def test_frames_beyond_the_movie_make_no_crop_longer():
+    # seconds or milliseconds for frames: the movie has 0..5
+    table = spots((1, 1, 2, 20, 22), (1, 4, 2, 20, 22), (1, 10**9, 2, 20, 22))
+    ds = track_crops(movie(), table, window=9, margin=(0, 2))
+    assert ds["crop_frame"].values.tolist() == [[1, 2, 3, 4, 5, -1, -1]]
+    assert ds["crop_spots"].values.tolist() == [[1, 0, 0, 1, 0, 0, 0]]
+    assert ds.attrs["spots"]["beyond_movie"] == 1
 
 
 def test_one_length_for_all():
     ds = track_crops(movie(), TABLE, window=9, length=2, margin=1)
     assert ds["crop_frame"].values.tolist() == [[0, 1, 2, 3], [4, 5, -1, -1]]
     assert ds.attrs["spots"]["cut"] == 1
+    third = track_crops(movie(), TABLE, window=9, length=3)  # frames 1 to 3; the spot of 4 is not
+    assert (third.sizes["t"], third.attrs["spots"]["cut"]) == (3, 1)
     assert track_crops(movie(), TABLE, window=9, length=9).sizes["t"] == 9
     assert track_crops(movie(), TABLE, window=9, length=9, frames="single").sizes["t"] == 1
 
@@ -241,7 +264,7 @@ def test_a_movie_cut_along_t():
     assert thin["crop_frame"].values.tolist() == [[1, -1, -1, 4]]
     np.testing.assert_array_equal(thin["crop"][0, [0, 3]], whole["crop"][0, [0, 3]])
     other = track_crops(movie().isel(t=slice(2, 5)), TABLE, window=9, first_frame=0)
-    assert other["crop_frame"].values.tolist() == [[1, 2, -1, -1]]
+    assert other["crop_frame"].values.tolist() == [[1, 2]]
 
 
 def test_names():
@@ -354,6 +377,8 @@ def test_negatives_around_cells():
     columns = [chosen[name].values[:, 0].round() for name in ("crop_y", "crop_x")]
     places = set(zip(*columns, strict=True))
     assert places <= {(40, 100), (90, 90)}
+    small = track_crops(field(), DYING, **said, opened_area=(1, 9), watershed_area=(1, 9))
+    assert small.attrs["negatives"]["found"]["cell"] == 0, "no cell is that small"
     gone = track_crops(field(), DYING, **(said | {"negative_distance": 500.0}))
     assert gone.attrs["negatives"]["found"] == {"cell": 0, "before": 0}
 
