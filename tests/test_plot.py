@@ -459,8 +459,11 @@ def test_a_gallery_of_nothing_but_pixels(drawing):
 def test_a_cell_is_not_healthy_again(drawing):
     ds = crops()
     ds["crop_phase"].values[0] = [0, 1, 0, 2, 0, 255]
-    words = [text.get_text() for text in plot.gallery(ds).axes[0].texts]
+    (ax,) = plot.gallery(ds).axes
+    words = [text.get_text() for text in ax.texts]
     assert {"H  0:00", "B  0:30", "1:00", "D  1:30", "2:00", "2:30"} <= set(words)
+    strips = [patch.get_facecolor()[:3] == (1, 1, 1) for patch in ax.patches]
+    assert strips == [False, False, True, False, True, True], "white where no phase is said"
 
 
 def test_time_on_a_clock():

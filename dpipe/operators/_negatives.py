@@ -84,6 +84,11 @@ def _before(
     """Draw from the frames before events, where each began, if no other event is near then."""
     lowest = int(numbers.min())
     found: list[Clip] = []
+    if not (wanted.most["before"] and positives):
+        return found
+    every = np.arange(lowest, int(numbers.max()) + 1)
+    yx = np.stack([event.at(every)[:, 1:] for event in events])
+    row = {event.name: i for i, event in enumerate(events)}
     for i in random.permutation(len(positives)):
         if len(found) == wanted.most["before"]:
             break
@@ -96,18 +101,14 @@ def _before(
         last = int(random.integers(lowest + count, first + 1)) if single else first
         shown = np.arange(last - count, last)
         place = one.event.at(np.asarray([first]))
-        others = [other.at(shown) for other in events if other is not one.event]
-        near = [bool((_apart(other, place) < wanted.distance).any()) for other in others]
-        if not any(near) and np.isin(shown, numbers).all():
+        apart = np.linalg.norm(yx[:, shown - lowest] - place[0, 1:], axis=-1)
+        apart[row[one.event.name]] = np.inf
+        if not (apart < wanted.distance).any() and np.isin(shown, numbers).all():
             still = Event(
                 "", one.event.track, one.event.channel, shown[:1], place, np.zeros(1, int)
             )
             found.append(Clip(f"{one.name}_before", "before", still, int(shown[0]), count))
     return found
-
-
-def _apart(places: np.ndarray, place: np.ndarray) -> np.ndarray:
-    return np.hypot(*(places - place)[:, 1:].T)
 
 
 def _around_cells(

@@ -377,6 +377,11 @@ def test_negatives_around_cells():
     columns = [chosen[name].values[:, 0].round() for name in ("crop_y", "crop_x")]
     places = set(zip(*columns, strict=True))
     assert places <= {(40, 100), (90, 90)}
+    moved = dying((1, 3, 20, 20), (1, 4, 90, 90), (2, 1, 60, 60))  # also where it went
+    kept = track_crops(field(), moved, **(said | {"negative_distance": 30.0}))
+    chosen = kept.isel(event=kept["kind"].values == "cell")
+    assert (90, 90) not in set(zip(*(chosen[f"crop_{d}"].values[:, 0].round() for d in "yx"),
+                                   strict=True))  # fmt: skip
     small = track_crops(field(), DYING, **said, opened_area=(1, 9), watershed_area=(1, 9))
     assert small.attrs["negatives"]["found"]["cell"] == 0, "no cell is that small"
     gone = track_crops(field(), DYING, **(said | {"negative_distance": 500.0}))
