@@ -26,6 +26,7 @@ from dpipe.operators._places import Grid, frame_numbers, grid
 from dpipe.operators._windows import Movie, Size, blocks_of, cut
 
 Kind = Literal["cell", "before"]
+_NAMED = 5
 
 
 def track_crops(
@@ -124,8 +125,8 @@ def track_crops(
         the movie or the event has no more, ``crop_spots``, ``crop_phase``, ``crop_inside``;
         ``crop_z``, ``crop_y``, ``crop_x``: the window's centre, for the maximum over all planes
         the event's z. Attributes: ``events`` of the table, those ``left_out`` by name and reason
-        (no spot that the movie shows), ``spots``, which add up to those of the table, and
-        ``negatives``.
+        (no spot that the movie shows), ``spots``, which add up to those of the table,
+        ``negatives``, and ``notes``, lines on what is left out or was not found.
 
     Raises
     ------
@@ -200,6 +201,8 @@ def track_crops(
     told = _told(crops, laid, stem, phases_of(phases, stem))
     axes = _axes(array, pixels.isel(c=list(movie.channels)), shown, around[0])
     names = np.asarray([one.name for one in crops], str)
+    if notes := _notes(facts):
+        facts["notes"] = notes
     result = xr.Dataset(schema.VARIABLES[str(array.name)].wrap(array, fill=fill), attrs=facts)
     return result.assign_coords({"event": ("event", names)} | told | axes)
 
@@ -254,6 +257,21 @@ def _channels(pixels: xr.DataArray, wanted: Sequence[str] | None) -> list[int]:
     if isinstance(wanted, str) or not wanted or not set(wanted) <= set(known):
         raise UsageError(f"channels: found {wanted!r}; expected a list of {', '.join(known)}")
     return [known.index(name) for name in wanted]
+
+
+def _notes(facts: dict[str, Any]) -> list[str]:
+    """Say which events have no crop, and of which negatives there are fewer than wanted."""
+    notes, left_out = [], facts["left_out"]
+    if left_out:
+        named = [f"{name} ({why})" for name, why in left_out.items()]
+        shown = ", ".join([*named[:_NAMED], *["..."] * (len(named) > _NAMED)])
+        notes.append(f"{len(left_out)} of {facts['events']} events left out: {shown}")
+    drawn = facts.get("negatives", {"most": {}})
+    for kind, most in drawn["most"].items():
+        if drawn["found"][kind] < most:
+            what = "around cells" if kind == "cell" else "before events"
+            notes.append(f"{drawn['found'][kind]} of {most} negatives {what} found")
+    return notes
 
 
 def _pixels(movie: Movie, laid: Laid, shown: Shown, fill: float) -> xr.DataArray:

@@ -218,6 +218,10 @@ def test_what_the_movie_does_not_show_is_counted():
     }  # fmt: skip
     assert sum(ds.attrs["spots"].values()) == table.sizes["spot"]
     assert len(ds.attrs["left_out"]) + ds.sizes["event"] == ds.attrs["events"]
+    assert ds.attrs["notes"] == [
+        "3 of 5 events left out: Neu1_cell2 (beyond movie, outside image), Neu1_cell3 (beyond "
+        "movie), Neu1_cell5 (without place)"
+    ]
     assert ds["crop_spots"].values[1, :2].tolist() == [1, 2]
     np.testing.assert_array_equal(ds["crop"][1, 1], window(1, 21, 20))  # the mean of both
     single = track_crops(movie(), table, window=9, frames="single")
@@ -438,8 +442,21 @@ def test_negatives_before_events():
     near = xr.concat([DYING, dying((3, 2, 30, 20))], dim="spot")
     kept = track_crops(field(), near, window=11, negatives=9, negative_kinds=["before"])
     assert "Neu1_cell1_before" not in kept["event"].values
+    deep = near.assign(spot_z=near["spot_z"] + [0, 0, 0, 99])  # only y and x count
+    kept = track_crops(field(), deep, window=11, negatives=9, negative_kinds=["before"])
+    assert "Neu1_cell1_before" not in kept["event"].values
     few = track_crops(field(), DYING, window=11, negatives=1, negative_kinds=["before"])
     assert few.attrs["negatives"]["found"]["before"] == 1
+
+
+def test_negatives_have_the_frames_that_there_are():
+    # an event of 4 frames from frame 1: one before it; around cells 4 of the movie's 5
+    long = dying(*((1, t, 20, 20) for t in (1, 2, 3, 4)))
+    ds = track_crops(field(), long, window=11, negatives=8)
+    there = (ds["crop_frame"] >= 0).sum("t")
+    assert there[ds["kind"].values == "before"].values.tolist() == [1]
+    assert there[ds["kind"].values == "cell"].values.tolist() == [4] * 8
+    assert ds.attrs["notes"] == ["1 of 8 negatives before events found"]
 
 
 def test_negatives_of_single_frames():
