@@ -109,8 +109,10 @@ def track_crops(
     negative_distance : float
         Micrometres, in y and x: cells keep farther than that from every spot of every event at
         any time, places before an event from other events at that time.
-    opened_area, watershed_area : sequence of 2 floats
-        Least and largest area in pixels of a cell around which to draw, as of `cell_density`.
+    opened_area : sequence of 2 floats
+        Least and largest area in pixels of a cell to draw around, as `cell_density` has it.
+    watershed_area : sequence of 2 floats
+        The same of its other set of cells.
     seed : int
         Of the random choice among them; movies of other names draw otherwise.
 

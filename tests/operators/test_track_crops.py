@@ -275,6 +275,9 @@ def test_names():
     bare = movie().drop_attrs(deep=False)
     assert track_crops(bare, TABLE)["event"].values[0] == "movie_cell1"
     assert track_crops(bare, TABLE.assign_attrs(stem="Den2"))["event"].values[0] == "Den2_cell1"
+    lone = track_crops(movie(), spots((-1, 5, 2, 9, 9), (-1, 2, 2, 9, 9)))  # by frame
+    assert lone["event"].values.tolist() == ["Neu1_cell1", "Neu1_cell2"]
+    assert lone["crop_frame"].values.tolist() == [[2], [5]]
 
 
 # ------------------------------------------------------------------------------------- phases
