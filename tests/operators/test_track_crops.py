@@ -158,6 +158,11 @@ def test_maximum_over_some_planes():
     np.testing.assert_array_equal(ds["crop"][1, 0], np.where(corner == 0, 7, corner))
     assert float(ds["crop_inside"][1, 0]) == pytest.approx(25 / 81 * 2 / 3)
     assert float(ds["crop_z"][1, 0]) == 10
+    # two in one frame, read at once: each has planes of its own
+    both = track_crops(movie(), spots((1, 3, 1, 20, 22), (2, 3, 3, 20, 22)), window=[1, 9, 9])
+    for k, z in enumerate((1, 3)):
+        expected = window(3, 20, 22, planes=slice(z, z + 1))
+        np.testing.assert_array_equal(both["crop"][k, 0], expected)
 
 
 def test_volumes():
