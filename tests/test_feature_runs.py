@@ -132,3 +132,49 @@ def test_where_is_of_the_fingerprint():
     steps = [operator_step("s", "pictures", "cells", params={"where": w}) for w in ("a", "b")]
     assert steps[0].params != steps[1].params
     assert "where" not in operator_step("s", "pictures", "cells").params
+
+
+GROWING = """
+datasets:
+  cells: {{reader: ifc, source: {tree}, options: {{block: 16}}}}
+  channels: {{operator: channel-sums, input: cells, params: {{levels: 4096}}}}
+  brightness: {{operator: channel-statistics, input: channels}}
+  features: {{operator: cell-features, input: cells, params: {{families: [cell-shape]}}}}
+  sums: {{operator: feature-sums, input: features}}
+  statistics: {{operator: feature-statistics, input: sums}}
+  some: {{operator: sample-records, input: {{ds: cells, collection: cells}}, params: {{n: 5}}}}
+  split: {{operator: split-records, input: {{ds: cells, collection: cells}}, params: {{by: label}}}}
+"""
+
+
+def test_files_that_come_later_are_summed_alone_and_count_alike(tmp_path):
+    """Sums of the part that is new, the small tables anew; all as if read in one go."""
+    tree = write_ifc_tree(tmp_path / "tree", 60, channels=3, mean_size=10)
+    late = sorted((tree / "Experiment_1" / "Donor_1" / "-SEA").iterdir())[-7:]
+    for file in late:
+        file.rename(tmp_path / file.name)
+    grown, whole = (open_objects(str(tmp_path / name)) for name in ("grown", "whole"))
+    told = Settings(workers="0", author="ann", max_quarantine="50%")
+    run.run(parse(GROWING.format(tree=tree)), grown, told, progress=False)
+    for file in late:
+        (tmp_path / file.name).rename(file)
+    steps = run.run(parse(GROWING.format(tree=tree)), grown, told, progress=False).steps
+    made = {step["dataset"]: [stem.partition("~")[2] for stem in step["made"]] for step in steps}
+    assert [made[name] for name in ("cells", "features", "channels", "sums")] == [["2"]] * 4
+    run.run(parse(GROWING.format(tree=tree)), whole, told, progress=False)
+    both = [dpipe.open(objects.url, "brightness") for objects in (grown, whole)]
+    xr.testing.assert_equal(*both)
+    for name, values in dpipe.open(grown.url, "statistics").items():
+        expected = dpipe.open(whole.url, "statistics")[name]
+        np.testing.assert_allclose(values, expected, rtol=1e-12, atol=1e-15)
+    for name, column in (("some", "sampled"), ("split", "split")):
+        found = [
+            {
+                pair
+                for ds in dpipe.open(objects.url, name).children.values()
+                for pair in zip(ds.file.values.tolist(), ds[column].values.tolist(), strict=True)
+            }
+            for objects in (grown, whole)
+        ]
+        assert found[0] == found[1]
+        assert len(found[0]) == 60

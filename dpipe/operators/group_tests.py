@@ -66,8 +66,9 @@ def group_tests(
         single text: ``organ``, ``stimulus``, ``content``, ... Spaces, ``-`` and ``_`` in the names
         of movies do not matter.
     method : {"auto", "exact", "asymptotic"}
-        How Mann and Whitney's p is found; "auto" is exact for groups of up to 8 without ties,
-        else a normal distribution with the corrections for ties and continuity.
+        How Mann and Whitney's p is found; "auto" is exact where one of the two groups has up to
+        8 numbers and none is equal to another, else a normal distribution with the corrections
+        for ties and continuity. "exact" takes no account of ties.
     adjust : {"none", "holm"}
         ``"holm"`` corrects the p of the pairs of a measure for their number. The study says of no
         correction.

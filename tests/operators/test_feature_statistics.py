@@ -159,6 +159,8 @@ def test_what_is_filled_counts_for_the_spread():
     ds = xr.Dataset({"feature": (("record", "name"), values)}, {"name": ["a", "b", "c"]})
     assert clean_features(ds, tree(ds))["name"].values.tolist() == ["b"]
     assert clean_features(ds, tree(ds), fill=5.0)["name"].values.tolist() == []
+    infinite = ds.assign(feature=ds.feature.fillna(-np.inf))
+    assert clean_features(infinite, tree(infinite))["name"].values.tolist() == ["b"]
 
 
 def test_what_is_filled_is_a_number_of_the_features():
