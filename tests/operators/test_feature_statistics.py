@@ -181,6 +181,12 @@ def test_pictures_that_were_put_aside_stay_without_numbers():
     assert found.feature.dtype == "f4"
 
 
+def test_a_record_whose_only_number_is_dropped_is_filled():
+    values = [[1.0, 5], [np.nan, 5], [2, 5]]
+    ds = xr.Dataset({"feature": (("record", "name"), values)}, {"name": ["a", "b"]})
+    assert clean_features(ds, tree(ds)).feature.values.tolist() == [[1], [0], [2]]
+
+
 def test_many_dropped_columns_are_counted():
     values = np.zeros((2, 30))
     ds = xr.Dataset(
