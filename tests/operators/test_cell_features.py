@@ -338,6 +338,14 @@ def test_pictures_that_do_not_lie_in_their_block(name, value):
             made.compute()
 
 
+def test_a_picture_may_end_with_its_block_and_no_later():
+    ds = collection([(image[:, :1], mask[:, :1]) for image, mask in draw(1, channels=2, side=9)])
+    operators.cell_features(ds, families="glcm").compute()
+    taller = ds.assign_coords(height=ds.height + 1)
+    with pytest.raises(SchemaError, match="do not fit its pixels"):
+        operators.cell_features(taller, families="glcm").compute()
+
+
 @pytest.mark.parametrize("operator", ["cell-features", "channel-sums"])
 def test_channels_are_not_selected_from_rows_that_hold_all(operator):
     """They would be read as those of other pictures."""

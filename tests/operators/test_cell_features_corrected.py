@@ -26,7 +26,12 @@ FAMILIES = [f"{family}-corrected" for family in ("colocalisation", "intersection
 @pytest.fixture(scope="module", params=KINDS)
 def pictures(request):
     """Empty masks, masks of one pixel, empty channels, level channels, pictures under 7 pixels."""
-    return random_pictures(40, 2, 9, *KINDS[request.param])
+    made = random_pictures(40, 2, 9, *KINDS[request.param])
+    full = made[0][0].dtype.type(3) * np.arange(1, 25).astype(made[0][0].dtype)
+    for width in (5, 6):  # without pairs five columns apart, and with one a row
+        shape = (24 // width + 4, width, 2)
+        made.append((np.resize(full, shape), np.ones(shape, "u1")))
+    return made
 
 
 @pytest.fixture(scope="module", params=[on_host, on_device])

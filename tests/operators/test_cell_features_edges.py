@@ -10,9 +10,12 @@ from dpipe.operators import _cell_columns as columns
 MOVES = pytest.mark.parametrize("move", [on_host, on_device])
 
 
+names = columns.names
+
+
 def named(pictures, families, move=on_host):
-    names = columns.names(families, pictures[0][0].shape[2])
-    return [dict(zip(names, row, strict=True)) for row in measured(pictures, families, move)]
+    wanted = names(families, pictures[0][0].shape[2])
+    return [dict(zip(wanted, row, strict=True)) for row in measured(pictures, families, move)]
 
 
 @MOVES
@@ -25,9 +28,24 @@ def test_tiny_pictures(move):
             image = random.integers(0, 65536, shape).astype("u2")
             pictures.append((image, (random.random(shape) < share).astype("u1")))
     families = (*columns.NINE, "hog")
-    same(
-        measured(pictures, families, move), expected(pictures, families), columns.names(families, 2)
-    )
+    same(measured(pictures, families, move), expected(pictures, families), names(families, 2))
+
+
+@MOVES
+def test_long_rows(move):
+    """Sums of a row are taken in pieces of 1,024."""
+    random = np.random.default_rng(6)
+    pictures = [(random.integers(0, 256, (2, 2100, 1)).astype("u1"), np.ones((2, 2100, 1), "u1"))]
+    families = ("glcm", "gradient-rms", "percentiles")
+    same(measured(pictures, families, move), expected(pictures, families), names(families, 1))
+
+
+@MOVES
+def test_gradients_of_pictures_that_shrink_along_one_side(move):
+    random, pictures = np.random.default_rng(7), []
+    for shape in [(100, 30, 1), (30, 100, 1), (64, 65, 1), (150, 90, 1)]:
+        pictures.append((random.integers(0, 4096, shape).astype("u2"), np.ones(shape, "u1")))
+    same(measured(pictures, ["hog"], move), expected(pictures, ["hog"]), names(["hog"], 1))
 
 
 @MOVES
@@ -36,7 +54,7 @@ def test_numbers_of_channels(channels, move):
     families = tuple(f for f in columns.NINE if f != "intersections" or channels < 3)
     pictures = random_pictures(2, channels, seed=channels, largest=20)
     found = measured(pictures, families, move)
-    same(found, expected(pictures, families), columns.names(families, channels))
+    same(found, expected(pictures, families), names(families, channels))
 
 
 @MOVES
@@ -49,9 +67,7 @@ def test_full_scale_does_not_overflow(move):
     mask[:, 150:, 1] = 0
     families = [f for f in columns.NINE if f not in ("mask-based", "cell-distances")]
     pictures = [(image, mask)]
-    same(
-        measured(pictures, families, move), expected(pictures, families), columns.names(families, 2)
-    )
+    same(measured(pictures, families, move), expected(pictures, families), names(families, 2))
 
 
 @MOVES
@@ -118,10 +134,10 @@ def test_largest_of_what_is_below_zero(move):
     families = ["intersections", "intersections-corrected"]
     pictures = [(image, full), (image, part), (image[:1, :1], full[:1, :1])]
     found = measured(pictures, families, move)
-    names = columns.names(families, 2)
-    cut = len(columns.names(families[:1], 2))
-    same(found[:, :cut], expected(pictures, families[:1]), names[:cut])
-    rows = [dict(zip(names, row, strict=True)) for row in found]
+    wanted = names(families, 2)
+    cut = len(names(families[:1], 2))
+    same(found[:, :cut], expected(pictures, families[:1]), wanted[:cut])
+    rows = [dict(zip(wanted, row, strict=True)) for row in found]
     assert [row["shared_max_ratio_Ch1_R1_R2"] for row in rows] == [1, 1, 1]
 
 
@@ -140,5 +156,17 @@ def test_masks_that_lie_in_each_other(move):
     same(
         measured(pictures, ["colocalisation"], move),
         expected(pictures, ["colocalisation"]),
-        columns.names(["colocalisation"], 3),
+        names(["colocalisation"], 3),
     )
+
+
+@MOVES
+def test_masks_beside_each_other_after_a_full_one(move):
+    """What a kernel kept of the picture before is no mask of this one."""
+    image = np.random.default_rng(8).integers(1, 4000, (24, 40, 3)).astype("u2")
+    x = np.arange(40)
+    halves = np.stack([x < 40, x < 12, x > 20], axis=1) & np.ones((24, 1, 1), bool)
+    pictures = [(image, np.ones(image.shape, "u1")), (image, halves.astype("u1"))]
+    pictures.append((image, halves[..., [1, 0, 2]].astype("u1")))
+    families = ("colocalisation", "intersections")
+    same(measured(pictures, families, move), expected(pictures, families), names(families, 3))
