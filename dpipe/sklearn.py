@@ -4,6 +4,7 @@ Who extracts features with scifAI changes one import::
 
     from dpipe.sklearn import FeatureExtractor, features   # was: from scifAI.ml import ...
 
+    metadata = metadata_generator(folder)   # of this module too, or a table kept from before
     union = FeatureUnion([("shape", features.CellShape()), ("glcm", features.GLCMFeatures())])
     extractor = FeatureExtractor(Pipeline([("features", union)]))
     table = pd.DataFrame(extractor.extract_features(metadata))
@@ -26,7 +27,7 @@ from dpipe.blocks import compute
 from dpipe.errors import InputError, SchemaError, UsageError
 from dpipe.operators.cell_features import NINE, cell_features
 from dpipe.operators.segment_cells import segment_cells
-from dpipe.readers.ifc import SUFFIXES, open_ifc
+from dpipe.readers.ifc import SUFFIXES, find, open_ifc
 
 try:
     from sklearn.base import BaseEstimator, TransformerMixin
@@ -34,7 +35,7 @@ try:
 except ImportError as error:  # pragma: no cover  the tests have it
     raise ImportError("dpipe.sklearn needs scikit-learn; install dpipe[tables]") from error
 
-__all__ = ["FeatureExtractor", "features"]
+__all__ = ["FeatureExtractor", "features", "metadata_generator"]
 
 _FILES = 4096
 """So many files of a folder are read at a time."""
@@ -233,6 +234,42 @@ features = SimpleNamespace(
     HogFeatures=_class("HogFeatures", "hog"),
 )
 """scifAI's classes of features by their names there; they take no parameters."""
+
+
+_LEVELS = ("experiment", "donor", "condition")
+
+
+def metadata_generator(data_path: str) -> pd.DataFrame:
+    """List the pictures of a tree ``experiment/donor/condition/*.h5``, as scifAI's function does.
+
+    Parameters
+    ----------
+    data_path : str
+        A folder, on disk or in a bucket.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A row a file: ``file``, ``experiment``, ``donor``, ``condition``, ``object_number``,
+        ``set`` (labeled, unlabeled) and ``label`` ("-1" for none). Files that are no pictures
+        are in it too.
+
+    Raises
+    ------
+    UsageError
+        Nothing is there, or no HDF5 files.
+    InputError
+        A folder without one picture that can be read.
+    """
+    tables = []
+    for part in find(sources.walk_items(data_path)):
+        ds = open_ifc(part.items[0].uri, levels=_LEVELS)
+        names = ("file", *_LEVELS, "object_number", "set", "label")
+        table = pd.DataFrame({name: ds[name].values for name in names})
+        tables.append(table.assign(file=part.items[0].uri + "/" + table["file"]))
+    if not tables:
+        raise UsageError(f"{data_path}: no .h5 files; expected experiment/donor/condition/*.h5")
+    return pd.concat(tables, ignore_index=True)
 
 
 def _families(union: Any) -> Iterator[str]:

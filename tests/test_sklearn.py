@@ -20,7 +20,7 @@ from sklearn.exceptions import NotFittedError
 from sklearn.pipeline import FeatureUnion, Pipeline
 from sklearn.preprocessing import StandardScaler
 
-from dpipe.sklearn import FeatureExtractor, features
+from dpipe.sklearn import FeatureExtractor, features, metadata_generator
 
 
 def write(path: Path, seed: int, channels: int = 2) -> str:
@@ -90,6 +90,30 @@ def test_the_lines_of_scifai_as_its_readme_has_them(metadata):
     assert table.shape == (7, 4)
     assert list(table) == list(names)
     assert list(table.loc[:, table.std() > 0.0]) == ["gradient_RMS_Ch1", "gradient_RMS_Ch2"]
+
+
+def test_the_table_of_a_tree(tmp_path, metadata):
+    """Blanks that end a folder's name are the disk's; the file is found by its own name."""
+    for folder, name in (("-SEA ", "x_7"), ("+SEA", "x_2"), ("+SEA", "x_10")):
+        write(tmp_path / "tree" / "Experiment_1" / "Donor_2" / folder / f"{name}.h5", seed=1)
+    with h5py.File(tmp_path / "tree/Experiment_1/Donor_2/+SEA/x_2.h5", "a") as file:
+        file["label"] = "T_cell"
+    (tmp_path / "tree/Experiment_1/Donor_2/+SEA/x_3.h5").write_bytes(b"rubbish")
+    table = metadata_generator(str(tmp_path / "tree"))
+    columns = "file experiment donor condition object_number set label".split()
+    assert list(table) == columns
+    assert table[columns[1:]].values.tolist() == [
+        ["Experiment_1", "Donor_2", "+SEA", 2, "labeled", "T_cell"],
+        ["Experiment_1", "Donor_2", "+SEA", 3, "unlabeled", "-1"],
+        ["Experiment_1", "Donor_2", "+SEA", 10, "unlabeled", "-1"],
+        ["Experiment_1", "Donor_2", "-SEA", 7, "unlabeled", "-1"],
+    ]
+    rows = FeatureExtractor(features.GradientRMS()).extract_features(table)
+    assert [len(row) for row in rows] == [2, 0, 2, 2]
+    Path(tmp_path / "none").mkdir()
+    (tmp_path / "none" / "notes.txt").write_text("nothing")
+    with pytest.raises(UsageError, match="no .h5 files"):
+        metadata_generator(str(tmp_path / "none"))
 
 
 def test_a_picture_of_nothing_but_nan_was_read_all_the_same(metadata):
