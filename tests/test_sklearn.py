@@ -112,7 +112,7 @@ def test_the_table_of_a_tree(tmp_path, metadata):
     assert [len(row) for row in rows] == [2, 0, 2, 2]
     Path(tmp_path / "none").mkdir()
     (tmp_path / "none" / "notes.txt").write_text("nothing")
-    with pytest.raises(UsageError, match="no .h5 files"):
+    with pytest.raises(UsageError, match=r"no \.h5 files"):
         metadata_generator(str(tmp_path / "none"))
 
 
