@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from dpipe.errors import NotFoundError, StoreError
+from dpipe.errors import NotAStoreError, NotFoundError, StoreError
 
 
 @contextlib.contextmanager
@@ -88,8 +88,12 @@ def walk(
         try:
             with os.scandir(root) as entries:
                 found = sorted(entries, key=lambda entry: entry.name + "/" * entry.is_dir())
-        except (FileNotFoundError, NotADirectoryError):
+        except FileNotFoundError:
             return
+        except NotADirectoryError:
+            if base:  # it was a folder a moment ago
+                return
+            raise NotAStoreError(f"{root}: a file, where a folder is expected") from None
     for entry in found:
         key = base + entry.name
         if entry.is_dir():

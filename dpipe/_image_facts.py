@@ -1,16 +1,21 @@
-"""The facts of a movie that REMBI asks for: a private neighbour of ``dpipe.metadata``.
+"""The facts of a movie that REMBI asks for, and those of a collection of pictures.
 
-It knows coordinates and attributes of Datasets; it reads no pixel and no file.
+A private neighbour of ``dpipe.metadata``. It knows coordinates and attributes of Datasets; it
+reads no pixel and no file.
 """
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import xarray as xr
 
 from dpipe import schema
 
 _TOLD = ("interval", "spacing", "channels", "channel_content", "recording_date")
+_COUNTED = ("pictures", "labels", "masks_missing", "duplicates", "put_aside")
+_MOST_REASONS = 10
 
 
 def image_facts(ds: xr.Dataset) -> dict[str, Any]:
@@ -64,6 +69,40 @@ def image_facts(ds: xr.Dataset) -> dict[str, Any]:
     return facts | ({"recording_date": date} if date else {}) | _conditions(ds)
 
 
+def collection_facts(ds: xr.Dataset) -> dict[str, Any]:
+    """Return what a packed collection of pictures holds; only its coordinates are read.
+
+    Parameters
+    ----------
+    ds : xarray.Dataset
+        Pictures over ``record``, as a reader gives them.
+
+    Returns
+    -------
+    dict
+        ``pictures``, ``dtype``, ``channels``, ``height`` and ``width`` (least, median, largest),
+        ``labels`` (how many have one), ``masks_missing``, ``duplicates``, ``put_aside`` and the
+        most frequent ``reasons`` by number.
+    """
+    reasons = np.asarray(ds["put_aside"].values)
+    sound = reasons == ""
+    sizes = {name: np.asarray(ds[name].values)[sound] for name in ("height", "width")}
+    masks = np.asarray(ds["mask_dtype"].values) if "mask_dtype" in ds else None
+    kinds = Counter(str(reason) for reason in reasons[~sound])
+    again = [n for reason, n in kinds.items() if reason.startswith("object ")]
+    return {
+        "pictures": len(reasons),
+        "dtype": str(ds["pixels"].dtype),
+        "channels": [str(name) for name in ds["c"].values],
+        **{k: [int(v.min()), int(np.median(v)), int(v.max())] for k, v in sizes.items() if v.size},
+        **({"labels": int((ds["set"].values == "labeled").sum())} if "set" in ds else {}),
+        **({"masks_missing": int((masks[sound] == "").sum())} if masks is not None else {}),
+        "duplicates": sum(again),
+        "put_aside": int((~sound).sum()),
+        "reasons": dict(kinds.most_common(_MOST_REASONS)),
+    }
+
+
 def _conditions(ds: xr.Dataset) -> dict[str, Any]:
     """Return what a row of conditions says, as far as it says anything."""
     known: dict[str, Any] = {}
@@ -78,21 +117,28 @@ def _conditions(ds: xr.Dataset) -> dict[str, Any]:
 
 
 def facts_line(facts: Mapping[str, Any]) -> str:
-    """Return the facts of a movie as one line for people.
+    """Return the facts of a movie or a collection as one line for people.
 
     Examples
     --------
     >>> facts_line({"interval": 30.0, "spacing": [2.0, 0.5, 0.5], "organ": "Spleen"})
     'interval 30 s, spacing 2 0.5 0.5 micrometer, organ Spleen'
+    >>> facts_line({"pictures": 2000, "channels": ["BF", "CD3"], "height": [30, 41, 60]})
+    '2,000 pictures, channels BF | CD3, height 30 to 60'
     """
     words = []
-    for key in (*_TOLD, *(variable.name for variable in schema.CONDITIONS)):
-        value = facts.get(key)
+    conditions = (variable.name for variable in schema.CONDITIONS)
+    for key in (*_COUNTED[:1], *_TOLD, *conditions, "height", "width", *_COUNTED[1:]):
+        value, name = facts.get(key), key.replace("_", " ")
         if key == "interval" and value is not None:
             words.append(f"interval {value:g} s")
         elif key == "spacing" and value is not None:
             words.append(f"spacing {' '.join(f'{step:g}' for step in value)} micrometer")
+        elif key in _COUNTED and value is not None:
+            words.append(f"{value:,} {name}")
+        elif key in ("height", "width") and value:
+            words.append(f"{name} {value[0]} to {value[-1]}")
         elif value:
             several = [str(one) or "unknown" for one in value] if isinstance(value, list) else None
-            words.append(f"{key.replace('_', ' ')} {' | '.join(several) if several else value}")
+            words.append(f"{name} {' | '.join(several) if several else value}")
     return ", ".join(words)

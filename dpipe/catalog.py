@@ -8,7 +8,6 @@ next. Every commit carries an id of its own, so an answer that was lost is not a
 This module knows JSON in objects; it knows nothing of pixels, operators or runs.
 """
 
-import html
 import json
 import re
 import uuid
@@ -17,10 +16,39 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from dpipe.errors import DamageError, NotAStoreError, NotFoundError, StoreError, UsageError, unknown
+from dpipe._version_text import describe, history_page, row, text, version_page
+from dpipe.errors import (
+    DamageError,
+    NotAStoreError,
+    NotFoundError,
+    StoreError,
+    UsageError,
+    check_format,
+    unknown,
+)
 from dpipe.objects import Objects, open_objects
 from dpipe.sources import natural_key
 
+__all__ = [
+    "History",
+    "PartRef",
+    "Version",
+    "by_stem",
+    "check_name",
+    "commit",
+    "describe",
+    "history",
+    "lineage",
+    "names",
+    "newest",
+    "open_store",
+    "resolve",
+    "row",
+    "same_parts",
+    "text",
+]
+
+_FORMAT = "dpipe-version/1"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 _NUMBER = re.compile(r"[0-9]{1,9}")
 _TRIES = 1000
@@ -81,7 +109,7 @@ class Version:
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as JSON holds it."""
-        return {"format": "dpipe-version/1"} | asdict(self)
+        return {"format": _FORMAT} | asdict(self)
 
     @classmethod
     def from_dict(cls, given: Mapping[str, Any]) -> "Version":
@@ -92,23 +120,7 @@ class Version:
         return cls(**fields)
 
     def _repr_html_(self) -> str:
-        rows = "".join(
-            f"<tr><td>{html.escape(ref.stem)}</td><td><code>{html.escape(ref.fingerprint)}</code>"
-            f"</td><td>{html.escape(describe(ref.summary))}</td></tr>"
-            for ref in self.parts
-        )
-        aside = "".join(
-            f"<li>{html.escape(str(item.get('stem', '')))}: "
-            f"{html.escape(str(item.get('reason', '')))}</li>"
-            for item in self.put_aside
-        )
-        return (
-            f"<h4>{html.escape(self.label)}</h4><p>{html.escape(self.message)} "
-            f"<small>{html.escape(self.created)}, {html.escape(self.author)}</small></p>"
-            f"<table><thead><tr><th>part</th><th>fingerprint</th><th>holds</th></tr></thead>"
-            f"<tbody>{rows}</tbody></table>"
-            + (f"<p>Put aside:</p><ul>{aside}</ul>" if aside else "")
-        )
+        return version_page(self)
 
 
 @dataclass(frozen=True)
@@ -128,57 +140,7 @@ class History:
         return self.versions[index]
 
     def _repr_html_(self) -> str:
-        rows = "".join(
-            f"<tr><td>{v.number}</td><td>{html.escape(v.created)}</td>"
-            f"<td>{html.escape(v.author)}</td><td>{len(v.parts)}</td>"
-            f"<td>{html.escape(v.message)}</td></tr>"
-            for v in self.versions
-        )
-        return (
-            f"<h4>{html.escape(self.name)}</h4><table><thead><tr><th>version</th><th>created</th>"
-            f"<th>author</th><th>parts</th><th>message</th></tr></thead><tbody>{rows}</tbody></table>"
-        )
-
-
-def describe(summary: Mapping[str, Any]) -> str:
-    """Return one line for people of a part's summary.
-
-    Examples
-    --------
-    >>> describe({"sizes": {"t": 3, "y": 4}, "variables": ["image"], "dtype": "uint8"})
-    'image uint8 t 3, y 4'
-    """
-    sizes = ", ".join(f"{dim} {n}" for dim, n in summary.get("sizes", {}).items())
-    words = (*summary.get("variables", [])[:3], summary.get("dtype", ""), sizes)
-    return " ".join(word for word in words if word)
-
-
-def row(version: Version) -> dict[str, Any]:
-    """Return a version as one row of a listing."""
-    return {
-        "dataset": version.name,
-        "version": version.number,
-        "parts": len(version.parts),
-        "put aside": sum(1 if a.get("whole", True) else a["items"] for a in version.put_aside),
-        "bytes": sum(int(ref.summary.get("bytes", 0)) for ref in version.parts),
-        "created": version.created,
-        "author": version.author,
-        "message": version.message,
-    }
-
-
-def text(version: Version, made_from: Sequence[str] = ()) -> list[str]:
-    """Return a version as lines for a terminal."""
-    made_by = version.recipe.get("reader") or version.recipe.get("operator") or "saved"
-    lines = [
-        f"{version.label}  {version.created}  {version.author}",
-        f"  {version.message}",
-        f"  made by {made_by}" + (f" from {', '.join(made_from[1:])}" if made_from[1:] else ""),
-    ]
-    lines += [f"  {ref.stem}  {ref.fingerprint}  {describe(ref.summary)}" for ref in version.parts]
-    lines += [f"  note: {r.stem}: {n}" for r in version.parts for n in r.summary.get("notes", ())]
-    lines += [f"  put aside: {a.get('stem')}: {a.get('reason')}" for a in version.put_aside]
-    return lines
+        return history_page(self)
 
 
 def check_name(name: str) -> str:
@@ -392,7 +354,11 @@ def _read(objects: Objects, name: str, number: int) -> Version | None:
     except NotFoundError:
         return None
     try:
-        return Version.from_dict(json.loads(data))
+        given = json.loads(data)
+        check_format(f"{objects.url}/{_key(name, number)}", given.get("format"), _FORMAT)
+        return Version.from_dict(given)
+    except UsageError:
+        raise
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise DamageError(
             f"{objects.url}/{_key(name, number)}: not a version ({error}); "

@@ -7,15 +7,13 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import xarray as xr
 
 from dpipe import origin, readers
 from dpipe.errors import InputError
-from dpipe.metadata import image_facts
+from dpipe.metadata import collection_facts, image_facts
 
 _COMPARED = ("spacing", "interval", "dtype", "channels")
-_MOST_REASONS = 10
 
 
 def census(
@@ -35,10 +33,9 @@ def census(
     Returns
     -------
     list of dict
-        By part: ``stem``, ``files``, ``bytes``, what ``metadata.image_facts`` finds, and
-        ``problem`` where it cannot be opened. By collection of pictures instead: ``dtype``,
-        ``channels``, ``height`` and ``width`` (least, median, largest), ``labels`` (how many have
-        one), ``masks_missing``, ``duplicates``, ``put_aside`` and the ``reasons`` by number.
+        By part: ``stem``, ``files``, ``bytes``, what ``metadata.image_facts`` finds, or
+        ``metadata.collection_facts`` of a collection of pictures, and ``problem`` where it cannot
+        be opened.
     """
     found = readers.resolve(reader)
     params = origin.bind(found.open, options or {}, f"reader {reader}")
@@ -51,30 +48,12 @@ def census(
         }
         try:
             ds: xr.Dataset = found.open([item.uri for item in part.items], **params)
-            row |= _collection(ds) if "record" in ds.dims else image_facts(ds)
+            row |= collection_facts(ds) if "record" in ds.dims else image_facts(ds)
+            row.pop("pictures", None)  # its files
         except InputError as error:
             row["problem"] = str(error)
         rows.append(row)
     return rows
-
-
-def _collection(ds: xr.Dataset) -> dict[str, Any]:
-    """Count what is in a packed collection; only headers were read for it."""
-    reasons = np.asarray(ds["put_aside"].values)
-    sound = reasons == ""
-    sizes = {name: np.asarray(ds[name].values)[sound] for name in ("height", "width")}
-    kinds = Counter(str(reason) for reason in reasons[~sound])
-    again = [n for reason, n in kinds.items() if reason.startswith("object ")]
-    return {
-        "dtype": str(ds["pixels"].dtype),
-        "channels": [str(name) for name in ds["c"].values],
-        **{k: [int(v.min()), int(np.median(v)), int(v.max())] for k, v in sizes.items()},
-        "labels": int((np.asarray(ds["set"].values) == "labeled").sum()),
-        "masks_missing": int((np.asarray(ds["mask_dtype"].values)[sound] == "").sum()),
-        "duplicates": sum(again),
-        "put_aside": int((~sound).sum()),
-        "reasons": dict(kinds.most_common(_MOST_REASONS)),
-    }
 
 
 def warnings(rows: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -1,20 +1,18 @@
 """The command line: parse, call one function, show. It decides nothing."""
 
-import contextlib
 import json
-import signal
 import sys
-import traceback
-import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any, NoReturn
 
 import click
-import yaml
 
 import dpipe
 from dpipe import catalog, demo, errors, plan, report, run, tree, upkeep, view, writers
+from dpipe._doc_command import doc
+from dpipe._given import pairs, refuse, roles
+from dpipe._guard import guarded
 from dpipe._plot_command import plot as plot_
 from dpipe.census import census
 from dpipe.census import warnings as differences
@@ -22,13 +20,6 @@ from dpipe.config import Settings
 from dpipe.metadata import facts_line
 from dpipe.objects import Objects
 from dpipe.recipe import Recipe, load, operator_step, reader_step
-
-_STOPPED = 128
-
-
-class _Stopped(BaseException):
-    """A signal asked the program to end; a task that runs here must not take it for its own."""
-
 
 _store = click.option("--store", metavar="URL", help="The store: a folder or s3://bucket/prefix.")
 _workers = click.option(
@@ -63,6 +54,7 @@ def cli(context: click.Context, debug: bool, config: str | None) -> None:
 
 
 cli.add_command(plot_)
+cli.add_command(doc)
 
 
 def _settings(**given: Any) -> Settings:
@@ -75,20 +67,6 @@ def _open(store: str | None, *, create: bool = False) -> Objects:
     if not url:
         raise errors.UsageError("which store? Say --store URL, or set DPIPE_STORE")
     return catalog.open_store(url, create=create)
-
-
-def _pairs(given: Sequence[str], what: str) -> dict[str, Any]:
-    """Parse K=V pairs; values are YAML, else texts, such as the expression `CD 3` > 1."""
-    pairs = {}
-    for text in given:
-        key, mark, value = text.partition("=")
-        if not mark:
-            raise errors.UsageError(f"{what} {text!r}: expected KEY=VALUE")
-        try:
-            pairs[key] = yaml.safe_load(value)
-        except yaml.YAMLError:
-            pairs[key] = value
-    return pairs
 
 
 @cli.command()
@@ -113,26 +91,21 @@ def make(name: str, reader: str | None, operator: str | None, **given: Any) -> N
         raise errors.UsageError("make: say --reader with --source, or --operator with --input")
     if reader and not given["source"]:
         raise errors.UsageError("make: --reader needs --source")
+    refuse("reader" if reader else "operator", given)
     if reader:
-        options, said = _pairs(given["option"], "--option"), _pairs(given["said"], "--set")
+        options, said = pairs(given["option"], "--option"), pairs(given["said"], "--set")
         step = reader_step(
             name, reader, given["source"], options=options, said=said, levels=given["levels"]
         )
     else:
-        params = _pairs(given["param"], "--param")
-        inputs = _roles(given["inputs"])
+        params = pairs(given["param"], "--param")
+        inputs = roles(given["inputs"])
         step = operator_step(name, str(operator), inputs, params=params, levels=given["levels"])
     _run(Recipe.of(step), **_where(given))
 
 
 def _where(given: dict[str, Any]) -> dict[str, Any]:
     return {key: given[key] for key in ("store", "workers", "quiet", "message")}
-
-
-def _roles(inputs: Sequence[str]) -> list[str] | dict[str, str]:
-    if any("=" in text for text in inputs):
-        return {k: str(v) for k, v in _pairs(inputs, "--input").items()}
-    return list(inputs)
 
 
 def _run(
@@ -269,7 +242,7 @@ def verify(names: tuple[str, ...], mode: str, store: str | None, as_json: bool) 
 def export(writer: str, inputs: tuple[str, ...], store: str | None, **given: Any) -> None:
     """Write datasets as foreign files."""
     data = tree.open(_open(store).url, *inputs, part=given["part"])
-    for path in writers.export(data, writer, given["to"], **_pairs(given["option"], "--option")):
+    for path in writers.export(data, writer, given["to"], **pairs(given["option"], "--option")):
         click.echo(path)
 
 
@@ -280,7 +253,7 @@ def export(writer: str, inputs: tuple[str, ...], store: str | None, **given: Any
 @_json
 def census_(source: tuple[str, ...], reader: str, option: tuple[str, ...], as_json: bool) -> None:
     """Say what is in a SOURCE, from headers only."""
-    rows = census(reader, source, options=_pairs(option, "--option"))
+    rows = census(reader, source, options=pairs(option, "--option"))
     _show(rows, as_json)
     for line in differences(rows):
         click.echo(f"warning: {line}", err=True)
@@ -344,20 +317,6 @@ def _show(
         click.echo(line)
 
 
-@contextlib.contextmanager
-def _signals() -> Iterator[None]:
-    """Turn SIGTERM into an exception, so that everything is closed."""
-
-    def stop(number: int, _: Any) -> NoReturn:
-        raise _Stopped(number)
-
-    before = signal.signal(signal.SIGTERM, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
 def main(args: Sequence[str] | None = None) -> NoReturn:
     """Run the command line; an error is one line on stderr and an exit code.
 
@@ -366,34 +325,4 @@ def main(args: Sequence[str] | None = None) -> NoReturn:
     args : sequence of str, optional
         By default those of the process.
     """
-    sys.exit(_guarded(lambda: cli.main(args, "dpipe", standalone_mode=False)))
-
-
-def _warn(message: Warning | str, *_: Any, **__: Any) -> None:
-    click.echo(f"warning: {message}", err=True)
-
-
-def _guarded(command: Callable[[], Any]) -> int:
-    debug = "--debug" in sys.argv
-    try:
-        with _signals(), warnings.catch_warnings():
-            warnings.showwarning = _warn
-            code = command()
-        return code if isinstance(code, int) else 0
-    except click.ClickException as error:
-        error.show()
-        return errors.UsageError.exit_code
-    except (click.Abort, KeyboardInterrupt):
-        return _STOPPED + signal.SIGINT
-    except _Stopped as error:
-        return _STOPPED + int(error.args[0])
-    except errors.DpipeError as error:
-        if debug:
-            traceback.print_exc()
-        click.echo(f"{type(error).__name__}: {error}", err=True)
-        return error.exit_code
-    except Exception as error:  # noqa: BLE001  the last door
-        if debug:
-            traceback.print_exc()
-        click.echo(f"bug: {type(error).__name__}: {error} (--debug shows where)", err=True)
-        return errors.DpipeError.exit_code
+    sys.exit(guarded(lambda: cli.main(args, "dpipe", standalone_mode=False)))

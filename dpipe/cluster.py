@@ -264,7 +264,7 @@ def _local(settings: Settings, url: SplitResult) -> Iterator[Workers]:
             silence_logs=logging.CRITICAL,
             memory_limit=settings.memory or None,
             local_directory=folder,
-            death_timeout=_PATIENCE,
+            death_timeout=5 * _PATIENCE,  # a first start compiles all that it imports
             preload=["dpipe"],  # imported later, it would keep the heart from beating for seconds
         )
         cluster = _deaf(start)

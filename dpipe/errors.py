@@ -117,3 +117,32 @@ def unknown(kind: str, name: object, known: Iterable[str]) -> str:
     near = difflib.get_close_matches(str(name), names, n=1, cutoff=0.5)
     hint = f"; did you mean {near[0]!r}?" if near else "."
     return f"unknown {kind} {name!r}{hint} Known: {', '.join(names) or 'none'}"
+
+
+def check_format(where: str, found: object, known: str) -> None:
+    """Refuse an object of the store that a newer dpipe wrote.
+
+    Parameters
+    ----------
+    where : str
+        Its key, for the message.
+    found : object
+        What it says of its format; what says nothing of the kind is left to its reader.
+    known : str
+        Name and number of the format that this dpipe reads.
+
+    Raises
+    ------
+    UsageError
+        It is of another number.
+
+    Examples
+    --------
+    >>> check_format("a.json", "dpipe-seal/1", "dpipe-seal/1")
+    """
+    name = known.partition("/")[0]
+    if isinstance(found, str) and found.startswith(f"{name}/") and found != known:
+        raise UsageError(
+            f"{where}: its format is {found}, and this dpipe reads {known}; install the dpipe "
+            "that made it, or a newer one"
+        )

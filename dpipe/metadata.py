@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Self
 
-from dpipe._image_facts import facts_line, image_facts
+from dpipe._image_facts import collection_facts, facts_line, image_facts
 from dpipe.errors import UsageError, unknown
 
 __all__ = [
@@ -25,6 +25,7 @@ __all__ = [
     "Publication",
     "Study",
     "Version",
+    "collection_facts",
     "facts_line",
     "image_facts",
 ]

@@ -168,7 +168,12 @@ def operator_step(
     roles = [role for role, _ in operators.inputs(found)]
     if not isinstance(inputs, Mapping):
         listed = [inputs] if isinstance(inputs, str) else list(inputs)
-        inputs = dict(zip(roles, listed, strict=False)) if len(listed) <= len(roles) else {}
+        if len(listed) > len(roles):
+            raise RecipeError(
+                f"operator {operator}: {len(listed)} inputs ({', '.join(map(str, listed))}); it "
+                f"takes at most {len(roles)}: {', '.join(roles)}"
+            )
+        inputs = dict(zip(roles, listed, strict=False))
     chosen = ["where"] if "where" in bound and not origin.has_where(found.function) else []
     for role in inputs:
         if role not in [*roles, *chosen]:
@@ -329,6 +334,11 @@ class _Node:
             mark = error.problem_mark or error.context_mark
             place = f":{mark.line + 1}:{mark.column + 1}" if mark else ""
             raise RecipeError(f"{where}{place}: not YAML: {error.problem}") from error
+        except RecipeError:
+            raise
+        except (yaml.YAMLError, ValueError, RecursionError) as error:
+            said = str(error).partition("\n")[0]
+            raise RecipeError(f"{where}:1:1: not YAML: {said}") from error
         if not isinstance(node, yaml.MappingNode):
             raise RecipeError(f"{where}:1:1: expected a mapping with the keys {', '.join(_TOP)}")
         return cls(node, where, value)

@@ -17,10 +17,11 @@ from typing import Any
 import xarray as xr
 
 from dpipe import blocks, store
-from dpipe.errors import DamageError, NotFoundError, UsageError
+from dpipe.errors import DamageError, NotFoundError, UsageError, check_format
 from dpipe.objects import Objects
 
 MODES = ("exists", "bytes", "decode")
+_FORMAT = "dpipe-seal/1"
 _OTHER_SEAL = "the seal is not the one that the version names"
 
 
@@ -67,7 +68,7 @@ class Seal:
 
     def to_bytes(self) -> bytes:
         """Return it as it is stored."""
-        return json.dumps({"format": "dpipe-seal/1"} | asdict(self), indent=1).encode()
+        return json.dumps({"format": _FORMAT} | asdict(self), indent=1).encode()
 
 
 @dataclass(frozen=True)
@@ -101,6 +102,8 @@ def read(objects: Objects, base: str, expected: str = "") -> tuple[Seal, str]:
         There is none: the part does not exist.
     DamageError
         It cannot be read, or is another one.
+    UsageError
+        A newer dpipe wrote it.
     """
     data = objects.read(f"{base}.json")
     digest = _sha256(data)
@@ -108,8 +111,10 @@ def read(objects: Objects, base: str, expected: str = "") -> tuple[Seal, str]:
         raise DamageError(f"{objects.url}/{base}.json: {_OTHER_SEAL}; run dpipe verify")
     try:
         given = json.loads(data)
-        given.pop("format")
+        check_format(f"{objects.url}/{base}.json", given.pop("format"), _FORMAT)
         return Seal(**given), digest
+    except UsageError:
+        raise
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise DamageError(f"{objects.url}/{base}.json: the seal is damaged ({error})") from error
 

@@ -139,7 +139,7 @@ def _joined(held: dict[str, xr.Dataset], table: xr.Dataset, label: str) -> dict[
 
 
 def facts(store: str, *names: str) -> dict[str, dict[str, Any]]:
-    """Return what is known of each movie of a dataset.
+    """Return what is known of each movie, or each collection of pictures, of a dataset.
 
     Parameters
     ----------
@@ -151,14 +151,21 @@ def facts(store: str, *names: str) -> dict[str, dict[str, Any]]:
     Returns
     -------
     dict of str to dict
-        By stem, what ``metadata.image_facts`` finds; empty if the dataset holds no movies.
+        By stem, what ``metadata.image_facts`` or ``metadata.collection_facts`` finds; empty if
+        the dataset holds neither.
     """
     parts = catalog.resolve(catalog.open_store(store), names[0]).parts
-    if not any("image" in ref.summary.get("variables", []) for ref in parts):
+    known = {"image": metadata.image_facts, "pixels": metadata.collection_facts}
+    if not any(known.keys() & set(ref.summary.get("variables", [])) for ref in parts):
         return {}
     opened = open(store, *names)
     held = {parts[0].stem: opened} if isinstance(opened, xr.Dataset) else as_parts(opened)
-    return {stem: metadata.image_facts(ds) for stem, ds in held.items() if "image" in ds}
+    return {
+        stem: known[kind](ds)
+        for stem, ds in held.items()
+        for kind in known
+        if kind in ds and (kind == "image" or "put_aside" in ds.coords)
+    }
 
 
 def as_parts(data: DataLike) -> dict[str, xr.Dataset]:

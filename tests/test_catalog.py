@@ -330,6 +330,7 @@ def test_row_and_text(place: Objects) -> None:
         "dataset": "q",
         "version": 3,
         "parts": 2,
+        "records": None,
         "put aside": 1,
         "bytes": 12,
         "created": "2026-11-20T10:00:00+00:00",

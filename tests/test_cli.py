@@ -1,5 +1,6 @@
 """The command line: one line an error, the right exit code, JSON where it lists."""
 
+import hashlib
 import json
 from pathlib import Path
 from types import SimpleNamespace
@@ -240,6 +241,18 @@ def test_verify_names_what_is_damaged_and_exits_5(dp, study):
          "unknown dataset 'y'"),
         (("make", "x", "--operator", "frame-quality", "--input", "y", "--param", "median",
           "--store", "s"), 2, "expected KEY=VALUE"),
+        (("make", "x", "--operator", "frame-quality", "--input", "y", "--param", "median=3",
+          "--param", "median=5", "--store", "s"), 2, "'median': given twice; a list is median="),
+        (("make", "x", "--reader", "imaris", "--source", "a", "--param", "b=1", "--store", "s"), 2,
+         "--param goes with --operator; with --reader go --source, --option, --set"),
+        (("make", "x", "--operator", "frame-quality", "--input", "y", "--set", "interval=30",
+          "--store", "s"), 2, "--set goes with --reader; with --operator go --input, --param"),
+        (("make", "x", "--reader", "imaris", "--source", "a", "--set", "spacing=[2, 0.5",
+          "--store", "s"), 2, "--set spacing: '[2, 0.5' is not YAML; are all brackets and quotes"),
+        (("make", "x", "--operator", "frame-quality", "--input", "a", "--input", "b", "--store",
+          "s"), 2, "2 inputs (a, b); it takes at most 1: ds"),
+        (("doc", "frame-qualty"), 2, "unknown reader, operator or writer 'frame-qualty'; did you"),
+        (("ls", "--store", __file__), 2, "test_cli.py: a file, where a folder is expected"),
         (("run", "--store", "s"), 2, "which recipe?"),
         (("run", "none.yaml", "--store", "s"), 2, "none.yaml: cannot read the recipe"),
         (("run", "--retry", "20260101T000000-aaaa", "--store", "s"), 2, "no dpipe store there"),
@@ -282,12 +295,13 @@ def test_where_is_an_expression_and_need_not_be_yaml(dp, where, rows):
     assert dpipe.open("store", "g").sizes["record"] == len(rows)
 
 
-def test_a_value_that_is_no_yaml_is_a_text(dp):
+def test_a_list_or_mapping_that_is_no_yaml(dp):
     ds = xr.Dataset({"n": ("record", [1, 2])})
     dpipe.save({"x": ds}, "store", "f", message="m")
     told = dp("make", "g", "--operator", "gate", "--input", "f", "--param", "gates={g: [}", *RUN)
     assert told.code == 2
-    assert told.err.strip() == "UsageError: gates: found '{g: [}'; expected expressions by name"
+    said = "--param gates: '{g: [}' is not YAML; are all brackets and quotes closed?"
+    assert told.err.strip() == f"UsageError: {said}"
 
 
 def test_a_setting_says_where_the_store_is(dp, study, monkeypatch):
@@ -318,6 +332,76 @@ def test_a_bug_is_told_in_one_line_unless_debug(dp, monkeypatch):
     assert "Traceback" in dp("--debug", "ls", "--store", "s").err
 
 
+def test_doc_lists_what_there_is_and_tells_of_one(dp):
+    lines = dp("doc").lines
+    assert {line for line in lines if not line.startswith(" ")} == {
+        "readers",
+        "operators",
+        "writers",
+    }
+    assert {line.split()[0] for line in lines} >= {*dpipe.READERS, *dpipe.OPERATORS, *dpipe.WRITERS}
+    assert all(len(line.split()) > 3 for line in lines if line.startswith(" "))
+    told = dp("doc", "frame-quality").lines
+    assert told[0] == "operator frame-quality; in Python frame_quality"
+    assert "median : int" in told
+    twice = dp("doc", "ome-zarr").lines
+    assert [line for line in twice if "ome-zarr;" in line] == [
+        "reader ome-zarr; in Python open_ome_zarr", "writer ome-zarr; in Python write_ome_zarr",
+    ]  # fmt: skip
+    own = dp("doc", "dpipe.operators.thumbnails:thumbnails").lines
+    assert own[0].startswith("operator dpipe.operators.thumbnails:thumbnails; in Python")
+
+
+def test_who_reads_the_output_may_have_enough(dp, monkeypatch):
+    def closed(*_, **__):
+        raise BrokenPipeError
+
+    monkeypatch.setattr(cli.report, "table", closed)
+    dpipe.save(schema.movie(np.zeros((1, 1, 1, 8, 8), "u1")), "store", "leuko", message="")
+    told = dp("ls", "--store", "store")
+    assert (told.code, told.err) == (128 + 13, "")
+
+
+def test_a_fault_of_the_disk_is_no_bug(dp):
+    dpipe.save(schema.movie(np.zeros((1, 1, 1, 8, 8), "u1")), "store", "leuko", message="")
+    Path("taken").write_text("a file")
+    told = dp("export", "tiff", "--input", "leuko", "--to", "taken/out", "--store", "store")
+    assert told.code == 75
+    assert told.err.startswith("StoreError: ")
+    assert "taken" in told.err
+    assert told.err.count("\n") == 1
+
+
+@pytest.mark.parametrize("key", ["datasets/leuko/000001.json", "parts/leuko/"])
+def test_a_store_of_a_newer_version_says_so(dp, key):
+    dpipe.save(schema.movie(np.zeros((1, 1, 1, 8, 8), "u1")), "store", "leuko", message="")
+    store = dpipe.catalog.open_store("store")
+    keys = [e.key for e in store.list(key) if e.key.count("/") == 2]
+    key = min(keys, key=len)
+    newer = store.read(key).replace(b"-version/1", b"-version/2").replace(b"-seal/1", b"-seal/2")
+    store.put(key, newer)
+    if key.startswith("parts"):  # a version that names the newer seal
+        named = store.read("datasets/leuko/000001.json").decode()
+        old, new = json.loads(named)["parts"][0]["seal"], hashlib.sha256(newer).hexdigest()
+        store.put("datasets/leuko/000001.json", named.replace(old, new).encode())
+    for command in (("show", "leuko"), ("verify",)):
+        told = dp(*command, "--store", "store")
+        assert told.code == 2, told.err
+        assert "/2, and this dpipe reads dpipe-" in told.err
+
+
+def test_show_and_ls_say_what_a_collection_holds(dp, tmp_path):
+    demo.write_study(tmp_path / "study", movies=0, cells=24)
+    made = dp("make", "cells", "--reader", "ifc", "--source", tmp_path / "study/cells", *RUN)
+    assert made.code == 3, made.err
+    (row,) = json.loads(dp("ls", "--store", "store", "--json").out)
+    assert (row["parts"], row["records"], row["put aside"]) == (2, 24, 1)
+    first, second = dp("show", "cells", "--store", "store").lines[-2:]
+    assert first.startswith("  Experiment_1_Donor_1_+SEA: 12 pictures, channels Ch1 | Ch2 | ")
+    assert first.endswith("1 put aside")
+    assert second.endswith("0 put aside")
+
+
 def test_interrupted(dp, monkeypatch):
     def stop(*_, **__):
         raise KeyboardInterrupt
@@ -336,5 +420,7 @@ def test_help_tells_the_story(dp):
     told = dp("--help")
     assert told.code == 0
     assert "A reader turns foreign files" in told.out
-    for verb in "make plan run runs ls show history verify export census sweep view demo".split():
+    for (
+        verb
+    ) in "doc make plan run runs ls show history verify export census sweep view demo".split():
         assert f"\n  {verb} " in told.out

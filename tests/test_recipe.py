@@ -51,6 +51,8 @@ def test_name_defaults_to_the_file(tmp_path):
     ("text", "said"),
     [
         pytest.param("a: [1", "recipe:1:6: not YAML", id="not yaml"),
+        pytest.param("a: \0", "recipe:1:1: not YAML: unacceptable character", id="NUL"),
+        pytest.param("a: 2026-13-45", "recipe:1:1: not YAML: month must be in 1..12", id="no date"),
         pytest.param("- 1", "recipe:1:1: expected a mapping with the keys", id="a list"),
         pytest.param("", "recipe:1:1: expected a mapping", id="empty"),
         pytest.param("name: x", "recipe:1:1: a recipe needs datasets", id="no datasets"),
@@ -82,7 +84,7 @@ def test_name_defaults_to_the_file(tmp_path):
         pytest.param("datasets:\n  a: {operator: frame-quality, input: {dss: x}}",
                      "unknown input 'dss'; did you mean 'ds'?", id="role"),
         pytest.param("datasets:\n  a: {operator: frame-quality, input: [x, y]}",
-                     "needs 1 input(s): ds", id="too many inputs"),
+                     "2 inputs (x, y); it takes at most 1: ds", id="too many inputs"),
         pytest.param("datasets:\n  a: {operator: projections, input: b}\n"
                      "  b: {operator: projections, input: a}",
                      "these datasets need each other: a, b", id="circle"),

@@ -143,7 +143,8 @@ def resolve(name: str) -> Operator:
         module = importlib.import_module(module_name)
     except Exception as error:  # a user's module may raise anything
         raise UsageError(
-            f"operator {name!r}: cannot import {module_name!r} ({type(error).__name__}: {error})"
+            f"operator {name!r}: cannot import {module_name!r} ({type(error).__name__}: {error}); "
+            "it must be installed, or its folder stand in PYTHONPATH"
         ) from error
     function = getattr(module, attribute, None)
     if not callable(function):

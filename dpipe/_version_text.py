@@ -1,0 +1,96 @@
+"""Versions as people see them: a row of a listing, lines for a terminal, a table in a notebook.
+
+Imported by ``catalog`` alone.
+"""
+
+import html
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+_LAYOUT = ("block", "slot", "value", "place")
+"""Dims of packed pictures that say how they lie, not what there is."""
+
+
+def describe(summary: Mapping[str, Any]) -> str:
+    """Return one line for people of a part's summary.
+
+    Examples
+    --------
+    >>> describe({"sizes": {"t": 3, "y": 4}, "variables": ["image"], "dtype": "uint8"})
+    'image uint8 t 3, y 4'
+    >>> describe({"sizes": {"record": 9, "block": 1, "c": 8}, "variables": ["pixels"],
+    ...           "dtype": "uint16", "records": 9, "put_aside": 2})
+    'pixels uint16 record 9, c 8, 2 put aside'
+    """
+    packed = "records" in summary
+    sizes = {
+        dim: n for dim, n in summary.get("sizes", {}).items() if not packed or dim not in _LAYOUT
+    }
+    counted = [f"{dim} {n}" for dim, n in sizes.items()]
+    counted += [f"{summary['put_aside']} put aside"] if summary.get("put_aside") else []
+    words = (*summary.get("variables", [])[:3], summary.get("dtype", ""), ", ".join(counted))
+    return " ".join(word for word in words if word)
+
+
+def row(version: Any) -> dict[str, Any]:
+    """Return a version as one row of a listing."""
+    records = [int(ref.summary.get("records", 0)) for ref in version.parts]
+    return {
+        "dataset": version.name,
+        "version": version.number,
+        "parts": len(version.parts),
+        "records": sum(records) or None,
+        "put aside": sum(1 if a.get("whole", True) else a["items"] for a in version.put_aside),
+        "bytes": sum(int(ref.summary.get("bytes", 0)) for ref in version.parts),
+        "created": version.created,
+        "author": version.author,
+        "message": version.message,
+    }
+
+
+def text(version: Any, made_from: Sequence[str] = ()) -> list[str]:
+    """Return a version as lines for a terminal."""
+    made_by = version.recipe.get("reader") or version.recipe.get("operator") or "saved"
+    lines = [
+        f"{version.label}  {version.created}  {version.author}",
+        f"  {version.message}",
+        f"  made by {made_by}" + (f" from {', '.join(made_from[1:])}" if made_from[1:] else ""),
+    ]
+    lines += [f"  {ref.stem}  {ref.fingerprint}  {describe(ref.summary)}" for ref in version.parts]
+    lines += [f"  note: {r.stem}: {n}" for r in version.parts for n in r.summary.get("notes", ())]
+    lines += [f"  put aside: {a.get('stem')}: {a.get('reason')}" for a in version.put_aside]
+    return lines
+
+
+def version_page(version: Any) -> str:
+    """Return a version as HTML: its parts, and what was put aside."""
+    rows = "".join(
+        f"<tr><td>{html.escape(ref.stem)}</td><td><code>{html.escape(ref.fingerprint)}</code>"
+        f"</td><td>{html.escape(describe(ref.summary))}</td></tr>"
+        for ref in version.parts
+    )
+    aside = "".join(
+        f"<li>{html.escape(str(item.get('stem', '')))}: "
+        f"{html.escape(str(item.get('reason', '')))}</li>"
+        for item in version.put_aside
+    )
+    return (
+        f"<h4>{html.escape(version.label)}</h4><p>{html.escape(version.message)} "
+        f"<small>{html.escape(version.created)}, {html.escape(version.author)}</small></p>"
+        f"<table><thead><tr><th>part</th><th>fingerprint</th><th>holds</th></tr></thead>"
+        f"<tbody>{rows}</tbody></table>" + (f"<p>Put aside:</p><ul>{aside}</ul>" if aside else "")
+    )
+
+
+def history_page(history: Any) -> str:
+    """Return the versions of a dataset as HTML."""
+    rows = "".join(
+        f"<tr><td>{v.number}</td><td>{html.escape(v.created)}</td>"
+        f"<td>{html.escape(v.author)}</td><td>{len(v.parts)}</td>"
+        f"<td>{html.escape(v.message)}</td></tr>"
+        for v in history.versions
+    )
+    return (
+        f"<h4>{html.escape(history.name)}</h4><table><thead><tr><th>version</th><th>created</th>"
+        f"<th>author</th><th>parts</th><th>message</th></tr></thead><tbody>{rows}</tbody></table>"
+    )
