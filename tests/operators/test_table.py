@@ -48,7 +48,7 @@ DIGESTS = {
     "surface-measures": (1, "2db0b760679c20756c8ec888c2834e354462091d9cd3a5e8a8197803b5923fd2"),
     "thumbnails": (1, "88f02706ee65d429955514f8ff076fdfd6b9ab6e55d18a30b27fb1d3520d0bf1"),
     "track-checks": (1, "fc5e981b0ee30fcffd922636385e4a14eabf7008db3888a701d8a772418989be"),
-    "track-crops": (1, "64e70aa002c7ff3cf2df1e55770d974e9571c812f197d7ac9a33eb5dc78c4d01"),
+    "track-crops": (2, "d815a98bf85b235d0ea8161fc18d3cc239580d8323a5214160d6d15b4455b007"),
     "track-measures": (1, "d0e64f025d456c102065a81d97611b7f35bfc8b336cca7f014d95e035ad3d61e"),
 }
 
