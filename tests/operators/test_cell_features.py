@@ -6,6 +6,7 @@ import h5py
 import numpy as np
 import pandas as pd
 import pytest
+import scipy.ndimage
 import skimage.io
 import zarr
 from cells import (
@@ -245,6 +246,70 @@ def test_galaxy_tables_of_two_squares(shared_data):
     same_name += [f"{k}_intensity" for k in ("max", "mean", "min")]
     for ours, name in (theirs | {name: name for name in same_name}).items():
         agree(found[ours], told_by(shared_data, f"input13-{name}")[name])
+    hu = [
+        text.strip("\\[]").split(",")
+        for text in told_by(shared_data, "input13-moments_hu").iloc[:, 0]
+    ]
+    for k in range(7):
+        close(found[f"moments_hu-{k}"], [float(row[k]) for row in hu], atol=1e-4, rtol=0)
+
+
+# A table of CellProfiler
+
+
+def nuclei(folder):
+    """Cut out nuclei, two channels, as far as CellProfiler's overlay still tells their pixels.
+
+    The overlay has both sides of each outline in blue: pixels beside the inside belong to it.
+    Where outlines meet that is not all; only masks of the area in the table are taken.
+    """
+    stem = "AS_09125_050116030001_D03f00d"
+    planes = np.stack([skimage.io.imread(folder / f"{stem}{k}.tif") for k in (0, 1)], axis=2)
+    blue = (skimage.io.imread(folder / f"{stem}0_Overlay.png") == (0, 0, 255)).all(axis=2)
+    pieces, _ = scipy.ndimage.label(~blue)
+    sizes = np.bincount(pieces.ravel())
+    table = pd.read_csv(folder / "Nuclei.csv")
+    corners = [f"AreaShape_BoundingBox{end}imum_{axis}" for axis in "YX" for end in ("Min", "Max")]
+    pictures, rows = [], []
+    for number, (y0, y1, x0, x1) in enumerate(table[corners].values.astype(int)):
+        window = slice(y0, y1), slice(x0, x1)
+        held = np.bincount(pieces[window].ravel(), minlength=len(sizes))
+        inside = np.isin(
+            pieces[window], [k for k in held.nonzero()[0] if k and held[k] == sizes[k]]
+        )
+        mask = inside | (scipy.ndimage.binary_dilation(inside) & blue[window])
+        if mask.sum() == table["AreaShape_Area"][number]:
+            pictures.append((planes[window], np.stack([mask, mask], axis=2).astype("u1")))
+            rows.append(number)
+    return pictures, table.loc[rows].reset_index(drop=True)
+
+
+def test_nuclei_that_cellprofiler_measured(shared_data):
+    """It has single precision and values from 0 to 1; Feret's diameter and solidity are of other
+    hulls there, and it measured neither colocalisation nor texture."""
+    pictures, told = nuclei(shared_data / "cellomics" / "ExampleHuman")
+    families = ["mask-based", "cell-shape", "cell-distances"]
+    found = pd.DataFrame(measured(pictures, families), columns=columns.names(families, 2))
+    assert len(found) == 132  # of 289
+    theirs = {name: name.title().replace("_", "") for name in ("area", "eccentricity", "extent")}
+    theirs |= {"bbox_area": "BoundingBoxArea", "equivalent_diameter": "EquivalentDiameter"}
+    theirs |= {f"{k}_axis_length": f"{k.title()}AxisLength" for k in ("major", "minor")}
+    theirs |= {"euler_number": "EulerNumber", "perimeter": "Perimeter"}
+    theirs |= {"orientation": "Orientation"}
+    for ours, name in theirs.items():
+        close(found[f"mask_based_{ours}_Ch1"], told[f"AreaShape_{name}"], err_msg=name)
+    statistics = {"sum": "Integrated", "mean": "Mean", "std": "Std", "min": "Min", "max": "Max"}
+    for c, channel in enumerate(("DNA", "PH3"), 1):
+        for ours, name in statistics.items():
+            value = told[f"Intensity_{name}Intensity_{channel}"]
+            close(found[f"{ours}_intensity_Ch{c}"] / 255, value, err_msg=f"{name} {channel}")
+    steps = [
+        told[f"Location_CenterMassIntensity_{axis}_DNA"]
+        - told[f"Location_CenterMassIntensity_{axis}_PH3"]
+        for axis in "YX"
+    ]
+    close(found["weighted_cell_distance_Ch1_Ch2"], np.hypot(*steps), atol=1e-6)
+    assert (found["cell_distance_Ch1_Ch2"] == 0).all()
 
 
 # The operator
