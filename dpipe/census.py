@@ -68,7 +68,7 @@ def warnings(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     -------
     list of str
         One line for each of voxel size, sampling interval, dtype and channels that is not the
-        same everywhere.
+        same everywhere; numbers are the same if they are so to three digits, for files round.
 
     Examples
     --------
@@ -77,8 +77,14 @@ def warnings(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     """
     lines = []
     for fact in _COMPARED:
-        counts = Counter(str(row[fact]) for row in rows if fact in row)
+        counts = Counter(_said(row[fact]) for row in rows if fact in row)
         if len(counts) > 1:
             listed = ", ".join(f"{value} ({n})" for value, n in sorted(counts.items())[:5])
             lines.append(f"{fact} differs: {listed}")
     return lines
+
+
+def _said(value: object) -> str:
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(_said, value))}]"
+    return f"{value:.3g}" if isinstance(value, float) else str(value)

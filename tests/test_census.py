@@ -17,6 +17,18 @@ def test_one_row_a_movie_and_what_differs(tmp_path):
     assert warnings(list(rows.values())) == ["dtype differs: uint16 (1), uint8 (1)"]
 
 
+def test_movies_that_cannot_be_compared():
+    one = {"spacing": [2.0, 0.5, 0.5], "interval": 30.0, "channels": ["GFP"]}
+    same = one | {"spacing": [2.0, 0.4999997, 0.5], "interval": 29.98}  # as extents are rounded
+    assert warnings([one, same]) == []
+    other = one | {"spacing": [2.0, 0.5, 0.6], "interval": 31.0, "channels": ["DiD"]}
+    assert warnings([one, same, other]) == [
+        "spacing differs: [2, 0.5, 0.5] (2), [2, 0.5, 0.6] (1)",
+        "interval differs: 30 (2), 31 (1)",
+        "channels differs: [DiD] (1), [GFP] (2)",
+    ]
+
+
 def test_real_files(shared_data):
     rows = census("imaris", [str(shared_data / "imaris" / "*.ims")])
     assert {row["stem"] for row in rows} == {"Minimal_IMS_File", "brain_crop3_level3"}

@@ -223,8 +223,10 @@ def _phases(ds: xr.Dataset) -> tuple[list[str], np.ndarray]:
         if name not in ds.coords or ds[name].dims != ("event",):
             found = ", ".join(map(str, ds.coords)) or "none"
             raise SchemaError(f"no coordinate {name}(event); found {found}")
-    values = compute(*(v.check(ds).data for v in schema.PHASES))
-    return ds["annotator"].values.astype(str).tolist(), np.stack(values, axis=1)
+    rows = np.stack(compute(*(v.check(ds).data for v in schema.PHASES)), axis=1)
+    if np.isinf(rows).any():
+        raise SchemaError("a phase begins or ends at infinity; expected frames, NaN for none")
+    return ds["annotator"].values.astype(str).tolist(), rows
 
 
 def _majority(rows: np.ndarray) -> tuple[Sequence[float], int, int, int]:

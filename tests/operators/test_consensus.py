@@ -51,6 +51,14 @@ def test_three_who_agree():
     assert ds.attrs == {"annotators": 3}
 
 
+def test_of_pairs_as_close_the_longer_goes_first():
+    ds = consensus_tracks(
+        marked(("a", 1, range(4), 0, 0), ("b", 1, [0], 1, 0), ("b", 2, [1, 2, 3], 1, 0)),
+        annotators=2,
+    )
+    assert values(ds, "annotator_track", "frame") == [[[1, 2], [-1, 1]], [1, 2, 3]]
+
+
 def test_frames_that_fewer_than_two_marked_are_left_out():
     ds = consensus_tracks(marked(("a", 1, [0, 1, 2, 4, 5], 0, 0), ("b", 1, [0, 3, 5, 6], 2, 0)))
     # both at 0 and 5; between them 1, 2, 3, 4 have one each
@@ -229,8 +237,9 @@ def test_the_ratio_is_over_the_frames_of_all_events():
          r"no coordinate annotator\(event\); found"),
         (phases(("a", 0, 1, 2, 3)).drop_vars("blebbing_end"), {}, SchemaError, "'blebbing_end'"),
         (phases(("a", 0, 1, 2, 3)), {"annotators": True}, UsageError, "annotators: found True"),
+        (phases(("a", 0, 1, 2, math.inf)), {}, SchemaError, "at infinity; expected frames"),
     ],
-    ids=["twice", "no annotators", "no table", "count"],
+    ids=["twice", "no annotators", "no table", "count", "infinite"],
 )  # fmt: skip
 def test_refusals_of_phases(ds, said, error, message):
     with pytest.raises(error, match=message):
