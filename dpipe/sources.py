@@ -147,7 +147,8 @@ def walk_items(source: str | os.PathLike[str]) -> Iterator[Item]:
             found = True
             yield item
     if not found:
-        what = "the glob matches no file" if glob.has_magic(text) else "no such file or folder"
+        what = "no files in this folder" if os.path.isdir(text) else "no such file or folder"
+        what = "the glob matches no file" if glob.has_magic(text) else what
         raise UsageError(f"source {text}: {what}; check the path, or that the disk is mounted")
 
 

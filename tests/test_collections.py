@@ -480,7 +480,7 @@ def test_a_census_of_folders(lab):
 def test_a_source_without_pictures(lab, tmp_path):
     (tmp_path / "empty").mkdir()
     lab.source = str(tmp_path / "empty")
-    with pytest.raises(UsageError, match="no such file or folder"):
+    with pytest.raises(UsageError, match="empty: no files in this folder; check the path"):
         lab.run()
     (tmp_path / "empty/notes.txt").write_text("x")
     with pytest.raises(UsageError, match="reader ifc finds nothing in"):
