@@ -106,7 +106,8 @@ def select(ds: xr.Dataset, where: str, table: xr.Dataset | None = None) -> xr.Da
     where : str
         A gate's name, or an expression as for `gate`.
     table : xarray.Dataset, optional
-        Over the same records: gates, features, or splits that `ds` does not hold itself.
+        Over the same records: gates, features, or splits that `ds` does not hold itself. What is
+        known of a record is taken from `ds`, features and gates from here.
 
     Returns
     -------
@@ -164,7 +165,9 @@ def select_alike(
                     raise SchemaError(
                         f"where={where!r}: a table of other records: {name} differs; make it anew"
                     )
-        known = table.merge(ds.drop_vars(set(table.variables) & set(ds.variables)))
+        own = {name for name, v in ds.variables.items() if v.dims == ("record",)}
+        rest = table.drop_vars(own & set(table.variables))  # labels may have come since
+        known = rest.merge(ds.drop_vars(set(rest.variables) & set(ds.variables)))
     (inside,) = compute(evaluate(where, known).data)
     at = np.flatnonzero(inside)
     return {

@@ -194,10 +194,8 @@ def mask_of(plane: np.ndarray, *, edges: bool, min_size: int, closing: int) -> n
         if _flat(values):
             return np.zeros(values.shape, bool)
         mask = values > threshold_otsu(values, nbins=_BINS)
-    labels, count = scipy.ndimage.label(mask)
-    if not count:
-        return mask
-    large = np.bincount(labels.reshape(-1), minlength=count + 1) >= min_size
+    labels, _ = scipy.ndimage.label(mask)
+    large = np.bincount(labels.reshape(-1)) >= min_size
     large[0] = False
     return _filled(closed(large[labels], closing))
 

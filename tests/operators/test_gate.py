@@ -237,6 +237,16 @@ def test_records_are_chosen_by_gate_or_expression():
     assert dpipe.select is select
 
 
+def test_what_is_known_of_a_record_is_what_the_records_say_now():
+    ds = table()
+    gates = gate(ds, gates={"big": "area > 300"})
+    now = ds.assign_coords(label=("record", list("TTTT"))).assign(turn=("record", [1, 2, 3, 4]))
+    assert select(now, "big and label == 'T'", gates).turn.values.tolist() == [2, 4]
+    assert select(now, "big and turn > 2", gates).turn.values.tolist() == [4]
+    few = ds.isel(name=[2])  # the columns of a clean table
+    assert select(few, "area > 300", ds).height.values.tolist() == [200, 250]
+
+
 def test_a_choice_needs_records():
     with pytest.raises(SchemaError, match="chooses records; found the dims t"):
         select(xr.Dataset({"x": ("t", [1])}), "x > 0")

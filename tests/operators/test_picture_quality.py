@@ -125,6 +125,15 @@ def test_reasons_and_verdicts(case):
         assert np.isnan(made.picture_max.values[0]).all()
 
 
+def test_masks_in_another_order_are_of_other_pictures():
+    """All are of one size and begin their blocks, so only the block tells them apart."""
+    ds = pack([bright()] * 3, [mask()] * 3, block=1)
+    turned = ds.isel(record=[1, 0, 2])
+    with pytest.raises(SchemaError, match="the masks are of other pictures: in_block differs"):
+        dpipe.picture_quality(ds, turned)
+    dpipe.picture_quality(turned, turned)
+
+
 def test_put_aside_and_unreadable_are_unusable_without_reasons():
     ds = pack([bright(), None, bright()], [mask(), None, mask()], unreadable=[2])
     made = dpipe.picture_quality(ds)
