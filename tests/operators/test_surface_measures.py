@@ -41,6 +41,14 @@ def test_boxes_and_octahedra():
     assert found.surface_frame.values.tolist() == [0, 1, 2]
 
 
+def test_triangles_all_turned_inward_measure_the_same():
+    vertices, faces = outward(box((1, 2, 3), (3, 5, 7)))
+    found = measured((vertices, faces), (vertices, faces[:, ::-1]))
+    np.testing.assert_allclose(found.surface_volume, [24, 24])
+    np.testing.assert_allclose(found.surface_z, [2, 2])
+    assert found.surface_flag.values.tolist() == [0, 0]
+
+
 def test_far_from_the_origin():
     found = measured(placed(sphere(4), (3, 4, 5), (4e5, -4e5, 1e5)))
     assert found.surface_volume.item() == pytest.approx(4 / 3 * np.pi * 60, rel=0.01)
