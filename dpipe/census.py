@@ -34,8 +34,8 @@ def census(
     -------
     list of dict
         By part: ``stem``, ``files``, ``bytes``, what ``metadata.image_facts`` finds, or
-        ``metadata.collection_facts`` of a collection of pictures, and ``problem`` where it cannot
-        be opened.
+        ``metadata.collection_facts`` of a collection of pictures, or the ``sizes`` of anything
+        else, and ``problem`` where it cannot be opened.
     """
     found = readers.resolve(reader)
     params = origin.bind(found.open, options or {}, f"reader {reader}")
@@ -48,12 +48,19 @@ def census(
         }
         try:
             ds: xr.Dataset = found.open([item.uri for item in part.items], **params)
-            row |= collection_facts(ds) if "record" in ds.dims else image_facts(ds)
-            row.pop("pictures", None)  # its files
+            row |= _facts(ds)
         except InputError as error:
             row["problem"] = str(error)
         rows.append(row)
     return rows
+
+
+def _facts(ds: xr.Dataset) -> dict[str, Any]:
+    if "image" in ds:
+        return image_facts(ds)
+    if "pixels" not in ds:
+        return {"sizes": {str(dim): int(n) for dim, n in ds.sizes.items()}}
+    return {k: v for k, v in collection_facts(ds).items() if k != "pictures"}  # its files
 
 
 def warnings(rows: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -237,12 +237,15 @@ def verify(names: tuple[str, ...], mode: str, store: str | None, as_json: bool) 
 )
 @click.option("--to", required=True, metavar="PATH", help="Folder for the files.")
 @click.option("--part", metavar="STEM", help="Only this part.")
+@click.option("--where", metavar="EXPR", help="Only records for which it is true, or in a gate.")
 @click.option("--option", multiple=True, metavar="K=V", help="Option of the writer.")
 @_store
 def export(writer: str, inputs: tuple[str, ...], store: str | None, **given: Any) -> None:
     """Write datasets as foreign files."""
     data = tree.open(_open(store).url, *inputs, part=given["part"])
-    for path in writers.export(data, writer, given["to"], **pairs(given["option"], "--option")):
+    options = pairs(given["option"], "--option")
+    options |= {"where": given["where"]} if given["where"] else {}
+    for path in writers.export(data, writer, given["to"], **options):
         click.echo(path)
 
 
@@ -254,7 +257,7 @@ def export(writer: str, inputs: tuple[str, ...], store: str | None, **given: Any
 def census_(source: tuple[str, ...], reader: str, option: tuple[str, ...], as_json: bool) -> None:
     """Say what is in a SOURCE, from headers only."""
     rows = census(reader, source, options=pairs(option, "--option"))
-    _show(rows, as_json)
+    _show(rows, as_json, none=f"reader {reader} finds nothing there; dpipe doc lists the readers")
     for line in differences(rows):
         click.echo(f"warning: {line}", err=True)
 

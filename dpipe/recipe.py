@@ -19,7 +19,7 @@ from typing import Any
 
 import yaml
 
-from dpipe import operators, origin, readers
+from dpipe import operators, origin, readers, schema
 from dpipe.catalog import check_name
 from dpipe.errors import DpipeError, RecipeError, unknown
 from dpipe.metadata import Study
@@ -117,7 +117,10 @@ def reader_step(
     ------
     UsageError
         An unknown reader or option, or a bad name.
+    SchemaError
+        What is set cannot be.
     """
+    schema.check_said(said or {})
     params = origin.bind(readers.resolve(reader).open, options or {}, f"reader {reader}")
     return Step(
         check_name(name),

@@ -329,15 +329,10 @@ def revise(ds: xr.Dataset, **said: Any) -> xr.Dataset:
     SchemaError
         An unknown key, a value of another kind, or a list of another length than its dimension.
     """
-    known = ("spacing", "origin", "interval", "channels", "colors")
-    for key in said:
-        if key not in known:
-            raise SchemaError(f"cannot set {key!r}; what can be set: {', '.join(known)}")
+    check_said(said)
     if not said:
         return ds
     image = IMAGE.check(ds)
-    for key, value in said.items():
-        _check_said(key, value)
     kept: dict[str, Any] = {
         "spacing": [spacing(ds, dim) for dim in SPACE_DIMS],
         "origin": [float(ds[dim].values[0]) if ds.sizes[dim] else 0.0 for dim in SPACE_DIMS],
@@ -355,25 +350,31 @@ def revise(ds: xr.Dataset, **said: Any) -> xr.Dataset:
     ).assign_coords({name: others[name] for name in ds.coords if name in others})
 
 
-def _check_said(key: str, value: Any) -> None:
-    """Refuse what a person wrote and `movie` cannot take; YAML holds anything."""
-    expected, count = {
-        "spacing": ("three numbers above 0 (z, y, x in micrometres)", 3),
-        "origin": ("three numbers (z, y, x in micrometres)", 3),
-        "interval": ("a number of seconds above 0", None),
-        "channels": ("a list of names", 0),
-        "colors": ("a list of RRGGBB, each as text", 0),
-    }[key]
-    values = value if isinstance(value, list | tuple | np.ndarray) else [value]
-    good = isinstance(value, list | tuple | np.ndarray) == (count is not None)
-    if key in ("channels", "colors"):
-        good &= all(isinstance(v, str) for v in values)
-        good &= key == "channels" or all(re.fullmatch("[0-9A-Fa-f]{6}", str(v)) for v in values)
-    else:
-        good &= len(values) == (count or 1)
-        good &= all(_is_number(v) and (v > 0 or key == "origin") for v in values)
-    if not good:
-        raise SchemaError(f"set {key}: found {value!r}; expected {expected}")
+def check_said(said: Mapping[str, Any]) -> None:
+    """Refuse what a person wrote and `revise` cannot take; YAML holds anything."""
+    for key, value in said.items():
+        if key not in _SAID:
+            raise SchemaError(f"cannot set {key!r}; what can be set: {', '.join(_SAID)}")
+        expected, count = _SAID[key]
+        values = value if isinstance(value, list | tuple | np.ndarray) else [value]
+        good = isinstance(value, list | tuple | np.ndarray) == (count is not None)
+        if key in ("channels", "colors"):
+            good &= all(isinstance(v, str) for v in values)
+            good &= key == "channels" or all(re.fullmatch("[0-9A-Fa-f]{6}", str(v)) for v in values)
+        else:
+            good &= len(values) == (count or 1)
+            good &= all(_is_number(v) and (v > 0 or key == "origin") for v in values)
+        if not good:
+            raise SchemaError(f"set {key}: found {value!r}; expected {expected}")
+
+
+_SAID = {
+    "spacing": ("three numbers above 0 (z, y, x in micrometres)", 3),
+    "origin": ("three numbers (z, y, x in micrometres)", 3),
+    "interval": ("a number of seconds above 0", None),
+    "channels": ("a list of names", 0),
+    "colors": ("a list of RRGGBB, each as text", 0),
+}
 
 
 def _is_number(value: Any) -> bool:

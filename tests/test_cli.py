@@ -251,6 +251,10 @@ def test_verify_names_what_is_damaged_and_exits_5(dp, study):
           "--store", "s"), 2, "--set spacing: '[2, 0.5' is not YAML; are all brackets and quotes"),
         (("make", "x", "--operator", "frame-quality", "--input", "a", "--input", "b", "--store",
           "s"), 2, "2 inputs (a, b); it takes at most 1: ds"),
+        (("make", "x", "--reader", "imaris", "--source", "a", "--set", "spacing=2", "--store", "s"),
+         2, "set spacing: found 2; expected three numbers above 0 (z, y, x in micrometres)"),
+        (("make", "x", "--reader", "imaris", "--source", "a", "--set", "voxel=2", "--store", "s"),
+         2, "cannot set 'voxel'; what can be set: spacing, origin, interval, channels, colors"),
         (("doc", "frame-qualty"), 2, "unknown reader, operator or writer 'frame-qualty'; did you"),
         (("ls", "--store", __file__), 2, "test_cli.py: a file, where a folder is expected"),
         (("run", "--store", "s"), 2, "which recipe?"),
@@ -289,6 +293,11 @@ def test_where_is_an_expression_and_need_not_be_yaml(dp, where, rows):
     assert told.code == 0, told.err
     table = pd.read_csv("out/table.csv")
     assert [f"{b:g}" for b in table["b"]] == rows
+    if not where.startswith("'label"):
+        also = dp("export", "csv", "--store", "store", "--input", "f", "--to", "also", "--option",
+                  "variables=feature", "--where", where)  # fmt: skip
+        assert also.code == 0, also.err
+        assert Path("also/table.csv").read_text() == Path("out/table.csv").read_text()
     made = dp("make", "g", "--operator", "gate", "--input", "f", "--param", "gates={g: b > 2}",
               "--param", f"where={where}", *RUN)  # fmt: skip
     assert made.code == 0, made.err
@@ -330,6 +339,25 @@ def test_a_bug_is_told_in_one_line_unless_debug(dp, monkeypatch):
     assert told.err.strip() == "bug: ZeroDivisionError: oops (--debug shows where)"
     monkeypatch.setattr(cli.sys, "argv", ["dpipe", "--debug"])
     assert "Traceback" in dp("--debug", "ls", "--store", "s").err
+
+
+def test_an_option_of_a_writer_is_none_of_the_command(dp):
+    dpipe.save(xr.Dataset({"n": ("record", [1, 2])}), "store", "f", message="m")
+    told = dp("export", "csv", "--input", "f", "--to", "o", "--option", "to=x", "--store", "store")
+    assert told.code == 2
+    assert told.err.startswith("UsageError: writer csv: unknown option 'to'.")
+
+
+def test_a_census_of_what_is_no_image_and_of_nothing(dp, tmp_path):
+    (tmp_path / "t.csv").write_text(
+        "video_id,ch1,markers,fluorophore,organ,stimuli,objective\n"
+        "Neu 1,Neu,CK6,CFP,Spleen,UV,40x\n"
+    )
+    counted = dp("census", "t.csv", "--reader", "conditions", "--json")
+    assert counted.code == 0, counted.err
+    assert json.loads(counted.out)[0]["sizes"]["movie"] == 1
+    nothing = dp("census", "t.csv")
+    assert nothing.lines == ["reader imaris finds nothing there; dpipe doc lists the readers"]
 
 
 def test_doc_lists_what_there_is_and_tells_of_one(dp):

@@ -55,6 +55,7 @@ def export(
     data: xr.Dataset | xr.DataTree | Mapping[str, xr.Dataset],
     writer: str,
     to: str | os.PathLike[str],
+    /,
     *,
     where: str | None = None,
     **options: Any,
