@@ -122,6 +122,13 @@ def test_two_rows_that_may_be_meant_are_none():
     assert _rows.join(movie(), "Neu1", exact, "t")[0].organ.item() == "organ 0"
 
 
+def test_events_of_a_movie_are_found_however_each_spells_it():
+    table = xr.Dataset(
+        {"start": ("event", [3, 7, 9])}, {"movie": ("event", ["Neu 1", "neu_1", "Den1"])}
+    )
+    assert _rows.join(movie(), "Neu1", table, "t")[0].start.values.tolist() == [3, 7]
+
+
 def test_tables_side_by_side_leave_gaps_open():
     measured = xr.Dataset({"snr": ("movie", [1.0, 2.0])}, coords={"movie": ["Den1", "Neu9"]})
     table = conditions().assign(depth=("movie", [10, 20, 30]))

@@ -134,6 +134,17 @@ def _refuse(block):
     raise AssertionError("a pixel was read")
 
 
+def test_more_pixels_than_a_block_can_count():
+    """Blocks count in 32 bits; half of 24e9 pixels are 65535, whose squares come to 5.2e19."""
+    counts = np.zeros((2, 1, 65536), "u4")
+    counts[:, 0, [0, -1]] = 3_000_000_000
+    sums = xr.Dataset({"channel_histogram": (("block", "c", "level"), counts)}, {"c": ["Ch1"]})
+    tree = xr.DataTree.from_dict({"/a": sums, "/b": sums})
+    made = dpipe.channel_statistics(tree, percentiles=[49, 51])
+    assert figures(made, 0) == [24e9, 0, 65535, 32767.5, 32767.5]
+    assert made.channel_percentile.values.tolist() == [[0, 65535]]
+
+
 def test_finishing_on_another_array_library():
     counts = np.array([[0, 3, 0, 1], [0, 0, 0, 0]])
     moments = np.array([[[2, 1.5, 0.5, 1, 2], [0, 0, 0, 0, 0]], [[1, 6, 0, 6, 6], [0, 0, 0, 0, 0]]])

@@ -104,6 +104,14 @@ def test_the_donor_that_is_named_is_left_out():
     assert {row[0] for row in rows if row[3] != "D2"} <= {"train", "validation", ""}
 
 
+def test_what_is_not_for_test_is_shared_as_the_fractions_say():
+    """One of 36 donors is named; of the 35 others two sevenths are for validation."""
+    ds = part("+SEA", 36).assign_coords(donor=("record", [f"D{i}" for i in range(36)]))
+    params = {"whole": "donor", "test": ["D7"], "among": "height > 0"}
+    found = split_records(ds, fractions=(0.5, 0.2, 0.3), **params)["split"].values
+    assert Counter(found.tolist()) == {"test": 1, "validation": 10, "train": 25}
+
+
 def test_an_expression_says_what_is_split():
     rows = splits(among="label == 'B' and condition == '+SEA'")
     assert {row[1:5:3] for row in rows if row[0]} == {("B", "+SEA")}
