@@ -126,6 +126,8 @@ def test_parts_of_unlike_variables(tmp_path):
     assert table["d"].to_pylist() == [1.5, 2.5, None]
     assert table["e"].to_pylist() == [None, None, True]
     assert frame["d"].isna().tolist() == [False, False, True]
+    (path,) = write_parquet({"two": two, "one": one}, tmp_path, name="turned")
+    assert pq.read_table(path).schema.field("n").type == pa.int32()
     text = xr.Dataset({"n": ("spot", ["a"])})
     with pytest.raises(SchemaError, match="'n' is text in one part and uint8 in another"):
         write_csv({"one": one, "text": text}, tmp_path, name="other")
