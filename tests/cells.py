@@ -63,6 +63,27 @@ def _mask(random: np.random.Generator, height: int, width: int, kind: str) -> np
     return mask
 
 
+def odd_pictures(factor: float = 1.0) -> list[Picture]:
+    """Three channels of few pixels, one row, one column or one value, without and with masks.
+
+    With a `factor` they are fractions, of which no sum is exact.
+    """
+    random = np.random.default_rng(20)
+    made = []
+    for number, (height, width) in enumerate(_ODD):
+        image = random.integers(0, 200, (height, width, 3))
+        image[..., 1], image[..., 2] = 7, image[..., 0]  # one value; twice the same
+        mask = np.zeros(image.shape, np.uint8)
+        mask[..., 0] = number % 3 > 0
+        mask[::2, ::2, 1:] = number % 3 > 1
+        made.append((image * factor if factor != 1 else image.astype("u2"), mask))
+    return made
+
+
+_ODD = [(1, 1), (1, 9), (9, 1), (2, 2), (3, 40), (40, 2), (6, 6), (7, 7), (6, 12), (12, 7)]
+_ODD += [(1, 5), (6, 1)] + [(8, 8)] * 3
+
+
 def collection(pictures: list[Picture], in_block: int = 4) -> xr.Dataset:
     """Lay pictures into blocks of so many; the rest of a row holds what nobody should read."""
     blocks = [pictures[i : i + in_block] for i in range(0, len(pictures), in_block)]

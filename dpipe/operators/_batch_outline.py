@@ -60,6 +60,7 @@ def moments(batch: Batch, weight: Any) -> dict[Any, Any]:
     total = xp.sum(weight, axis=(2, 3))
     raw = {"y": xp.sum(weight * y, axis=(2, 3)), "x": xp.sum(weight * x, axis=(2, 3))}
     raw |= {"yy": xp.sum(weight * y * y, axis=(2, 3)), "xx": xp.sum(weight * x * x, axis=(2, 3))}
+    raw |= {"xy": xp.sum(weight * y * x, axis=(2, 3))}
     cy, cx = batch.divide(raw["y"], total), batch.divide(raw["x"], total)
     dy, dx = y - cy[:, :, None, None], x - cx[:, :, None, None]
     found: dict[Any, Any] = {"centre": (cy, cx), "raw": raw, (0, 0): total}
@@ -83,7 +84,9 @@ def _extent(batch: Batch, some: Any) -> Any:
 def _axes(batch: Batch, s: dict[Any, Any]) -> tuple[Any, ...]:
     """Eccentricity, major and minor axis, orientation."""
     xp, n, raw = batch.xp, s[0, 0], s["raw"]
-    a, b, c = batch.divide(s[0, 2], n), -batch.divide(s[1, 1], n), batch.divide(s[2, 0], n)
+    a, c = batch.divide(s[0, 2], n), batch.divide(s[2, 0], n)
+    # of whole sums: 0 for what is even, where a sum about the centre has the sign of its rounding
+    b = -batch.divide(raw["xy"] - batch.divide(raw["x"] * raw["y"], n), n)
     root = xp.sqrt((a - c) * (a - c) / 4 + b * b)
     zero = xp.zeros_like(root)
     major, minor = xp.maximum((a + c) / 2 + root, zero), xp.maximum((a + c) / 2 - root, zero)
@@ -236,12 +239,11 @@ def _hull(batch: Batch) -> tuple[Any, Any]:
     rows = batch.real(batch.array(range(reach.shape[-1])))
     side = [batch.real(reach[:, :, 0, :]), -batch.real(reach[:, :, 1, :])]
     longest = xp.zeros_like(area)
-    for k in (0, 1):
-        for y in range(reach.shape[-1]):
-            here, at = corners[:, :, k, y], side[k][..., y : y + 1]
-            for other in (0, 1):
-                square = (rows - y) ** 2 + (side[other] - at) ** 2
-                square = xp.where(corners[:, :, other, :], square, xp.zeros_like(square))
-                most = xp.where(here, xp.max(square, axis=2), xp.zeros_like(longest))
-                longest = xp.maximum(longest, most)
+    for y in range(
+        reach.shape[-1]
+    ):  # two corners of one side are no farther apart than some two of both
+        square = (rows - y) ** 2 + (side[1] - side[0][..., y : y + 1]) ** 2
+        square = xp.where(corners[:, :, 1, :], square, xp.zeros_like(square))
+        most = xp.where(corners[:, :, 0, y], xp.max(square, axis=2), xp.zeros_like(longest))
+        longest = xp.maximum(longest, most)
     return area, xp.sqrt(longest) / 2

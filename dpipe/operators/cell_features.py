@@ -98,7 +98,9 @@ def cell_features(
     two channels is empty, similarity NaN for pictures of less than 7 pixels (there such a picture
     is left out). The orientation of a shape without a longer axis is that of exact arithmetic,
     -pi/4 or pi/4, and so is the sign of pi/2; scikit-image's follow the noise of rounding, as do
-    the width of a line (0 here, 1e-7 there) and, at 16 bits, the sixth digit of similarities.
+    the width of a line (0 here, 1e-7 there) and, at 16 bits, the sixth digit of similarities. In
+    pictures of fractions rounding also decides whether a channel is constant, but for zeros, and
+    into which bin of HOG a gradient on a border falls.
 
     A mask of several values, which its collection flags, counts where it is not 0; scifAI takes
     shapes of the least of them and multiplies by all.

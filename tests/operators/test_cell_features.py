@@ -14,6 +14,7 @@ from cells import (
     collection,
     expected,
     measured,
+    odd_pictures,
     on_device,
     on_host,
     random_pictures,
@@ -162,6 +163,40 @@ def test_device_and_host_give_the_same(family):
     pictures = random_pictures(24, 3, seed=7)
     both = [measured(pictures, [family], move) for move in (on_host, on_device)]
     close(*both)
+
+
+def test_odd_pictures_too():
+    both = [measured(odd_pictures(), columns.FAMILIES, move) for move in (on_host, on_device)]
+    close(*both)
+
+
+def test_odd_pictures_of_fractions_too():
+    """Sums in another order differ in their last digits, which decide where all is constant."""
+    rest = ("hog", "colocalisation", "colocalisation-corrected")
+    families = [family for family in columns.FAMILIES if family not in rest]
+    both = [measured(odd_pictures(0.1), families, move) for move in (on_host, on_device)]
+    np.testing.assert_allclose(*both, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("move", [on_host, on_device])
+def test_what_is_nearest_in_the_end_may_be_farther_along_the_row(move):
+    """From (0, 3) to (0, 12) it is 9, to (10, 0) the root of 109; all others have one within 4."""
+    mask = np.zeros((12, 13, 2), np.uint8)
+    mask[[10, 0], [0, 12], 0] = mask[[0, 0, 10], [3, 8, 1], 1] = 1
+    found = measured([(mask.astype("u2"), mask)], ["colocalisation"], move)[0]
+    at = columns.names(["colocalisation"], 2).index("hausdorff_distance_R1_Ch1_R2_Ch2")
+    close(found[at], 9)
+
+
+@pytest.mark.parametrize("move", [on_host, on_device])
+def test_a_shape_without_slant_lies_level(move):
+    """Sums about its centre would say so but for their rounding, which flips half a turn."""
+    mask = np.zeros((6, 7, 1), np.uint8)
+    for row, width in enumerate([3, 4, 7, 7, 4, 3]):
+        mask[row, :width] = 1
+    found = measured([(mask.astype("u2"), mask)], ["mask-based"], move)[0]
+    at = columns.names(["mask-based"], 1).index("mask_based_orientation_Ch1")
+    close(found[at], np.pi / 2)
 
 
 def test_batches_are_cut(monkeypatch):
