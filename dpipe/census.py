@@ -1,15 +1,18 @@
 """What is in a source, before anything is made of it: one row a part, read from headers.
 
-This module opens sources lazily; it reads no pixels and writes nothing.
+This module opens sources lazily and writes nothing. It reads no pixels but a few of each picture
+of a collection, to find those that are there twice; of each it keeps 8 bytes.
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, BinaryIO
 
+import numpy as np
 import xarray as xr
+from tqdm import tqdm
 
-from dpipe import origin, readers
+from dpipe import origin, readers, sources
 from dpipe.errors import InputError
 from dpipe.metadata import collection_facts, image_facts
 
@@ -35,12 +38,16 @@ def census(
     list of dict
         By part: ``stem``, ``files``, ``bytes``, what ``metadata.image_facts`` finds, or
         ``metadata.collection_facts`` of a collection of pictures, or the ``sizes`` of anything
-        else, and ``problem`` where it cannot be opened.
+        else, and ``problem`` where it cannot be opened. ``same_pixels`` says how many of the
+        pictures that were not put aside show what one before them shows, in this folder or
+        another, by the part that holds that one; a run keeps them. They are told by shape, dtype
+        and 4 KiB from the middle. At last there is a row for each folder on disk in which there
+        is nothing, with 0 files.
     """
-    found = readers.resolve(reader)
+    found, empty = readers.resolve(reader), set[str]()
     params = origin.bind(found.open, options or {}, f"reader {reader}")
-    rows = []
-    for part in found.parts(where):
+    rows, told = [], []
+    for part in tqdm(found.parts(where, empty), desc="census", unit="part", delay=2, disable=None):
         row: dict[str, Any] = {
             "stem": part.stem,
             "files": sum(item.count for item in part.items),
@@ -49,10 +56,40 @@ def census(
         try:
             ds: xr.Dataset = found.open([item.uri for item in part.items], **params)
             row |= _facts(ds)
+            if found.content is not None:
+                told.append((row, _contents(found.content, part.items[0].uri, ds)))
         except InputError as error:
             row["problem"] = str(error)
         rows.append(row)
-    return rows
+    _compare(told)
+    return rows + [
+        {"stem": folder, "files": 0, "bytes": 0, "problem": "there is nothing in this folder"}
+        for folder in sorted(empty)
+    ]
+
+
+def _contents(content: Callable[[BinaryIO], int], folder: str, ds: xr.Dataset) -> np.ndarray:
+    """Return 64 bits by which the sound pictures of a folder can be compared, 0 for cannot."""
+    sound = np.asarray(ds["put_aside"].values) == ""
+    uris = (f"{folder}/{name}" for name in np.asarray(ds["file"].values)[sound].tolist())
+    found = sources.read_many(uris, content)
+    return np.array([0 if isinstance(one, InputError) else one for one in found], np.uint64)
+
+
+def _compare(told: Sequence[tuple[dict[str, Any], np.ndarray]]) -> None:
+    """Say in each row how many pictures are those of another, which stands before them."""
+    for row, _ in told:
+        row["same_pixels"] = {}
+    if not told:
+        return
+    every = np.concatenate([contents for _, contents in told])
+    part = np.repeat(np.arange(len(told)), [len(contents) for _, contents in told])
+    _, first, which = np.unique(every, return_index=True, return_inverse=True)
+    before = first[which]
+    again = np.flatnonzero((before != np.arange(len(every))) & (every != 0))
+    pairs = np.stack([part[again], part[before[again]]], axis=1)
+    for (this, other), count in zip(*np.unique(pairs, axis=0, return_counts=True), strict=True):
+        told[this][0]["same_pixels"][told[other][0]["stem"]] = int(count)
 
 
 def _facts(ds: xr.Dataset) -> dict[str, Any]:
@@ -75,7 +112,8 @@ def warnings(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     -------
     list of str
         One line for each of voxel size, sampling interval, dtype and channels that is not the
-        same everywhere; numbers are the same if they are so to three digits, for files round.
+        same everywhere (numbers are the same if they are so to three digits, for files round), for
+        pictures that are there twice, and for each empty folder.
 
     Examples
     --------
@@ -88,6 +126,11 @@ def warnings(rows: Sequence[Mapping[str, Any]]) -> list[str]:
         if len(counts) > 1:
             listed = ", ".join(f"{value} ({n})" for value, n in sorted(counts.items())[:5])
             lines.append(f"{fact} differs: {listed}")
+    for row in rows:
+        for other, count in row.get("same_pixels", {}).items():
+            lines.append(f"{row['stem']}: {count} pictures show the pixels of some in {other}")
+        if not row.get("files", 1):
+            lines.append(f"{row['stem']!r}: {row['problem']}")
     return lines
 
 

@@ -162,6 +162,7 @@ def plan_(recipe: str, as_json: bool, store: str | None, workers: str | None, **
     rows = [part.to_dict() for step in plans for part in step.parts]
     columns = "dataset stem action why partitions bytes_in bytes_out task_memory requests"
     _show(rows, as_json, columns.split())
+    click.echo(plan.notes(plans), nl=False, err=True)
 
 
 @cli.command()

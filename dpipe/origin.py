@@ -226,7 +226,8 @@ def guess(origin: Origin) -> xr.Dataset:
     reader = readers.resolve(origin.name)
     if reader.guess is None:
         return read(origin)
-    return schema.revise(reader.guess(_uris(origin), **origin.params), **origin.said)
+    count = sum(item.get("count", 1) for item in origin.items)
+    return schema.revise(reader.guess(_uris(origin), count, **origin.params), **origin.said)
 
 
 def _uris(origin: Origin) -> list[str]:

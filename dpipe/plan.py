@@ -8,6 +8,7 @@ This module opens sources and seals; it writes nothing.
 """
 
 import math
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -15,16 +16,15 @@ from typing import Any
 
 import xarray as xr
 
-from dpipe import _increments, _pairs, blocks, catalog, operators, origin, readers, seal
+from dpipe import _increments, _pairs, _sizes, blocks, catalog, operators, origin, readers, seal
 from dpipe.config import Settings
 from dpipe.errors import InputError, RefusedError, SchemaError, UsageError, unknown
 from dpipe.objects import Objects
 from dpipe.origin import Origin
-from dpipe.outline import Outline, base_of, lay_out
+from dpipe.outline import base_of, lay_out
 from dpipe.recipe import Recipe, Step
 
-_COPIES = 4
-"""Copies of one cell that a task holds at most: input, result, a contiguous copy, encoded bytes."""
+_MOST_NAMED = 5
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,8 @@ class StepPlan:
     kept : tuple of PartRef
         With ``only`` or ``sample``: the newest version's other parts, which stay as they are.
     notes : tuple of str
-        Parts of the inputs that are left out, a line for each input.
+        Parts of the inputs that are left out, a line for each input; folders of the sources in
+        which there is nothing.
     """
 
     step: Step
@@ -179,11 +180,14 @@ class Planner:
             A task would not fit into a worker, or a part would leave without ``drop``.
         """
         parent = catalog.newest(self.objects, step.name)
-        origins = list(self._sources(step, parent) if step.reader else self._operands(step, made))
-        stems, notes = [stem for stem, _ in origins], self._unpaired(step, made)
+        if step.reader:
+            origins, notes = self._sources(step, parent)
+        else:
+            origins, notes = list(self._operands(step, made)), self._unpaired(step, made)
+        stems = [stem for stem, _ in origins]
         if notes and not stems and not made and not self.choice.partial:
             raise UsageError(f"{step.name}: nothing to make; {'; '.join(notes)}")
-        if repeated := sorted({stem for stem in stems if stems.count(stem) > 1}):
+        if repeated := sorted(stem for stem, count in Counter(stems).items() if count > 1):
             raise UsageError(
                 f"{step.name}: two sources are called {repeated[0]!r}; "
                 "rename one, or put them into two datasets"
@@ -199,10 +203,12 @@ class Planner:
         kept = tuple(ref for ref in others if ref.stem not in wanted)
         return StepPlan(step, tuple(chosen), leaving, kept, tuple(notes))
 
-    def _sources(self, step: Step, parent: catalog.Version | None) -> Iterator[tuple[str, Origin]]:
-        """Yield the parts that a reader finds."""
-        reader = readers.resolve(step.reader)
-        found = list(reader.parts(step.sources))
+    def _sources(
+        self, step: Step, parent: catalog.Version | None
+    ) -> tuple[list[tuple[str, Origin]], list[str]]:
+        """Return the parts that a reader finds, and what is to be said of the sources."""
+        reader, empty = readers.resolve(step.reader), set[str]()
+        found = list(reader.parts(step.sources, empty))
         if not found:
             raise UsageError(
                 f"{step.name}: reader {step.reader} finds nothing in {', '.join(step.sources)}, "
@@ -215,8 +221,8 @@ class Planner:
             said=step.said,
             levels=step.levels,
         )
-        for part in found:
-            yield from _increments.split(self.objects, parent, reader, part, made)
+        split = [_increments.split(self.objects, parent, reader, part, made) for part in found]
+        return [pair for pairs in split for pair in pairs], _nothing_in(sorted(empty))
 
     def _operands(
         self, step: Step, made: Mapping[str, Sequence[catalog.PartRef]]
@@ -245,8 +251,6 @@ class Planner:
 
     def _unpaired(self, step: Step, made: Mapping[str, Sequence[catalog.PartRef]]) -> list[str]:
         """Say which parts of the inputs are left out, because another input has none for them."""
-        if step.reader:
-            return []
         kinds = dict(operators.inputs(operators.resolve(step.operator)))
         may_lack = operators.optional(operators.resolve(step.operator))
         several = {r: name for r, name in step.inputs.items() if kinds.get(r) != "tree"}
@@ -282,7 +286,8 @@ class Planner:
         if parent is None or self.choice.partial:
             return ()
         leaving = tuple(ref.stem for ref in parent.parts if ref.stem not in stems)
-        lost = [stem for stem in leaving if _increments.folder_of(stem) not in stems]
+        grows = bool(step.reader) and readers.resolve(step.reader).state is not None
+        lost = [s for s in leaving if not grows or _increments.folder_of(s) not in stems]
         if lost and not self.choice.drop and step.reader:
             raise RefusedError(
                 f"{step.name}: {', '.join(lost[:5])} would leave: in {parent.label}, not among "
@@ -316,23 +321,21 @@ class Planner:
             "input_bytes": sum(map(blocks.source_bytes, inputs)),
         }
         outline = lay_out(ds, plan.base, levels=made.levels, **options)
-        heaviest = max([_cell_bytes(outline), blocks.largest_block(ds), *map(_frame_bytes, inputs)])
-        memory = _COPIES * heaviest
+        memory = _sizes.task_memory(ds, outline, inputs)
         if memory > self.settings.memory:
             need, have = math.ceil(memory / 2**20), self.settings.memory // 2**20
             raise RefusedError(
                 f"{plan.dataset}/{plan.stem}: one task needs about {need} MiB, a worker has {have} "
                 f"MiB; use fewer workers, or set memory to at least {need} MiB"
             )
-        written = sum(_objects_of(outline))
-        self._sealed[plan.base] = _as_sealed(ds, outline).assign_attrs(stem=plan.stem)
+        self._sealed[plan.base] = _sizes.as_sealed(ds, outline).assign_attrs(stem=plan.stem)
         return replace(
             plan,
             partitions=outline.grid.partitions,
             task_memory=memory,
             bytes_in=bytes_in,
             bytes_out=int(outline.summary["bytes"]),
-            requests=written + 2 * outline.grid.partitions + 8,
+            requests=_sizes.requests(outline),
             options=options,
         )
 
@@ -357,42 +360,16 @@ class Planner:
         return self._sealed[base]
 
 
-def _as_sealed(ds: xr.Dataset, outline: Outline) -> xr.Dataset:
-    """Cut a Dataset as it will be when it is opened from the store: by shards."""
-    top = [array for array in outline.arrays if not array.level]
-    return ds.assign(
-        {
-            array.variable: ds[array.variable].chunk(
-                dict(zip(array.dims, array.shard, strict=True))
-            )
-            for array in top
-        }
-    )
+def _nothing_in(folders: Sequence[str]) -> list[str]:
+    """Say in which folders of the sources there is nothing; that counts as no input."""
+    if not folders:
+        return []
+    more = f" and {len(folders) - _MOST_NAMED} more" if len(folders) > _MOST_NAMED else ""
+    named = ", ".join(map(repr, folders[:_MOST_NAMED]))
+    return [f"there is nothing in {named}{more}; is a copy under way?"]
 
 
-def _cell_bytes(outline: Outline) -> int:
-    """Bytes of the largest cell: one variable lacks a dim that cuts another."""
-    grid = outline.grid
-    share = {
-        dim: min(step, size) / max(1, size)
-        for dim, step, size in zip(grid.dims, grid.steps, grid.sizes, strict=True)
-    }
-    sizes = (
-        array.nbytes * math.prod(share.get(d, 1) for d in array.dims) for array in outline.arrays
-    )
-    return int(sum(sizes))
-
-
-def _frame_bytes(ds: xr.Dataset) -> int:
-    """Bytes of the largest block of an input, at least one whole frame."""
-    frames = [
-        math.prod(v.sizes[d] for d in ("z", "y", "x") if d in v.dims) * v.dtype.itemsize
-        for v in ds.data_vars.values()
-    ]
-    return max([blocks.largest_block(ds), *frames])
-
-
-def _objects_of(outline: Outline) -> Iterator[int]:
-    for array in outline.arrays:
-        yield math.prod(-(-n // s) for n, s in zip(array.shape, array.shard, strict=True))
-    yield len(outline.documents) + len(outline.coordinates)
+def notes(plans: Sequence[StepPlan]) -> str:
+    """Return what is to be said of the inputs of some steps, a line each."""
+    said = ((plan.step.name, line) for plan in plans for line in plan.notes)
+    return "".join(f"note: {name}: {line}\n" for name, line in said)

@@ -107,7 +107,8 @@ def lines(outcome: run.Outcome) -> list[str]:
         notes[_MOST_LINES:] = [f"... and {more} more notes; the report holds them all"]
     if outcome.nothing:
         parts = outcome.count("reused")
-        return [f"nothing to do: {parts} parts of {len(outcome.steps)} datasets are there", *aside]
+        there = f"{parts} parts of {len(outcome.steps)} datasets are there"
+        return [f"nothing to do: {there}", *notes, *aside]
     cells = [
         (
             _plain(step["version"] or f"{step['dataset']} (not committed)"),

@@ -109,7 +109,7 @@ def run(
     driver.start(plans)
     with driver.workers(any(plan.of("make") for plan in plans)) as workers:
         for plan in plans:
-            if not driver.step(plan.step.name, workers):
+            if not driver.step(plan, workers):
                 break
     driver.outcome.seconds = round(time.perf_counter() - began, 3)
     return driver.outcome
@@ -166,11 +166,11 @@ class _Driver:
         with cluster.connect(self.settings) as workers:
             yield workers
 
-    def step(self, name: str, workers: Workers | None) -> bool:
+    def step(self, plan: StepPlan, workers: Workers | None) -> bool:
         """Make one dataset and commit it; False if the run must not go on."""
-        began = time.perf_counter()
-        step = next(step for step in self.recipe.steps if step.name == name)
-        plan = self.planner.step(step, self.made)
+        began, name = time.perf_counter(), plan.step.name
+        if self.made:  # the first was planned a moment ago: millions of files are listed once
+            plan = self.planner.step(plan.step, self.made)
         jobs = [Job(part) for part in plan.parts]
         todo = [job for job in jobs if job.plan.action == "make"]
         if todo and workers is None:
@@ -381,6 +381,7 @@ def _idle(plan: StepPlan) -> dict[str, Any]:
         "made": [],
         "reused": [part.stem for part in plan.of("reuse")],
         "aside": [{"stem": p.stem, "reason": p.why, "items": p.items} for p in plan.of("aside")],
+        "notes": list(plan.notes),
         "items": sum(part.items for part in plan.parts),
         "reused_items": sum(part.items for part in plan.of("reuse")),
         "seconds": 0.0,

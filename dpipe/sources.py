@@ -23,9 +23,10 @@ from pathlib import Path
 from typing import BinaryIO, cast
 
 from dpipe import _archive
+from dpipe._archive import bucket_of
 from dpipe._download import download, is_safe, request
 from dpipe._items import Item, Part, one_each, stem_of
-from dpipe._listing import bucket_of, fits, is_hidden, list_bucket, list_folder, natural_key
+from dpipe._listing import fits, is_hidden, list_bucket, list_folder, natural_key
 from dpipe._remote import Remote, in_turn
 from dpipe._zenodo import address, get_record, resolve_record
 from dpipe.errors import InputError, NotFoundError, StoreError, UsageError
@@ -104,17 +105,20 @@ def resolve_uri(uri: str | os.PathLike[str]) -> str:
     return text
 
 
-def list_items(source: str | os.PathLike[str]) -> list[Item]:
+def list_items(source: str | os.PathLike[str], empty: set[str] | None = None) -> list[Item]:
     """List the files of a source, in natural order.
 
     Parameters
     ----------
     source : str or path
         A file, a folder (searched to its depth), or a glob with ``*``, ``?``, ``[...]`` and
-        ``**``, on disk, in a bucket or in memory; a zip or tar on disk, or a path in it, which
-        stands for its files; an HTTPS address of one file; a Zenodo record,
-        whole or with a file's name or a glob after a slash. An old record stands for its latest
-        version, which the items name.
+        ``**``, on disk, in a bucket or in memory; a zip or tar on disk, a zip in a bucket, a path
+        in it, or a glob that ends in ``.zip`` or ``.tar``, which stand for the files inside; an
+        HTTPS address of one file; a Zenodo record, whole or with a file's name or a glob after a
+        slash. An old record stands for its latest version, which the items name. An archive that
+        is named so is downloaded, and its files listed.
+    empty : set of str, optional
+        Folders on disk in which there is nothing are added to it.
 
     Returns
     -------
@@ -128,25 +132,41 @@ def list_items(source: str | os.PathLike[str]) -> list[Item]:
     StoreError
         The disk, the network, a server or a credential failed.
     """
-    return sorted(walk_items(source), key=lambda item: natural_key(item.path))
+    return sorted(walk_items(source, empty=empty), key=lambda item: natural_key(item.path))
 
 
-def walk_items(source: str | os.PathLike[str]) -> Iterator[Item]:
-    """Yield the files of a source as they are found: `list_items` without order, holding none."""
-    text = resolve_uri(source)
+def walk_items(*given: str | os.PathLike[str], empty: set[str] | None = None) -> Iterator[Item]:
+    """Yield the files of some sources as they are found, each once: `list_items` without order.
+
+    No item is kept, and 8 bytes of each only where one may be found twice.
+    """
+    texts = [resolve_uri(one) for one in given]
+    listed = (item for text in texts for item in _walk(text, set() if empty is None else empty))
+    if len(texts) == 1 and "**" not in texts[0]:
+        yield from listed
+        return
+    seen: set[int] = set()
+    for item in listed:
+        if (known := hash(item.uri)) not in seen:
+            seen.add(known)
+            yield item
+
+
+def _walk(text: str, empty: set[str]) -> Iterator[Item]:
     scheme = _scheme(text)
     if scheme == "zenodo":
         listed: Iterable[Item] = _list_zenodo(text)
     elif scheme in ("http", "https"):
         listed = _list_web(text)
     else:
-        listed = (Item(*f) for f in (list_bucket if scheme else list_folder)(text))
-    found = False
+        found = list_bucket(text) if scheme else list_folder(text, empty)
+        listed = (Item(*one) for one in found)
+    some = False
     for item in listed:
         if not any(map(is_hidden, item.path.split("/"))):
-            found = True
+            some = True
             yield item
-    if not found:
+    if not some:
         what = "no files in this folder" if os.path.isdir(text) else "no such file or folder"
         what = "the glob matches no file" if glob.has_magic(text) else what
         raise UsageError(f"source {text}: {what}; check the path, or that the disk is mounted")
@@ -181,7 +201,7 @@ def read_many[T](
 
 def _read[T](uri: str, take: Callable[[BinaryIO], T]) -> T | InputError:
     try:
-        if _is_remote(uri):
+        if _is_remote(uri) and _archive.split(uri) is None:
             places, key = bucket_of(uri)
             return take(io.BytesIO(places.read(key)))
         if (file := _on_disk(uri)) is not None:
@@ -233,10 +253,11 @@ def opened(uri: str) -> Iterator[str | BinaryIO]:
     """
     text = resolve_uri(uri)
     scheme = _scheme(text)
+    inside = _archive.split(text) if scheme in ("", *_BUCKETS) else None
+    if inside is not None and inside[1]:
+        yield io.BytesIO(_archive.read(*inside))
+        return
     if scheme not in _BUCKETS:
-        if not scheme and (found := _archive.split(text)) is not None and found[1]:
-            yield io.BytesIO(_archive.read(*found))
-            return
         path = fetch(text, cache_folder()) if scheme else Path(text)
         if not path.exists():
             raise InputError(f"{text}: no such file; it was there when the source was listed")
@@ -326,15 +347,28 @@ def _list_zenodo(text: str) -> Iterator[Item]:
     for file in record["files"]:
         name = safe_key(file["name"])
         if name == pattern or not pattern or fits(name.split("/"), pattern.split("/")):
-            uri = f"zenodo:{record['resolved']}/{name}"
-            yield Item(uri, name, file["size"], file["checksum"])
+            item = Item(f"zenodo:{record['resolved']}/{name}", name, file["size"], file["checksum"])
+            yield from _fetched(item) if name == pattern else [item]
 
 
 def _list_web(text: str) -> Iterator[Item]:
     try:
-        yield _ask_web(text)
+        yield from _fetched(_ask_web(text))
     except InputError as error:
         raise UsageError(str(error)) from error
+
+
+def _fetched(item: Item) -> Iterator[Item]:
+    """Yield the files of an archive that was named, downloaded for it; any other file as it is."""
+    if not _archive.is_archive(item.path):
+        yield item
+        return
+    try:
+        _archive.check(item.path)
+    except InputError as error:
+        raise UsageError(f"{item.uri}: {error}") from error
+    path = fetch(item.uri, cache_folder())
+    yield from (Item(*one) for one in list_folder(str(path), set()))
 
 
 def _ask_web(text: str) -> Item:

@@ -12,8 +12,9 @@ import pytest
 from killing import digests, snapshot
 
 import dpipe
-from dpipe import catalog, parts, plan, report, run, seal, upkeep
+from dpipe import catalog, parts, plan, report, run, seal, sources, upkeep
 from dpipe.census import census
+from dpipe.census import warnings as differences
 from dpipe.config import Settings
 from dpipe.demo import write_ifc_tree
 from dpipe.errors import RefusedError, UsageError
@@ -459,6 +460,92 @@ def test_from_a_zip_as_a_repository_delivers_it(lab, tmp_path):
         )
 
 
+def test_from_a_zip_in_a_bucket(lab, bucket, tmp_path):
+    path = Path(shutil.make_archive(str(tmp_path / "delivered"), "zip", lab.tree))
+    open_objects(bucket).put("raw/all.zip", path.read_bytes())
+    on_disk = lab.run(lab.recipe(), max_quarantine="1")
+    before = {ref.stem: ref.summary for ref in lab.version().parts}
+    lab.source = f"{bucket}/raw/all.zip"
+    outcome = lab.run(max_quarantine="1")
+    assert (on_disk.exit_code, outcome.exit_code) == (run.SOME_ASIDE, run.SOME_ASIDE)
+    assert {ref.stem: ref.summary for ref in lab.version().parts} == before
+    np.testing.assert_array_equal(
+        np.sort(lab.part(SECOND).pixels.values),
+        np.sort(dpipe.open_ifc(lab.second, block=16).pixels),
+    )
+    assert lab.run(max_quarantine="1").nothing
+
+
+def test_folders_with_nothing_in_them_are_said_and_not_counted(lab):
+    for name in ("Experiment_1/Donor_2/+SEA ", "Experiment_1/Donor_2/-SEA"):
+        (lab.tree / name).mkdir(parents=True)
+    (lab.tree / "Experiment_1/Donor_2/-SEA/x_1.h5.partial").touch()
+    outcome = lab.run()
+    (step,) = outcome.steps
+    said = f"there is nothing in '{lab.tree}/Experiment_1/Donor_2/+SEA ', " \
+        f"'{lab.tree}/Experiment_1/Donor_2/-SEA'; is a copy under way?"  # fmt: skip
+    assert step["notes"] == [said]
+    assert f"note: cells: {said}" in report.lines(outcome)
+    assert (step["items"], step["made"]) == (120, [FIRST, SECOND])
+    assert report.lines(lab.run())[:2] == [
+        "nothing to do: 2 parts of 1 datasets are there",
+        f"note: cells: {said}",
+    ]
+    plans = plan.Planner(lab.objects, Settings(workers="0")).recipe(lab.recipe())
+    assert plan.notes(plans) == f"note: cells: {said}\n"
+    rows = census("ifc", [str(lab.tree)])
+    assert [row["stem"] for row in rows[:2]] == [FIRST, SECOND]
+    assert [(row["files"], row["problem"]) for row in rows[2:]] == [
+        (0, "there is nothing in this folder")
+    ] * 2
+    assert sum(row["files"] for row in rows) == 120
+    told = [line for line in differences(rows) if "nothing" in line]
+    assert told[0] == f"'{lab.tree}/Experiment_1/Donor_2/+SEA ': there is nothing in this folder"
+
+
+def test_millions_of_files_are_listed_once_to_plan(lab, monkeypatch):
+    lab.run(max_quarantine="9")
+    listed, walk = [], sources.walk_items
+    shutil.copytree(lab.second, lab.tree / "Experiment_2/Donor_3/Isotype")
+
+    def counting(*given, **said):
+        for item in walk(*given, **said):
+            listed.append(item.uri)
+            yield item
+
+    monkeypatch.setattr(sources, "walk_items", counting)
+    monkeypatch.setattr("dpipe.readers.walk_items", counting)
+    monkeypatch.setattr(parts, "init", lambda *_: pytest.fail("planned"))
+    plan.Planner(lab.objects, Settings(workers="0")).recipe(lab.recipe())
+    # all 180, and those of the new folder to see how large pictures are: at most 64, here 60
+    assert len(listed) == 240
+    listed.clear()
+    with pytest.raises(pytest.fail.Exception):
+        lab.run()
+    assert len(listed) == 240
+
+
+def test_pictures_that_are_in_two_folders(lab):
+    stem = f"{SECOND}_"
+    for number in (5, 6):  # one of them is labelled only here
+        target = shutil.copy(lab.second / f"{stem}{number}.h5", lab.first / f"{stem}{number}00.h5")
+        with h5py.File(target, "a") as file:
+            if number == 5:
+                file["label"] = "T_cell"
+    with h5py.File(lab.second / f"{stem}7.h5") as file:  # kept in another way
+        image = file["image"][...]
+    with h5py.File(lab.first / "again_700.h5", "w") as file:
+        file.create_dataset("image", data=image, chunks=image.shape, compression="gzip")
+    shutil.copy(lab.second / f"{stem}8.h5", lab.second / f"{stem}800.h5")
+    for folder in (lab.first, lab.second):  # dark ones of one size are not the same for that
+        with h5py.File(folder / "dark_900.h5", "w") as file:
+            file["image"] = np.full((9, 9, 3), 7, "u2")
+    rows = census("ifc", [str(lab.tree)])
+    assert [row["same_pixels"] for row in rows] == [{}, {FIRST: 3, SECOND: 1}]
+    assert [row["duplicates"] for row in rows] == [0, 0]
+    assert f"{SECOND}: 3 pictures show the pixels of some in {FIRST}" in differences(rows)
+
+
 def test_a_census_of_folders(lab):
     shutil.copy(lab.second / f"{SECOND}_4.h5", lab.second / f"{SECOND}_copy_4.h5")
     rows = census("ifc", [str(lab.tree)])
@@ -488,6 +575,7 @@ def test_a_source_without_pictures(lab, tmp_path):
 
 
 def test_two_sources_that_overlap_count_once(lab):
-    text = f"datasets:\n  cells: {{reader: ifc, source: ['{lab.tree}', '{lab.tree}/*']}}\n"
+    given = [str(lab.tree), f"{lab.tree}/*", f"{lab.tree}/**", f"{lab.first}/"]
+    text = f"datasets:\n  cells: {{reader: ifc, source: {given}}}\n"
     (step,) = plan.Planner(lab.objects, Settings(workers="0")).recipe(parse(text))
     assert sum(part.items for part in step.parts) == 120

@@ -70,6 +70,15 @@ def test_a_part_that_would_leave_is_refused(study):
     assert plans[0].leaving == ("Neu2",)
 
 
+def test_a_movie_whose_name_looks_like_a_further_part_does_not_leave_in_silence(study):
+    chosen, store, raw = study
+    (raw / "Neu1~2.h5").write_bytes((raw / "Neu1.h5").read_bytes())
+    run.run(chosen, store, SETTINGS, progress=False)
+    (raw / "Neu1~2.h5").unlink()
+    with pytest.raises(RefusedError, match=r"Neu1~2 would leave"):
+        Planner(store, SETTINGS).recipe(chosen)
+
+
 def test_a_task_that_does_not_fit_is_refused_with_the_numbers(study):
     chosen, store, _ = study
     small = replace(SETTINGS, memory=20_000)

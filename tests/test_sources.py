@@ -5,6 +5,8 @@ import http.client
 import io
 import os
 import shutil
+import struct
+import tarfile
 import threading
 import time
 import uuid
@@ -30,6 +32,7 @@ from dpipe.sources import (
     resolve_record,
     resolve_uri,
     stem_of,
+    walk_items,
 )
 
 DATA = bytes(range(256)) * 4096  # 1 MiB
@@ -209,6 +212,18 @@ def test_globs(source: str, pattern: str, expected: list[str]) -> None:
         assert (Path(file).read_bytes() if isinstance(file, str) else file.read())[:1]
 
 
+def test_folders_with_nothing_in_them(tree: Path) -> None:
+    (tree / "e" / "deeper").mkdir(parents=True)
+    (tree / "half").mkdir()
+    (tree / "half" / "x.ims.partial").touch()
+    empty: set[str] = set()
+    assert len(list(walk_items(tree, empty=empty))) == 6
+    assert empty == {f"{tree}/empty", f"{tree}/e/deeper", f"{tree}/half"}
+    empty.clear()
+    assert len(list_items(f"{tree}/[de]*", empty)) == 2
+    assert empty == {f"{tree}/empty", f"{tree}/e/deeper"}
+
+
 @pytest.mark.parametrize("name", ["none", "none/*.ims", "*.nd2", "b2.im", "empty"])
 def test_nothing_there(source: str, name: str) -> None:
     with pytest.raises(UsageError, match="check the path, or that the disk is mounted") as caught:
@@ -217,6 +232,16 @@ def test_nothing_there(source: str, name: str) -> None:
     if name == "empty" and "://" not in source:  # buckets have no empty folders
         what = "no files in this folder"
     assert what in str(caught.value)
+
+
+def test_what_is_found_twice_is_listed_once(tree: Path) -> None:
+    (tree / "d1" / "d1").mkdir()
+    (tree / "d1" / "d1" / "h.ims").touch()
+    for given in [(f"{tree}/**/d1/**/*.ims",), (tree / "d1", tree), (f"{tree}/d*", f"{tree}/?1/*")]:
+        uris = [item.uri for item in walk_items(*given)]
+        assert len(set(uris)) == len(uris)
+        assert {f"{tree}/d1/e.ims", f"{tree}/d1/f/g.ims", f"{tree}/d1/d1/h.ims"} <= set(uris)
+    assert len(list(walk_items(tree / "d1", tree))) == 7
 
 
 def test_a_whole_bucket(bucket: str) -> None:
@@ -238,6 +263,7 @@ def test_links_back_are_not_followed(tree: Path) -> None:
     found = paths(str(tree))
     assert len(found) == 7
     assert "link.ims" in found
+    assert paths(f"{tree}/*.ims") == ["b2.ims", "b10.ims", "link.ims"]  # one leads nowhere
 
 
 def test_a_folder_that_cannot_be_listed(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -791,6 +817,161 @@ def test_names_of_an_archive_that_lead_out_of_it_are_refused(tmp_path):
         file.writestr("../out.h5", b"x")
     with pytest.raises(UsageError, match=r"it holds '\.\.'"):
         list_items(tmp_path / "a.zip")
+
+
+def patched(place: str, name: str, at: int, form: str, value: int) -> None:
+    """Change what the list of files of a zip says of one."""
+    data = bytearray(Path(place).read_bytes())
+    entry = data.index(name.encode(), data.index(b"PK\1\2")) - 46
+    struct.pack_into(form, data, entry + at, value)
+    Path(place).write_bytes(data)
+
+
+LIES = {
+    "password": (8, "<H", 1, "it has a password"),
+    "compression": (10, "<H", 12, "or a compression other than deflate"),
+    "checksum": (16, "<I", 7, "its checksum is wrong"),
+    "more bytes than there are": (24, "<I", 10**6, "the archive says 1000000"),
+    "fewer bytes than there are": (24, "<I", 100, "101 bytes; the archive says 100"),
+    "into the next file": (20, "<I", 10**6, "truncated, or it overlaps with the next file"),
+    "another place": (42, "<I", 9, "no header where the list of files says"),
+    "too large": (24, "<I", 2**31, "2147483648 bytes; unpack the archive first"),
+}
+
+
+@pytest.mark.parametrize("name", LIES)
+def test_a_zip_whose_list_lies(tmp_path, name):
+    *change, said = LIES[name]
+    place = packed(tmp_path, "zip", {"a.h5": b"a" * 999, "b.h5": b"b" * 999})
+    patched(place, "a.h5", *change)
+    one, two = sources.read_many([f"{place}/{n}.h5" for n in "ab"], lambda file: file.read())
+    assert two == b"b" * 999 or name == "another place"  # which is within the other
+    assert isinstance(one, InputError)
+    assert said in str(one)
+
+
+@pytest.mark.parametrize("how", ["a header", "the end"])
+def test_a_tar_that_is_damaged_in_the_middle_loses_nothing_in_silence(tmp_path, how):
+    place = tmp_path / "tree.tar"
+    with tarfile.open(place, "w", format=tarfile.USTAR_FORMAT) as tar:
+        for name in ("a.h5", "b.h5"):
+            (tmp_path / name).write_bytes(b"x" * 999)
+            tar.add(tmp_path / name, name)
+    assert paths(str(place)) == ["a.h5", "b.h5"]
+    data = bytearray(place.read_bytes())
+    at = data.index(b"b.h5")
+    assert at == 1536  # a header of 512 bytes, and two blocks of as many
+    if how == "a header":
+        data[at : at + 4] = b"\xff" * 4
+    place.write_bytes(data if how == "a header" else data[:at])
+    with pytest.raises(UsageError, match=f"damaged at byte {at}, or truncated"):
+        list_items(place)
+
+
+@pytest.fixture(params=["s3", "memory"])
+def delivered(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """A bucket with a zip of four files."""
+    memory = request.param == "memory"
+    url = f"memory://{uuid.uuid4().hex}" if memory else request.getfixturevalue("bucket")
+    files = {f"E/+SEA /x_{n}.h5": bytes([n]) * 999 for n in range(3)} | {"F/y.h5": b"y"}
+    place = packed(tmp_path, "zip", files)
+    open_objects(url).put("raw/one.zip", Path(place).read_bytes())
+    return url
+
+
+def test_a_zip_in_a_bucket_as_if_it_were_a_folder(delivered):
+    place = f"{delivered}/raw/one.zip"
+    names = ["E/+SEA /x_0.h5", "E/+SEA /x_1.h5", "E/+SEA /x_2.h5", "F/y.h5"]
+    assert paths(place) == paths(f"{place}/") == names
+    uris = [item.uri for item in list_items(place)]
+    assert uris == [f"{place}/{name}" for name in names]
+    assert paths(f"{place}/E/+SEA ") == ["x_0.h5", "x_1.h5", "x_2.h5"]
+    assert [len(one) for one in sources.read_many(uris, lambda f: f.read())] == [999] * 3 + [1]
+    with opened(uris[1]) as file:
+        assert file.read() == b"\1" * 999
+    assert paths(f"{delivered}/raw/*.zip") == [f"one.zip/{name}" for name in names]
+    assert paths(f"{delivered}/raw") == ["one.zip"]  # nobody asked for what is in it
+    (gone,) = sources.read_many([f"{place}/none.h5"], lambda f: f.read())
+    assert "no file 'none.h5' in it" in str(gone)
+
+
+def test_a_zip_in_a_bucket_that_is_replaced(delivered, tmp_path):
+    place, objects = f"{delivered}/raw/one.zip", open_objects(delivered)
+    before = list_items(place)
+    objects.put("raw/one.zip", Path(packed(tmp_path / "b", "zip", {"z.h5": b"z"})).read_bytes())
+    (gone,) = sources.read_many([before[0].uri], lambda f: f.read())
+    assert isinstance(gone, InputError)  # its bytes are others now
+    (one,) = list_items(place)
+    assert (one.path, list(sources.read_many([one.uri], lambda f: f.read()))) == ("z.h5", [b"z"])
+    objects.delete("raw/one.zip")
+    with pytest.raises(UsageError, match="no such file or folder"):
+        list_items(place)
+
+
+def test_archives_in_a_bucket_that_cannot_be_read(delivered, tmp_path):
+    objects = open_objects(delivered)
+    objects.put("bad.zip", b"rubbish")
+    objects.put("tree.tar", Path(packed(tmp_path / "t", "tar", {"z.h5": b"z"})).read_bytes())
+    objects.put("tree.tar.gz", b"x")
+    objects.put("odd.zip/x.h5", b"x")
+    for name, said in [
+        ("bad.zip", "damaged, or no archive"),
+        ("tree.tar", "a tar in a bucket has no list of its files; copy it to a disk"),
+        ("tree.tar.gz", "has to be unpacked first"),
+    ]:
+        with pytest.raises(UsageError, match=said):
+            list_items(f"{delivered}/{name}")
+    assert paths(f"{delivered}/odd.zip") == ["x.h5"]
+    uri = f"{delivered}/odd.zip/x.h5"
+    assert list(sources.read_many([uri, uri], lambda f: f.read())) == [b"x", b"x"]
+
+
+def test_a_file_of_a_zip_in_a_bucket_is_one_request(bucket, fault_proxy, tmp_path):
+    files = {f"a/x_{n}.h5": bytes([n]) * 999 for n in range(40)}
+    place = f"{bucket}/{uuid.uuid4().hex}.zip"
+    data = Path(packed(tmp_path, "zip", files)).read_bytes()
+    open_objects(bucket).put(place.rpartition("/")[2], data)
+    uris = [item.uri for item in list_items(place)]
+    fault_proxy.reset()
+    found = list(sources.read_many(uris, lambda f: f.read()))
+    assert found == list(files.values())
+    assert fault_proxy.count("GET") == 40
+    assert fault_proxy.count("HEAD") == 0
+
+
+def test_a_fault_of_the_network_blames_no_archive(bucket, fault_proxy, tmp_path):
+    name = f"{uuid.uuid4().hex}.zip"
+    data = Path(packed(tmp_path, "zip", {"x": b"x"})).read_bytes()
+    open_objects(bucket).put(name, data)
+    fault_proxy.fail("GET", status=403, code="AccessDenied", times=9, match=f"/{name}")
+    with pytest.raises(StoreError, match="may not read"):
+        list_items(f"{bucket}/{name}")
+    fault_proxy.reset()
+    assert paths(f"{bucket}/{name}") == ["x"]
+
+
+def test_a_zip_of_a_web_server_or_a_record_is_fetched(web, tmp_path):
+    place = packed(tmp_path, "zip", {"E/x_1.h5": b"one", "E/x_2.h5": b"two"})
+    data = Path(place).read_bytes()
+    web.files["/files/all.zip"] = data
+    web.add_record("7", {"all.zip": data, "read me.txt": b"r", "all.tar.gz": b"x"})
+    for url in (f"{web.url}/files/all.zip?download=1", "zenodo:7/all.zip"):
+        items = list_items(url)
+        assert [item.path for item in items] == ["E/x_1.h5", "E/x_2.h5"]
+        found = sources.read_many([item.uri for item in items], lambda f: f.read())
+        assert list(found) == [b"one", b"two"]
+        assert Path(items[0].uri).is_relative_to(tmp_path / "cache")
+    assert paths("zenodo:7") == ["all.tar.gz", "all.zip", "read me.txt"]
+    with pytest.raises(UsageError, match="has to be unpacked first"):
+        list_items("zenodo:7/all.tar.gz")
+    assert web.count("GET", "all.tar.gz/content") == 0
+
+
+def test_a_glob_that_ends_like_an_archive_lists_what_is_inside(tmp_path):
+    for name in ("E1", "E2"):
+        shutil.move(packed(tmp_path / name, "zip", {"+SEA /x.h5": b"x"}), tmp_path / f"{name}.zip")
+    assert paths(f"{tmp_path}/E?.zip") == ["E1.zip/+SEA /x.h5", "E2.zip/+SEA /x.h5"]
+    assert paths(f"{tmp_path}/E?*") != paths(f"{tmp_path}/E?.zip")
 
 
 def test_a_name_like_that_of_an_archive_is_no_archive(tmp_path):

@@ -7,6 +7,7 @@ open. `READERS` names them all.
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import BinaryIO
 
 import xarray as xr
 
@@ -50,10 +51,14 @@ class Reader:
         ``state(item)`` returns a number that changes when a file does; its collections keep it
         as ``file_state``, so that a folder can be compared file by file.
     guess : callable, optional
-        As ``open``, but from a few files: for plans, where opening takes long.
+        As ``open``, but from a few files: for plans, where opening takes long. It takes the
+        number of files after their URLs.
     resume : callable, optional
         ``resume(laid, urls, **options)`` returns what ``open`` gave, from the coordinates that it
         gave then, without looking into the files again.
+    content : callable, optional
+        ``content(file)`` returns a number of 64 bits that files of the same pixels share, 0 where
+        it cannot tell: by it a census finds pictures that are there twice.
     """
 
     find: Callable[[Iterable[Item]], Iterator[Part]]
@@ -63,21 +68,16 @@ class Reader:
     state: Callable[[Item], int] | None = None
     guess: Callable[..., xr.Dataset] | None = None
     resume: Callable[..., xr.Dataset] | None = None
+    content: Callable[[BinaryIO], int] | None = None
 
-    def parts(self, where: Sequence[str]) -> Iterator[Part]:
-        """Yield the parts of some sources; what lies in two of them is taken once."""
-        if not self.streams:
-            return self.find({i.uri: i for source in where for i in list_items(source)}.values())
-        items = (item for source in where for item in walk_items(source))
-        return self.find(items if len(where) == 1 else _once(items))
+    def parts(self, where: Sequence[str], empty: set[str] | None = None) -> Iterator[Part]:
+        """Yield the parts of some sources; what lies in two of them is taken once.
 
-
-def _once(items: Iterable[Item]) -> Iterator[Item]:
-    seen: set[int] = set()  # of hashes: there may be millions
-    for item in items:
-        if (known := hash(item.uri)) not in seen:
-            seen.add(known)
-            yield item
+        Folders on disk in which there is nothing are added to `empty`.
+        """
+        if self.streams:
+            return self.find(walk_items(*where, empty=empty))
+        return self.find({i.uri: i for one in where for i in list_items(one, empty)}.values())
 
 
 READERS = {
@@ -93,6 +93,7 @@ READERS = {
         state=ifc.state,
         guess=ifc.guess,
         resume=ifc.resume,
+        content=ifc.content,
     ),
     "imaris": Reader(imaris.find, imaris.open_imaris, version=1),
     "imaris-spots": Reader(imaris_spots.find, imaris_spots.open_imaris_spots, version=1),

@@ -14,6 +14,7 @@ import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -22,9 +23,12 @@ import xarray as xr
 from dpipe import schema, sources
 from dpipe.errors import InputError, UsageError
 from dpipe.readers import _ifc_pack
+from dpipe.readers._ifc_content import content
 from dpipe.readers._ifc_file import LARGEST, Facts, look
 from dpipe.readers._ifc_pack import Outcome, Plan, Rows
 from dpipe.sources import Item, Part, natural_key
+
+__all__ = ["content", "find", "guess", "open_ifc", "resume", "state"]
 
 SUFFIXES = (".h5", ".hdf5")
 _SAMPLE = 64
@@ -85,15 +89,19 @@ def _told(item: Item) -> bytes:
 
 
 def _stems(folders: Sequence[tuple[str, str]]) -> list[str]:
-    """Return a safe name for each folder (URI and path below the source), no two alike."""
+    """Return a safe name for each folder (URI and path below the source).
+
+    Two of one path, below two sources, keep one name: whoever plans says so.
+    """
     plain = []
     for uri, path in folders:
         text = path or uri.rpartition("/")[2]
         names = [_UNSAFE.sub("_", name.strip()).strip("_") for name in text.split("/")]
         plain.append("_".join(name for name in names if name).lstrip("-.") or "pictures")
-    times = Counter(plain)
+    paths = {path: stem for (_, path), stem in zip(folders, plain, strict=True)}
+    alike = Counter(paths.values())
     return [
-        _short(stem, path) if times[stem] > 1 or len(stem) > _LONGEST_STEM else stem
+        _short(stem, path) if alike[stem] > 1 or len(stem) > _LONGEST_STEM else stem
         for (_, path), stem in zip(folders, plain, strict=True)
     ]
 
@@ -142,12 +150,13 @@ def open_ifc(
         No files, files of several folders, or names that do not fit.
     """
     items = _listed(url)
-    found = _survey(items)
+    found = _once(items, _survey(items))
     return _collection(items, found, levels=levels, channels=channels, block=block)
 
 
 def guess(
     url: str | os.PathLike[str] | Sequence[str],
+    count: int = 0,
     *,
     levels: str | Sequence[str] = "experiment,donor,condition",
     channels: str | Sequence[str] | None = None,
@@ -155,14 +164,17 @@ def guess(
 ) -> xr.Dataset:
     """Return a collection of about the same size as `open_ifc` would, from a few of its files.
 
-    A plan asks for it: to read millions of headers takes as long as to read the pictures.
+    A plan asks for it: to read millions of headers takes as long as to read the pictures. It knows
+    their `count`, so they are not listed again either.
     """
-    items = _listed(url)
-    some = items[:: -(-len(items) // _SAMPLE)]
-    sound = [one for one in _survey(some) if isinstance(one, Facts)]
-    found: Sequence[Outcome] = sound or _survey(items)
-    tiled = [found[i % len(found)] for i in range(len(items))]
-    return _collection(items, tiled, levels=levels, channels=channels, block=block)
+    some = _listed(url, _SAMPLE if count else None)
+    sound = [one for one in _survey(some[:_SAMPLE]) if isinstance(one, Facts)]
+    if not sound:
+        return open_ifc(url, levels=levels, channels=channels, block=block)
+    numbers = range(count or len(some))
+    items = [some[i % len(some)] for i in numbers]
+    found = [sound[i % len(sound)] for i in numbers]
+    return _collection(items, found, levels=levels, channels=channels, block=block)
 
 
 def resume(laid: xr.Dataset, url: str | os.PathLike[str] | Sequence[str], **_: Any) -> xr.Dataset:
@@ -213,16 +225,18 @@ def _folder_of(urls: Sequence[str | os.PathLike[str]]) -> str:
     return folders.pop()
 
 
-def _listed(url: str | os.PathLike[str] | Sequence[str]) -> list[Item]:
-    """List the files of a folder itself, in natural order; files that are named are taken so."""
+def _listed(url: str | os.PathLike[str] | Sequence[str], most: int | None = None) -> list[Item]:
+    """List the files of a folder itself, in natural order; files that are named are taken so.
+
+    With `most`, so many of them at most, whichever come first.
+    """
     urls = [url] if isinstance(url, str | os.PathLike) else list(url)
     folder = _folder_of(urls)
     named = {sources.resolve_uri(one).rstrip("/") for one in urls} - {folder}
-    inside = [item for item in sources.walk_items(folder) if "/" not in item.path]
-    items = [item for item in inside if item.uri.lower().endswith(SUFFIXES)]
-    if named:
-        items = [item for item in items if item.uri in named]
-    if len(items) < len(named):
+    inside = (item for item in sources.walk_items(folder) if "/" not in item.path)
+    fitting = (item for item in inside if item.uri.lower().endswith(SUFFIXES))
+    items = list(islice((i for i in fitting if not named or i.uri in named), most))
+    if most is None and len(items) < len(named):
         gone = sorted(named - {item.uri for item in items})
         raise InputError(f"{gone[0]}: no such file; {len(gone)} of {len(named)} are gone")
     if not items:
@@ -253,7 +267,7 @@ def _collection(
         raise UsageError(f"block: found {block!r}; expected a number of pictures, or 0")
     try:
         names = [item.uri.rpartition("/")[2] for item in items]
-        kept, reasons = _ifc_pack.judge(_once(items, found), names)
+        kept, reasons = _ifc_pack.judge(found, names)
         plan = _ifc_pack.plan(kept, block)
     except InputError as error:
         raise InputError(f"{folder.rpartition('/')[2]}: {error}") from None

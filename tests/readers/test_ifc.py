@@ -1,5 +1,6 @@
 """Folders of pictures: parts, packing, what is put aside, and that everything comes back."""
 
+import io
 import pickle
 import shutil
 
@@ -419,6 +420,41 @@ def test_threads_do_not_take_rows_from_each_other(tmp_path, monkeypatch):
 
 def _seen(opened):
     return lambda uri: opened.append(uri) or uri
+
+
+# --- the same picture twice ----------------------------------------------------------------------
+
+
+def content(path, in_memory=False):
+    data = path.read_bytes()
+    with path.open("rb", buffering=0) as file:
+        return ifc.content(io.BytesIO(data) if in_memory else file)
+
+
+def test_the_same_pixels_give_the_same_number_however_they_are_kept(tmp_path):
+    image, mask = picture(60, 50)  # 18,000 bytes: only the middle of them is looked at
+    same = [write(tmp_path / "a.h5", image), write(tmp_path / "b.h5", image, mask, "T_cell")]
+    for name, how in (("c", {"compression": "gzip"}), ("d", {"dtype": ">u2"})):
+        with h5py.File(tmp_path / f"{name}.h5", "w") as file:
+            file.create_dataset("image", data=image, **how)
+        same.append(tmp_path / f"{name}.h5")
+    first = content(same[0])
+    assert 0 < first < 2**64
+    assert {content(path, kept) for path in same for kept in (False, True)} == {first}
+    other = image.copy()
+    other[30, 25, 1] += 1
+    others = [other, image.reshape(50, 60, 3), image.astype("i2"), picture(60, 50, seed=1)[0]]
+    found = {content(write(tmp_path / "o.h5", one)) for one in others}
+    assert len(found | {first}) == 5
+
+
+def test_what_cannot_be_told_apart_has_no_number(tmp_path):
+    assert content(write(tmp_path / "a.h5", np.full((90, 90, 3), 258, "u2"))) == 0
+    assert content(write(tmp_path / "b.h5", np.full((1, 1, 1), 3, "u1"))) == 0
+    (tmp_path / "c.h5").write_bytes(b"rubbish")
+    for in_memory in (False, True):
+        with pytest.raises(InputError, match="not an HDF5 file"):
+            content(tmp_path / "c.h5", in_memory)
 
 
 def test_the_generated_tree_is_what_it_says(tmp_path):
