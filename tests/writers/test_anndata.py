@@ -32,8 +32,8 @@ def known(**columns) -> xr.Dataset:
 
 
 def gated(name: str) -> xr.Dataset:
-    gates = operators.gate(table(0), gates={name: "a < 0"})
-    return table(0).merge(gates, compat="override")
+    gates = operators.gate(table(0), gates={"low": "a < 0"})
+    return table(0).merge(gates, compat="override").assign_coords(gate_name=[name])
 
 
 def read(path: str):
