@@ -104,15 +104,9 @@ def _hull(left: np.ndarray, right: np.ndarray, bh: int) -> tuple[float, float]: 
         area += max(0, ends[1, y] - ends[0, y] + 1)
     _reaches(ends[0], ends[1], bh, reach[0], reach[1])
     counts = _chain(reach[0], rows, 1, at[0]), _chain(reach[1], rows, -1, at[1])
-    longest = 0
+    longest = 0  # from side to side: across the row of either end it is farther than along one
     for i in range(counts[0]):
         for j in range(counts[1]):
             y, x = at[0, i] - at[1, j], reach[0, at[0, i]] - reach[1, at[1, j]]
             longest = max(longest, y * y + x * x)
-    for side in range(2):
-        for i in range(counts[side]):
-            for j in range(i):
-                y = at[side, i] - at[side, j]
-                x = reach[side, at[side, i]] - reach[side, at[side, j]]
-                longest = max(longest, y * y + x * x)
     return np.float64(area), math.sqrt(longest) / 2
