@@ -15,13 +15,14 @@ The package is a total order of files: each uses only those above it. Vocabulary
 ``objects``, ``sources``, ``spreadsheets``, ``pages``, ``store``, ``containers``, ``cluster``),
 shelves (``readers``, ``operators``, ``writers``), service (``catalog``, ``seal``, ``origin``,
 ``outline``, ``parts``, ``tree``, ``recipe``, ``plan``, ``drive``, ``run``, ``plot``, ``report``,
-``upkeep``, ``census``), doors (``view``, ``demo``, ``cli``).
+``upkeep``, ``census``), doors (``view``, ``batches``, ``demo``, ``cli``).
 """
 
 __version__ = "0.1.0"
 
 from dpipe import plot
 from dpipe.arrays import device
+from dpipe.batches import Batches
 from dpipe.catalog import History, Version
 from dpipe.config import Settings
 from dpipe.errors import (
@@ -110,6 +111,7 @@ __all__ = [
     "OPERATORS",
     "READERS",
     "WRITERS",
+    "Batches",
     "DamageError",
     "DpipeError",
     "History",
