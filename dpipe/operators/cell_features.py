@@ -17,7 +17,8 @@ from dpipe.blocks import map_records
 from dpipe.errors import SchemaError, UsageError, unknown
 from dpipe.operators import _batch_families, _cell_pictures
 from dpipe.operators import _cell_columns as columns
-from dpipe.operators._packed import covered
+from dpipe.operators._mask_terms import Term, parse
+from dpipe.operators._packed import covered, mask_names, pieces
 
 NINE = columns.NINE
 """The families of scifAI, HOG apart, in its order: 858 numbers of 6 channels, 1,584 of 8."""
@@ -30,6 +31,7 @@ def cell_features(
     masks: xr.Dataset | None = None,
     *,
     families: str | Sequence[str] = NINE,
+    inside: str | None = None,
     data_range: float = 4095.0,
 ) -> xr.Dataset:
     """Measure each picture of a collection: names and values are those of scifAI [1]_.
@@ -75,6 +77,9 @@ def cell_features(
         collection itself where `ds` are pixels that ``compensate`` made of it.
     families : str or sequence of str
         Which, in the order of the columns; by default the nine.
+    inside : str, optional
+        One mask for all channels instead of each its own, as ``derive-masks`` writes it, such as
+        ``dilate(CD3 & MHCII, 3)``; names of columns then end in ``_inside``. Packed pictures only.
     data_range : float
         The largest value that a pixel can have, 4,095 for 12 bits, for
         ``ranged_structural_similarity``.
@@ -90,7 +95,7 @@ def cell_features(
     SchemaError
         No collection, or one without masks for a family that needs them.
     UsageError
-        An unknown family, or a data range that is none.
+        An unknown family, a mask that cannot be read, or a data range that is none.
 
     Notes
     -----
@@ -140,12 +145,17 @@ def cell_features(
             f"{', '.join(masked)} need masks; found neither mask_code nor mask: segment first, or "
             f"choose among {', '.join(_WITHOUT_MASK)}"
         )
+    term = None
+    if inside is not None:
+        schema.MASK_CODE.check(ds)
+        term = parse(inside, mask_names(ds))
     made = map_records(
         _features,
         ds,
-        names=columns.names(chosen, channels),
+        names=[name + ("_inside" if term else "") for name in columns.names(chosen, channels)],
         channels=channels,
         families=chosen,
+        inside=term,
         data_range=float(data_range),
     )
     owners = [family for family in chosen for _ in range(columns.count(family, channels))]
@@ -173,6 +183,7 @@ def _features(
     channels: int,
     families: Sequence[str],
     data_range: float,
+    inside: Term | None = None,
 ) -> Any:
     """Measure the pictures of one block, (pictures, names)."""
     xp = namespace(pixels)
@@ -183,6 +194,8 @@ def _features(
         size = int((offset + height * width).max())
         codes = xp.zeros(size, dtype=xp.uint8, **beside(pixels))
     _check(offset, height, width, pixels.shape[0] // channels, codes.shape[0])
+    if inside is not None:
+        codes = _one_mask(codes, (offset, height, width), inside, (1 << channels) - 1)
     measure = _cell_pictures if isinstance(pixels, np.ndarray) else _batch_families
     return measure.measure(
         *(pixels, codes, offset, height, width),
@@ -190,6 +203,17 @@ def _features(
         families=families,
         data_range=data_range,
     )
+
+
+def _one_mask(codes: Any, where: tuple[np.ndarray, ...], inside: Term, every: int) -> Any:
+    """Give all channels the same mask."""
+    xp = namespace(codes)
+    out = xp.zeros_like(codes)
+    bits = xp.asarray(every, dtype=codes.dtype, **beside(codes))
+    for place, shape in pieces(*where):
+        held = inside(xp.reshape(codes[place], shape))
+        out[place] = xp.reshape(xp.where(held, bits, xp.zeros_like(bits)), (-1,))
+    return out
 
 
 def _check(

@@ -15,7 +15,7 @@ from dpipe.errors import SchemaError, UsageError
 from dpipe.operators._expressions import evaluate
 
 
-def gate(ds: xr.Dataset, *, gates: Mapping[str, str]) -> xr.Dataset:
+def gate(ds: xr.Dataset, more: xr.Dataset | None = None, *, gates: Mapping[str, str]) -> xr.Dataset:
     """Tell which records are inside named gates.
 
     An expression holds names, numbers, texts, comparisons (``in`` too), ``and``, ``or``, ``not``,
@@ -38,13 +38,15 @@ def gate(ds: xr.Dataset, *, gates: Mapping[str, str]) -> xr.Dataset:
           one_layer: mask_based_bbox_area_Ch1 < 3000 and height < 70
           synapse: in_focus and live and cd3_mhcii and single and not one_layer
 
-    There, CD3 was measured in a mask of its own (CD3 and MHCII dilated by 3): merge the features
-    of such masks under other names.
+    There, CD3 was measured in a mask of its own: give ``cell_features(ds, families="cell-shape",
+    inside="dilate(CD3 & MHCII, 3)")`` as `more`; the name is ``sum_intensity_Ch6_inside``.
 
     Parameters
     ----------
     ds : xarray.Dataset
         Over ``record``: features, coordinates, other gates.
+    more : xarray.Dataset, optional
+        Further features of the same records, of other names.
     gates : mapping of str to str
         Expressions by name.
 
@@ -57,7 +59,7 @@ def gate(ds: xr.Dataset, *, gates: Mapping[str, str]) -> xr.Dataset:
     Raises
     ------
     SchemaError
-        There are no records.
+        There are no records, or `more` is of other records or has features of the same name.
     UsageError
         No gate, one whose expression cannot be read or has an unknown name, or one with the name
         of something else that is known of a record.
@@ -80,6 +82,7 @@ def gate(ds: xr.Dataset, *, gates: Mapping[str, str]) -> xr.Dataset:
         raise SchemaError(f"gates need records; found the dims {', '.join(map(str, ds.dims))}")
     if not isinstance(gates, Mapping) or not gates:
         raise UsageError(f"gates: found {gates!r}; expected expressions by name")
+    ds = ds if more is None else _with_more(ds, more)
     taken = {str(name) for name, v in ds.variables.items() if v.dims == ("record",)}
     made: dict[str, xr.DataArray] = {}
     for name, text in gates.items():
@@ -153,18 +156,7 @@ def select_alike(
         raise SchemaError(f"where={where!r} chooses records; found the dims {found}")
     known, count = ds, ds.sizes["record"]
     if table is not None:
-        if table.sizes.get("record") != count:
-            raise SchemaError(
-                f"where={where!r}: a table of {table.sizes.get('record', 0)} records beside "
-                f"{count}; expected the same"
-            )
-        for name in _WHICH:
-            if name in ds.coords and name in table.coords:
-                mine, other = (np.asarray(each[name].values).astype(str) for each in (ds, table))
-                if not np.array_equal(mine, other):
-                    raise SchemaError(
-                        f"where={where!r}: a table of other records: {name} differs; make it anew"
-                    )
+        _same_records(f"where={where!r}", ds, table)
         own = {name for name, v in ds.variables.items() if v.dims == ("record",)}
         rest = table.drop_vars(own & set(table.variables))  # labels may have come since
         known = rest.merge(ds.drop_vars(set(rest.variables) & set(ds.variables)))
@@ -176,4 +168,28 @@ def select_alike(
     }
 
 
+def _same_records(what: str, ds: xr.Dataset, table: xr.Dataset) -> None:
+    """Refuse a table of other records."""
+    count, other = ds.sizes["record"], table.sizes.get("record", 0)
+    if other != count:
+        raise SchemaError(f"{what}: a table of {other} records beside {count}; expected the same")
+    for name in _WHICH:
+        if name in ds.coords and name in table.coords:
+            held = [np.asarray(each[name].values).astype(str) for each in (ds, table)]
+            if not np.array_equal(*held):
+                raise SchemaError(f"{what}: a table of other records: {name} differs; make it anew")
+
+
 _WHICH = ("file", "in_block", "in_slot")
+
+
+def _with_more(ds: xr.Dataset, more: xr.Dataset) -> xr.Dataset:
+    """Put features of a second table beside those of the first."""
+    _same_records("more", ds, more)
+    table = schema.FEATURE.check(more).reset_coords(drop=True)
+    if "feature" in ds:
+        own = schema.FEATURE.check(ds).reset_coords(drop=True)
+        if twice := sorted({*own["name"].values} & {*table["name"].values}):
+            raise SchemaError(f"more: {twice[0]} is in both tables; expected other names")
+        table = xr.concat([own, table], dim="name")
+    return ds.drop_dims("name", errors="ignore").assign(feature=table)

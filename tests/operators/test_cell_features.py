@@ -2,6 +2,7 @@
 
 import json
 
+import array_api_strict
 import h5py
 import numpy as np
 import pandas as pd
@@ -29,6 +30,8 @@ from dpipe.errors import SchemaError, UsageError
 from dpipe.operators import _batch, _batch_families, _cell_pictures
 from dpipe.operators import _cell_columns as columns
 from dpipe.operators import _cell_texture as texture
+from dpipe.operators._mask_terms import parse
+from dpipe.operators.cell_features import _features
 
 KINDS = {
     "8 bits": ("u1", 256, 1),
@@ -401,9 +404,47 @@ def test_what_needs_no_mask():
             operators.cell_features(ds.drop_vars("mask_code"), families=["glcm", family])
 
 
+def test_one_mask_for_all_channels():
+    """The same as with masks that were all drawn so; the dilated intersection is SciPy's."""
+    pictures = random_pictures(12, 3, seed=8)
+    drawn = []
+    for image, mask in pictures:
+        both = np.pad(mask[..., 0] & mask[..., 1], 2)
+        y, x = np.mgrid[-2:3, -2:3]
+        grown = scipy.ndimage.binary_dilation(both, y * y + x * x <= 4)[2:-2, 2:-2]
+        drawn.append((image, np.repeat(grown[..., None], 3, axis=2).astype("u1")))
+    assert any(mask.any() for _, mask in drawn)
+    families = ["cell-shape", "colocalisation", "background-mean"]
+    made = operators.cell_features(
+        collection(pictures), families=families, inside="dilate(Ch1 & Ch2, 2)"
+    ).feature
+    plain = operators.cell_features(collection(drawn), families=families).feature
+    assert made["name"].values.tolist() == [f"{name}_inside" for name in plain["name"].values]
+    np.testing.assert_array_equal(made.values, plain.values)
+    term = parse("Ch1 & ~Ch3", ["Ch1", "Ch2", "Ch3"])
+    said = {"channels": 3, "families": families, "data_range": 1.0, "inside": term}
+    far = _features(*on_device(*pack(pictures)), **said)
+    close(
+        np.asarray(far.to_device(array_api_strict.Device("CPU_DEVICE"))),
+        _features(*pack(pictures), **said),
+    )
+
+
+def test_a_derived_mask_by_its_name():
+    ds = collection(random_pictures(5, 2, seed=9))
+    masks = operators.derive_masks(ds, masks={"synapse": "dilate(Ch1 & Ch2, 1)"})
+    named, told = (
+        operators.cell_features(ds, masks, families="cell-shape", inside=inside).feature
+        for inside in ("synapse", "dilate(Ch1 & Ch2, 1)")
+    )
+    np.testing.assert_array_equal(named, told)
+
+
 @pytest.mark.parametrize(
     ("params", "words"),
     [
+        ({"inside": "Ch1 & Ch7"}, "unknown mask 'Ch7'"),
+        ({"inside": ""}, "such as 'CD3 & MHCII'"),
         ({"families": "glmc"}, "did you mean 'glcm'"),
         ({"families": ["glcm", "glcm"]}, "each once"),
         ({"families": []}, "at least one"),

@@ -247,6 +247,29 @@ def test_what_is_known_of_a_record_is_what_the_records_say_now():
     assert select(few, "area > 300", ds).height.values.tolist() == [200, 250]
 
 
+def more(*names: str) -> xr.Dataset:
+    values = np.arange(4.0 * len(names)).reshape(4, -1)
+    ds = xr.Dataset({"feature": (("record", "name"), values)}, {"name": list(names)})
+    return ds.assign_coords(file=("record", list("abcd")))
+
+
+def test_features_of_a_second_table():
+    ds = table().assign_coords(file=("record", list("abcd")))
+    found = gate(ds, more("in_1", "in_2"), gates={"g": "area > 100 and in_2 > 3"})
+    assert np.flatnonzero(found["gate"].values).tolist() == [3]  # in_2 is 1, 3, 5, 7
+    assert found.coords.keys() >= {"condition", "file", "gate_name"}
+    bare = ds.drop_dims("name")
+    assert gate(bare, more("x"), gates={"g": "x > 1 and height > 4"})["gate"].values.sum() == 2
+    with pytest.raises(SchemaError, match="more: area is in both tables"):
+        gate(ds, more("area"), gates={"g": "area > 1"})
+    with pytest.raises(SchemaError, match="more: a table of 3 records beside 4"):
+        gate(ds, more("x").isel(record=slice(3)), gates={"g": "x > 1"})
+    with pytest.raises(SchemaError, match="more: a table of other records: file differs"):
+        gate(ds, more("x").assign_coords(file=("record", list("abce"))), gates={"g": "x > 1"})
+    with pytest.raises(SchemaError, match="no variable 'feature'"):
+        gate(ds, more("x").drop_vars("feature"), gates={"g": "x > 1"})
+
+
 def test_a_choice_needs_records():
     with pytest.raises(SchemaError, match="chooses records; found the dims t"):
         select(xr.Dataset({"x": ("t", [1])}), "x > 0")
