@@ -175,8 +175,8 @@ def _same_records(what: str, ds: xr.Dataset, table: xr.Dataset) -> None:
         raise SchemaError(f"{what}: a table of {other} records beside {count}; expected the same")
     for name in _WHICH:
         if name in ds.coords and name in table.coords:
-            held = [np.asarray(each[name].values).astype(str) for each in (ds, table)]
-            if not np.array_equal(*held):
+            mine, theirs = (np.asarray(each[name].values).astype(str) for each in (ds, table))
+            if not np.array_equal(mine, theirs):
                 raise SchemaError(f"{what}: a table of other records: {name} differs; make it anew")
 
 
