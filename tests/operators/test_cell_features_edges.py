@@ -92,8 +92,10 @@ def test_a_level_channel_has_no_correlation(value, dtype, move):
     if not image.any():
         return
     image[..., 1] = np.random.default_rng(0).random((9, 11)) * 9 + 1
-    families = ["colocalisation", "colocalisation-corrected"]
+    families = ["cell-shape", "colocalisation", "colocalisation-corrected"]
     (found,) = named([(image, np.ones(image.shape, "u1"))], families, move)
+    if value > 0:  # less is no intensity
+        assert np.isnan([found["kurtosis_intensity_Ch1"], found["skew_intensity_Ch1"]]).all()
     for a, b in ((1, 2), (2, 1)):
         assert np.isnan(found[f"correlation_distance_R{a}_Ch{a}_R{b}_Ch{b}"])
         assert found[f"intensity_correlation_quotient_R{a}_Ch{a}_R{b}_Ch{b}"] == -0.5
