@@ -82,11 +82,8 @@ class Batches:
         for name, found, least in (("size", size, 1), ("hold", hold, 1), ("seed", seed, 0)):
             if type(found) is not int or found < least:
                 raise UsageError(f"{name}: found {found!r}; expected a whole number from {least}")
-        if (
-            len(share) != 2
-            or not all(type(n) is int for n in share)
-            or not 0 <= share[0] < share[1]
-        ):
+        whole = isinstance(share, list | tuple) and [type(n) for n in share] == [int, int]
+        if not whole or not 0 <= share[0] < share[1]:
             raise UsageError(f"share: found {share!r}; expected (i, n) with i from 0 to n - 1")
         held = _alike({stem: _rows(stem, ds) for stem, ds in as_parts(data).items()})
         if where is not None:

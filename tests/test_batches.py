@@ -158,9 +158,14 @@ PACKED = xr.Dataset(
         (table(0, 3), {"hold": 1.5}, UsageError, "hold: found 1.5"),
         (table(0, 3), {"seed": -1}, UsageError, "seed: found -1"),
         (table(0, 3), {"share": (2, 2)}, UsageError, r"share: found \(2, 2\)"),
+        (table(0, 3), {"share": 2}, UsageError, r"share: found 2; expected \(i, n\)"),
+        (table(0, 3), {"share": (0, 1.5)}, UsageError, r"share: found \(0, 1.5\)"),
         (table(0, 3), {"where": "size >"}, UsageError, "size >"),
     ],
-    ids=["packed", "movie", "channels", "variables", "size", "hold", "seed", "share", "where"],
+    ids=[
+        *("packed", "movie", "channels", "variables", "size", "hold", "seed"),
+        *("share", "share of one", "half a share", "where"),
+    ],
 )
 def test_what_cannot_work(data, options, error, said):
     with pytest.raises(error, match=said):
