@@ -5,10 +5,8 @@ the package anndata, which streams ``X`` block by block.
 """
 
 import os
-import shutil
 import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,6 +17,7 @@ import xarray as xr
 from dpipe import schema
 from dpipe.blocks import compute
 from dpipe.errors import SchemaError, UsageError
+from dpipe.writers._aside import aside
 
 _PLACES = tuple(
     variable.name
@@ -77,13 +76,13 @@ def write_anndata(
     chunks = (min(rows, max(1, len(obs))), max(1, len(var)))
     values = features.chunk({"record": chunks[0], "name": -1}).data
     target = Path(to).expanduser().absolute() / f"{name}.{format}"
-    with _aside(target) as aside, warnings.catch_warnings():
+    with aside([target]) as (path,), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of anndata about pandas and zarr, not about the table
         table = anndata.AnnData(X=values, obs=obs, var=var)
         if format == "h5ad":
-            table.write_h5ad(aside)
+            table.write_h5ad(path)
         else:  # a chunk is a block: blocks that share a chunk would write over each other
-            table.write_zarr(aside, chunks=chunks)
+            table.write_zarr(path, chunks=chunks)
     return [str(target)]
 
 
@@ -145,20 +144,3 @@ def _kind(column: pd.Series) -> str:
     if pd.api.types.is_bool_dtype(column.dtype):
         return "flag"
     return "number" if pd.api.types.is_numeric_dtype(column.dtype) else "text"
-
-
-@contextmanager
-def _aside(target: Path) -> Iterator[Path]:
-    """Give a path to write to, which takes the name of `target` when all went well."""
-    if target.exists():
-        raise UsageError(f"{target}: is there already; delete it, or choose another folder")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    aside = target.with_name(f".{target.name}.partial")
-    shutil.rmtree(aside, ignore_errors=True)  # of a writer that was killed
-    try:
-        yield aside
-        aside.replace(target)
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
-        if aside.is_file():
-            aside.unlink()

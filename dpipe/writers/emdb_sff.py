@@ -27,6 +27,7 @@ import xarray as xr
 from dpipe import schema
 from dpipe.blocks import compute
 from dpipe.errors import SchemaError, UsageError
+from dpipe.writers._aside import aside
 
 VERSION = "0.8.0.dev1"
 _MICROMETRES_TO_ANGSTROMS = "10000.0 0.0 0.0 0.0 0.0 10000.0 0.0 0.0 0.0 0.0 10000.0 0.0"
@@ -90,14 +91,8 @@ def write_emdb_sff(
         for frame in frames:
             name = stem if frame is None else f"{stem}_t{frame:04d}"
             target = folder / f"{name}.{form}"
-            if target.exists():
-                raise UsageError(f"{target}: is there already; delete it, or choose another folder")
-            aside = target.with_name(f".{target.name}.partial")
-            try:
-                _WRITE[form](_document(name, table, frame, ds.attrs), aside)
-                aside.replace(target)
-            finally:
-                aside.unlink(missing_ok=True)
+            with aside([target]) as (path,):
+                _WRITE[form](_document(name, table, frame, ds.attrs), path)
             written.append(str(target))
     return written
 

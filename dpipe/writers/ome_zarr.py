@@ -7,7 +7,6 @@ bytes from ``containers``.
 """
 
 import os
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ import xarray as xr
 from dpipe import ngff, pyramid, schema
 from dpipe.containers import write_tree
 from dpipe.errors import SchemaError, UsageError
+from dpipe.writers._aside import aside
 
 
 def write_ome_zarr(
@@ -59,16 +59,8 @@ def write_ome_zarr(
     written = []
     for stem, ds in parts.items():
         target = folder / f"{stem}.ome.zarr"
-        aside = folder / f".{stem}.ome.zarr.partial"
-        if target.exists():
-            raise UsageError(f"{target}: is there already; delete it, or choose another folder")
-        attributes, arrays = _describe(stem, ds, image, levels)
-        shutil.rmtree(aside, ignore_errors=True)  # of a writer that was killed
-        try:
-            write_tree(aside, attributes, arrays)
-            aside.replace(target)
-        finally:
-            shutil.rmtree(aside, ignore_errors=True)
+        with aside([target]) as (path,):
+            write_tree(path, *_describe(stem, ds, image, levels))
         written.append(str(target))
     return written
 

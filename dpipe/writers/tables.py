@@ -11,9 +11,7 @@ write gets its name when all of it is whole.
 
 import json
 import os
-import shutil
 from collections.abc import Hashable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
@@ -25,7 +23,8 @@ import pyarrow.parquet as pq
 import xarray as xr
 
 from dpipe.blocks import compute
-from dpipe.errors import SchemaError, UsageError
+from dpipe.errors import SchemaError
+from dpipe.writers._aside import aside
 
 PIXEL_DIMS = ("y", "x", "value")
 ROWS = 1 << 18
@@ -81,7 +80,7 @@ def write_csv(
     folder = Path(to).expanduser().absolute()
     tables = _tables(parts, variables, name)
     targets = [folder / f"{table.name}{end}" for table in tables for end in _ENDS]
-    with _aside(targets) as files:
+    with aside(targets) as files:
         for table, file, beside in zip(tables, files[::2], files[1::2], strict=True):
             described = json.dumps(_described(table.columns), indent=1, ensure_ascii=False)
             beside.write_text(described + "\n", encoding="utf-8")
@@ -121,7 +120,7 @@ def write_parquet(
     end = "" if partitioned else ".parquet"
     targets = [folder / f"{table.name}{end}" for table in tables]
     inside = [f"part={quote(stem, safe=' ')}/0.parquet" for stem in parts]
-    with _aside(targets) as files:
+    with aside(targets) as files:
         for table, file in zip(tables, files, strict=True):
             if not partitioned:
                 _parquet(file, table.columns, parts, table)
@@ -140,30 +139,6 @@ def _parquet(
     with pq.ParquetWriter(file, columns) as out:
         for frame in _frames(parts, table):
             out.write_table(pa.Table.from_pandas(frame, schema=columns, preserve_index=False))
-
-
-@contextmanager
-def _aside(targets: Sequence[Path]) -> Iterator[list[Path]]:
-    """Give paths to write to, which take the names of `targets` when all went well."""
-    for target in targets:
-        if target.exists():
-            raise UsageError(f"{target}: is there already; delete it, or choose another folder")
-        target.parent.mkdir(parents=True, exist_ok=True)
-    aside = [target.with_name(f".{target.name}.partial") for target in targets]
-    try:
-        _remove(aside)  # of a writer that was killed
-        yield aside
-        for path, target in zip(aside, targets, strict=True):
-            path.replace(target)
-    finally:
-        _remove(aside)
-
-
-def _remove(paths: Sequence[Path]) -> None:
-    for path in paths:
-        if path.is_dir():
-            shutil.rmtree(path)
-        path.unlink(missing_ok=True)
 
 
 def _tables(

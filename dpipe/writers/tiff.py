@@ -18,6 +18,7 @@ import xarray as xr
 from dpipe import schema
 from dpipe.blocks import compute
 from dpipe.errors import SchemaError, UsageError
+from dpipe.writers._aside import aside
 
 COMPRESSIONS = {"none": None, "deflate": "zlib", "lzw": "lzw", "zstd": "zstd"}
 _DTYPES = ("uint8", "uint16", "uint32", "int8", "int16", "int32", "float32", "float64")
@@ -71,33 +72,27 @@ def write_tiff(
             raise SchemaError(f"{stem}: neither {image!r} nor 'labels' to write. Found: {found}")
         for name, end in dict(planned).items():
             target = folder / f"{stem}{end}.ome.tif"
-            if target.exists():
-                raise UsageError(f"{target}: is there already; delete it, or choose another folder")
-            _write(target, f"{stem}{end}", ds, name, COMPRESSIONS[compression])
+            with aside([target]) as (path,):
+                _write(path, f"{stem}{end}", ds, name, COMPRESSIONS[compression])
             written.append(str(target))
     return written
 
 
-def _write(target: Path, title: str, ds: xr.Dataset, name: str, compression: str | None) -> None:
+def _write(path: Path, title: str, ds: xr.Dataset, name: str, compression: str | None) -> None:
     movie = _five(ds, name)
     if movie.dtype.name not in _DTYPES:
         raise SchemaError(f"{title}: OME-TIFF holds no {movie.dtype}; convert {name!r} first")
-    aside = target.with_name(f".{target.name}.partial")
-    try:
-        with tifffile.TiffWriter(aside, bigtiff=movie.nbytes > _BIG, ome=True) as file:
-            file.write(
-                _planes(movie),
-                shape=movie.shape,
-                dtype=movie.dtype,
-                photometric="minisblack",
-                compression=compression,
-                predictor=compression is not None and movie.dtype.kind in "ui",
-                maxworkers=1,
-                metadata=_metadata(ds, movie, title),
-            )
-        aside.replace(target)
-    finally:
-        aside.unlink(missing_ok=True)
+    with tifffile.TiffWriter(path, bigtiff=movie.nbytes > _BIG, ome=True) as file:
+        file.write(
+            _planes(movie),
+            shape=movie.shape,
+            dtype=movie.dtype,
+            photometric="minisblack",
+            compression=compression,
+            predictor=compression is not None and movie.dtype.kind in "ui",
+            maxworkers=1,
+            metadata=_metadata(ds, movie, title),
+        )
 
 
 def _five(ds: xr.Dataset, name: str) -> xr.DataArray:
