@@ -74,7 +74,7 @@ def _packed(tree: Path, out: Path) -> None:
     parts._lazy.cache_clear()
     for i in range(parts.init(url, base, made_by)["partitions"]):
         parts.partition(url, base, i)
-    parts.finish(url, base, part.stem, origin.fingerprint)
+    parts.finish(url, base)
 
 
 def _processes(tree: Path, few: Path, folder: Path, pictures: int) -> Line:

@@ -43,5 +43,5 @@ def above_idle(
         begun = asked(workers, parts.init, url, base, made.to_dict(), options)
         for index in range(begun["partitions"]):
             asked(workers, parts.partition, url, base, index)
-        asked(workers, parts.finish, url, base, stem, made.fingerprint)
+        asked(workers, parts.finish, url, base)
         return asked(workers, resident, "VmHWM") - idle

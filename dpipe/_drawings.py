@@ -116,7 +116,7 @@ def _gallery(
     if not plot.available():
         problems += [_MISSING] if _MISSING not in problems else []
         return None
-    held = {ref.stem: _open(objects, ref) for ref in refs[:_MOST_ROWS]}
+    held = {ref.stem: seal.open_named(objects, ref) for ref in refs[:_MOST_ROWS]}
     held = {stem: ds for stem, ds in held.items() if ds.sizes["event"]}
     if not held:
         return None
@@ -128,10 +128,6 @@ def _gallery(
     return _drawing(plot.gallery(rows), alt, caption)
 
 
-def _open(objects: Objects, ref: catalog.PartRef) -> xr.Dataset:
-    return seal.open_sealed(objects, seal.read(objects, ref.base, ref.seal)[0])
-
-
 def _masks(
     objects: Objects, versions: Sequence[catalog.Version], stems: Sequence[str]
 ) -> dict[str, xr.Dataset] | None:
@@ -139,7 +135,7 @@ def _masks(
     for version in versions:
         refs = [r for r in version.parts if r.stem in stems and _holds(r, schema.LABELS.name)]
         if refs:
-            held = {ref.stem: _open(objects, ref) for ref in refs}
+            held = {ref.stem: seal.open_named(objects, ref) for ref in refs}
             frames = [ds[schema.LABELS.name].isel(t=0) for ds in held.values() if ds.sizes["t"]]
             cost = _MOST_ROWS * _COLUMNS * max([frame.nbytes for frame in frames], default=0)
             return held if cost <= _MASK_BYTES else None

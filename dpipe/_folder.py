@@ -1,17 +1,116 @@
-"""Durable writes on a local file system: aside, synced, then renamed or linked into place.
+"""A folder as a place of objects: written aside, synced, then renamed or linked into place.
 
-A private neighbour of ``dpipe.objects``; it knows nothing of keys beyond their paths.
+A private neighbour of ``dpipe.objects``.
 """
 
 import contextlib
 import errno
 import os
+import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
+from dpipe._place import Below, Listed, Objects, Put, put_of, safe_key
 from dpipe.errors import NotAStoreError, NotFoundError, StoreError
+
+
+class Folder(Objects):
+    """A folder: written aside, synced, then renamed or linked into place."""
+
+    def __init__(self, path: str) -> None:
+        self.root = Path(path).expanduser().absolute()
+        self.url = str(self.root)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Folder, (self.url,)
+
+    def read(self, key: str) -> bytes:
+        with told(self._path(key), "read") as path:
+            return path.read_bytes()
+
+    def read_range(self, key: str, start: int, stop: int) -> bytes:
+        with told(self._path(key), "read") as path, path.open("rb") as file:
+            file.seek(start)
+            return file.read(max(0, stop - start))
+
+    def head(self, key: str) -> Listed:
+        with told(self._path(key), "read") as path:
+            if path.is_dir():
+                raise IsADirectoryError(path)
+            return _listed(key, path.stat())
+
+    def list(self, prefix: str = "") -> Iterator[Listed]:
+        return (_listed(k, s) for k, s in walk(self.root, prefix))
+
+    def below(self, prefix: str) -> Below:
+        folder = self.root / prefix if prefix else self.root
+        folders, files = [], []
+        with told(folder, "list"):
+            try:
+                with os.scandir(folder) as entries:
+                    for entry in sorted(entries, key=lambda entry: entry.name):
+                        if entry.is_dir():
+                            folders.append(entry.name)
+                        elif not _is_temporary(entry.name):
+                            files.append(_listed(prefix + entry.name, entry.stat()))
+            except FileNotFoundError:
+                return Below((), ())
+            except NotADirectoryError:
+                if prefix:
+                    return Below((), ())
+                raise NotAStoreError(f"{folder}: a file, where a folder is expected") from None
+        return Below(tuple(folders), tuple(files))
+
+    def now(self) -> float:
+        path = self.root / f".{os.getpid()}-{uuid.uuid4().hex}.tmp"
+        try:
+            with path.open("xb") as file:
+                return os.fstat(file.fileno()).st_mtime
+        except OSError:  # a store that cannot be written to: then it is nobody's clock but ours
+            return time.time()
+        finally:
+            with contextlib.suppress(OSError):
+                path.unlink()
+
+    def leftovers(self) -> Iterator[Listed]:
+        return (_listed(k, s) for k, s in walk(self.root, "", temporary=True))
+
+    def put(self, key: str, data: bytes) -> Put:
+        path = self._path(key)
+        with told(path, "write"), aside(path, data) as temporary:
+            etag = _etag(temporary.stat())
+            temporary.replace(path)
+            sync(path.parent)
+        return put_of(key, data, etag)
+
+    def put_if_absent(self, key: str, data: bytes) -> Put | None:
+        path = self._path(key)
+        with told(path, "write"), aside(path, data) as temporary:
+            etag = _etag(temporary.stat())
+            won = link(temporary, path)
+            sync(path.parent)
+        return put_of(key, data, etag) if won else None
+
+    def delete(self, key: str) -> None:
+        path = self._path(key)
+        with told(path, "delete"), contextlib.suppress(NotADirectoryError):
+            if not path.is_dir():
+                path.unlink(missing_ok=True)
+        prune(path.parent, self.root)
+
+    def _path(self, key: str) -> Path:
+        return self.root / safe_key(key)
+
+
+def _listed(key: str, stat: os.stat_result) -> Listed:
+    return Listed(key, stat.st_size, _etag(stat), stat.st_mtime)
+
+
+def _etag(stat: os.stat_result) -> str:
+    """Return what another file under the same name has not: a folder keeps no digest."""
+    return f"{stat.st_ino:x}-{stat.st_mtime_ns:x}"
 
 
 @contextlib.contextmanager

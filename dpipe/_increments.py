@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from dpipe import catalog, seal, sources
-from dpipe.errors import NotFoundError
+from dpipe.errors import DamageError
 from dpipe.objects import Objects
 from dpipe.origin import Origin
 from dpipe.readers import Reader
@@ -31,8 +31,16 @@ def folder_of(stem: str) -> str:
     return stem.partition(FURTHER)[0]
 
 
+def by_folder(parent: catalog.Version | None) -> dict[str, list[catalog.PartRef]]:
+    """Return the parts of a version by the folder that they are of."""
+    found: dict[str, list[catalog.PartRef]] = {}
+    for ref in parent.parts if parent else ():
+        found.setdefault(folder_of(ref.stem), []).append(ref)
+    return found
+
+
 def split(
-    objects: Objects, parent: catalog.Version | None, reader: Reader, part: Part, made: Made
+    objects: Objects, refs: Sequence[catalog.PartRef], reader: Reader, part: Part, made: Made
 ) -> list[tuple[str, Origin]]:
     """Return stem and origin of the parts that are to be made of one that a reader found.
 
@@ -42,8 +50,8 @@ def split(
     ----------
     objects : Objects
         The store.
-    parent : Version or None
-        The newest version of the dataset.
+    refs : sequence of PartRef
+        The parts of the newest version that are of the same folder.
     reader : Reader
         The reader.
     part : Part
@@ -52,13 +60,12 @@ def split(
         Returns the origin of a part made of some items.
     """
     whole = made(part.items)
-    refs = [ref for ref in parent.parts if folder_of(ref.stem) == part.stem] if parent else []
     state = reader.state
     if state is None or not refs or any(ref.fingerprint == whole.fingerprint for ref in refs):
         return [(part.stem, whole)]
     try:
-        sealed = [seal.read(objects, ref.base)[0] for ref in refs]
-    except NotFoundError:
+        sealed = list(seal.named(objects, refs))
+    except DamageError:
         return [(part.stem, whole)]
     before = [made([_item(i) for i in one.provenance["origin"]["items"]]) for one in sealed]
     if any(a.fingerprint != b.fingerprint for a, b in zip(before, refs, strict=True)):

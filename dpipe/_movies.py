@@ -172,7 +172,8 @@ def _making(
     provenance: dict[str, Any] = {}
     with _Told(problems, f"the provenance of {version.label}"):
         for ref in sorted(refs, key=lambda ref: ref.stem not in made)[:1]:
-            provenance = seal.read(objects, ref.base)[0].provenance
+            (sealed,) = seal.named(objects, [ref])
+            provenance = sealed.provenance
     return Making(version, provenance)
 
 
@@ -239,7 +240,7 @@ def _movie(
 
 def _read(objects: Objects, ref: catalog.PartRef, *names: str) -> tuple[xr.Dataset, seal.Seal]:
     """Load some variables of a part, by default all."""
-    sealed = seal.read(objects, ref.base)[0]
+    (sealed,) = seal.named(objects, [ref])
     ds = seal.open_sealed(objects, sealed)
     wanted = [str(name) for name in ds.data_vars if not names or name in names]
     size = blocks.source_bytes(ds[wanted])

@@ -34,14 +34,13 @@ def describe(summary: Mapping[str, Any]) -> str:
 
 def row(version: Any) -> dict[str, Any]:
     """Return a version as one row of a listing."""
-    records = [int(ref.summary.get("records", 0)) for ref in version.parts]
     return {
         "dataset": version.name,
         "version": version.number,
-        "parts": len(version.parts),
-        "records": sum(records) or None,
+        "parts": version.totals["parts"],
+        "records": version.totals["records"] or None,
         "put aside": sum(1 if a.get("whole", True) else a["items"] for a in version.put_aside),
-        "bytes": sum(int(ref.summary.get("bytes", 0)) for ref in version.parts),
+        "bytes": version.totals["bytes"],
         "created": version.created,
         "author": version.author,
         "message": version.message,

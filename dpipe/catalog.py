@@ -5,33 +5,31 @@ the parts, where they came from and what was put aside. A number is taken by put
 where none is; whoever finds it taken reads again, bases itself on the newer version and tries the
 next. Every commit carries an id of its own, so an answer that was lost is not a race that was.
 
+Each version carries its own digest and that of its parent's object, and beside it stands a copy
+whose name holds the digest: a version that is damaged or gone is noticed, its number is not taken
+again, and ``dpipe repair`` brings it back.
+
 This module knows JSON in objects; it knows nothing of pixels, operators or runs.
 """
 
-import json
+import contextlib
 import re
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-from dpipe._version_text import describe, history_page, row, text, version_page
-from dpipe.errors import (
-    DamageError,
-    NotAStoreError,
-    NotFoundError,
-    StoreError,
-    UsageError,
-    check_format,
-    unknown,
-)
+from dpipe import documents, heartbeat, versions
+from dpipe.errors import DamageError, NotAStoreError, NotFoundError, StoreError, UsageError, unknown
 from dpipe.objects import Objects, open_objects
 from dpipe.sources import natural_key
+from dpipe.versions import History, PartRef, Refs, Version, describe, row, text
 
 __all__ = [
     "History",
     "PartRef",
+    "Refs",
     "Version",
     "by_stem",
     "check_name",
@@ -39,6 +37,7 @@ __all__ = [
     "describe",
     "history",
     "lineage",
+    "listing",
     "names",
     "newest",
     "open_store",
@@ -48,99 +47,9 @@ __all__ = [
     "text",
 ]
 
-_FORMAT = "dpipe-version/1"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 _NUMBER = re.compile(r"[0-9]{1,9}")
 _TRIES = 1000
-
-
-@dataclass(frozen=True)
-class PartRef:
-    """A sealed part, as a version names it.
-
-    Attributes
-    ----------
-    stem : str
-        Its name for people; inputs are joined by it.
-    fingerprint : str
-        Hash of everything that decides its values.
-    base : str
-        Key of the part without its suffix, ``parts/leuko/Neu1-3fa9c1d2e0b4``.
-    seal : str
-        sha256 of its seal.
-    summary : dict
-        Sizes, dtype and so on, for listings.
-    """
-
-    stem: str
-    fingerprint: str
-    base: str
-    seal: str = ""
-    summary: dict[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Version:
-    """One version of a dataset: what it holds and how it came to be."""
-
-    name: str
-    number: int
-    id: str
-    parent: int | None
-    created: str
-    author: str
-    message: str
-    parts: tuple[PartRef, ...]
-    recipe: dict[str, Any] = field(default_factory=dict)
-    put_aside: tuple[dict[str, Any], ...] = ()
-    metadata: dict[str, Any] = field(default_factory=dict)
-
-    @property
-    def label(self) -> str:
-        """``name@number``."""
-        return f"{self.name}@{self.number}"
-
-    def part(self, stem: str) -> PartRef:
-        """Return the part with this stem, or say which there are."""
-        for ref in self.parts:
-            if ref.stem == stem:
-                return ref
-        raise NotFoundError(f"{self.label}: {unknown('part', stem, [r.stem for r in self.parts])}")
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return it as JSON holds it."""
-        return {"format": _FORMAT} | asdict(self)
-
-    @classmethod
-    def from_dict(cls, given: Mapping[str, Any]) -> "Version":
-        """Make one of what JSON holds."""
-        fields = {k: v for k, v in given.items() if k != "format"}
-        fields["parts"] = tuple(PartRef(**part) for part in fields["parts"])
-        fields["put_aside"] = tuple(fields.get("put_aside", ()))
-        return cls(**fields)
-
-    def _repr_html_(self) -> str:
-        return version_page(self)
-
-
-@dataclass(frozen=True)
-class History:
-    """All versions of a dataset, newest first; it prints as a table."""
-
-    name: str
-    versions: tuple[Version, ...]
-
-    def __iter__(self) -> Iterator[Version]:
-        return iter(self.versions)
-
-    def __len__(self) -> int:
-        return len(self.versions)
-
-    def __getitem__(self, index: int) -> Version:
-        return self.versions[index]
-
-    def _repr_html_(self) -> str:
-        return history_page(self)
 
 
 def check_name(name: str) -> str:
@@ -174,12 +83,12 @@ def open_store(url: str, *, create: bool = False) -> Objects:
         There is something else, or (without `create`) nothing.
     """
     objects = open_objects(url)
-    if any(next(objects.list(name), None) for name in ("datasets/", "parts/", "runs/")):
+    there = objects.below("")
+    if not {"datasets", "parts", "runs"}.isdisjoint(there.folders):
         return objects  # a run writes its plan before anything else
-    found = next(objects.list(""), None)
-    if found is not None:
+    if found := [*there.folders, *(entry.key for entry in there.objects)]:
         raise NotAStoreError(
-            f"{objects.url}: not a dpipe store; expected datasets/ and parts/, found {found.key}. "
+            f"{objects.url}: not a dpipe store; expected datasets/ and parts/, found {found[0]}. "
             "Give the folder of a store, or a new one"
         )
     if not create:
@@ -192,19 +101,52 @@ def open_store(url: str, *, create: bool = False) -> Objects:
 
 def names(objects: Objects) -> list[str]:
     """Return the names of all datasets."""
-    return sorted({entry.key.split("/")[1] for entry in objects.list("datasets/")})
+    return sorted(objects.below("datasets/").folders)
 
 
 def newest(objects: Objects, name: str) -> Version | None:
     """Return the newest version of a dataset, None if it has none.
 
     A listing may lag behind, so numbers above the largest one listed are asked for one by one.
+
+    Raises
+    ------
+    DamageError
+        It cannot be read, or is gone though it was committed; the message names the newest version
+        that can be read.
+    UsageError
+        A newer dpipe wrote it.
     """
-    number = max(_numbers(objects, name), default=0)
-    version = _read(objects, name, number) if number else None
-    while (following := _read(objects, name, number + 1)) is not None:
+    there = versions.beside(objects, name)
+    number = max(there.numbers, default=0)
+    version = _newest_readable(objects, name, there) if number else None
+    while (following := versions.read(objects, name, number + 1)) is not None:
         version, number = following, number + 1
+    gone = sorted(there.gone(number) - set(version.lost if version else ()))
+    if gone:
+        last = f"; {name}@{number} is the newest that is there" if number else ""
+        raise DamageError(
+            f"{objects.url}/{versions.key_of(name, gone[-1])}: version {gone[-1]} of {name} was "
+            f"committed and is gone{last}; dpipe repair {name} brings it back"
+        )
     return version
+
+
+def _newest_readable(objects: Objects, name: str, there: versions.Beside) -> Version | None:
+    """Return the version with the largest number; if it cannot be read, say which one can."""
+    failure: DamageError | UsageError | None = None
+    for number in sorted(there.numbers, reverse=True):
+        try:
+            version = versions.read(objects, name, number)
+        except (DamageError, UsageError) as error:
+            failure = failure or error
+            continue
+        if failure is None:
+            return version
+        raise type(failure)(f"{failure}. {name}@{number} is the newest that can be read")
+    if failure is not None:
+        raise failure
+    return None
 
 
 def history(objects: Objects, name: str) -> History:
@@ -215,9 +157,48 @@ def history(objects: Objects, name: str) -> History:
     NotFoundError
         There is no such dataset.
     """
-    last = resolve(objects, name).number
-    found = [_read(objects, name, number) for number in range(last, 0, -1)]
-    return History(name, tuple(version for version in found if version is not None))
+    check_name(name)
+    numbers = sorted(versions.beside(objects, name).numbers, reverse=True)
+    found = objects.ask_many(lambda key: _read_or_say(objects, name, key), map(str, numbers))
+    there = [one for one in found if not isinstance(one, StoreError)]
+    if not there:
+        raise NotFoundError(f"{objects.url}: {unknown('dataset', name, names(objects))}")
+    sound = tuple(one for one in there if isinstance(one, Version))
+    return History(name, sound, tuple(one for one in there if isinstance(one, str)))
+
+
+def _read_or_say(objects: Objects, name: str, number: str) -> Version | str:
+    try:
+        version = versions.read(objects, name, int(number))
+    except (DamageError, UsageError) as error:
+        return str(error)
+    if version is None:
+        raise NotFoundError(f"{objects.url}/{versions.key_of(name, int(number))}: gone")
+    return version
+
+
+def listing(objects: Objects) -> tuple[list[dict[str, Any]], list[str]]:
+    """Return the newest version of each dataset as a row, and what is wrong with some.
+
+    Of a dataset whose newest version cannot be read, the newest one that can is shown.
+    """
+    rows, problems = [], []
+    for found in objects.ask_many(lambda name: _row(objects, name), names(objects)):
+        if isinstance(found, StoreError):
+            continue
+        shown, problem = found
+        rows += [shown] if shown else []
+        problems += [problem] if problem else []
+    return rows, problems
+
+
+def _row(objects: Objects, name: str) -> tuple[dict[str, Any] | None, str]:
+    try:
+        version = newest(objects, name)
+        return (row(version) if version else None), ""
+    except (DamageError, UsageError) as error:
+        there = history(objects, name)
+        return (row(there[0]) if len(there) else None), str(error)
 
 
 def resolve(objects: Objects, label: str) -> Version:
@@ -246,12 +227,12 @@ def resolve(objects: Objects, label: str) -> Version:
     check_name(name)
     if mark and not _NUMBER.fullmatch(number):
         raise UsageError(f"{label!r}: expected NAME or NAME@NUMBER, for example {name}@3")
-    version = _read(objects, name, int(number)) if mark else newest(objects, name)
+    version = versions.read(objects, name, int(number)) if mark else newest(objects, name)
     if version is not None:
         return version
-    if name not in (known := names(objects)):
-        raise NotFoundError(f"{objects.url}: {unknown('dataset', name, known)}")
-    there = ", ".join(str(n) for n in sorted(_numbers(objects, name)))
+    if not (numbers := versions.beside(objects, name).numbers):
+        raise NotFoundError(f"{objects.url}: {unknown('dataset', name, names(objects))}")
+    there = ", ".join(str(n) for n in sorted(numbers))
     raise NotFoundError(f"{objects.url}: {name} has no version {number}; it has {there}")
 
 
@@ -285,31 +266,103 @@ def commit(
     Raises
     ------
     StoreError
-        The number was taken a thousand times.
+        The number was taken a thousand times, or the seal of a part that the parent does not name
+        is gone.
+    DamageError
+        The newest version cannot be read, or such a seal is another one.
     """
     check_name(name)
-    identity = uuid.uuid4().hex
+    identity, seen = uuid.uuid4().hex, set[str]()
     for _ in range(_TRIES):
         parent = newest(objects, name)
         fields = build(parent)
         if fields is None:
             return None
-        version = Version(
-            name=name,
-            number=parent.number + 1 if parent else 1,
-            id=identity,
-            parent=parent.number if parent else None,
-            created=datetime.now(UTC).isoformat(timespec="seconds"),
-            author=author,
-            **fields,
-        )
-        data = json.dumps(version.to_dict(), indent=1).encode()
-        if objects.put_if_absent(_key(name, version.number), data) is not None:
-            return version
-        there = _read(objects, name, version.number)
-        if there is not None and there.id == identity:
+        version = add(objects, name, parent, fields, author=author, identity=identity, seen=seen)
+        if version is not None:
             return version
     raise StoreError(f"{objects.url}: {name}: every version number was taken; try again")
+
+
+def add(
+    objects: Objects,
+    name: str,
+    parent: Version | None,
+    fields: Mapping[str, Any],
+    *,
+    author: str,
+    identity: str,
+    number: int = 0,
+    seen: set[str] | None = None,
+) -> Version | None:
+    """Write the version that follows another; None if its number is taken by somebody else.
+
+    Parameters
+    ----------
+    objects, name, author
+        As for `commit`.
+    parent : Version or None
+        The version that it follows.
+    fields : mapping
+        ``parts``, ``message`` and what else a Version holds.
+    identity : str
+        What tells this commit from others.
+    number : int
+        Its number, by default the one after its parent's.
+    seen : set of str, optional
+        Seals that were looked at in an earlier try; those of this one are added.
+    """
+    parts = fields["parts"] if isinstance(fields["parts"], Refs) else Refs(fields["parts"])
+    _look(objects, name, parent, parts, set() if seen is None else seen)
+    version = Version(
+        name=name,
+        number=number or (parent.number + 1 if parent else 1),
+        id=identity,
+        parent=parent.number if parent else None,
+        parent_sha256=parent.sha256 if parent else "",
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        author=author,
+        **{**fields, "parts": parts},
+    )
+    data = versions.encode(objects, version, parent)
+    version = replace(version, sha256=documents.sha256(data))
+    if objects.put_if_absent(versions.key_of(name, version.number), data) is None:
+        there = versions.read(objects, name, version.number)
+        if there is None or there.id != identity:
+            return None
+    with contextlib.suppress(StoreError):  # the version is there; a copy can be made later
+        objects.put(versions.copy_key(name, version.number, version.sha256), data)
+    return version
+
+
+def _look(objects: Objects, name: str, parent: Version | None, parts: Refs, seen: set[str]) -> None:
+    """Look at every seal that the parent does not name: a sweeper may have been there."""
+    known = {(ref.base, ref.seal) for ref in parent.parts} if parent else set()
+    new = [
+        ref
+        for ref in parts
+        if ref.seal and ref.seal not in seen and (ref.base, ref.seal) not in known
+    ]
+    gone = []
+    keys = (f"{ref.base}.json" for ref in new)
+    for ref, data in zip(new, objects.read_many(keys), strict=True):
+        if isinstance(data, StoreError):
+            gone.append(ref.stem)
+        elif documents.sha256(data) != ref.seal:
+            raise DamageError(
+                f"{objects.url}/{ref.base}.json: the seal is not the one that was to be committed; "
+                f"run dpipe verify {name}"
+            )
+        else:
+            seen.add(ref.seal)
+    if new and (bases := heartbeat.swept(objects)):
+        gone += [ref.stem for ref in new if ref.base in bases]
+    if gone:
+        raise StoreError(
+            f"{objects.url}: {len(gone)} of {len(parts)} parts of {name} are gone since they were "
+            f"made ({', '.join(gone[:5])}); was the store swept meanwhile? Nothing was committed; "
+            "run the same command again"
+        )
 
 
 def lineage(objects: Objects, label: str) -> list[str]:
@@ -335,32 +388,3 @@ def same_parts(parts: Sequence[PartRef], others: Sequence[PartRef]) -> bool:
 def by_stem(parts: Iterable[PartRef]) -> list[PartRef]:
     """Return parts in the order of their stems: what is made of all of them depends on it."""
     return sorted(parts, key=lambda ref: natural_key(ref.stem))
-
-
-def _key(name: str, number: int) -> str:
-    return f"datasets/{name}/{number:06d}.json"
-
-
-def _numbers(objects: Objects, name: str) -> list[int]:
-    stems = [
-        e.key.rpartition("/")[2].removesuffix(".json") for e in objects.list(f"datasets/{name}/")
-    ]
-    return [int(stem) for stem in stems if stem.isdecimal()]
-
-
-def _read(objects: Objects, name: str, number: int) -> Version | None:
-    try:
-        data = objects.read(_key(name, number))
-    except NotFoundError:
-        return None
-    try:
-        given = json.loads(data)
-        check_format(f"{objects.url}/{_key(name, number)}", given.get("format"), _FORMAT)
-        return Version.from_dict(given)
-    except UsageError:
-        raise
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise DamageError(
-            f"{objects.url}/{_key(name, number)}: not a version ({error}); "
-            "restore it from a backup, or delete it if it was never complete"
-        ) from error

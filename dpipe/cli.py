@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 import click
 
 import dpipe
-from dpipe import catalog, demo, errors, plan, report, run, tree, upkeep, view, writers
+from dpipe import catalog, checks, demo, errors, plan, report, run, tree, upkeep, view, writers
 from dpipe._doc_command import doc
 from dpipe._given import pairs, refuse, roles
 from dpipe._guard import guarded
@@ -171,7 +171,9 @@ def plan_(recipe: str, as_json: bool, store: str | None, workers: str | None, **
 def ls(store: str | None, as_json: bool) -> None:
     """List the datasets of a store."""
     objects = _open(store)
-    _show([catalog.row(catalog.resolve(objects, name)) for name in catalog.names(objects)], as_json)
+    rows, problems = catalog.listing(objects)
+    _show(rows, as_json)
+    _warn(problems)
 
 
 @cli.command()
@@ -196,7 +198,9 @@ def show(names: tuple[str, ...], store: str | None, as_json: bool) -> None:
 @_json
 def history(name: str, store: str | None, as_json: bool) -> None:
     """List the versions of a dataset, newest first."""
-    _show([catalog.row(version) for version in catalog.history(_open(store), name)], as_json)
+    found = catalog.history(_open(store), name)
+    _show([catalog.row(version) for version in found], as_json)
+    _warn(found.unreadable)
 
 
 @cli.command()
@@ -220,7 +224,8 @@ def runs(store: str | None, as_json: bool) -> None:
 @_json
 def verify(names: tuple[str, ...], mode: str, store: str | None, as_json: bool) -> None:
     """Check datasets against their seals; exit 5 if anything is wrong."""
-    found = [asdict(finding) for finding in upkeep.verify(_open(store), names, mode=mode)]
+    checked = checks.verify(_open(store), names, mode=mode, progress=True)
+    found = [asdict(finding) for finding in checked]
     _show(found, as_json, none="every object is as it was sealed")
     if found:
         raise click.exceptions.Exit(5)
@@ -298,7 +303,7 @@ def demo_(folder: str, workers: str | None, quiet: bool) -> None:
         if stop.exit_code != run.SOME_ASIDE:  # some: one of the demo's own files is corrupt
             raise
     objects = _open(store)
-    found = list(upkeep.verify(objects, ()))
+    found = list(checks.verify(objects, ()))
     versions = [catalog.resolve(objects, name) for name in catalog.names(objects)]
     aside = [entry for version in versions for entry in version.put_aside]
     for line in demo.farewell(folder, found, aside):
@@ -319,6 +324,11 @@ def _show(
         return
     for line in report.table(rows, columns) or [none]:
         click.echo(line)
+
+
+def _warn(lines: Sequence[str]) -> None:
+    for line in lines:
+        click.echo(f"warning: {line}", err=True)
 
 
 def main(args: Sequence[str] | None = None) -> NoReturn:

@@ -18,8 +18,18 @@ from tqdm import tqdm
 
 from dpipe import catalog, parts
 from dpipe.cluster import Finished, Workers
-from dpipe.errors import DamageError, DpipeError, InputError, NotFoundError, SchemaError, StoreError
+from dpipe.errors import (
+    DamageError,
+    DpipeError,
+    GoneError,
+    InputError,
+    NotFoundError,
+    SchemaError,
+    StoreError,
+    UsageError,
+)
 from dpipe.plan import PartPlan
+from dpipe.redaction import masked
 
 _PAUSE = 0.5
 _Task = tuple["Job", str, Callable[..., Any], tuple[Any, ...]]
@@ -35,6 +45,7 @@ class Job:
     summary: dict[str, Any] = field(default_factory=dict)
     reason: str = ""
     bug: bool = False
+    passing: bool = False
     seconds: float = 0.0
     written: int = 0
     tries: dict[str, int] = field(default_factory=dict)
@@ -47,13 +58,14 @@ class Job:
     def ref(self) -> catalog.PartRef:
         """Return it as a version names it."""
         plan = self.plan
-        return catalog.PartRef(
+        return plan.ref or catalog.PartRef(
             plan.stem, plan.origin.fingerprint, plan.base, self.seal, self.summary
         )
 
     def put_aside(self) -> dict[str, Any]:
         """Return what a version keeps of one that was put aside."""
-        return {
+        said = {"passing": True} if self.passing else {}
+        return said | {
             "stem": self.plan.stem,
             "fingerprint": self.plan.origin.fingerprint,
             "reason": self.reason,
@@ -95,6 +107,8 @@ class Drive:
         The store.
     workers : Workers
         Where tasks run.
+    who : mapping
+        ``author`` and ``run``, for the provenance of parts.
     retries : int
         How often a task is tried again after a fault of the store.
     record : callable
@@ -109,15 +123,17 @@ class Drive:
         url: str,
         workers: Workers,
         *,
+        who: Mapping[str, str],
         retries: int,
         record: Callable[[Job, str], None],
         progress: bool,
     ) -> None:
-        self.name, self.url, self.workers = name, url, workers
+        self.name, self.url, self.workers, self.who = name, url, workers, dict(who)
         self.retries, self.record, self.progress = retries, record, progress
         self._todo: deque[_Task] = deque()
         self._alone: deque[_Task] = deque()
         self._flying: dict[str, _Task] = {}
+        self._aside = 0
         self._bar = tqdm(disable=True)
 
     def make(self, jobs: Sequence[Job]) -> None:
@@ -138,9 +154,8 @@ class Drive:
                 if self._flying:
                     done = self.workers.next()
                     self._bar.update(self._land(self._flying.pop(done.key), done))
-                    aside = sum(job.aside for job in jobs)
-                    if aside:
-                        self._bar.set_postfix_str(f"{aside} put aside")
+                    if self._aside:
+                        self._bar.set_postfix_str(f"{self._aside} put aside")
 
     def _launch(self) -> None:
         """Fill the window; suspects fly alone, when everything else is done."""
@@ -168,8 +183,7 @@ class Drive:
         if what == "init":
             return self._begun(job, done.value)
         if what == "finish":
-            job.seal, job.summary = done.value["seal"], done.value["summary"]
-            job.written += done.value["bytes"]
+            self._ended(job, done.value)
             return 0
         job.left -= 1
         job.seconds += done.value["seconds"]
@@ -178,10 +192,18 @@ class Drive:
             self._todo.appendleft(self._finish(job))
         return 1
 
+    def _ended(self, job: Job, found: Mapping[str, Any]) -> None:
+        job.seal, job.summary = found["seal"], found["summary"]
+        job.written += found["bytes"]
+
     def _begun(self, job: Job, found: Mapping[str, Any]) -> int:
+        if found["sealed"]:
+            self._ended(job, found)
+            job.seconds += found["seconds"]
+            return max(1, job.plan.partitions)
         marked = set(found["done"])
-        if not found["sealed"]:  # what was begun before may be cut in another way
-            self._bar.total += found["partitions"] - max(1, job.plan.partitions)
+        # what was begun before may be cut in another way
+        self._bar.total += found["partitions"] - max(1, job.plan.partitions)
         left = [i for i in range(found["partitions"]) if i not in marked]
         job.left = len(left)
         url, base = self.url, job.plan.base
@@ -190,46 +212,66 @@ class Drive:
         )
         if not left:
             self._todo.appendleft(self._finish(job))
-        return len(marked) if not found["sealed"] else max(1, job.plan.partitions)
+        return len(marked)
 
     def _init(self, job: Job) -> _Task:
         plan = job.plan
-        args = (self.url, plan.base, plan.origin.to_dict(), plan.options)
-        return job, "init", parts.init, args
+        args = (self.url, plan.base, plan.origin.to_dict(), plan.options, self.who)
+        return job, "init", parts.make, args
 
     def _finish(self, job: Job) -> _Task:
-        plan = job.plan
-        args = (self.url, plan.base, plan.stem, plan.origin.fingerprint)
-        return job, "finish", parts.finish, args
+        return job, "finish", parts.finish, (self.url, job.plan.base, self.who)
 
     def _failed(self, task: _Task, done: Finished) -> int:
         """Try again, put aside, or end the run."""
-        job, what, _, _ = task
-        error = done.error
+        job, error = task[0], done.error
         if done.killed or isinstance(error, MemoryError):
-            if not job.tries.get("alone" + what):
-                job.tries["alone" + what] = 1
-                self._alone.append(task)
-                return 0
-            return self._aside(job, f"its task ended its worker twice, once alone: {error}")
+            return self._suspect(task, error)
+        if isinstance(error, GoneError) and self._again(task):
+            return 0  # a share that is away for a moment comes back
         if isinstance(error, InputError | SchemaError):
-            return self._aside(job, str(error))
-        if isinstance(error, StoreError | DamageError | OSError):
-            job.tries["store" + what] = job.tries.get("store" + what, 0) + 1
-            if job.tries["store" + what] <= self.retries and not isinstance(
-                error, NotFoundError | DamageError
-            ):
-                time.sleep(_PAUSE * 2 ** job.tries["store" + what])
-                self._todo.appendleft(task)
+            job.passing = isinstance(error, GoneError)
+            return self._put_aside(job, str(error))
+        if isinstance(error, DpipeError | OSError):
+            if type(error) is not DamageError and self._again(task, error):
                 return 0
-            if isinstance(error, DpipeError):
-                raise error
-            raise StoreError(f"{job.plan.base}: {error}") from error
-        job.bug = True
+            raise self._end(job, error)
+        job.bug = job.passing = True
         trace = "".join(getattr(error, "__notes__", []))
-        return self._aside(job, f"a bug: {type(error).__name__}: {error}", trace)
+        return self._put_aside(job, f"a bug: {type(error).__name__}: {error}", trace)
 
-    def _aside(self, job: Job, reason: str, trace: str = "") -> int:
-        job.reason = " ".join(reason.split())
+    def _suspect(self, task: _Task, error: BaseException | None) -> int:
+        """Try a task that took its worker down again, alone; put its part aside the second time."""
+        job, what, _, _ = task
+        if job.tries.get("alone" + what):
+            return self._put_aside(job, f"its task ended its worker twice, once alone: {error}")
+        job.tries["alone" + what] = 1
+        self._alone.append(task)
+        return 0
+
+    @staticmethod
+    def _end(job: Job, error: Exception) -> DpipeError:
+        """Return what ends the run; what a task calls a mistake is a fault of the store by now."""
+        if isinstance(error, NotFoundError):
+            return StoreError(f"{error}; did somebody delete it? Run the same command again")
+        if isinstance(error, DpipeError) and not isinstance(error, UsageError):
+            return error
+        return StoreError(f"{job.plan.dataset}/{job.plan.stem}: {error}")
+
+    def _again(self, task: _Task, error: Exception | None = None) -> bool:
+        """Try a task again after a pause, unless that was done often enough or cannot help."""
+        job, what, _, _ = task
+        if isinstance(error, NotFoundError | UsageError):
+            return False
+        job.tries["store" + what] = job.tries.get("store" + what, 0) + 1
+        if job.tries["store" + what] > self.retries:
+            return False
+        time.sleep(_PAUSE * 2 ** job.tries["store" + what])
+        self._todo.appendleft(task)
+        return True
+
+    def _put_aside(self, job: Job, reason: str, trace: str = "") -> int:
+        job.reason = masked(" ".join(reason.split()))
+        self._aside += 1
         self.record(job, trace)
         return max(1, job.plan.partitions)

@@ -8,7 +8,8 @@ Every error is one line that says what was found, what was expected and what to 
     |   `-- RefusedError      a plan that must not run: too large, or a part would vanish
     |-- SchemaError       a Dataset that is not what an operator or the store needs
     |-- InputError        one input is damaged or unlike its format: it is put aside
-    |   `-- ImarisError
+    |   |-- ImarisError
+    |   `-- GoneError         one that was listed is gone, or changed since                exit 75
     |-- StoreError        the store, the network or a credential: no input is to blame     exit 75
     |   |-- NotAStoreError    the place given holds no dpipe store                         exit 2
     |   `-- NotFoundError     a dataset, version, part or object that does not exist       exit 2
@@ -56,6 +57,12 @@ class InputError(DpipeError, ValueError):
 
 class ImarisError(InputError):
     """An HDF5 file that is not a readable Imaris file."""
+
+
+class GoneError(InputError):
+    """An input that was listed is gone, or changed since; the next run looks at it again."""
+
+    exit_code = 75
 
 
 class StoreError(DpipeError, OSError):
@@ -117,32 +124,3 @@ def unknown(kind: str, name: object, known: Iterable[str]) -> str:
     near = difflib.get_close_matches(str(name), names, n=1, cutoff=0.5)
     hint = f"; did you mean {near[0]!r}?" if near else "."
     return f"unknown {kind} {name!r}{hint} Known: {', '.join(names) or 'none'}"
-
-
-def check_format(where: str, found: object, known: str) -> None:
-    """Refuse an object of the store that a newer dpipe wrote.
-
-    Parameters
-    ----------
-    where : str
-        Its key, for the message.
-    found : object
-        What it says of its format; what says nothing of the kind is left to its reader.
-    known : str
-        Name and number of the format that this dpipe reads.
-
-    Raises
-    ------
-    UsageError
-        It is of another number.
-
-    Examples
-    --------
-    >>> check_format("a.json", "dpipe-seal/1", "dpipe-seal/1")
-    """
-    name = known.partition("/")[0]
-    if isinstance(found, str) and found.startswith(f"{name}/") and found != known:
-        raise UsageError(
-            f"{where}: its format is {found}, and this dpipe reads {known}; install the dpipe "
-            "that made it, or a newer one"
-        )

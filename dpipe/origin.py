@@ -20,9 +20,10 @@ import xarray as xr
 
 from dpipe import operators, readers, schema, seal, sources
 from dpipe.arrays import device
-from dpipe.errors import InputError, UsageError, unknown
+from dpipe.errors import GoneError, StoreError, UsageError, unknown
 from dpipe.objects import Objects
 from dpipe.operators.gate import select_alike
+from dpipe.versions import PartRef
 
 
 @dataclass(frozen=True)
@@ -42,13 +43,15 @@ class Origin:
     items : tuple of dict
         For a reader: the source items (uri, path, size, etag).
     inputs : dict
-        For an operator: by parameter, the input parts (stem, fingerprint, base).
+        For an operator: by parameter, the input parts (stem, fingerprint, base, seal).
     said : dict
         For a reader: what the recipe sets over what the files say.
     levels : int or None
         Levels of the pyramid, None for as many as the size asks for.
     device : str
         Where it is computed; not part of the fingerprint.
+    code : str
+        For an operator of a user's own: digest of its code.
     """
 
     kind: str
@@ -60,11 +63,15 @@ class Origin:
     said: dict[str, Any] = field(default_factory=dict)
     levels: int | None = None
     device: str = "cpu"
+    code: str = ""
 
     @property
     def fingerprint(self) -> str:
-        """Twelve hexadecimal digits."""
-        identity = {
+        """Twelve hexadecimal digits.
+
+        An input counts by the fingerprint that it was sealed with, which its key ends in.
+        """
+        identity: dict[str, Any] = {
             "kind": self.kind,
             "name": self.name,
             "version": self.version,
@@ -73,10 +80,12 @@ class Origin:
             "levels": self.levels,
             "items": [[item["path"], item["size"], item["etag"]] for item in self.items],
             "inputs": {
-                role: [[part["stem"], part["fingerprint"]] for part in parts]
+                role: [[part["stem"], part["base"].rpartition("-")[2]] for part in parts]
                 for role, parts in self.inputs.items()
             },
         }
+        if self.code:
+            identity["code"] = self.code
         text = json.dumps(identity, sort_keys=True, default=str)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
@@ -204,7 +213,9 @@ def lazy(
     Raises
     ------
     InputError
-        A source item is damaged, or changed since it was listed.
+        A source item is damaged, is gone, or changed since it was listed.
+    StoreError
+        A user's operator has other code here than where the part was planned.
     """
     if origin.kind == "reader":
         return read(origin, laid)
@@ -275,9 +286,21 @@ def operate(
             if kind == "tree"
             else next(iter(held.values()))
         )
+    if origin.code and operator.code != origin.code:
+        raise StoreError(
+            f"operator {origin.name}: its code is not the one that the run was planned with; it "
+            "was edited meanwhile, or other code is installed on a worker. Restart the workers, "
+            "then run the same command again"
+        )
     with device(origin.device):
         function = operator.function if made else operator.guess or operator.function
-        return function(**given, **params)
+        result = function(**given, **params)
+    if not isinstance(result, xr.Dataset):
+        raise UsageError(
+            f"operator {origin.name}: returned {type(result).__name__}; expected an "
+            "xarray.Dataset, for example xr.Dataset({'mean': array})"
+        )
+    return result
 
 
 def _chosen(
@@ -300,9 +323,9 @@ def check_unchanged(origin: Origin) -> None:
     for item in origin.items:
         now = _now(origin.name, item)
         if now is None:
-            raise InputError(f"{item['path']}: gone since the plan was made; is the disk mounted?")
+            raise GoneError(f"{item['path']}: gone since the plan was made; is the disk mounted?")
         if (now.size, now.etag) != (item["size"], item["etag"]):
-            raise InputError(
+            raise GoneError(
                 f"{item['path']}: changed since the plan was made ({item['size']} bytes then, "
                 f"{now.size} now); run the same command again"
             )
@@ -322,7 +345,7 @@ def _now(reader: str, item: Mapping[str, Any]) -> sources.Item | None:
 
 
 def _opened(objects: Objects, parts: Sequence[Mapping[str, str]]) -> dict[str, xr.Dataset]:
-    return {
-        part["stem"]: seal.open_sealed(objects, seal.read(objects, part["base"])[0])
-        for part in parts
-    }
+    """Open the inputs of a part, each by the seal that its version names."""
+    refs = [PartRef(p["stem"], p["fingerprint"], p["base"], p.get("seal", "")) for p in parts]
+    sealed = seal.named(objects, refs)
+    return {ref.stem: seal.open_sealed(objects, one) for ref, one in zip(refs, sealed, strict=True)}

@@ -8,7 +8,6 @@ that are first along them.
 This module knows shapes and metadata; it writes nothing.
 """
 
-import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -134,7 +133,7 @@ class Outline:
 
     def document(self, key: str) -> bytes:
         """Return one ``zarr.json`` as it is stored."""
-        return json.dumps(self.documents[key], indent=1).encode()
+        return store.stored(self.documents[key])
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as JSON holds it, without the coordinate objects."""
@@ -208,7 +207,7 @@ def lay_out(
     return Outline(
         base=base,
         suffix=".ome.zarr" if images else ".zarr",
-        documents={key: json.loads(data) for key, data in template.documents.items()},
+        documents=template.documents,
         coordinates=template.coordinates,
         arrays=template.arrays,
         small=small,

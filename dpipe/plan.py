@@ -8,112 +8,46 @@ This module opens sources and seals; it writes nothing.
 """
 
 import math
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import xarray as xr
 
-from dpipe import _increments, _pairs, _sizes, blocks, catalog, operators, origin, readers, seal
+from dpipe import (
+    _increments,
+    _pairs,
+    _sizes,
+    blocks,
+    catalog,
+    operators,
+    origin,
+    readers,
+    seal,
+)
+from dpipe._known import Sealed, why_made
+from dpipe._plan_parts import Choice, PartPlan, StepPlan, read_plan, write_plan
+from dpipe._stems import told_apart, wrong_name
 from dpipe.config import Settings
-from dpipe.errors import InputError, RefusedError, SchemaError, UsageError, unknown
+from dpipe.errors import (
+    DpipeError,
+    GoneError,
+    InputError,
+    RefusedError,
+    SchemaError,
+    UsageError,
+    unknown,
+)
 from dpipe.objects import Objects
 from dpipe.origin import Origin
-from dpipe.outline import base_of, lay_out
+from dpipe.outline import Outline, base_of, lay_out
 from dpipe.recipe import Recipe, Step
 
+__all__ = ["Choice", "PartPlan", "Planner", "StepPlan", "notes", "read_plan", "write_plan"]
+
 _MOST_NAMED = 5
-
-
-@dataclass(frozen=True)
-class PartPlan:
-    """What will be done about one part.
-
-    Attributes
-    ----------
-    dataset, stem, base : str
-        Its dataset, name and key.
-    origin : Origin
-        How it is made.
-    action : {"make", "reuse", "damaged", "aside"}
-        Make it, use the one that is sealed, put it aside since it cannot be opened, or leave it
-        put aside as it was before.
-    why : str
-        The reason, for people.
-    partitions, task_memory, bytes_in, bytes_out, requests : int
-        How large the work is; 0 where nothing is made.
-    options : dict
-        How it is cut.
-    items : int
-        Source items, or 1 for a part made of parts.
-    """
-
-    dataset: str
-    stem: str
-    base: str
-    origin: Origin
-    action: str
-    why: str
-    partitions: int = 0
-    task_memory: int = 0
-    bytes_in: int = 0
-    bytes_out: int = 0
-    requests: int = 0
-    options: dict[str, Any] = field(default_factory=dict)
-    items: int = 1
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return it as JSON holds it."""
-        return {k: v for k, v in vars(self).items() if k != "origin"} | {
-            "origin": self.origin.to_dict()
-        }
-
-
-@dataclass(frozen=True)
-class StepPlan:
-    """What will be done about one dataset.
-
-    Attributes
-    ----------
-    step : Step
-        The step of the recipe.
-    parts : tuple of PartPlan
-        What to do about each part that is wanted.
-    leaving : tuple of str
-        Stems that the next version will not hold any more.
-    kept : tuple of PartRef
-        With ``only`` or ``sample``: the newest version's other parts, which stay as they are.
-    notes : tuple of str
-        Parts of the inputs that are left out, a line for each input; folders of the sources in
-        which there is nothing.
-    """
-
-    step: Step
-    parts: tuple[PartPlan, ...]
-    leaving: tuple[str, ...] = ()
-    kept: tuple[catalog.PartRef, ...] = ()
-    notes: tuple[str, ...] = ()
-
-    def of(self, action: str) -> list[PartPlan]:
-        """Return the parts with this action."""
-        return [part for part in self.parts if part.action == action]
-
-
-@dataclass(frozen=True)
-class Choice:
-    """Which parts a person wants."""
-
-    only: str | None = None
-    sample: int | None = None
-    retry: frozenset[str] = frozenset()
-    drop: bool = False
-
-    @property
-    def partial(self) -> bool:
-        """Whether other parts stay as they are."""
-        return self.only is not None or self.sample is not None or bool(self.retry)
 
 
 class Planner:
@@ -132,7 +66,8 @@ class Planner:
     def __init__(self, objects: Objects, settings: Settings, choice: Choice | None = None) -> None:
         self.objects, self.settings, self.choice = objects, settings, choice or Choice()
         self._lazy: dict[str, xr.Dataset] = {}
-        self._sealed: dict[str, xr.Dataset] = {}
+        self._planned: dict[str, Callable[[], xr.Dataset]] = {}
+        self._wanted_later: set[str] = set()
 
     def recipe(self, recipe: Recipe) -> list[StepPlan]:
         """Plan all steps, as if every part that can be made will be.
@@ -149,11 +84,12 @@ class Planner:
         """
         made: dict[str, list[catalog.PartRef]] = {}
         plans = []
+        self._wanted_later = {name for step in recipe.steps for name in step.inputs.values()}
         for step in recipe.steps:
             plan = self.step(step, made)
             plans.append(plan)
             made[step.name] = [
-                catalog.PartRef(part.stem, part.origin.fingerprint, part.base)
+                part.ref or catalog.PartRef(part.stem, part.origin.fingerprint, part.base)
                 for part in plan.parts
                 if part.action in ("make", "reuse")
             ] + list(plan.kept)
@@ -180,28 +116,27 @@ class Planner:
             A task would not fit into a worker, or a part would leave without ``drop``.
         """
         parent = catalog.newest(self.objects, step.name)
+        known = parent.parts.by_stem if parent else {}
         if step.reader:
             origins, notes = self._sources(step, parent)
+            try:
+                origins, lines = told_apart(origins, known)
+            except UsageError as error:
+                raise UsageError(f"{step.name}: {error}") from error
+            notes += lines
         else:
             origins, notes = list(self._operands(step, made)), self._unpaired(step, made)
-        stems = [stem for stem, _ in origins]
+        stems = {stem for stem, _ in origins}
         if notes and not stems and not made and not self.choice.partial:
             raise UsageError(f"{step.name}: nothing to make; {'; '.join(notes)}")
-        if repeated := sorted(stem for stem, count in Counter(stems).items() if count > 1):
-            raise UsageError(
-                f"{step.name}: two sources are called {repeated[0]!r}; "
-                "rename one, or put them into two datasets"
-            )
-        before = parent.put_aside if parent else ()
-        aside = {entry.get("fingerprint") for entry in before if entry.get("whole", True)}
-        chosen = [
-            self._part(step, stem, found, aside) for stem, found in self._wanted(step, origins)
-        ]
+        wanted = self._wanted(step, origins)
+        sealed = Sealed.look(self.objects, step.name, known, wanted)
+        chosen = [self._part(step, stem, found, parent, sealed) for stem, found in wanted]
         leaving = self._leaving(step, parent, stems)
-        wanted = {part.stem for part in chosen}
+        taken = {part.stem for part in chosen}
         others = parent.parts if parent and self.choice.partial else ()
-        kept = tuple(ref for ref in others if ref.stem not in wanted)
-        return StepPlan(step, tuple(chosen), leaving, kept, tuple(notes))
+        kept = tuple(ref for ref in others if ref.stem not in taken)
+        return StepPlan(step, tuple(chosen), leaving, kept, tuple(notes), parent)
 
     def _sources(
         self, step: Step, parent: catalog.Version | None
@@ -221,7 +156,11 @@ class Planner:
             said=step.said,
             levels=step.levels,
         )
-        split = [_increments.split(self.objects, parent, reader, part, made) for part in found]
+        known = _increments.by_folder(parent) if reader.state is not None else {}
+        split = [
+            _increments.split(self.objects, known.get(part.stem, ()), reader, part, made)
+            for part in found
+        ]
         return [pair for pairs in split for pair in pairs], _nothing_in(sorted(empty))
 
     def _operands(
@@ -234,20 +173,35 @@ class Planner:
         per_part = [role for role in kinds if kinds[role] == "dataset" and role not in may_lack]
         stems = [ref.stem for ref in held[per_part[0]]] if per_part else [step.name]
         whole = {role for role in held if not per_part or kinds.get(role) == "tree"}
+        listed = {role: [_input_of(ref) for ref in refs] for role, refs in held.items()}
+        alone: dict[str, dict[str, list[dict[str, str]]]] = {
+            role: {} for role in held if role not in whole
+        }
+        for role, by_stem in alone.items():
+            for part in listed[role]:
+                by_stem.setdefault(part["stem"], []).append(part)
         for stem in stems:
-            chosen = {
-                role: [ref for ref in refs if ref.stem == stem or role in whole]
-                for role, refs in held.items()
-            }
-            chosen = {role: refs for role, refs in chosen.items() if refs or role not in may_lack}
-            if not all(chosen.values()):
-                continue
             inputs = {
-                role: [{"stem": r.stem, "fingerprint": r.fingerprint, "base": r.base} for r in refs]
-                for role, refs in chosen.items()
+                role: parts if role in whole else alone[role].get(stem, [])
+                for role, parts in listed.items()
             }
-            found = Origin("operator", step.operator, operator.version, step.params, (), inputs)
-            yield stem, replace(found, levels=step.levels, device=self.settings.device)
+            inputs = {
+                role: parts for role, parts in inputs.items() if parts or role not in may_lack
+            }
+            if all(inputs.values()):
+                yield (
+                    stem,
+                    Origin(
+                        "operator",
+                        step.operator,
+                        operator.version,
+                        step.params,
+                        inputs=inputs,
+                        levels=step.levels,
+                        device=self.settings.device,
+                        code=operator.code,
+                    ),
+                )
 
     def _unpaired(self, step: Step, made: Mapping[str, Sequence[catalog.PartRef]]) -> list[str]:
         """Say which parts of the inputs are left out, because another input has none for them."""
@@ -281,7 +235,7 @@ class Planner:
         return self.objects.exists(f"{base_of(step.name, stem, found.fingerprint)}.json")
 
     def _leaving(
-        self, step: Step, parent: catalog.Version | None, stems: list[str]
+        self, step: Step, parent: catalog.Version | None, stems: set[str]
     ) -> tuple[str, ...]:
         if parent is None or self.choice.partial:
             return ()
@@ -295,20 +249,45 @@ class Planner:
             )
         return leaving
 
-    def _part(self, step: Step, stem: str, found: Origin, aside: set[Any]) -> PartPlan:
+    def _part(
+        self,
+        step: Step,
+        stem: str,
+        found: Origin,
+        parent: catalog.Version | None,
+        sealed: Sealed,
+    ) -> PartPlan:
         base = base_of(step.name, stem, found.fingerprint)
         items = max(1, sum(item.get("count", 1) for item in found.items))
         plan = PartPlan(step.name, stem, base, found, "make", "new", items=items)
-        if self.objects.exists(f"{base}.json"):
+        if (ref := sealed.named.get(stem)) is not None:
+            return replace(plan, action="reuse", why="sealed already", base=ref.base, ref=ref)
+        if base in sealed.bases:
             return replace(plan, action="reuse", why="sealed already")
-        if found.fingerprint in aside and stem not in self.choice.retry:
+        if found.fingerprint in _aside(parent) and stem not in self.choice.retry:
             return replace(plan, action="aside", why="put aside before, and unchanged")
+        if wrong := wrong_name(step.name, stem, found):
+            return replace(plan, action="damaged", why=wrong)
+        why = "begun before" if base in sealed.begun else why_made(step, stem, found, parent)
+        return self._opened(replace(plan, why=why))
+
+    def _opened(self, plan: PartPlan) -> PartPlan:
+        """Open a part that is to be made; what cannot be opened is put aside, and the rest goes on.
+
+        What a reader raises that nobody foresaw is a bug of one part, not the end of a run.
+        """
         try:
-            ds = self._dataset(base, found)
+            return self._sized(plan, self._dataset(plan.base, plan.origin))
         except (InputError, SchemaError) as error:
-            return replace(plan, action="damaged", why=str(error))
-        begun = self.objects.exists(f"{base}.marks/init.json")
-        return self._sized(replace(plan, why="begun before" if begun else "new"), ds)
+            passing = isinstance(error, GoneError)
+            return replace(plan, action="damaged", why=str(error), passing=passing)
+        except DpipeError:
+            raise
+        except Exception as error:
+            if plan.origin.kind != "reader":
+                raise
+            why, trace = f"a bug: {type(error).__name__}: {error}", traceback.format_exc()
+            return replace(plan, action="damaged", why=why, passing=True, trace=trace)
 
     def _sized(self, plan: PartPlan, ds: xr.Dataset) -> PartPlan:
         made = plan.origin
@@ -328,7 +307,9 @@ class Planner:
                 f"{plan.dataset}/{plan.stem}: one task needs about {need} MiB, a worker has {have} "
                 f"MiB; use fewer workers, or set memory to at least {need} MiB"
             )
-        self._sealed[plan.base] = _sizes.as_sealed(ds, outline).assign_attrs(stem=plan.stem)
+        if plan.dataset in self._wanted_later:
+            self._lazy[plan.base] = ds
+            self._planned[plan.base] = partial(_as_sealed, ds, outline, plan.stem)
         return replace(
             plan,
             partitions=outline.grid.partitions,
@@ -340,24 +321,49 @@ class Planner:
         )
 
     def _dataset(self, base: str, made: Origin) -> xr.Dataset:
-        if base not in self._lazy:
-            if made.kind == "reader":
-                self._lazy[base] = origin.guess(made)
-            else:
-                held = {
-                    role: {part["stem"]: self._input(part) for part in parts}
-                    for role, parts in made.inputs.items()
-                }
-                bases = {part["base"] for parts in made.inputs.values() for part in parts}
-                self._lazy[base] = origin.operate(made, held, made=bases.isdisjoint(self._lazy))
-        return self._lazy[base]
+        if base in self._lazy:
+            return self._lazy[base]
+        if made.kind == "reader":
+            return origin.guess(made)
+        held = {
+            role: {part["stem"]: self._input(part) for part in parts}
+            for role, parts in made.inputs.items()
+        }
+        bases = {part["base"] for parts in made.inputs.values() for part in parts}
+        return origin.operate(made, held, made=bases.isdisjoint(self._planned))
 
     def _input(self, part: Mapping[str, str]) -> xr.Dataset:
         """Return an input: what an earlier step will make, or what is sealed."""
         base = part["base"]
-        if base not in self._sealed:
-            self._sealed[base] = seal.open_sealed(self.objects, seal.read(self.objects, base)[0])
-        return self._sealed[base]
+        if base in self._planned:
+            return self._planned[base]()
+        if base not in self._lazy:
+            ref = catalog.PartRef(part["stem"], part["fingerprint"], base, part["seal"])
+            self._lazy[base] = seal.open_named(self.objects, ref)
+        return self._lazy[base]
+
+
+def _as_sealed(ds: xr.Dataset, outline: Outline, stem: str) -> xr.Dataset:
+    return _sizes.as_sealed(ds, outline).assign_attrs(stem=stem)
+
+
+def _input_of(ref: catalog.PartRef) -> dict[str, str]:
+    return {
+        "stem": ref.stem,
+        "fingerprint": ref.fingerprint,
+        "base": ref.base,
+        "seal": ref.seal,
+    }
+
+
+def _aside(parent: catalog.Version | None) -> set[str]:
+    """Return the fingerprints of parts that were put aside for good."""
+    before = parent.put_aside if parent else ()
+    return {
+        str(entry.get("fingerprint"))
+        for entry in before
+        if entry.get("whole", True) and not entry.get("passing")
+    }
 
 
 def _nothing_in(folders: Sequence[str]) -> list[str]:

@@ -266,7 +266,7 @@ def _timed(ref: catalog.PartRef) -> bool:
 
 
 def _read(objects: Objects, path: str, ref: catalog.PartRef) -> Any:
-    ds = seal.open_sealed(objects, seal.read(objects, ref.base, ref.seal)[0])
+    ds = seal.open_named(objects, ref)
     kept = [
         str(name)
         for name, variable in ds.data_vars.items()

@@ -17,11 +17,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from dpipe import operators, origin, readers, schema
+from dpipe._yaml_nodes import Node
 from dpipe.catalog import check_name
-from dpipe.errors import DpipeError, RecipeError, unknown
+from dpipe.errors import RecipeError, unknown
 from dpipe.metadata import Study
 
 _TOP = ("name", "study", "datasets")
@@ -69,11 +68,23 @@ class Step:
 
 @dataclass(frozen=True)
 class Recipe:
-    """A checked recipe: its steps stand in an order in which they can be made."""
+    """A checked recipe: its steps stand in an order in which they can be made.
+
+    Attributes
+    ----------
+    name : str
+        What it is called.
+    steps : tuple of Step
+        Its datasets.
+    study : dict
+        The study letter for letter as it was typed, every value a text; empty if there is none.
+    digest : str
+        Of its text.
+    """
 
     name: str
     steps: tuple[Step, ...]
-    study: Study | None = None
+    study: dict[str, Any] = field(default_factory=dict)
     digest: str = ""
 
     @classmethod
@@ -81,7 +92,7 @@ class Recipe:
         """Make a recipe of steps, as the command line does."""
         text = json.dumps([step.to_dict() for step in steps], sort_keys=True, default=str)
         digest = hashlib.sha256(text.encode()).hexdigest()[:12]
-        return cls(steps[-1].name, tuple(steps), None, digest)
+        return cls(steps[-1].name, tuple(steps), {}, digest)
 
 
 def reader_step(
@@ -242,7 +253,7 @@ def parse(text: str, where: str = "recipe", folder: Path | None = None) -> Recip
     >>> parse("datasets:\n  leuko: {reader: imaris, source: raw/*.h5}").steps[0].sources
     ('raw/*.h5',)
     """
-    top = _Node.root(text, where)
+    top = Node.root(text, where, _TOP)
     top.keys(_TOP)
     datasets = top.get("datasets")
     if datasets is None or not datasets.items():
@@ -254,12 +265,18 @@ def parse(text: str, where: str = "recipe", folder: Path | None = None) -> Recip
     return Recipe(
         str(named.value if named else Path(where).stem),
         tuple(_ordered(steps, datasets)),
-        study.told(Study.from_dict, study.value) if study else None,
+        _study(study) if study else {},
         digest,
     )
 
 
-def _step(name: str, node: "_Node", folder: Path | None) -> Step:
+def _study(node: Node) -> dict[str, Any]:
+    """Check a study; return it as it was typed."""
+    node.told(Study.from_dict, node.value)
+    return dict(node.typed())
+
+
+def _step(name: str, node: Node, folder: Path | None) -> Step:
     node.keys(sorted({*_READER, *_OPERATOR}))
     kinds = [kind for kind in ("reader", "operator") if node.get(kind)]
     if len(kinds) != 1:
@@ -300,7 +317,7 @@ def _below(folder: Path | None, source: str) -> str:
     return str(folder / source)
 
 
-def _ordered(steps: Mapping[str, Step], node: "_Node") -> list[Step]:
+def _ordered(steps: Mapping[str, Step], node: Node) -> list[Step]:
     """Put inputs before what is made of them."""
     done: list[Step] = []
     waiting = dict(steps)
@@ -311,83 +328,3 @@ def _ordered(steps: Mapping[str, Step], node: "_Node") -> list[Step]:
         for step in ready:
             done.append(waiting.pop(step.name))
     return done
-
-
-@dataclass(frozen=True)
-class _Node:
-    """A piece of YAML that knows where it stands."""
-
-    node: yaml.Node
-    where: str
-    value: Any
-
-    @classmethod
-    def root(cls, text: str, where: str) -> "_Node":
-        try:
-            for event in yaml.parse(text, Loader=yaml.SafeLoader):
-                if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
-                    line, column = event.start_mark.line + 1, event.start_mark.column + 1  # type: ignore[union-attr]
-                    raise RecipeError(
-                        f"{where}:{line}:{column}: anchors and aliases are not "
-                        "used in recipes; write the value out"
-                    )
-            node = yaml.compose(text, Loader=yaml.SafeLoader)
-            value = yaml.safe_load(text)
-        except yaml.MarkedYAMLError as error:
-            mark = error.problem_mark or error.context_mark
-            place = f":{mark.line + 1}:{mark.column + 1}" if mark else ""
-            raise RecipeError(f"{where}{place}: not YAML: {error.problem}") from error
-        except RecipeError:
-            raise
-        except (yaml.YAMLError, ValueError, RecursionError) as error:
-            said = str(error).partition("\n")[0]
-            raise RecipeError(f"{where}:1:1: not YAML: {said}") from error
-        if not isinstance(node, yaml.MappingNode):
-            raise RecipeError(f"{where}:1:1: expected a mapping with the keys {', '.join(_TOP)}")
-        return cls(node, where, value)
-
-    def error(self, text: str, node: yaml.Node | None = None) -> RecipeError:
-        mark = (node or self.node).start_mark
-        return RecipeError(f"{self.where}:{mark.line + 1}:{mark.column + 1}: {text}")
-
-    def items(self) -> list[tuple[str, "_Node"]]:
-        if not isinstance(self.node, yaml.MappingNode):
-            raise self.error(f"expected a mapping; found {self.value!r}")
-        seen: set[str] = set()
-        for key, _ in self.node.value:
-            if str(key.value) in seen:
-                raise self.error(f"{key.value!r} stands here twice", key)
-            seen.add(str(key.value))
-        pairs = zip(self.node.value, self.value.values(), strict=True)
-        return [(str(key.value), _Node(node, self.where, value)) for (key, node), value in pairs]
-
-    def keys(self, known: Sequence[str]) -> None:
-        self.items()
-        for key, _ in self.node.value:
-            if key.value not in known:
-                raise self.error(unknown("key", str(key.value), known), key)
-
-    def get(self, name: str) -> "_Node | None":
-        return dict(self.items()).get(name)
-
-    def plain(self, name: str, kinds: type | tuple[type, ...], default: Any) -> Any:
-        found = self.get(name)
-        if found is None:
-            return default
-        if not isinstance(found.value, kinds):
-            wanted = kinds if isinstance(kinds, tuple) else (kinds,)
-            names = " or ".join(_KINDS[kind] for kind in wanted)
-            raise found.error(f"{name}: expected {names}; found {found.value!r}")
-        return found.value
-
-    def told(self, function: Any, *args: Any, **kwargs: Any) -> Any:
-        """Call a function; what it refuses is said with this place."""
-        try:
-            return function(*args, **kwargs)
-        except RecipeError as error:
-            raise self.error(str(error)) from error
-        except (DpipeError, TypeError, ValueError) as error:
-            raise self.error(str(error)) from error
-
-
-_KINDS = {str: "text", int: "a whole number", dict: "a mapping", list: "a list"}

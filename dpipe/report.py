@@ -18,37 +18,43 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from dpipe import _drawings, _movies, run, schema
+from dpipe import _drawings, _movies, schema
 from dpipe._figures import PAPER, WIDTH
 from dpipe.objects import Objects
+from dpipe.outcome import AGAIN, BUG, DONE, SOME_ASIDE, TOO_MANY, Outcome
 
 _ENDED = {
-    run.DONE: ("Done", "Every dataset of the recipe is there."),
-    run.SOME_ASIDE: (
+    DONE: ("Done", "Every dataset of the recipe is there."),
+    SOME_ASIDE: (
         "Done, some put aside",
         "The datasets are there without the inputs named below.",
     ),
-    run.TOO_MANY: (
+    TOO_MANY: (
         "Stopped, too many put aside",
         "The last dataset below was not committed, and later ones were not begun.",
     ),
-    run.BUG: (
-        "Stopped by a bug",
-        "The last dataset below was not committed; the run's folder quarantine/ holds the trace.",
+    BUG: (
+        "Ended with a bug",
+        "What is named below failed in a way that nobody foresaw; the run's folder quarantine/ "
+        "holds the trace.",
+    ),
+    AGAIN: (
+        "Stopped, inputs are gone",
+        "What was there when the run was planned is gone or changed; run the same command again.",
     ),
 }
 _MOST_LINES = 20
 _MOST_ASIDE = 1000
 
 
-def write(objects: Objects, outcome: run.Outcome) -> str:
+def write(objects: Objects, outcome: Outcome) -> str:
     """Write the report of a run.
 
     Parameters
     ----------
     objects : Objects
         The store; the report lies in its ``runs/RUN/``.
-    outcome : run.Outcome
+    outcome : Outcome
         What the run did.
 
     Returns
@@ -70,12 +76,12 @@ def write(objects: Objects, outcome: run.Outcome) -> str:
     return f"{objects.url}/{key}.html"
 
 
-def lines(outcome: run.Outcome) -> list[str]:
+def lines(outcome: Outcome) -> list[str]:
     """Return what a run did as lines for a terminal.
 
     Parameters
     ----------
-    outcome : run.Outcome
+    outcome : Outcome
         What the run did.
 
     Returns
@@ -88,7 +94,7 @@ def lines(outcome: run.Outcome) -> list[str]:
     --------
     >>> step = {"dataset": "leuko", "version": "leuko@1", "made": ["Neu1"], "reused": [],
     ...         "aside": [], "items": 1, "seconds": 2.0, "task_seconds": 1.0, "bytes": 10}
-    >>> for line in lines(run.Outcome("20260105T100000-7c2e", "demo", "store", 2.0, [step])):
+    >>> for line in lines(Outcome("20260105T100000-7c2e", "demo", "store", 2.0, [step])):
     ...     print(line)
     leuko@1  1 made  0 reused  0 put aside  2.0 s
     done: 1 planned = 1 made + 0 reused + 0 put aside
@@ -199,7 +205,7 @@ def _bytes(number: float) -> str:
     return f"{number:.0f} {unit}" if unit == "B" else f"{number:.1f} {unit}"
 
 
-def _notes(outcome: run.Outcome) -> list[tuple[str, str]]:
+def _notes(outcome: Outcome) -> list[tuple[str, str]]:
     """Return what the datasets say of their parts, each line with its dataset."""
     return [(step["dataset"], line) for step in outcome.steps for line in step.get("notes", ())]
 
@@ -245,7 +251,7 @@ def _started(name: str) -> str:
     return f"{when:%d %B %Y, %H:%M:%S} UTC"
 
 
-def _page(objects: Objects, outcome: run.Outcome) -> str:
+def _page(objects: Objects, outcome: Outcome) -> str:
     shown = _movies.gather(objects, outcome.steps)
     undrawn: list[str] = []
     drawings = _drawings.drawings(objects, outcome.steps, undrawn)
@@ -276,11 +282,11 @@ def _page(objects: Objects, outcome: run.Outcome) -> str:
     )
 
 
-def _versions(outcome: run.Outcome) -> list[str]:
+def _versions(outcome: Outcome) -> list[str]:
     return [step["version"] for step in outcome.steps if step["version"]]
 
 
-def _commands(outcome: run.Outcome) -> list[tuple[str, str]]:
+def _commands(outcome: Outcome) -> list[tuple[str, str]]:
     """Return commands that go on from here, each with what it does."""
     store = f"--store {shlex.quote(outcome.where)}"
     names = " ".join(map(shlex.quote, _versions(outcome)))

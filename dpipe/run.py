@@ -8,57 +8,29 @@ This module decides what is committed; it knows nothing of tasks or pixels.
 """
 
 import contextlib
+import hashlib
 import json
 import os
 import secrets
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
-from dpipe import catalog, cluster, seal
+from dpipe import catalog, cluster, operators, seal
 from dpipe.cluster import Workers
 from dpipe.config import Settings
 from dpipe.drive import Drive, Job
-from dpipe.errors import StoreError, UsageError
-from dpipe.metadata import Study
+from dpipe.errors import NotFoundError, SchemaError, StoreError, UsageError
+from dpipe.heartbeat import Heartbeat, beating
 from dpipe.objects import Objects
-from dpipe.plan import Choice, Planner, StepPlan
+from dpipe.outcome import AGAIN, BUG, DONE, SOME_ASIDE, TOO_MANY, Outcome, allowed
+from dpipe.plan import Choice, Planner, StepPlan, read_plan, write_plan
 from dpipe.recipe import Recipe, Step, load
+from dpipe.redaction import masked
 
-DONE, SOME_ASIDE, TOO_MANY, BUG = 0, 3, 4, 70
-
-
-@dataclass
-class Outcome:
-    """What a run did.
-
-    Attributes
-    ----------
-    run : str
-        Its name below ``runs/``; "" if there was nothing to do.
-    steps : list of dict
-        By dataset: version, made, reused, put aside, seconds, bytes.
-    exit_code : int
-        0 done or nothing to do, 3 some put aside, 4 too many put aside, 70 a bug.
-    """
-
-    run: str = ""
-    recipe: str = ""
-    where: str = ""
-    seconds: float = 0.0
-    steps: list[dict[str, Any]] = field(default_factory=list)
-    exit_code: int = DONE
-
-    @property
-    def nothing(self) -> bool:
-        """Whether there was nothing to do."""
-        return not self.run
-
-    def count(self, what: str) -> int:
-        """Return the number of parts that were ``made``, ``reused`` or put ``aside``."""
-        return sum(len(step[what]) for step in self.steps)
+_LONGEST_NAME = 200
 
 
 def run(
@@ -105,14 +77,29 @@ def run(
     driver = _Driver(recipe, objects, settings, planner, message, progress)
     if not any(driver.needed(plan) for plan in plans):
         driver.outcome.steps = [_idle(plan) for plan in plans]
+        driver.outcome.exit_code = max((driver.fate(_jobs(plan)) for plan in plans), default=DONE)
         return driver.outcome
     driver.start(plans)
-    with driver.workers(any(plan.of("make") for plan in plans)) as workers:
+    names = [step.name for step in recipe.steps]
+    with (
+        beating(objects, driver.outcome.run, names) as heart,
+        _begun(),
+        driver.workers(any(plan.of("make") for plan in plans)) as workers,
+    ):
         for plan in plans:
-            if not driver.step(plan, workers):
+            if not driver.step(plan, workers, heart):
                 break
     driver.outcome.seconds = round(time.perf_counter() - began, 3)
     return driver.outcome
+
+
+@contextlib.contextmanager
+def _begun() -> Iterator[None]:
+    """Say of what is refused in the middle of a run that the run had begun: its code is another."""
+    try:
+        yield
+    except (UsageError, SchemaError, NotFoundError) as error:
+        raise StoreError(f"{error}; what was made is kept: run the same command again") from error
 
 
 class _Driver:
@@ -135,27 +122,31 @@ class _Driver:
         """Tell whether a step would make a part or commit a version."""
         if plan.of("make") or plan.of("damaged"):
             return True
-        parent = catalog.newest(self.objects, plan.step.name)
-        held = {ref.base for ref in parent.parts} if parent else set()
-        wanted = {part.base for part in plan.of("reuse")}
-        return bool(wanted) and (
-            not wanted <= held if self.planner.choice.partial else wanted != held
-        )
+        parent, reused = plan.parent, plan.of("reuse")
+        if parent is None or not reused:
+            return bool(reused)
+        held = {ref.base: ref.fingerprint for ref in parent.parts}
+        wanted = {part.base: part.origin.fingerprint for part in reused}
+        if not parent.signed or self._study(parent) != parent.study:
+            return True
+        return not wanted.items() <= held.items() if self.planner.choice.partial else wanted != held
+
+    def _study(self, parent: catalog.Version | None) -> dict[str, Any]:
+        """Return the study of the recipe, else that of the version before."""
+        return self.recipe.study or (parent.study if parent else {})
 
     def start(self, plans: Sequence[StepPlan]) -> None:
         """Write the run's folder: its plan."""
         stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S")
         self.outcome.run = f"{stamp}-{secrets.token_hex(2)}"
-        plan = {
-            "format": "dpipe-plan/1",
+        fields = {
             "recipe": self.recipe.name,
             "digest": self.recipe.digest,
-            "study": asdict(self.recipe.study) if self.recipe.study else None,
+            "study": self.recipe.study or None,
             "steps": [asdict(step) for step in self.recipe.steps],
             "parts": [part.to_dict() for step in plans for part in step.parts],
         }
-        key = f"runs/{self.outcome.run}/plan.json"
-        self.objects.put_if_absent(key, json.dumps(plan, indent=1).encode())
+        write_plan(self.objects, self.outcome.run, fields)
 
     @contextlib.contextmanager
     def workers(self, wanted: bool) -> Iterator[Workers | None]:
@@ -166,12 +157,12 @@ class _Driver:
         with cluster.connect(self.settings) as workers:
             yield workers
 
-    def step(self, plan: StepPlan, workers: Workers | None) -> bool:
+    def step(self, plan: StepPlan, workers: Workers | None, heart: Heartbeat) -> bool:
         """Make one dataset and commit it; False if the run must not go on."""
         began, name = time.perf_counter(), plan.step.name
         if self.made:  # the first was planned a moment ago: millions of files are listed once
             plan = self.planner.step(plan.step, self.made)
-        jobs = [Job(part) for part in plan.parts]
+        jobs = _jobs(plan)
         todo = [job for job in jobs if job.plan.action == "make"]
         if todo and workers is None:
             raise StoreError(
@@ -182,27 +173,22 @@ class _Driver:
                 name,
                 self.objects.url,
                 workers,
+                who={"author": self.settings.author, "run": self.outcome.run},
                 retries=self.settings.retries,
                 record=self._record,
                 progress=self.progress,
             )
             drive.make(todo)
-        parent = catalog.newest(self.objects, name)
-        named = {ref.base: ref.seal for ref in parent.parts} if parent else {}
+        self._found_sealed([job for job in jobs if job.plan.action == "reuse"])
         for job in jobs:
-            if job.plan.action in ("aside", "damaged"):
-                job.reason = job.plan.why
-                if job.plan.action == "damaged":
-                    self._record(job, "")
-            elif job.plan.action == "reuse":
-                expected = named.get(job.plan.base, "")
-                sealed, job.seal = seal.read(self.objects, job.plan.base, expected)
-                job.summary = sealed.summary
-            elif job.lost and not job.aside:
+            if job.plan.action == "damaged":
+                self._record(job, job.plan.trace)
+            elif job.plan.action == "make" and job.lost and not job.aside:
                 self._record(job, "")
         good = [job for job in jobs if not job.aside]
-        fate = self._fate(jobs)
-        version = self._commit(plan, jobs) if fate in (DONE, SOME_ASIDE) else None
+        fate = self.fate(jobs)
+        heart.beat()
+        version = self._commit(plan, jobs) if self._may_commit(jobs) else None
         self.made[name] = list(version.parts) if version else []
         self.labels[name] = version.label if version else ""
         self.outcome.steps.append(
@@ -225,17 +211,35 @@ class _Driver:
         self.outcome.exit_code = max(self.outcome.exit_code, fate)
         return version is not None
 
-    def _fate(self, jobs: Sequence[Job]) -> int:
+    def _found_sealed(self, jobs: Sequence[Job]) -> None:
+        """Read the seals of parts that are reused and that no version names yet."""
+        unnamed = [job for job in jobs if job.plan.ref is None]
+        keys = [seal.key_of(job.plan.base) for job in unnamed]
+        for job, data in zip(unnamed, self.objects.read_many(keys), strict=True):
+            if isinstance(data, StoreError):
+                raise StoreError(
+                    f"{self.objects.url}/{seal.key_of(job.plan.base)}: gone since the run was "
+                    "planned; was the store swept? Run the same command again"
+                )
+            sealed, job.seal = seal.parse(self.objects, data, job.plan.base)
+            job.summary = sealed.summary
+
+    def fate(self, jobs: Sequence[Job]) -> int:
         """Decide what a step ends in: its exit code."""
         if any(job.bug for job in jobs):
             return BUG
+        if not any(job.lost for job in jobs):
+            return DONE
+        if self._may_commit(jobs):
+            return SOME_ASIDE
+        return AGAIN if any(job.passing for job in jobs) else TOO_MANY
+
+    def _may_commit(self, jobs: Sequence[Job]) -> bool:
+        """Tell whether few enough items were put aside."""
         items = sum(job.plan.items for job in jobs)
         lost = sum(job.lost for job in jobs)
-        if not lost:
-            return DONE
-        everything = all(job.aside for job in jobs)
-        too_many = lost > allowed(self.settings.max_quarantine, items)
-        return TOO_MANY if everything or too_many else SOME_ASIDE
+        everything = bool(jobs) and all(job.aside for job in jobs)
+        return not everything and lost <= allowed(self.settings.max_quarantine, items)
 
     def _commit(self, plan: StepPlan, jobs: Sequence[Job]) -> catalog.Version | None:
         refs = {job.plan.stem: job.ref() for job in jobs if not job.aside}
@@ -246,7 +250,12 @@ class _Driver:
             role: self.labels.get(name) or catalog.resolve(self.objects, name).label
             for role, name in plan.step.inputs.items()
         }
-        study = self.recipe.study
+        made_by = plan.step.to_dict() | {"inputs": inputs, "digest": self.recipe.digest}
+        if plan.step.operator:
+            operator = operators.resolve(plan.step.operator)
+            made_by |= (
+                {"code": operator.code, "packages": operator.packages} if operator.code else {}
+            )
 
         def build(parent: catalog.Version | None) -> dict[str, Any] | None:
             others = {r.stem: r for r in parent.parts if r.stem not in ours} if parent else {}
@@ -254,14 +263,15 @@ class _Driver:
             before = parent.put_aside if parent else ()
             known = {entry["fingerprint"] for entry in before}
             news = {entry["fingerprint"] for entry in aside} - known
-            if parent and not news and catalog.same_parts(parent.parts, held):
+            same = parent and parent.signed and self._study(parent) == parent.study
+            if parent and same and not news and catalog.same_parts(parent.parts, held):
                 return None
             return {
                 "parts": held,
                 "put_aside": (*(a for a in before if partial and a["stem"] not in ours), *aside),
                 "message": self.message or f"{self.recipe.name}: {plan.step.name}",
-                "recipe": plan.step.to_dict() | {"inputs": inputs, "digest": self.recipe.digest},
-                "metadata": study.to_mifa() if study else {},
+                "recipe": made_by,
+                "study": self._study(parent),
             }
 
         made = catalog.commit(self.objects, plan.step.name, build, author=self.settings.author)
@@ -269,8 +279,9 @@ class _Driver:
 
     def _record(self, job: Job, trace: str) -> None:
         """Keep the reason in the run's folder, so that it can be read and tried again."""
-        key = f"runs/{self.outcome.run}/quarantine/{job.plan.dataset}-{job.plan.stem}.json"
-        entry = job.entries()[0] | {"dataset": job.plan.dataset, "trace": trace}
+        name = _file_name(f"{job.plan.dataset}-{job.plan.stem}")
+        key = f"runs/{self.outcome.run}/quarantine/{name}.json"
+        entry = job.entries()[0] | {"dataset": job.plan.dataset, "trace": masked(trace)}
         self.objects.put(key, json.dumps(entry, indent=1).encode())
 
 
@@ -331,41 +342,22 @@ def chosen_recipe(
             raise UsageError("run: which recipe? Give a file, or --retry RUN")
         return load(path), frozenset()
     objects = store()
-    plan = json.loads(objects.read(f"runs/{retry}/plan.json"))
+    plan = read_plan(objects, retry)
     aside = [json.loads(objects.read(e.key)) for e in objects.list(f"runs/{retry}/quarantine/")]
     stems = frozenset(entry["stem"] for entry in aside)
     if path is not None:
         return load(path), stems
-    study = Study.from_dict(plan["study"]) if plan["study"] else None
     steps = tuple(Step(**{**s, "sources": tuple(s["sources"])}) for s in plan["steps"])
-    return Recipe(plan["recipe"], steps, study, plan["digest"]), stems
+    return Recipe(plan["recipe"], steps, plan["study"] or {}, plan["digest"]), stems
 
 
-def allowed(limit: str | None, items: int) -> int:
-    """Return how many items may be put aside.
-
-    Parameters
-    ----------
-    limit : str or None
-        A number or a percentage; None for max(1 item, 1 %).
-    items : int
-        Of how many.
-
-    Returns
-    -------
-    int
-        A number of items.
-
-    Examples
-    --------
-    >>> allowed(None, 40), allowed("10%", 40), allowed("0", 40)
-    (1, 4, 0)
-    """
-    if limit is None:
-        return max(1, items // 100)
-    if limit.endswith("%"):
-        return int(items * float(limit[:-1]) / 100)
-    return int(limit)
+def _file_name(text: str) -> str:
+    """Return a name that any store can keep; one that had to be changed stays unlike others."""
+    plain = "".join(c if c.isprintable() and c not in "/\\" else "_" for c in text)[:_LONGEST_NAME]
+    if plain == text and len(text.encode(errors="replace")) <= _LONGEST_NAME:
+        return text
+    digest = hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()[:8]
+    return f"{plain[: _LONGEST_NAME // 4]}-{digest}"
 
 
 def _notes(jobs: Sequence[Job]) -> list[str]:
@@ -374,16 +366,29 @@ def _notes(jobs: Sequence[Job]) -> list[str]:
     return [f"{j.plan.stem}: {line}" for j in made for line in j.summary.get("notes", ())]
 
 
+def _jobs(plan: StepPlan) -> list[Job]:
+    """Return the parts of a step on their way; those that are put aside already say why."""
+    jobs = [Job(part) for part in plan.parts]
+    for job in jobs:
+        if job.plan.action in ("aside", "damaged"):
+            job.reason, job.passing = job.plan.why, job.plan.passing
+            job.bug = bool(job.plan.trace)
+        elif job.plan.ref is not None:
+            job.summary = job.plan.ref.summary
+    return jobs
+
+
 def _idle(plan: StepPlan) -> dict[str, Any]:
+    jobs = _jobs(plan)
     return {
         "dataset": plan.step.name,
         "version": "",
         "made": [],
         "reused": [part.stem for part in plan.of("reuse")],
-        "aside": [{"stem": p.stem, "reason": p.why, "items": p.items} for p in plan.of("aside")],
+        "aside": [entry for job in jobs for entry in job.entries()],
         "notes": list(plan.notes),
         "items": sum(part.items for part in plan.parts),
-        "reused_items": sum(part.items for part in plan.of("reuse")),
+        "reused_items": sum(job.plan.items - job.lost for job in jobs if not job.aside),
         "seconds": 0.0,
         "task_seconds": 0.0,
         "bytes": 0,

@@ -1,28 +1,27 @@
 """The seal of a part: what makes it exist, opens it without a request, and proves its bytes.
 
 ``parts/NAME/STEM-FINGERPRINT.json`` is written last. It holds every ``zarr.json`` and every small
-coordinate object, the provenance, and the digest of ``...objects.json``, which lists size, sha256
-and ETag of every object of the part.
+coordinate object, the provenance, and the digests of two lists that opening does not read:
+``...objects.json`` with size and sha256 of every object of the part, and ``...sources.json`` with
+the sha256 of what was read of each source. ``...copy.json`` is a copy of the seal, written before
+it: the seal is the one object that nothing else could bring back.
 
 This module knows one part; it knows nothing of versions, recipes or how parts are made.
 """
 
 import base64
-import hashlib
-import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import xarray as xr
 
-from dpipe import blocks, store
-from dpipe.errors import DamageError, NotFoundError, UsageError, check_format
+from dpipe import documents, store
+from dpipe.errors import DamageError, NotFoundError, UsageError
 from dpipe.objects import Objects
 
-MODES = ("exists", "bytes", "decode")
-_FORMAT = "dpipe-seal/1"
-_OTHER_SEAL = "the seal is not the one that the version names"
+_FORM = documents.Form("dpipe-seal", 2, "seal", unsigned=1)
+OTHER = "the seal is not the one that the version names"
 
 
 @dataclass(frozen=True)
@@ -43,6 +42,9 @@ class Seal:
         ``sha256`` of the part's objects.json, ``count`` and ``bytes`` of its objects.
     provenance, summary : dict
         How it came to be; what it holds.
+    sources : dict
+        ``sha256`` of the part's sources.json and ``count`` of its sources; empty where that was
+        not recorded.
     """
 
     base: str
@@ -54,6 +56,7 @@ class Seal:
     objects: dict[str, Any]
     provenance: dict[str, Any] = field(repr=False)
     summary: dict[str, Any]
+    sources: dict[str, Any] = field(default_factory=dict)
 
     @property
     def path(self) -> str:
@@ -68,15 +71,23 @@ class Seal:
 
     def to_bytes(self) -> bytes:
         """Return it as it is stored."""
-        return json.dumps({"format": _FORMAT} | asdict(self), indent=1).encode()
+        return _FORM.write(asdict(self))
 
 
-@dataclass(frozen=True)
-class Finding:
-    """Something wrong with a part: which object, and what."""
+class Named(Protocol):
+    """A part as a version or an input names it."""
 
-    key: str
-    problem: str
+    @property
+    def stem(self) -> str:
+        """Its stem."""
+
+    @property
+    def base(self) -> str:
+        """Key of the part without suffix."""
+
+    @property
+    def seal(self) -> str:
+        """sha256 of its seal; "" where nobody named one yet."""
 
 
 def read(objects: Objects, base: str, expected: str = "") -> tuple[Seal, str]:
@@ -105,18 +116,68 @@ def read(objects: Objects, base: str, expected: str = "") -> tuple[Seal, str]:
     UsageError
         A newer dpipe wrote it.
     """
-    data = objects.read(f"{base}.json")
-    digest = _sha256(data)
+    return parse(objects, objects.read(key_of(base)), base, expected)
+
+
+def parse(objects: Objects, data: bytes, base: str, expected: str = "") -> tuple[Seal, str]:
+    """Return the seal that some bytes are, and their digest; see `read`."""
+    digest, where = documents.sha256(data), f"{objects.url}/{key_of(base)}"
     if expected and digest != expected:
-        raise DamageError(f"{objects.url}/{base}.json: {_OTHER_SEAL}; run dpipe verify")
+        raise DamageError(f"{where}: {OTHER}; run dpipe verify")
+    fields = _FORM.read(data, where)
     try:
-        given = json.loads(data)
-        check_format(f"{objects.url}/{base}.json", given.pop("format"), _FORMAT)
-        return Seal(**given), digest
-    except UsageError:
-        raise
+        seal = Seal(**fields)
+        name = f"{seal.stem}-{seal.fingerprint}"
+        if seal.base != base or base.rpartition("/")[2] != name:
+            raise ValueError(f"it is that of {seal.base}, {name}")
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise DamageError(f"{objects.url}/{base}.json: the seal is damaged ({error})") from error
+        raise DamageError(f"{where}: the seal is damaged ({error})") from error
+    return seal, digest
+
+
+def key_of(base: str) -> str:
+    """Return the key of a part's seal."""
+    return f"{base}.json"
+
+
+def copy_key(base: str) -> str:
+    """Return the key of the copy of a part's seal."""
+    return f"{base}.copy.json"
+
+
+def named(objects: Objects, refs: Iterable[Named]) -> Iterator[Seal]:
+    """Yield the seals of parts as a version names them; the one door to a part.
+
+    Parameters
+    ----------
+    objects : Objects
+        The store; on S3 many seals are asked for at once.
+    refs : iterable of PartRef
+        What the version says of each: stem, base and the digest of the seal.
+
+    Yields
+    ------
+    Seal
+        In the order of the parts.
+
+    Raises
+    ------
+    DamageError
+        A seal is missing, is not the one that the version names, or is of another part.
+    """
+    listed = list(refs)
+    for ref, data in zip(
+        listed, objects.read_many(key_of(ref.base) for ref in listed), strict=True
+    ):
+        where = f"{objects.url}/{key_of(ref.base)}"
+        if isinstance(data, NotFoundError):
+            raise DamageError(f"{where}: the seal is missing; run dpipe verify, then dpipe repair")
+        if not isinstance(data, bytes):
+            raise data
+        seal = parse(objects, data, ref.base, ref.seal)[0]
+        if seal.stem != ref.stem:
+            raise DamageError(f"{where}: a version calls it {ref.stem!r}; it is {seal.stem!r}")
+        yield seal
 
 
 def open_sealed(objects: Objects, seal: Seal, level: int = 0) -> xr.Dataset:
@@ -145,94 +206,31 @@ def open_sealed(objects: Objects, seal: Seal, level: int = 0) -> xr.Dataset:
     if (seal.levels and group not in seal.levels) or (not seal.levels and level):
         there = ", ".join(seal.levels) or "0"
         raise UsageError(f"{seal.stem}: no level {level}; levels there: {there}")
-    documents = {key: json.dumps(doc).encode() for key, doc in seal.documents.items()}
-    inline = {key: base64.b64decode(text) for key, text in seal.inline.items()}
-    ds = store.open_group(objects.url, seal.path, documents, inline, group)
-    return ds.assign_attrs(stem=seal.stem)
+    prefix = f"{group}/" if group else ""
+    inline = {
+        key: base64.b64decode(text) for key, text in seal.inline.items() if key.startswith(prefix)
+    }
+    ds = store.open_group(objects.url, seal.path, seal.documents, inline, group)
+    ds.attrs["stem"] = seal.stem
+    return ds
 
 
-def verify(
-    objects: Objects, base: str, *, mode: str = "bytes", expected_seal: str = ""
-) -> Iterator[Finding]:
-    """Check a part against its seal.
+def open_named(objects: Objects, ref: Named, level: int = 0) -> xr.Dataset:
+    """Open a part as a version names it; of a part without levels, `level` means nothing.
 
     Parameters
     ----------
     objects : Objects
         The store.
-    base : str
-        Key of the part without suffix.
-    mode : {"exists", "bytes", "decode"}
-        Compare names and sizes; also every byte's digest; also decode every chunk.
-    expected_seal : str
-        sha256 of the seal that a version names; "" to accept any.
+    ref : PartRef
+        What the version says of it.
+    level : int
+        Level of the pyramid.
 
-    Yields
-    ------
-    Finding
-        One for each thing that is wrong.
+    Returns
+    -------
+    xarray.Dataset
+        As `open_sealed` gives it.
     """
-    if mode not in MODES:
-        raise UsageError(f"mode {mode!r}; expected one of {', '.join(MODES)}")
-    try:
-        seal, digest = read(objects, base)
-    except NotFoundError:
-        yield Finding(f"{base}.json", "the seal is missing")
-        return
-    except DamageError as error:
-        yield Finding(f"{base}.json", str(error))
-        return
-    if expected_seal and digest != expected_seal:
-        yield Finding(f"{base}.json", _OTHER_SEAL)
-    listed, problem = _listed(objects, seal)
-    if problem:
-        yield Finding(f"{base}.objects.json", problem)
-        return
-    yield from _compare(objects, seal, listed, mode)
-    if mode == "decode":
-        yield from _decode(objects, seal)
-
-
-def _listed(objects: Objects, seal: Seal) -> tuple[dict[str, Any], str]:
-    try:
-        data = objects.read(f"{seal.base}.objects.json")
-    except NotFoundError:
-        return {}, "the list of objects is missing"
-    if _sha256(data) != seal.objects["sha256"]:
-        return {}, "the list of objects is not the one that was sealed"
-    return dict(json.loads(data)), ""
-
-
-def _compare(
-    objects: Objects, seal: Seal, listed: Mapping[str, Any], mode: str
-) -> Iterator[Finding]:
-    prefix = f"{seal.path}/"
-    there = {entry.key.removeprefix(prefix): entry for entry in objects.list(prefix)}
-    for name, expected in listed.items():
-        key = prefix + name
-        entry = there.pop(name, None)
-        if entry is None and not objects.exists(key):
-            yield Finding(key, "the object is missing")
-            continue
-        size = entry.size if entry is not None else objects.size(key)
-        if size != expected["size"]:
-            yield Finding(key, f"{size} bytes; {expected['size']} were sealed")
-        elif mode != "exists" and _sha256(objects.read(key)) != expected["sha256"]:
-            yield Finding(key, "its bytes differ from those sealed")
-    for name in there:
-        yield Finding(prefix + name, "the object is not part of what was sealed")
-
-
-def _decode(objects: Objects, seal: Seal) -> Iterator[Finding]:
-    for level in [int(name) for name in seal.levels] or [0]:
-        ds = open_sealed(objects, seal, level)
-        for name, variable in ds.data_vars.items():
-            for region in blocks.regions(variable):
-                try:
-                    blocks.compute(variable[region].data)
-                except (DamageError, NotFoundError) as error:
-                    yield Finding(f"{seal.path}/{level}/{name}", str(error))
-
-
-def _sha256(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()
+    (seal,) = named(objects, [ref])
+    return open_sealed(objects, seal, level if seal.levels else 0)

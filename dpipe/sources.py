@@ -29,7 +29,7 @@ from dpipe._items import Item, Part, one_each, stem_of
 from dpipe._listing import fits, is_hidden, list_bucket, list_folder, natural_key
 from dpipe._remote import Remote, in_turn
 from dpipe._zenodo import address, get_record, resolve_record
-from dpipe.errors import InputError, NotFoundError, StoreError, UsageError
+from dpipe.errors import GoneError, InputError, NotFoundError, StoreError, UsageError
 from dpipe.objects import safe_key
 
 __all__ = [
@@ -214,7 +214,7 @@ def _read[T](uri: str, take: Callable[[BinaryIO], T]) -> T | InputError:
             with open(found, "rb", buffering=0) as file:
                 return take(cast("BinaryIO", file))
     except NotFoundError:
-        return InputError("gone; it was there when the source was listed")
+        return GoneError("gone; it was there when the source was listed")
     except InputError as error:
         return error
     except OSError as error:
@@ -261,14 +261,14 @@ def opened(uri: str) -> Iterator[str | BinaryIO]:
     if scheme not in _BUCKETS:
         path = fetch(text, cache_folder()) if scheme else Path(text)
         if not path.exists():
-            raise InputError(f"{text}: no such file; it was there when the source was listed")
+            raise GoneError(f"{text}: no such file; it was there when the source was listed")
         yield str(path)
         return
     places, key = bucket_of(text)
     try:
         size = places.size(key)
     except NotFoundError as error:
-        raise InputError(f"{text}: no such object; is it deleted?") from error
+        raise GoneError(f"{text}: no such object; is it deleted?") from error
     with Remote(places, key, size) as file:
         yield file
 

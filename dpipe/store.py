@@ -8,7 +8,6 @@ chain and empty chunks are written too, so a missing or changed chunk is an erro
 The only file that names Zarr. It knows nothing of datasets, versions, parts or runs.
 """
 
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -16,34 +15,32 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
-import zarr
-from zarr.codecs import BloscCodec, Crc32cCodec, ZstdCodec
 from zarr.core.buffer import default_buffer_prototype
 from zarr.storage import MemoryStore
 
-from dpipe import _shard, pyramid
+from dpipe import _coordinates, _shard, _zarr_documents, pyramid
+from dpipe._opening import open_group
 from dpipe._source import Source, open_array
-from dpipe.errors import SchemaError
-from dpipe.objects import Objects, Put
+from dpipe._zarr_documents import stored
+from dpipe.errors import NotFoundError, SchemaError, StoreError
+from dpipe.objects import Objects, Put, put_of
 
 __all__ = [
+    "SealedError",
     "Source",
     "Template",
     "array_document",
     "describe",
     "encode",
     "fitted",
-    "found",
+    "keep",
     "open_group",
+    "stored",
     "write_region",
 ]
 
 _PLAIN = 64 << 10
 """Coordinates up to this many bytes are not compressed: the seal holds them."""
-
-_BLOSC_BLOCK = 512 << 10
-"""Bytes that Blosc compresses at once. Its own choice, 32 KiB, starts Zstandard anew 16 times as
-often: pictures then take 1.1 to 2 times as long each way, and not fewer bytes."""
 
 
 @dataclass(frozen=True)
@@ -52,15 +49,15 @@ class Template:
 
     Attributes
     ----------
-    documents : dict of str to bytes
-        Every ``zarr.json`` by its key below the part.
+    documents : dict of str to dict
+        Every ``zarr.json``, parsed, by its key below the part.
     arrays : tuple of pyramid.Array
         The data variables, level by level.
     coordinates : dict of str to bytes
         The coordinate objects by key, already encoded.
     """
 
-    documents: dict[str, bytes] = field(repr=False)
+    documents: dict[str, Any] = field(repr=False)
     arrays: tuple[pyramid.Array, ...]
     coordinates: dict[str, bytes] = field(repr=False)
 
@@ -94,28 +91,29 @@ def describe(
         A name, an attribute or a kind of value that cannot be kept exactly.
     """
     _check_names(ds)
-    memory: dict[str, Any] = {}
+    documents = {"zarr.json": _zarr_documents.group(_json(attributes or {}, "group"))}
+    coordinates: dict[str, bytes] = {}
     arrays: list[pyramid.Array] = []
-    root = zarr.create_group(MemoryStore(memory), attributes=_json(attributes or {}, "group"))
     extra = sorted(str(name) for name in ds.coords if name not in ds.dims)
     named = {"coordinates": " ".join(extra)} if extra else {}
+    said = _json(ds.attrs, "dataset")
     for level in range(max(levels.values(), default=1) if levels else 1):
-        group = root.create_group(str(level)) if levels else root
-        group.attrs.update(_json(ds.attrs, "dataset"))
+        group = f"{level}/" if levels else ""
+        documents[f"{group}zarr.json"] = _zarr_documents.group(
+            documents.get(f"{group}zarr.json", {}).get("attributes", {}) | said
+        )
         for name, coordinate in pyramid.level_coords(ds, level).items():
-            _create_coordinate(group, name, coordinate)
+            document, objects = _coordinate(name, coordinate)
+            documents[f"{group}{name}/zarr.json"] = document
+            coordinates |= {f"{group}{name}/{key}": data for key, data in objects.items()}
         for key, variable in ds.data_vars.items():
             count = (levels or {}).get(str(key), 1)
             if level < count:
                 array = pyramid.layout(str(key), variable, level, count)
                 array = array if levels else replace(array, path=array.variable)
-                _create_array(root, array, dict(variable.attrs) | named)
+                documents[f"{array.path}/zarr.json"] = _array(array, dict(variable.attrs) | named)
                 arrays.append(array)
-    objects = {key: value.to_bytes() for key, value in memory.items()}
-    documents = {k: v for k, v in objects.items() if k.endswith("zarr.json")}
-    return Template(
-        documents, tuple(arrays), {k: v for k, v in objects.items() if k not in documents}
-    )
+    return Template(documents, tuple(arrays), coordinates)
 
 
 def encode(document: bytes, region: Sequence[slice], block: np.ndarray) -> dict[str, bytes]:
@@ -191,6 +189,7 @@ def write_region(
     document: bytes,
     region: Sequence[slice],
     block: np.ndarray,
+    seal: str,
 ) -> list[Put]:
     """Write one shard: encode it, hash it, put it. The only way to write values.
 
@@ -208,89 +207,67 @@ def write_region(
         One shard, as ``pyramid.shards`` lists them.
     block : numpy.ndarray
         Its values.
+    seal : str
+        Key of the part's seal.
 
     Returns
     -------
     list of Put
-        What lies in the store now. An object that was there already is left as it is, and its
-        own digest is returned: nothing is ever overwritten.
+        What lies in the store now.
+
+    Raises
+    ------
+    SealedError
+        As of `keep`.
     """
     pyramid.shards(array, dict(zip(array.dims, region, strict=True)))
-    puts = []
-    for name, data in encode(document, region, block).items():
-        key = f"{part}/{array.path}/{name}"
-        puts.append(objects.put_if_absent(key, data) or found(objects, key))
-    return puts
+    return [
+        keep(objects, f"{part}/{array.path}/{name}", data, seal)
+        for name, data in encode(document, region, block).items()
+    ]
 
 
-def found(objects: Objects, key: str) -> Put:
-    """Return size, sha256 and ETag of an object that is there."""
-    data = objects.read(key)
-    etag = next((entry.etag for entry in objects.list(key) if entry.key == key), "")
-    return Put(key, len(data), hashlib.sha256(data).hexdigest(), etag)
+def keep(objects: Objects, key: str, data: bytes, seal: str) -> Put:
+    """Put an object of a part that is not sealed yet.
 
-
-def open_group(
-    url: str,
-    part: str,
-    documents: Mapping[str, bytes],
-    inline: Mapping[str, bytes],
-    group: str = "",
-) -> xr.Dataset:
-    """Open one group of a sealed part, lazily, without a request.
+    What lies at the key already is compared: the same bytes stay as they are. Other bytes, such as
+    an interrupted copy leaves, are replaced, unless the part was sealed meanwhile.
 
     Parameters
     ----------
-    url : str
+    objects : Objects
         The store.
-    part : str
-        Key prefix of the part.
-    documents, inline : mapping of str to bytes
-        Its ``zarr.json`` documents and coordinate objects, as the seal holds them.
-    group : str
-        ``"0"`` for level 0 of an image, ``""`` for a plain part.
+    key : str
+        Where it lies.
+    data : bytes
+        What it holds.
+    seal : str
+        Key of the part's seal.
 
     Returns
     -------
-    xarray.Dataset
-        Dask chunks are shards, ``encoding["chunks"]`` what is decoded at once; coordinates are
-        loaded.
+    Put
+        What lies in the store now; its digest is that of `data`.
+
+    Raises
+    ------
+    SealedError
+        The part is sealed, and holds other bytes there: nothing of it is touched.
     """
-    prefix = f"{group}/" if group else ""
-    parsed = {
-        key.removeprefix(prefix).removesuffix("/zarr.json"): json.loads(document)
-        for key, document in documents.items()
-        if key.startswith(prefix) and key.removeprefix(prefix).count("/") == 1
-    }
-    attrs = json.loads(documents[f"{prefix}zarr.json"]).get("attributes", {})
-    variables: dict[str, xr.DataArray] = {}
-    coords: set[str] = set()
-    for name, metadata in parsed.items():
-        if metadata["node_type"] != "array":
-            continue
-        document = documents[f"{prefix}{name}/zarr.json"]
-        described = dict(metadata.get("attributes", {}))
-        coords |= {name} & set(metadata.get("dimension_names") or ())
-        coords |= set(str(described.pop("coordinates", "")).split())
-        held = {k: inline[k] for k in inline if k.startswith(f"{prefix}{name}/")}
-        source = Source(url, f"{part}/{prefix}{name}", document, tuple(held.items()), prefix + name)
-        data = source.load() if held or 0 in metadata["shape"] else source.lazy()
-        dims = metadata.get("dimension_names") or ()
-        variables[name] = xr.DataArray(data, dims=dims, attrs=described)
-        variables[name].encoding = _cuts(metadata)
-    ds = xr.Dataset({n: v for n, v in variables.items() if n not in coords}, attrs=attrs)
-    ds = ds.assign_coords({n: v for n, v in variables.items() if n in coords})
-    ds.attrs.pop("ome", None)
-    return ds
+    if put := objects.put_if_absent(key, data):
+        return put
+    try:
+        if objects.read(key) == data:
+            return replace(put_of(key, data), etag=objects.head(key).etag)
+    except NotFoundError:  # somebody deleted it just now
+        pass
+    if objects.exists(seal):
+        raise SealedError(f"{objects.url}/{seal}: sealed by another run; nothing of it is touched")
+    return objects.put(key, data)
 
 
-def _cuts(metadata: Mapping[str, Any]) -> dict[str, Any]:
-    """Return how an array is cut, by the names that xarray has for it."""
-    outer = tuple(metadata["chunk_grid"]["configuration"]["chunk_shape"])
-    first = metadata["codecs"][0]
-    if first["name"] != "sharding_indexed":
-        return {"chunks": outer}
-    return {"chunks": tuple(first["configuration"]["chunk_shape"]), "shards": outer}
+class SealedError(StoreError):
+    """Another run sealed a part before this one: it is done, with other bytes than ours."""
 
 
 def array_document(array: pyramid.Array, attrs: Mapping[str, Any]) -> bytes:
@@ -308,60 +285,43 @@ def array_document(array: pyramid.Array, attrs: Mapping[str, Any]) -> bytes:
     bytes
         JSON, always the same for the same array.
     """
-    memory: dict[str, Any] = {}
-    _create_array(zarr.create_group(MemoryStore(memory)), replace(array, path="a"), attrs)
-    return bytes(memory["a/zarr.json"].to_bytes())
+    return stored(_array(array, attrs))
 
 
-def _create_array(root: Any, array: pyramid.Array, attrs: Mapping[str, Any]) -> None:
-    text = array.dtype == "str"
-    _create(
-        root,
+def _array(array: pyramid.Array, attrs: Mapping[str, Any]) -> dict[str, Any]:
+    return _zarr_documents.array(
         array.path,
         shape=array.shape,
-        chunks=array.chunk,
-        shards=None if array.chunk == array.shard else array.shard,
-        dtype=str if text else array.dtype,
-        compressors=[_squeeze(text=text), Crc32cCodec()],
-        dimension_names=array.dims,
+        chunk=array.chunk,
+        shard=None if array.chunk == array.shard else array.shard,
+        dtype=array.dtype,
+        compressed=True,
+        dims=array.dims,
         attributes=_json(attrs, array.variable),
-        fill_value="" if text else np.zeros((), array.dtype).item(),
     )
 
 
-def _create_coordinate(group: Any, name: str, coordinate: xr.DataArray) -> None:
+def _coordinate(name: str, coordinate: xr.DataArray) -> tuple[dict[str, Any], dict[str, bytes]]:
+    """Return the document of a coordinate, and its one object."""
     values = np.asarray(coordinate.values)
     if values.dtype.kind == "O" and not _is_text(values):
         raise SchemaError(f"coordinate {name!r}: found {values.dtype}; expected numbers or text")
     text = values.dtype.kind in "UOT"
-    large = values.nbytes > _PLAIN
-    array = _create(
-        group,
+    document = _zarr_documents.array(
         name,
         shape=values.shape,
-        chunks=tuple(max(1, n) for n in values.shape),
-        dtype=str if text else values.dtype,
-        compressors=[*([_squeeze(text=text)] if large else []), Crc32cCodec()],
-        dimension_names=coordinate.dims,
+        chunk=tuple(max(1, n) for n in values.shape),
+        shard=None,
+        dtype="str" if text else values.dtype.newbyteorder("=").str,
+        compressed=values.nbytes > _PLAIN,
+        dims=[str(dim) for dim in coordinate.dims],
         attributes=_json(coordinate.attrs, name),
-        fill_value="" if text else np.zeros((), values.dtype).item(),
-        config={"write_empty_chunks": True},
     )
-    if values.size:
-        array[...] = values.astype(object) if text else values
-
-
-def _create(group: Any, path: str, **said: Any) -> Any:
-    try:
-        return group.create_array(path, **said)
-    except (TypeError, ValueError) as error:
-        raise SchemaError(f"{path}: cannot be stored as Zarr: {error}") from error
-
-
-def _squeeze(*, text: bool) -> Any:
-    if text:
-        return ZstdCodec(level=1)
-    return BloscCodec(cname="zstd", clevel=1, shuffle="bitshuffle", blocksize=_BLOSC_BLOCK)
+    objects = _coordinates.encode(document, values)
+    if objects is None:
+        whole = [slice(0, n) for n in values.shape]
+        objects = encode(stored(document), whole, values)
+    return document, objects
 
 
 def _is_text(block: np.ndarray) -> bool:

@@ -6,18 +6,31 @@ it, ``save`` commits what came out by the same path that runs use.
 This module knows the catalog and parts; it knows nothing of recipes or clusters.
 """
 
-import os
+import secrets
 import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import xarray as xr
 
-from dpipe import _rows, blocks, catalog, metadata, operators, origin, parts, schema, seal
+from dpipe import (
+    _made,
+    _rows,
+    blocks,
+    catalog,
+    heartbeat,
+    metadata,
+    operators,
+    origin,
+    parts,
+    schema,
+    seal,
+)
+from dpipe.config import Settings
 from dpipe.errors import SchemaError, UsageError
 from dpipe.objects import Objects
 from dpipe.operators.gate import select, select_alike
-from dpipe.outline import base_of, lay_out
+from dpipe.outline import base_of
 
 DataLike = xr.Dataset | xr.DataTree | Mapping[str, xr.Dataset]
 
@@ -63,11 +76,11 @@ def open(
         raise UsageError("open: name at least one dataset, for example open(store, 'leuko')")
     objects = catalog.open_store(store)
     versions = [catalog.resolve(objects, name) for name in names]
-    stems = [part] if part else [ref.stem for ref in versions[0].parts]
+    stems = [versions[0].part(part).stem] if part else [ref.stem for ref in versions[0].parts]
     found = {v.label: _table(objects, versions[0], v) for v in versions[1:]}
     tables = {label: table for label, table in found.items() if table is not None}
     by_stem = [version for version in versions if version.label not in tables]
-    held = {stem: _merged(objects, by_stem, stem, level) for stem in stems}
+    held = _merged(objects, by_stem, stems, level)
     for label, table in tables.items():
         held = _joined(held, table, label)
     if len(held) == 1:
@@ -93,22 +106,28 @@ def history(store: str, name: str) -> catalog.History:
     return catalog.history(catalog.open_store(store), name)
 
 
-def _merged(objects: Objects, versions: list[catalog.Version], stem: str, level: int) -> xr.Dataset:
-    versions[0].part(stem)
-    merged = xr.Dataset()
+def _merged(
+    objects: Objects, versions: list[catalog.Version], stems: list[str], level: int
+) -> dict[str, xr.Dataset]:
+    """Open parts by stem; those of further versions are merged into those of the first."""
+    merged: dict[str, xr.Dataset] = {}
     for version in versions:
-        for ref in version.parts:
-            if ref.stem == stem:
-                sealed = seal.read(objects, ref.base, ref.seal)[0]
-                ds = seal.open_sealed(objects, sealed, level if sealed.levels else 0)
-                try:
-                    merged = merged.merge(
-                        ds, compat="override", join="override", combine_attrs="drop_conflicts"
-                    )
-                except ValueError as error:  # such as masks of one plane beside a whole stack
-                    raise SchemaError(
-                        f"{stem}: {version.label} does not fit {versions[0].label}: {error}"
-                    ) from error
+        known = version.parts.by_stem
+        refs = [known[stem] for stem in stems if stem in known]
+        for ref, sealed in zip(refs, seal.named(objects, refs), strict=True):
+            ds = seal.open_sealed(objects, sealed, level if sealed.levels else 0)
+            _made.opened(ds, _made.Input(version.label, ref.stem, ref.base, ref.seal))
+            if ref.stem not in merged:
+                merged[ref.stem] = ds
+                continue
+            try:
+                merged[ref.stem] = merged[ref.stem].merge(
+                    ds, compat="override", join="override", combine_attrs="drop_conflicts"
+                )
+            except ValueError as error:  # such as masks of one plane beside a whole stack
+                raise SchemaError(
+                    f"{ref.stem}: {version.label} does not fit {versions[0].label}: {error}"
+                ) from error
     return merged
 
 
@@ -118,9 +137,9 @@ def _table(objects: Objects, first: catalog.Version, version: catalog.Version) -
         return None
     (ref,) = version.parts
     rows = "movie" in ref.summary.get("sizes", {})
-    if not rows and ref.stem in {part.stem for part in first.parts}:
+    if not rows and ref.stem in first.parts.by_stem:
         return None
-    ds = seal.open_sealed(objects, seal.read(objects, ref.base, ref.seal)[0])
+    ds = seal.open_named(objects, ref)
     return _rows.loaded(ds) if "movie" in ds.coords and ds["movie"].ndim == 1 else None
 
 
@@ -223,6 +242,7 @@ def each(
     ['image']
     """
     function = operators.resolve(operator).function if isinstance(operator, str) else operator
+    said = _made.Call.of(operator, params)
     kinds, optional = _inputs(function)
     given = {role: params.pop(role) for role in list(kinds)[1:] if role in params}
     if isinstance(operator, str):
@@ -233,7 +253,8 @@ def each(
         held = as_parts(data)
         if where is not None:
             held = {stem: select(ds, where) for stem, ds in held.items()}
-        return function(_tree(held), **given, **params)
+        result = function(_tree(held), **given, **params)
+        return _made.made(result, said, {"": held, **given})
     results = {}
     for stem, ds in as_parts(data).items():
         found = {role: _part(role, stem, value) for role, value in given.items()}
@@ -243,7 +264,8 @@ def each(
         if where is not None:
             there = {role: value for role, value in found.items() if value is not None}
             found = {**found, **select_alike({"": ds, **there}, where)}
-        results[stem] = function(found.pop("", ds), **found, **params)
+        result = function(found.pop("", ds), **found, **params)
+        results[stem] = _made.made(result, said, {"": {stem: ds}, **found})
         if isinstance(data, xr.Dataset):
             return results[stem].assign_attrs(_stem(data))
     return _tree(results)
@@ -301,27 +323,36 @@ def save(
     """
     catalog.check_name(name)
     objects = catalog.open_store(store, create=True)
-    refs = tuple(_save_part(objects, name, stem, ds) for stem, ds in as_parts(data).items())
+    who = Settings.load().author if author is None else author
+    held = as_parts(data)
+    call = _made.common(held.values())
+    run = f"save-{secrets.token_hex(4)}"
+    with heartbeat.beating(objects, run, [name]) as heart:
+        refs = [_save_part(objects, name, stem, ds, who) for stem, ds in held.items()]
 
-    def build(parent: catalog.Version | None) -> dict[str, Any] | None:
-        if parent and catalog.same_parts(parent.parts, refs):
-            return None
-        return {"parts": refs, "message": message, "recipe": {"kind": "saved"}}
+        def build(parent: catalog.Version | None) -> dict[str, Any] | None:
+            if parent and catalog.same_parts(parent.parts, refs):
+                return None
+            study = parent.study if parent else {}
+            recipe = {"kind": "saved"} | (call.recipe() if call else {})
+            return {"parts": refs, "message": message, "recipe": recipe, "study": study}
 
-    who = author or os.environ.get("DPIPE_AUTHOR") or os.environ.get("USER") or "unknown"
-    return catalog.commit(objects, name, build, author=who) or catalog.resolve(objects, name)
+        heart.beat()
+        made = catalog.commit(objects, name, build, author=who)
+    return made or catalog.resolve(objects, name)
 
 
-def _save_part(objects: Objects, name: str, stem: str, ds: xr.Dataset) -> catalog.PartRef:
+def _save_part(
+    objects: Objects, name: str, stem: str, ds: xr.Dataset, author: str
+) -> catalog.PartRef:
     for array in ds.data_vars.values():
         if known := schema.named(array):
             known.check(ds)
     made = origin.Origin("saved", name, 1, {"token": blocks.token(ds)})
     base = base_of(name, stem, made.fingerprint)
-    if not objects.exists(f"{base}.json"):
-        outline = parts.write_init(objects, lay_out(ds, base), made.to_dict())
-        for index in range(outline.grid.partitions):
-            parts.write_partition(objects, outline, ds, index)
-        parts.seal_part(objects, base, ds, stem, made.fingerprint)
+    if not objects.exists(seal.key_of(base)):
+        call = _made.common([ds])
+        made_by = made.to_dict() | ({"made": call.to_dict()} if call else {})
+        parts.save(objects, base, ds, made_by, {"author": author})
     sealed, digest = seal.read(objects, base)
     return catalog.PartRef(stem, made.fingerprint, base, digest, sealed.summary)

@@ -1,47 +1,19 @@
-"""Keeping a store: verify what is there, sweep what nobody names.
+"""Keeping a store: sweep what nobody names, and tell how runs ended.
 
-This module knows versions and seals; it makes nothing.
+This module knows versions, plans and signs of life; it makes nothing.
 """
 
+import contextlib
 import json
-import re
-import time
-from collections.abc import Iterator, Sequence
+import warnings
 from dataclasses import dataclass
 
-from dpipe import catalog, seal
-from dpipe.errors import DamageError
-from dpipe.objects import Objects
-from dpipe.seal import Finding
+from dpipe import catalog, heartbeat, plan, versions
+from dpipe.checks import BASE
+from dpipe.errors import DamageError, StoreError, UsageError
+from dpipe.objects import Listed, Objects
 
-_BASE = re.compile(r"(parts/[^/]+/[^/]+-[0-9a-f]{12})(?=[./])")
-
-
-def verify(objects: Objects, labels: Sequence[str], *, mode: str = "bytes") -> Iterator[Finding]:
-    """Check datasets against their seals.
-
-    Parameters
-    ----------
-    objects : Objects
-        The store.
-    labels : sequence of str
-        Datasets or versions; none for the newest version of every dataset.
-    mode : {"exists", "bytes", "decode"}
-        How thoroughly.
-
-    Yields
-    ------
-    Finding
-        One for each thing that is wrong.
-    """
-    for label in labels or catalog.names(objects):
-        try:
-            version = catalog.resolve(objects, label)
-        except DamageError as error:
-            yield Finding(f"datasets/{label}", str(error))
-            continue
-        for ref in version.parts:
-            yield from seal.verify(objects, ref.base, mode=mode, expected_seal=ref.seal)
+_TEMPORARY = "temporary files"
 
 
 @dataclass(frozen=True)
@@ -63,71 +35,103 @@ def sweep(objects: Objects, *, grace_hours: float, delete: bool = False) -> list
         The store.
     grace_hours : float
         Parts with an object younger than this, or named by the plan of a run that started within
-        it, are left: somebody may be making them.
+        it, are left: somebody may be making them. Whatever the age, parts of a dataset are left
+        while a run that makes some of it gives signs of life, or while one of its versions cannot
+        be read.
     delete : bool
         Delete; by default only say what would be.
 
     Returns
     -------
     list of Rubbish
-        One entry a part, and one for temporary files that killed writers left.
+        One entry a part, one for each page of parts, and one for temporary files that killed
+        writers left.
     """
-    limit = time.time() - grace_hours * 3600
-    listed = list(objects.list("parts/"))
-    kept = {  # asked after the listing: what a run claims in between is not deleted
-        ref.base
-        for name in catalog.names(objects)
-        for version in catalog.history(objects, name)
-        for ref in version.parts
-    } | _planned(objects, limit)
-    found: dict[str, list[str]] = {}
-    sizes: dict[str, int] = {}
-    young: set[str] = set()
-    for entry in listed:
-        match = _BASE.match(entry.key)
-        base = match[1] if match else entry.key
-        if base not in kept:
-            found.setdefault(base, []).append(entry.key)
-            sizes[base] = sizes.get(base, 0) + entry.size
-            if entry.mtime > limit:
-                young.add(base)
-    for entry in objects.leftovers():
-        if entry.mtime <= limit:
-            found.setdefault("temporary files", []).append(entry.key)
-            sizes["temporary files"] = sizes.get("temporary files", 0) + entry.size
-    rubbish = []
-    for base in sorted(set(found) - young):
-        if delete:
+    limit = objects.now() - grace_hours * 3600
+    found: dict[str, list[Listed]] = {}
+    for entry in objects.list("parts/"):
+        match = BASE.match(entry.key)
+        found.setdefault(match[1] if match else entry.key, []).append(entry)
+    read: dict[str, set[str]] = {}
+    kept = _named(objects, read) | _planned(objects, limit)  # after the listing of parts
+    for name in catalog.names(objects):
+        for entry in objects.below(f"datasets/{name}/pages/").objects:
+            found[entry.key] = [entry]
+    young = {base for base, entries in found.items() if max(e.mtime for e in entries) > limit}
+    old = {base: found[base] for base in sorted(set(found) - kept - young)}
+    with heartbeat.sweeping(objects, old) if delete else contextlib.nullcontext():
+        if delete:  # who commits meanwhile reads the note; who committed before it is seen here
+            kept = _named(objects, read)
+        alive = heartbeat.alive(objects)
+        old = {b: e for b, e in old.items() if b not in kept and b.split("/")[1] not in alive}
+        if left := _leftovers(objects, limit, alive):
+            old[_TEMPORARY] = left
+        for base, entries in old.items() if delete else ():
             # the seal first: without it the part does not exist, however far the rest gets
-            for key in sorted(found[base], key=lambda key: (key != f"{base}.json", key)):
-                objects.delete(key)
-        rubbish.append(Rubbish(base, len(found[base]), sizes[base], delete))
-    return rubbish
+            keys = sorted((e.key for e in entries), key=lambda key: (key != f"{base}.json", key))
+            objects.delete_many(keys)
+    return [
+        Rubbish(base, len(entries), sum(entry.size for entry in entries), delete)
+        for base, entries in old.items()
+    ]
+
+
+def _named(objects: Objects, read: dict[str, set[str]]) -> set[str]:
+    """Return the parts and pages that versions name; a version that was read is not read again."""
+    kept: set[str] = set()
+    for name in catalog.names(objects):
+        numbers = [str(number) for number in versions.beside(objects, name).numbers]
+        keys = [versions.key_of(name, int(number)) for number in numbers]
+        new = [key for key in keys if key not in read]
+        for key, data in zip(new, objects.read_many(new), strict=True):
+            if isinstance(data, StoreError):
+                continue
+            number = int(key.rpartition("/")[2].removesuffix(".json"))
+            try:
+                version = versions.parse(objects, data, name, number)
+                pages = {versions.page_key(name, digest) for digest, _ in version.parts.pages}
+                read[key] = {ref.base for ref in version.parts} | pages
+            except (DamageError, UsageError) as error:
+                warnings.warn(f"{error}; nothing of {name} is swept", UserWarning, stacklevel=3)
+                read[key] = {
+                    e.key for p in ("parts", "datasets") for e in objects.list(f"{p}/{name}/")
+                }
+                read[key] |= {m[1] for e in read[key] if (m := BASE.match(e))}
+        kept |= {base for key in keys for base in read.get(key, ())}
+    return kept
+
+
+def _leftovers(objects: Objects, limit: float, alive: set[str]) -> list[Listed]:
+    """Return temporary files of writers that were killed; one that is being written is young."""
+    last = min(limit, objects.now() - heartbeat.TRUSTED)
+    return [
+        entry
+        for entry in objects.leftovers()
+        if entry.mtime <= last and entry.key.split("/")[1:2] not in [[name] for name in alive]
+    ]
 
 
 def _planned(objects: Objects, limit: float) -> set[str]:
     """Return the parts named by plans of runs that started after `limit`."""
-    bases: set[str] = set()
-    for entry in objects.list("runs/"):
-        if entry.key.endswith("/plan.json") and entry.mtime > limit:
-            bases |= {part["base"] for part in json.loads(objects.read(entry.key))["parts"]}
-    return bases
+    entries = [e for e in objects.list("runs/") if e.key.endswith("/plan.json")]
+    names = [entry.key.split("/")[1] for entry in entries if entry.mtime > limit]
+    plans = [plan.read_plan(objects, name) for name in names]
+    return {part["base"] for planned in plans for part in planned["parts"]}
 
 
 def runs(objects: Objects) -> list[dict[str, object]]:
     """Return what is known of each run, newest first: its name, recipe, and how it ended."""
+    entries = {entry.key for entry in objects.list("runs/")}
+    names = sorted({key.split("/")[1] for key in entries if key.endswith("/plan.json")})
     found = []
-    for entry in objects.list("runs/"):
-        if entry.key.endswith("/plan.json"):
-            name = entry.key.split("/")[1]
-            plan = json.loads(objects.read(entry.key))
-            report = f"runs/{name}/report.json"
-            ended = json.loads(objects.read(report)) if objects.exists(report) else None
-            row: dict[str, object] = {"run": name, "recipe": plan["recipe"]}
-            row["parts"] = len(plan["parts"])
-            if ended is None:
-                row |= {"state": "unfinished: the same command resumes it"}
-            else:
-                row |= {"state": f"ended with {ended['exit_code']}", "seconds": ended["seconds"]}
-            found.append(row)
-    return sorted(found, key=lambda row: str(row["run"]), reverse=True)
+    for name in reversed(names):
+        planned, report = plan.read_plan(objects, name), f"runs/{name}/report.json"
+        ended = json.loads(objects.read(report)) if report in entries else None
+        row: dict[str, object] = {"run": name, "recipe": planned["recipe"]}
+        row["parts"] = len(planned["parts"])
+        if ended is None:
+            row |= {"state": "unfinished: the same command resumes it"}
+        else:
+            row |= {"state": f"ended with {ended['exit_code']}", "seconds": ended["seconds"]}
+        found.append(row)
+    return found

@@ -39,7 +39,7 @@ def layers(store: str, name: str, part: str | None = None) -> list[dict[str, Any
     objects = catalog.open_store(store)
     version = catalog.resolve(objects, name)
     ref = version.part(part) if part else version.parts[0]
-    sealed = seal.read(objects, ref.base)[0]
+    (sealed,) = seal.named(objects, [ref])
     levels = [seal.open_sealed(objects, sealed, int(level)) for level in sealed.levels]
     if not levels:
         raise UsageError(f"{version.label}/{ref.stem}: holds no pixels; view shows images")

@@ -2,9 +2,9 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from dpipe import seal
+from dpipe import checks, seal
 from dpipe.objects import Objects
 
 
@@ -28,7 +28,7 @@ class Damage:
 
     do: Callable[[Objects, str], str]
     says: str
-    modes: tuple[str, ...] = seal.MODES
+    modes: tuple[str, ...] = checks.MODES
     opens: bool = True
     pixels: bool = False
 
@@ -109,9 +109,9 @@ def _other_list(objects: Objects, base: str) -> str:
 
 def _other_seal(objects: Objects, base: str) -> str:
     """Put a seal that can be read, but is not the one that the version names."""
-    document = json.loads(objects.read(f"{base}.json"))
-    document["summary"]["dtype"] = "float64"
-    objects.put(f"{base}.json", json.dumps(document).encode())
+    sealed = seal.read(objects, base)[0]
+    summary = sealed.summary | {"dtype": "float64"}
+    objects.put(f"{base}.json", replace(sealed, summary=summary).to_bytes())
     return f"{base}.json"
 
 

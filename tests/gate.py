@@ -1,7 +1,8 @@
-"""Holds runs at told instants: the mark of a partition waits until the test lets it be written.
+"""Holds runs at told instants: a partition that is done waits until the test lets it be known.
 
-A partition that waits has written its objects and is not marked yet. Where ``GATE/DATASET`` is a
-folder, each mark of that dataset takes one ticket out of it; a file ``open`` lets all pass.
+One that waits has written its objects and has no mark yet; a part of one partition, which needs
+none, has not written its list of objects. Where ``GATE/DATASET`` is a folder, each partition of
+that dataset takes one ticket out of it; a file ``open`` lets all pass.
 """
 
 import importlib.util
@@ -56,7 +57,7 @@ class _Finder:
 
         def execute_and_gate(module: ModuleType) -> None:
             execute(module)
-            for kind in (module._Folder, module._S3):
+            for kind in (module.Folder, module.S3):
                 kind.put_if_absent = _gated(kind.put_if_absent)
 
         spec.loader.exec_module = execute_and_gate  # type: ignore[method-assign]
@@ -70,14 +71,19 @@ def install() -> None:
 
 
 def _gated(write: Callable[..., Any]) -> Callable[..., Any]:
-    def waiting(self: object, key: str, data: bytes) -> Any:
-        if ".marks/0" in key:
+    def waiting(self: Any, key: str, data: bytes) -> Any:
+        whole = key.endswith(".objects.json") and not self.exists(_init(key))
+        if ".marks/0" in key or whole:
             folder = Path(os.environ["GATE"]) / key.split("/")[1]
             while folder.is_dir() and not (folder / "open").exists() and not _ticket(folder):
                 time.sleep(0.02)
         return write(self, key, data)
 
     return waiting
+
+
+def _init(key: str) -> str:
+    return key.replace(".objects.json", ".marks/init.json")
 
 
 def _ticket(folder: Path) -> bool:

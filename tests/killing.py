@@ -2,12 +2,14 @@
 
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import psutil
 from processes import Program, wait_until
 
+from dpipe import seal
+from dpipe.errors import NotFoundError
 from dpipe.objects import Objects
 
 
@@ -55,53 +57,52 @@ def _cmdline(process: psutil.Process) -> list[str]:
         return []
 
 
-def partition_marks(objects: Objects, dataset: str) -> list[str]:
-    """Return the keys of the marks of all partitions of a dataset."""
-    keys = [entry.key for entry in objects.list(f"parts/{dataset}/") if ".marks/" in entry.key]
-    return [key for key in keys if not key.endswith("init.json")]
+def partitions_done(objects: Objects, dataset: str) -> int:
+    """Return how many partitions of a dataset are done: marked, or of a part that is sealed."""
+    keys = [entry.key for entry in objects.list(f"parts/{dataset}/")]
+    marks = [key for key in keys if ".marks/0" in key]
+    counts = []
+    for key in seals(keys):
+        try:
+            counts.append(seal.read(objects, key.removesuffix(".json"))[0].provenance["partitions"])
+        except NotFoundError:
+            continue
+    sealed = {key.removesuffix(".json") for key in seals(keys)}
+    return sum(counts) + sum(key.partition(".marks/")[0] not in sealed for key in marks)
+
+
+def seals(keys: Iterable[str]) -> list[str]:
+    """Return those of some keys that are of seals."""
+    ends = (".objects.json", ".copy.json", ".sources.json")
+    return [k for k in keys if k.count("/") == 2 and k.endswith(".json") and not k.endswith(ends)]
 
 
 def catch(run: Run, objects: Objects, dataset: str, wanted: int) -> None:
-    """Wait until a dataset has as many marks as its gate lets through."""
+    """Wait until a dataset has as many partitions done as its gate lets through."""
 
     def there() -> bool:
         assert run.running(), run.text()
-        return len(partition_marks(objects, dataset)) >= wanted
+        return partitions_done(objects, dataset) >= wanted
 
-    wait_until(there, 120, f"{dataset} has {wanted} marks; the run says:\n{run.text()}")
-    assert len(partition_marks(objects, dataset)) == wanted
+    wait_until(there, 120, f"{dataset} has {wanted} partitions; the run says:\n{run.text()}")
+    assert partitions_done(objects, dataset) == wanted
 
 
 def snapshot(objects: Objects) -> dict[str, tuple[float, bytes]]:
-    """Return time and bytes of every mark and every seal."""
-    return {
-        entry.key: (entry.mtime, objects.read(entry.key))
-        for entry in objects.list("parts/")
-        if entry.key.endswith(".json") and not entry.key.endswith(("zarr.json", ".objects.json"))
-    }
-
-
-def written(objects: Objects, marks: Mapping[str, tuple[float, bytes]]) -> dict[str, float]:
-    """Return when the objects were written that some marks name."""
+    """Return time and bytes of every seal, and of every object that a mark or a seal names."""
     there = {entry.key: entry.mtime for entry in objects.list("parts/")}
-    keys = [
-        put["key"]
-        for key, (_, data) in marks.items()
-        if ".marks/" in key
-        for put in json.loads(data)["objects"]
-    ]
-    return {key: there[key] for key in keys}
+    named = set(seals(there))
+    for key in there:
+        if ".marks/0" in key:
+            named |= {put["key"] for put in json.loads(objects.read(key))["objects"]}
+        if key.endswith(".objects.json") and f"{key.removesuffix('.objects.json')}.json" in named:
+            base = key.removesuffix(".objects.json")
+            path = seal.read(objects, base)[0].path
+            named |= {f"{path}/{name}" for name in json.loads(objects.read(key))}
+    return {key: (there[key], objects.read(key)) for key in named if key in there}
 
 
 def digests(objects: Objects) -> dict[str, str]:
     """Return the digest of the list of objects of every sealed part."""
-    seals = [
-        entry.key
-        for entry in objects.list("parts/")
-        if entry.key.count("/") == 2 and entry.key.endswith(".json")
-    ]
-    return {
-        key: json.loads(objects.read(key))["objects"]["sha256"]
-        for key in seals
-        if not key.endswith(".objects.json")
-    }
+    keys = seals(entry.key for entry in objects.list("parts/"))
+    return {key: json.loads(objects.read(key))["objects"]["sha256"] for key in keys}

@@ -19,9 +19,7 @@ from dpipe.objects import Objects, open_objects
 RACERS = 6
 
 
-def ref(
-    stem: str, fingerprint: str = "0123456789ab", *, seal: str = "s", **summary: Any
-) -> PartRef:
+def ref(stem: str, fingerprint: str = "0123456789ab", *, seal: str = "", **summary: Any) -> PartRef:
     return PartRef(stem, fingerprint, f"parts/x/{stem}-{fingerprint}", seal, summary)
 
 
@@ -60,7 +58,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_versions_are_numbered_and_resolved(place: Objects) -> None:
     first = add(place, "leuko", "a")
-    second = add(place, "leuko", "a", "b", metadata={"k": [1]}, put_aside=({"stem": "c"},))
+    second = add(place, "leuko", "a", "b", study={"k": ["1"]}, put_aside=({"stem": "c"},))
     assert (first.number, first.parent, first.label) == (1, None, "leuko@1")
     assert (second.number, second.parent, second.author) == (2, 1, "ann")
     assert catalog.resolve(place, "leuko") == second
@@ -69,10 +67,12 @@ def test_versions_are_numbered_and_resolved(place: Objects) -> None:
     assert second.part("b") == ref("b")
     assert catalog.names(place) == ["leuko"]
     assert [entry.key for entry in place.list()] == [
+        f"datasets/leuko/000001.{first.sha256[:32]}.copy",
         "datasets/leuko/000001.json",
+        f"datasets/leuko/000002.{second.sha256[:32]}.copy",
         "datasets/leuko/000002.json",
     ]
-    assert json.loads(place.read("datasets/leuko/000002.json"))["format"] == "dpipe-version/1"
+    assert json.loads(place.read("datasets/leuko/000002.json"))["format"] == "dpipe-version/2"
 
 
 @pytest.mark.parametrize(
@@ -147,7 +147,8 @@ def test_other_objects_beside_versions_are_ignored(place: Objects) -> None:
 @pytest.mark.parametrize("data", [b"", b"{", b"[]", b'{"name": "leuko"}', b'{"parts": [{}]}'])
 def test_a_damaged_version_is_told(place: Objects, data: bytes) -> None:
     place.put("datasets/leuko/000001.json", data)
-    with pytest.raises(DamageError, match=r"datasets/leuko/000001.json: not a version"):
+    said = r"datasets/leuko/000001.json: the version is damaged .*; run dpipe repair leuko$"
+    with pytest.raises(DamageError, match=said):
         catalog.resolve(place, "leuko")
 
 
@@ -264,7 +265,7 @@ def test_a_fault_while_committing_is_no_lost_race(
     made = catalog.commit(objects, "leuko", keep_and_add("mine"), author="ann")
     assert made is not None
     assert made.number == 2
-    assert fault_proxy.count("PUT") == puts
+    assert fault_proxy.count("PUT") == puts + 1  # and one for the copy
     found = catalog.history(objects, "leuko")
     assert [version.number for version in found] == [2, 1]
     assert found[0].id == made.id
@@ -296,7 +297,7 @@ def test_a_lost_answer_and_a_lost_race_at_once(bucket: str, fault_proxy: FaultPr
 def test_html_escapes_everything(place: Objects) -> None:
     bad = "<img src=x onerror=alert(1)>&\"'"
     fields = {
-        "parts": (PartRef(bad, bad, "b", "s", {"variables": [bad], "dtype": bad, "sizes": {}}),),
+        "parts": (PartRef(bad, bad, "b", "", {"variables": [bad], "dtype": bad, "sizes": {}}),),
         "message": bad,
         "put_aside": ({"stem": bad, "reason": bad},),
     }

@@ -12,7 +12,7 @@ import pytest
 from killing import digests, snapshot
 
 import dpipe
-from dpipe import catalog, parts, plan, report, run, seal, sources, upkeep
+from dpipe import catalog, checks, parts, plan, report, run, seal, sources
 from dpipe.census import census
 from dpipe.census import warnings as differences
 from dpipe.config import Settings
@@ -75,7 +75,7 @@ def test_a_tree_becomes_packed_parts_and_the_counts_add_up(lab):
     assert entry["reason"] == f"1 of 60 pictures; the first is {FIRST}_3.h5: truncated, shorter " \
         "than its header says"  # fmt: skip
     assert report.lines(outcome)[-1].endswith("120 planned = 119 made + 0 reused + 1 put aside")
-    assert list(upkeep.verify(lab.objects, (), mode="decode")) == []
+    assert list(checks.verify(lab.objects, (), mode="decode")) == []
     version = lab.version()
     assert [a["items"] for a in version.put_aside] == [1]
     assert [ref.summary["records"] for ref in version.parts] == [60, 60]
@@ -159,7 +159,7 @@ def test_new_files_of_a_folder_make_a_further_part(lab):
     (step,) = lab.run().steps
     assert step["made"] == [f"{SECOND}~3"]
     assert held(lab)[f"{SECOND}~3"] == [newer]
-    assert list(upkeep.verify(lab.objects, ())) == []
+    assert list(checks.verify(lab.objects, ())) == []
 
 
 @pytest.mark.parametrize("how", ["changed", "vanished"])
@@ -306,7 +306,7 @@ def test_a_picture_that_turns_out_damaged_only_when_it_is_read_is_put_aside(
     said = f"1 of 60 pictures; the first is {undecodable.name}: its pixels cannot be decoded"
     assert outcome.steps[0]["aside"][1]["reason"] == said
     assert report.lines(outcome)[-1].endswith("120 planned = 118 made + 0 reused + 2 put aside")
-    assert list(upkeep.verify(lab.objects, (), mode="decode")) == []
+    assert list(checks.verify(lab.objects, (), mode="decode")) == []
     ds = lab.part(SECOND)
     (n,) = np.flatnonzero(ds.file.values == undecodable.name)
     one = {name: ds[name].values[n] for name in ("height", "width", "label", "set", "put_aside")}
@@ -334,7 +334,7 @@ def test_what_proved_damaged_is_put_aside_in_a_run_that_was_stopped_before_its_s
     monkeypatch.undo()
     parts._lazy.cache_clear()
     assert lab.run(max_quarantine="2").exit_code == run.SOME_ASIDE
-    assert list(upkeep.verify(lab.objects, ())) == []
+    assert list(checks.verify(lab.objects, ())) == []
     assert (lab.part(SECOND).put_aside.values != "").sum() == 1
 
 
@@ -364,7 +364,7 @@ def test_a_worker_reads_no_header_again(lab, monkeypatch):
     monkeypatch.setattr("dpipe.readers.ifc._survey", refuse)
     for i in range(parts.init(url, first.base, made_by)["partitions"]):
         parts.partition(url, first.base, i)
-    assert parts.finish(url, first.base, first.stem, first.origin.fingerprint)["seal"]
+    assert parts.finish(url, first.base)["seal"]
 
 
 def test_a_run_that_stops_goes_on_where_it_stopped(lab, pictures, tmp_path, monkeypatch):
@@ -427,7 +427,7 @@ def test_on_workers_of_two_processes(lab):
     outcome = lab.run(workers="2")
     assert outcome.exit_code == run.SOME_ASIDE
     assert outcome.count("made") == 2
-    assert list(upkeep.verify(lab.objects, (), mode="decode")) == []
+    assert list(checks.verify(lab.objects, (), mode="decode")) == []
 
 
 def test_from_a_bucket(lab, bucket, monkeypatch):

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 from gate import Gate
-from killing import Run, catch, digests, partition_marks, snapshot, written
+from killing import Run, catch, digests, partitions_done, snapshot
 from processes import Scheduler, Worker, alive, family
 
-from dpipe import catalog, demo, upkeep
+from dpipe import catalog, checks, demo
 from dpipe.objects import Objects, open_objects
 from dpipe.run import run_recipe
 
@@ -57,7 +57,7 @@ def reference(recipe: Path, place: str) -> Reference:
     assert outcome.exit_code == 0
     objects = open_objects(place)
     names = catalog.names(objects)
-    counts = {name: len(partition_marks(objects, name)) for name in names}
+    counts = {name: partitions_done(objects, name) for name in names}
     return Reference(recipe, digests(objects), counts)
 
 
@@ -89,16 +89,13 @@ class Watch:
 
     def __init__(self, objects: Objects) -> None:
         self.objects = objects
-        self.marks: dict[str, tuple[float, bytes]] = {}
-        self.times: dict[str, float] = {}
+        self.done: dict[str, tuple[float, bytes]] = {}
 
     def look(self) -> None:
         """Nothing that was there may have changed; remember what is there now."""
         now = snapshot(self.objects)
-        assert {key: now.get(key) for key in self.marks} == self.marks
-        times = written(self.objects, now)
-        assert {key: times.get(key) for key in self.times} == self.times
-        self.marks, self.times = now, times
+        assert {key: now.get(key) for key in self.done} == self.done
+        self.done = now
 
 
 def stages(objects: Objects, expected: Reference, turn: int) -> list[tuple[str, int]]:
@@ -121,10 +118,10 @@ def check(objects: Objects, expected: Reference, watch: Watch) -> None:
     watch.look()
     assert digests(objects) == expected.digests
     for name, count in expected.partitions.items():
-        assert len(partition_marks(objects, name)) == count
+        assert partitions_done(objects, name) == count
         assert catalog.resolve(objects, name).number == 1
         assert catalog.resolve(objects, name).put_aside == ()
-    assert list(upkeep.verify(objects, ())) == []
+    assert list(checks.verify(objects, ())) == []
 
 
 def test_enough_partitions(on_folder: Reference) -> None:

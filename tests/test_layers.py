@@ -13,10 +13,12 @@ import pytest
 ROOT = Path(__file__).parents[1] / "dpipe"
 
 TREE = """
-errors schema metadata ngff config
-arrays blocks pyramid objects sources spreadsheets pages store containers cluster
+errors redaction schema metadata ngff config
+arrays blocks pyramid objects documents heartbeat
+sources spreadsheets pages store containers cluster
 readers operators writers
-catalog seal origin outline parts tree recipe plan drive run plot report upkeep census checks
+versions catalog seal origin outline marks parts tree recipe plan drive outcome run
+plot report checks repair upkeep census
 view batches sklearn web demo
 __init__ cli __main__
 """.split()

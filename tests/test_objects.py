@@ -56,12 +56,14 @@ def test_put_tells_size_digest_and_etag(place: Objects) -> None:
     put = place.put("a/b.bin", b"hello")
     # sha256 and md5 of "hello", as sha256sum and md5sum print them
     sha256 = "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824"
-    etag = "5d41402abc4b2a76b9719d911017c592" if place.url.startswith("s3") else ""
-    assert put == Put("a/b.bin", 5, sha256, etag)
+    assert put == Put("a/b.bin", 5, sha256, place.head("a/b.bin").etag)
+    if place.url.startswith("s3"):
+        assert put.etag == "5d41402abc4b2a76b9719d911017c592"
     assert place.put("a/b.bin", b"bye").size == 3
     assert place.read("a/b.bin") == b"bye"
     assert [(found.key, found.size) for found in place.list()] == [("a/b.bin", 3)]
-    assert next(place.list()).etag == place.put("a/b.bin", b"bye").etag
+    put = place.put("a/b.bin", b"bye")
+    assert next(place.list()).etag == put.etag
 
 
 @pytest.mark.parametrize(
@@ -445,7 +447,7 @@ def test_a_large_object_is_one_request(bucket: str, fault_proxy: FaultProxy) -> 
 
 
 def test_an_object_too_large_for_one_request(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dpipe.objects.LARGEST_PUT", 10)
+    monkeypatch.setattr("dpipe._s3_objects.LARGEST_PUT", 10)
     with pytest.raises(StoreError, match="10 bytes; S3 takes less than 10 in one request"):
         open_objects(bucket).put("k", bytes(10))
 

@@ -65,7 +65,8 @@ MADE = Origin("reader", "imaris", 1, {"level": 0}, (ITEM,), {"ds": [PART]}, {"in
         {"items": ()},
         {"inputs": {"other": [PART]}},
         {"inputs": {"ds": [PART | {"stem": "Neu2"}]}},
-        {"inputs": {"ds": [PART | {"fingerprint": "000000000000"}]}},
+        {"inputs": {"ds": [PART | {"base": "parts/leuko/Neu1-000000000000"}]}},
+        {"code": "0123456789abcdef"},
         {"inputs": {}},
     ],
     ids=str,
@@ -264,6 +265,7 @@ def test_damaged_sources(movie: Path) -> None:
 def mylab(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     """A module of the user's own, with operators over parts and over datasets."""
     module = ModuleType("mylab")
+    module.__file__ = __file__
 
     def scale(ds: xr.Dataset, *, by: int = 2) -> xr.Dataset:
         device = arrays.chosen_device()

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from dpipe import catalog, demo, operators, recipe, run, tree
+from dpipe import catalog, demo, operators, recipe, run, seal, tree
 from dpipe.config import Settings
 from dpipe.errors import RefusedError, UsageError
 from dpipe.plan import Choice, Planner
@@ -109,14 +109,58 @@ def test_only_and_sample(study):
         Planner(store, SETTINGS, Choice(only="Neu9")).recipe(chosen)
 
 
-def test_two_sources_of_one_name_are_refused(study, tmp_path):
+def test_two_sources_of_one_name_are_named_by_their_folders(study, tmp_path):
     _, store, raw = study
-    other = tmp_path / "other"
-    other.mkdir()
-    (other / "Neu1.h5").write_bytes((raw / "Neu1.h5").read_bytes())
-    step = recipe.reader_step("leuko", "imaris", [str(raw), str(other)])
-    with pytest.raises(UsageError, match="two sources are called 'Neu1'"):
+    for folder in ("day1", "day2/left", "day2/right"):
+        (tmp_path / "days" / folder).mkdir(parents=True)
+        (tmp_path / "days" / folder / "Neu1.h5").write_bytes((raw / "Neu1.h5").read_bytes())
+    step = recipe.reader_step("leuko", "imaris", [str(tmp_path / "days")])
+    (plan,) = Planner(store, SETTINGS).recipe(recipe.Recipe.of(step))
+    assert [part.stem for part in plan.parts] == ["day1_Neu1", "day2_left_Neu1", "day2_right_Neu1"]
+    assert plan.notes == (
+        "3 files are called Neu1: named by their folders, "
+        "day1_Neu1, day2_left_Neu1, day2_right_Neu1",
+    )
+    both = recipe.reader_step("leuko", "imaris", [str(raw), str(tmp_path / "days/day1")])
+    (plan,) = Planner(store, SETTINGS).recipe(recipe.Recipe.of(both))
+    assert [part.stem for part in plan.parts] == ["raw_Neu1", "Neu2", "day1_Neu1"]
+
+
+def test_a_movie_that_is_there_keeps_its_name_beside_another_of_that_name(study, tmp_path):
+    _, store, raw = study
+    (raw / "day1").mkdir()
+    (raw / "Neu1.h5").rename(raw / "day1/Neu1.h5")
+    step = recipe.reader_step("leuko", "imaris", [str(raw)])
+    run.run(recipe.Recipe.of(step), store, SETTINGS, progress=False)
+    (raw / "day2").mkdir()
+    (raw / "day2/Neu1.h5").write_bytes((raw / "day1/Neu1.h5").read_bytes())
+    found = rows(Planner(store, SETTINGS).recipe(recipe.Recipe.of(step)))
+    assert {stem: action for (_, stem), (action, _) in found.items()} == {
+        "Neu1": "reuse", "Neu2": "reuse", "day2_Neu1": "make",
+    }  # fmt: skip
+    run.run(recipe.Recipe.of(step), store, SETTINGS, progress=False)
+    assert run.run(recipe.Recipe.of(step), store, SETTINGS, progress=False).nothing
+
+
+def test_two_sources_of_one_name_and_one_folder_are_refused(study):
+    _, store, raw = study
+    (raw / "Neu1.ims").write_bytes((raw / "Neu1.h5").read_bytes())
+    step = recipe.reader_step("leuko", "imaris", [str(raw)])
+    with pytest.raises(UsageError, match="two sources are called 'Neu1', and their folders too"):
         Planner(store, SETTINGS).recipe(recipe.Recipe.of(step))
+
+
+@pytest.mark.parametrize("name", ["Neu\u00a01.h5", "Neu\x7f1.h5", "N" * 240 + ".h5"])
+def test_a_name_that_no_part_can_have_is_put_aside_and_the_rest_goes_on(study, name):
+    _, store, raw = study
+    (raw / name).write_bytes((raw / "Neu1.h5").read_bytes())
+    step = recipe.reader_step("leuko", "imaris", [str(raw)])
+    outcome = run.run(recipe.Recipe.of(step), store, SETTINGS, progress=False)
+    (entry,) = outcome.steps[0]["aside"]
+    assert outcome.exit_code == 3
+    assert outcome.steps[0]["made"] == ["Neu1", "Neu2"]
+    assert "rename the file" in entry["reason"]
+    assert repr(name) in entry["reason"]
 
 
 def test_a_source_without_anything_for_the_reader(study, tmp_path):
@@ -143,8 +187,8 @@ def test_partitions_of_a_result_follow_the_shards_of_its_input(study):
     run.run(chosen, store, SETTINGS, progress=False)
     for name in ("leuko-quality", "leuko-projections"):
         for ref in catalog.resolve(store, name).parts:
-            marks = [e for e in store.list(f"{ref.base}.marks/") if "init" not in e.key]
-            assert len(marks) == before[name, ref.stem], "planned before its input was made"
+            made = seal.read(store, ref.base)[0].provenance["partitions"]
+            assert made == before[name, ref.stem], "planned before its input was made"
     assert np.isfinite(sum(before.values()))
 
 

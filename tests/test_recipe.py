@@ -33,7 +33,7 @@ def test_steps_stand_in_the_order_in_which_they_can_be_made():
     assert quality.inputs == {"ds": "leuko"}
     assert quality.params["median"] == 3
     assert quality.params["min_snr"] == 5, "the paper's line"
-    assert recipe.study.title == "Movies"
+    assert recipe.study["title"] == "Movies"
 
 
 def test_relative_sources_are_below_the_recipe(tmp_path):

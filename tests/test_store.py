@@ -19,6 +19,8 @@ import zarr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from zarr.abc.store import OffsetByteRequest, RangeByteRequest, SuffixByteRequest
+from zarr.codecs import BloscCodec, Crc32cCodec, ZstdCodec
+from zarr.storage import MemoryStore
 
 from dpipe import _source, blocks, pyramid, schema, store
 from dpipe.errors import DamageError, SchemaError
@@ -47,7 +49,7 @@ def write(objects: Objects, ds: xr.Dataset, levels: dict[str, int] | None = None
             cut = dict(zip(arrays[0].dims, region, strict=True))
             values = np.asarray(ds[name].isel(cut).values)
             for array, place, block in pyramid.levels_of(arrays, cut, values):
-                document = template.documents[f"{array.path}/zarr.json"]
+                document = store.stored(template.documents[f"{array.path}/zarr.json"])
                 store.write_region(objects, "p", array, document, place, block)
     return template
 
@@ -227,9 +229,9 @@ def test_what_cannot_come_back_is_refused(ds: xr.Dataset, message: str) -> None:
 # ------------------------------------------------------------------------------------ layout
 
 
-def codecs_of(document: bytes) -> list[list[dict[str, Any]]]:
+def codecs_of(document: dict[str, Any]) -> list[list[dict[str, Any]]]:
     """Return every chain of codecs in an array's metadata: its own and those in shards."""
-    chains = [json.loads(document)["codecs"]]
+    chains = [document["codecs"]]
     for codec in chains[0]:
         inside = codec.get("configuration", {})
         chains += [inside[key] for key in ("codecs", "index_codecs") if key in inside]
@@ -239,12 +241,71 @@ def codecs_of(document: bytes) -> list[list[dict[str, Any]]]:
 def test_every_chain_ends_in_a_checksum() -> None:
     ds = a_movie().assign(names=("t", ["a", "b"]), n=((), 1.0))
     template = store.describe(ds, levels={"image": 2})
-    arrays = [d for d in template.documents.values() if json.loads(d)["node_type"] == "array"]
+    arrays = [d for d in template.documents.values() if d["node_type"] == "array"]
     assert len(arrays) == 2 * 7 + 4  # seven coordinates a level; image twice, names, n
     for document in arrays:
         last = [chain[-1]["name"] for chain in codecs_of(document)]
         assert set(last) <= {"crc32c", "sharding_indexed"}
         assert "crc32c" in last
+
+
+def by_zarr(ds: xr.Dataset, arrays: tuple[pyramid.Array, ...]) -> dict[str, Any]:
+    """Lay a Dataset out as Zarr itself does: one array after the other, in a group."""
+    memory: dict[str, Any] = {}
+    root = zarr.create_group(MemoryStore(memory), attributes={"a": [1, "µ"]})
+    root.attrs.update(ds.attrs)
+    extra = " ".join(sorted(str(name) for name in ds.coords if name not in ds.dims))
+    for name, coordinate in ds.coords.items():
+        values, text = np.asarray(coordinate.values), coordinate.dtype.kind in "UT"
+        made = root.create_array(
+            str(name), shape=values.shape, chunks=values.shape, dtype=str if text else values.dtype,
+            compressors=[Crc32cCodec()], dimension_names=coordinate.dims or None,
+            attributes=dict(coordinate.attrs), fill_value="" if text else 0,
+            config={"write_empty_chunks": True},
+        )  # fmt: skip
+        made[...] = values.astype(object) if text else values
+    for cut in arrays:
+        text = cut.dtype == "str"
+        squeeze = ZstdCodec(level=1) if text else BloscCodec(
+            cname="zstd", clevel=1, shuffle="bitshuffle", blocksize=512 << 10
+        )  # fmt: skip
+        root.create_array(
+            cut.path, shape=cut.shape, chunks=cut.chunk, dtype=str if text else cut.dtype,
+            shards=None if cut.chunk == cut.shard else cut.shard,
+            compressors=[squeeze, Crc32cCodec()], dimension_names=cut.dims or None,
+            attributes=dict(ds[cut.variable].attrs) | ({"coordinates": extra} if extra else {}),
+            fill_value="" if text else 0,
+        )  # fmt: skip
+    return {key: value.to_bytes() for key, value in memory.items()}
+
+
+def test_documents_and_coordinates_are_those_that_zarr_makes() -> None:
+    ds = a_movie(dtype="f4").drop_vars("t").assign_coords(t=np.array([0, 3], "i4"))
+    ds = ds.assign(names=("t", ["a", "bö"]), n=((), 1.5), yes=("c", [True, False]))
+    ds = ds.assign_coords(flag=("c", [True, False]), small=("c", np.array([1, 2], "u1")))
+    template = store.describe(ds, attributes={"a": [1, "µ"]})
+    theirs = by_zarr(ds, template.arrays)
+    documents = {k: json.loads(v) for k, v in theirs.items() if k.endswith("zarr.json")}
+    assert template.documents == documents
+    assert {k: list(v) for k, v in template.documents.items()} == {
+        k: list(v) for k, v in documents.items()
+    }
+    objects = {k: v for k, v in theirs.items() if k not in documents}
+    assert template.coordinates == objects
+    assert len(objects) == 9
+
+
+@pytest.mark.parametrize("name", ["t", "stage", "x", "long"])
+@pytest.mark.parametrize("place", [0.0, 0.3, 0.7, 1.0])
+def test_a_flipped_bit_in_a_coordinate_is_an_error(name: str, place: float) -> None:
+    ds = a_movie().assign_coords(long=("x", [f"{i:09d}" * 9 for i in range(300)]))
+    template = store.describe(ds)
+    key = next(k for k in template.coordinates if k.startswith(f"{name}/c"))
+    data = bytearray(template.coordinates[key])
+    data[int(place * (len(data) - 1))] ^= 4
+    held = template.coordinates | {key: bytes(data)}
+    with pytest.raises(DamageError, match=f"p/{name}: an object cannot be decoded"):
+        store.open_group("memory://none", "p", template.documents, held)
 
 
 def test_nothing_is_computed_and_the_same_is_described_twice() -> None:
@@ -258,7 +319,7 @@ def test_nothing_is_computed_and_the_same_is_described_twice() -> None:
     assert template == store.describe(
         ds, levels={"image": 2}, attributes={"ome": {"version": "0.5"}}
     )
-    document = template.documents["0/image/zarr.json"]
+    document = store.stored(template.documents["0/image/zarr.json"])
     region = pyramid.shards(template.arrays[0], {})[0]
     block = ds["image"].values[region]
     assert store.encode(document, region, block) == store.encode(document, region, block.copy())
@@ -266,7 +327,7 @@ def test_nothing_is_computed_and_the_same_is_described_twice() -> None:
         template.arrays[0], {}
     )
     assert "2/image/zarr.json" not in template.documents
-    assert json.loads(template.documents["zarr.json"])["attributes"] == {"ome": {"version": "0.5"}}
+    assert template.documents["zarr.json"]["attributes"] == {"ome": {"version": "0.5"}}
 
 
 def test_empty_shards_are_written(memory: Objects) -> None:
@@ -296,7 +357,7 @@ def test_large_coordinates_are_compressed() -> None:
 def test_nothing_is_overwritten(memory: Objects) -> None:
     ds = a_movie()
     template = write(memory, ds, {"image": 1})
-    array, document = template.arrays[0], template.documents["0/image/zarr.json"]
+    array, document = template.arrays[0], store.stored(template.documents["0/image/zarr.json"])
     region = pyramid.shards(array, {})[0]
     (first,) = store.write_region(memory, "p", array, document, region, ds["image"].values[region])
     before = memory.read(first.key)
@@ -357,7 +418,7 @@ def test_text_must_be_text() -> None:
 def test_a_region_of_half_a_shard_is_refused(memory: Objects) -> None:
     ds = a_movie()
     template = store.describe(ds, levels={"image": 1})
-    array, document = template.arrays[0], template.documents["0/image/zarr.json"]
+    array, document = template.arrays[0], store.stored(template.documents["0/image/zarr.json"])
     region = (slice(0, 1), *(slice(0, n) for n in array.shape[1:]))
     with pytest.raises(SchemaError, match="is not whole shards of 2"):
         store.write_region(memory, "p", array, document, region, ds["image"].values[region])
@@ -603,7 +664,7 @@ def test_arrays_opened_in_many_threads_know_damage(memory: Objects) -> None:
 
 def test_a_sealed_store_is_read_only(part: Any) -> None:
     objects, template, ds = part
-    document = template.documents["0/image/zarr.json"]
+    document = store.stored(template.documents["0/image/zarr.json"])
     place = _source.Sealed(objects.url, "p/0/image", {"zarr.json": document})
     array = zarr.open_array(place, mode="r", zarr_format=3)
     np.testing.assert_array_equal(array[...], ds["image"])
@@ -629,7 +690,7 @@ def test_zarr_opens_what_lies_in_a_folder(folder: Objects) -> None:
     ds = a_movie()
     template = write(folder, ds, {"image": 2})
     for key, document in template.documents.items():
-        folder.put(f"p/{key}", document)
+        folder.put(f"p/{key}", store.stored(document))
     for level in ("0", "1"):
         theirs = xr.open_zarr(f"{folder.url}/p", group=level, zarr_format=3, consolidated=False)
         xr.testing.assert_identical(theirs.load(), opened(folder, template, level).load())

@@ -7,12 +7,13 @@ are found again by it. ``free`` names the dims along which a run may cut partiti
 import importlib
 import inspect
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import xarray as xr
 
 from dpipe.errors import UsageError, unknown
+from dpipe.operators import _user_code
 from dpipe.operators.cell_features import cell_features
 from dpipe.operators.channel_statistics import channel_statistics, channel_sums
 from dpipe.operators.class_frequencies import class_frequencies
@@ -62,6 +63,10 @@ class Operator:
     guess : callable, optional
         As the function, but from inputs that are not made yet: for plans, where the size of the
         result depends on their values. What it returns is as large as the result may be.
+    code : str
+        Digest of the code of a user's own operator; "" for those of the table.
+    packages : dict of str to str
+        Installed packages that such code imports, with their versions.
     """
 
     function: Callable[..., xr.Dataset]
@@ -69,6 +74,8 @@ class Operator:
     free: tuple[str, ...] = ()
     makes: Literal["blocks", "table"] = "blocks"
     guess: Callable[..., xr.Dataset] | None = None
+    code: str = ""
+    packages: dict[str, str] = field(default_factory=dict)
 
 
 OPERATORS: dict[str, Operator] = {
@@ -155,7 +162,11 @@ def resolve(name: str) -> Operator:
         raise UsageError(f"operator {name!r}: version is {version!r}; expected a whole number")
     if isinstance(free, str) or not all(isinstance(dim, str) for dim in free):
         raise UsageError(f"operator {name!r}: free is {free!r}; expected a tuple of dims")
-    operator = Operator(function, version, tuple(free))
+    try:
+        code = _user_code.code_of(module)
+    except ValueError as error:
+        raise UsageError(f"operator {name!r}: {error}") from error
+    operator = Operator(function, version, tuple(free), code=code.digest, packages=code.packages)
     inputs(operator)
     return operator
 

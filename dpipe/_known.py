@@ -1,0 +1,114 @@
+"""What is there already of the parts that a step wants.
+
+A private neighbour of ``dpipe.plan``. What the newest version names costs no request; for the
+rest the store is asked once, not once a part.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from dpipe import catalog, marks, seal
+from dpipe.objects import Objects
+from dpipe.origin import Origin
+from dpipe.outline import base_of
+from dpipe.recipe import Step
+from dpipe.versions import PartRef
+
+_FEW = 16
+"""Parts of which each is asked for; for more the folder of the dataset is listed."""
+
+
+@dataclass(frozen=True)
+class Sealed:
+    """Which of the wanted parts are there.
+
+    Attributes
+    ----------
+    named : dict of str to PartRef
+        By stem, those that the newest version names; with the fingerprint that is wanted.
+    bases : set of str
+        Others that are sealed: a run was stopped before it committed them.
+    begun : set of str
+        Those that were begun.
+    """
+
+    named: dict[str, PartRef] = field(default_factory=dict)
+    bases: set[str] = field(default_factory=set)
+    begun: set[str] = field(default_factory=set)
+
+    @classmethod
+    def look(
+        cls,
+        objects: Objects,
+        dataset: str,
+        known: Mapping[str, PartRef],
+        wanted: Sequence[tuple[str, Origin]],
+    ) -> "Sealed":
+        """Look for parts.
+
+        Parameters
+        ----------
+        objects : Objects
+            The store.
+        dataset : str
+            The dataset.
+        known : mapping of str to PartRef
+            By stem, the parts of its newest version.
+        wanted : sequence of (str, Origin)
+            Stem and origin of each.
+        """
+        found = cls()
+        rest = []
+        for stem, origin in wanted:
+            ref = known.get(stem)
+            if ref is not None and _is_of(ref, origin):
+                found.named[stem] = replace(ref, fingerprint=origin.fingerprint)
+            else:
+                rest.append(base_of(dataset, stem, origin.fingerprint))
+        if len(rest) > _FEW:
+            there = objects.below(f"parts/{dataset}/")
+            prefix = f"parts/{dataset}/"
+            seals = {entry.key.removesuffix(".json") for entry in there.objects}
+            begun = {prefix + name.removesuffix(".marks") for name in there.folders}
+            found.bases.update(base for base in rest if base in seals)
+            found.begun.update(base for base in rest if base in begun)
+        else:
+            safe = [base for base in rest if base.isprintable()]
+            found.bases.update(b for b in safe if objects.exists(seal.key_of(b)))
+            left = [b for b in safe if b not in found.bases]
+            found.begun.update(b for b in left if objects.exists(marks.init_key(b)))
+        return found
+
+
+def _is_of(ref: PartRef, origin: Origin) -> bool:
+    """Tell whether a part is the one that is wanted, or was before user's code counted."""
+    if ref.fingerprint == origin.fingerprint:
+        return True
+    return bool(origin.code) and ref.fingerprint == replace(origin, code="").fingerprint
+
+
+def why_made(step: Step, stem: str, origin: Origin, parent: catalog.Version | None) -> str:
+    """Say why a part is made: it is new, or what changed."""
+    if parent is None or stem not in parent.parts.by_stem:
+        return "new"
+    before, now = parent.recipe, json.loads(json.dumps(step.to_dict(), default=str))
+    if origin.code and before.get("code", "") not in ("", origin.code):
+        return f"the code of {origin.name} changed"
+    changed = [
+        words
+        for key, words in _CHANGES.items()
+        if before.get(key) != now.get(key) and key in {**before, **now}
+    ]
+    if changed:
+        return f"{' and '.join(changed)} changed"
+    return "its source changed" if origin.kind == "reader" else "its inputs changed"
+
+
+_CHANGES = {
+    "reader": "the reader",
+    "operator": "the operator",
+    "params": "parameters",
+    "said": "what is set",
+    "levels": "levels",
+}

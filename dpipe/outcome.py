@@ -1,0 +1,68 @@
+"""How a run ended: what it made, what it put aside, and the exit code that says so.
+
+This module decides nothing but how many items may be put aside.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+DONE, SOME_ASIDE, TOO_MANY, BUG, AGAIN = 0, 3, 4, 70, 75
+
+
+@dataclass
+class Outcome:
+    """What a run did.
+
+    Attributes
+    ----------
+    run : str
+        Its name below ``runs/``; "" if there was nothing to do.
+    steps : list of dict
+        By dataset: version, made, reused, put aside, seconds, bytes.
+    exit_code : int
+        0 done or nothing to do, 3 some put aside, 4 too many put aside, 70 a bug, 75 too many
+        were gone or changed.
+    """
+
+    run: str = ""
+    recipe: str = ""
+    where: str = ""
+    seconds: float = 0.0
+    steps: list[dict[str, Any]] = field(default_factory=list)
+    exit_code: int = DONE
+
+    @property
+    def nothing(self) -> bool:
+        """Whether there was nothing to do."""
+        return not self.run
+
+    def count(self, what: str) -> int:
+        """Return the number of parts that were ``made``, ``reused`` or put ``aside``."""
+        return sum(len(step[what]) for step in self.steps)
+
+
+def allowed(limit: str | None, items: int) -> int:
+    """Return how many items may be put aside.
+
+    Parameters
+    ----------
+    limit : str or None
+        A number or a percentage; None for max(1 item, 1 %).
+    items : int
+        Of how many.
+
+    Returns
+    -------
+    int
+        A number of items.
+
+    Examples
+    --------
+    >>> allowed(None, 40), allowed("10%", 40), allowed("0", 40)
+    (1, 4, 0)
+    """
+    if limit is None:
+        return max(1, items // 100)
+    if limit.endswith("%"):
+        return int(items * float(limit[:-1]) / 100)
+    return int(limit)
