@@ -133,6 +133,11 @@ def page_key(name: str, digest: str) -> str:
     return f"datasets/{name}/pages/{digest}.json"
 
 
+def page_copy(key: str) -> str:
+    """Return the key of the copy of a page."""
+    return f"{key.removesuffix('.json')}.copy"
+
+
 def parsed(data: bytes | Exception, where: str, name: str, digest: str) -> list[PartRef]:
     """Read a page, if it is the one that its name says."""
     if isinstance(data, Exception):
@@ -178,9 +183,10 @@ def in_pages(
 
 
 def _put(objects: Objects, key: str, data: bytes) -> None:
-    """Put a page, unless it is there whole: its name is its digest."""
-    if objects.put_if_absent(key, data) is None and objects.read(key) != data:
-        objects.put(key, data)
+    """Put a page and its copy, unless they are there whole: their name is their digest."""
+    for name in (key, page_copy(key)):
+        if objects.put_if_absent(name, data) is None and objects.read(name) != data:
+            objects.put(name, data)
 
 
 def _groups(parts: Sequence[PartRef]) -> Iterator[list[PartRef]]:

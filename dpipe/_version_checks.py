@@ -104,7 +104,7 @@ def _pages(objects: Objects, found: Chain) -> None:
     there = {entry.key for entry in objects.below(f"datasets/{found.name}/pages/").objects}
     bad = set()
     for key, data in zip(sorted(there), objects.read_many(sorted(there)), strict=True):
-        digest = key.rpartition("/")[2].removesuffix(".json")
+        digest = key.rpartition("/")[2].partition(".")[0]
         if isinstance(data, bytes) and documents.sha256(data) != digest:
             bad.add(key)
             found.add(key, "a page of parts: its bytes are not those that its name says")

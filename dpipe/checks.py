@@ -137,8 +137,11 @@ def check_part(objects: Objects, ref: PartRef, *, mode: str = "bytes") -> Iterat
         yield Finding(key, f"a version calls it {ref.stem!r}; it is {sealed.stem!r}")
     there = {entry.key: entry for entry in objects.list(f"{ref.base}.")}
     copy = seal.copy_key(ref.base)
-    if copy in there and objects.read(copy) != data:
-        yield Finding(copy, "the copy of the seal is not the seal")
+    if copy in there or objects.exists(copy):
+        if objects.read(copy) != data:
+            yield Finding(copy, "the copy of the seal is not the seal")
+    elif sealed.has_copy:
+        yield Finding(copy, "the copy of the seal is missing")
     yield from _sources(objects, sealed, there)
     entries, problem = listed(objects, sealed)
     if problem:

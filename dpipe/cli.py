@@ -9,7 +9,20 @@ from typing import Any, NoReturn
 import click
 
 import dpipe
-from dpipe import catalog, checks, demo, errors, plan, report, run, tree, upkeep, view, writers
+from dpipe import (
+    catalog,
+    checks,
+    demo,
+    errors,
+    plan,
+    repair,
+    report,
+    run,
+    tree,
+    upkeep,
+    view,
+    writers,
+)
 from dpipe._doc_command import doc
 from dpipe._given import pairs, refuse, roles
 from dpipe._guard import guarded
@@ -228,6 +241,27 @@ def verify(names: tuple[str, ...], mode: str, store: str | None, as_json: bool) 
     found = [asdict(finding) for finding in checked]
     _show(found, as_json, none="every object is as it was sealed")
     if found:
+        raise click.exceptions.Exit(5)
+
+
+@cli.command("repair")
+@click.argument("names", nargs=-1)
+@click.option(
+    "--accept-lost",
+    is_flag=True,
+    help="Go on without versions that nothing brings back; a new version says so.",
+)
+@_store
+@_json
+def repair_(names: tuple[str, ...], accept_lost: bool, store: str | None, as_json: bool) -> None:
+    """Bring back what verify finds, with the same digests; exit 5 if anything cannot be."""
+    who = _settings().author if accept_lost else ""
+    done = list(repair.repair(_open(store), names, accept_lost=who, progress=True))
+    rows = [
+        {"key": one.key, "problem": one.problem, "repair": one.why_not or "done"} for one in done
+    ]
+    _show(rows, as_json, none="nothing to repair: every object is as it was sealed")
+    if any(one.why_not for one in done):
         raise click.exceptions.Exit(5)
 
 

@@ -100,7 +100,9 @@ def _there(objects: Objects, base: str) -> set[str]:
 
 
 def _sealed(objects: Objects, base: str) -> dict[str, Any]:
-    sealed, digest = seal.read(objects, base)
+    data = objects.read(seal.key_of(base))
+    sealed, digest = seal.parse(objects, data, base)
+    objects.put_if_absent(seal.copy_key(base), data)  # whoever sealed it may have been killed
     said = {"seal": digest, "summary": sealed.summary}
     return {"partitions": 0, "done": [], "sealed": True, **said, **_NOTHING}
 

@@ -223,6 +223,7 @@ class _Driver:
                 )
             sealed, job.seal = seal.parse(self.objects, data, job.plan.base)
             job.summary = sealed.summary
+            self.objects.put_if_absent(seal.copy_key(job.plan.base), data)  # a kill came before it
 
     def fate(self, jobs: Sequence[Job]) -> int:
         """Decide what a step ends in: its exit code."""

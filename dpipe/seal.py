@@ -69,6 +69,11 @@ class Seal:
         tops = {key.split("/")[0] for key in self.documents if key.count("/") == 1}
         return sorted(top for top in tops if top.isdecimal()) if self.suffix == ".ome.zarr" else []
 
+    @property
+    def has_copy(self) -> bool:
+        """Whether a copy was written with it; the first release wrote none."""
+        return "source" in self.provenance
+
     def to_bytes(self) -> bytes:
         """Return it as it is stored."""
         return _FORM.write(asdict(self))

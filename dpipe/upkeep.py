@@ -56,7 +56,8 @@ def sweep(objects: Objects, *, grace_hours: float, delete: bool = False) -> list
     kept = _named(objects, read) | _planned(objects, limit)  # after the listing of parts
     for name in catalog.names(objects):
         for entry in objects.below(f"datasets/{name}/pages/").objects:
-            found[entry.key] = [entry]
+            page = f"{entry.key.rpartition('.')[0]}.json"
+            found.setdefault(page, []).append(entry)
     young = {base for base, entries in found.items() if max(e.mtime for e in entries) > limit}
     old = {base: found[base] for base in sorted(set(found) - kept - young)}
     with heartbeat.sweeping(objects, old) if delete else contextlib.nullcontext():

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from dpipe import documents
-from dpipe._refs import INLINE, PartRef, Refs, in_pages, page_key
+from dpipe._refs import INLINE, PartRef, Refs, in_pages, page_copy, page_key
 from dpipe._version_text import describe, history_page, row, text, version_page
 from dpipe.errors import DamageError, NotFoundError, unknown
 from dpipe.objects import Objects
@@ -29,6 +29,7 @@ __all__ = [
     "describe",
     "encode",
     "key_of",
+    "page_copy",
     "page_key",
     "parse",
     "read",
