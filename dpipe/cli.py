@@ -265,6 +265,15 @@ def repair_(names: tuple[str, ...], accept_lost: bool, store: str | None, as_jso
         raise click.exceptions.Exit(5)
 
 
+@cli.command("upgrade")
+@click.argument("names", nargs=-1)
+@_store
+@_json
+def upgrade_(names: tuple[str, ...], store: str | None, as_json: bool) -> None:
+    """Lift datasets of an older dpipe to today's formats; no pixel is read or written."""
+    _show(upkeep.upgrade(_open(store), names, author=_settings().author), as_json)
+
+
 @cli.command()
 @click.argument("writer")
 @click.option(

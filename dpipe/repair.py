@@ -96,7 +96,7 @@ def _versions(objects: Objects, name: str, accept_lost: str) -> Iterator[Repair]
             done.append(_version(objects, chain, finding))
     yield from done
     left = checks.chain(objects, name)
-    yield from _missing_copies(objects, left)
+    yield from copies(objects, left)
     lost = sorted({_number(f.key) for f in left.findings if f.key.endswith(".json")})
     if accept_lost and lost and left.versions:
         newest = left.versions[max(left.versions)]
@@ -161,7 +161,8 @@ def _page(objects: Objects, finding: checks.Finding) -> Repair:
     return Repair(finding.key, finding.problem)
 
 
-def _missing_copies(objects: Objects, chain: checks.Chain) -> Iterator[Repair]:
+def copies(objects: Objects, chain: checks.Chain) -> Iterator[Repair]:
+    """Write the copies that versions lack; those that the first release wrote have none."""
     bad = {finding.key for finding in chain.findings}
     for number, version in chain.versions.items():
         if number not in chain.copies and versions.key_of(chain.name, number) not in bad:

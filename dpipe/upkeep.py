@@ -6,12 +6,15 @@ This module knows versions, plans and signs of life; it makes nothing.
 import contextlib
 import json
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from dpipe import catalog, heartbeat, plan, versions
+from dpipe import catalog, checks, heartbeat, plan, seal, versions
 from dpipe.checks import BASE
 from dpipe.errors import DamageError, StoreError, UsageError
 from dpipe.objects import Listed, Objects
+from dpipe.repair import copies
 
 _TEMPORARY = "temporary files"
 
@@ -136,3 +139,62 @@ def runs(objects: Objects) -> list[dict[str, object]]:
             row |= {"state": f"ended with {ended['exit_code']}", "seconds": ended["seconds"]}
         found.append(row)
     return found
+
+
+def upgrade(objects: Objects, names: Sequence[str], *, author: str) -> list[dict[str, object]]:
+    """Lift datasets that an older dpipe wrote to the formats of this one.
+
+    Each gets a new version with the same parts, which carries its digest and that of the version
+    before it; versions and seals get their copies; marks of parts that are sealed go. No pixel is
+    read or written. What an old seal does not say stays "not recorded".
+
+    Parameters
+    ----------
+    objects : Objects
+        The store.
+    names : sequence of str
+        Datasets; none for all.
+    author : str
+        Who does it.
+
+    Returns
+    -------
+    list of dict
+        By dataset: ``version``, ``lifted`` (whether a version was written), ``parts``,
+        ``not recorded`` (what the seals of some of its parts lack).
+    """
+    rows: list[dict[str, object]] = []
+    for name in names or catalog.names(objects):
+        newest = catalog.resolve(objects, name)
+        lifted = not newest.signed
+        if lifted:
+            newest = catalog.commit(objects, name, _lifted, author=author) or newest
+        list(copies(objects, checks.chain(objects, name)))
+        lacking: set[str] = set()
+        for ref, sealed in zip(newest.parts, seal.named(objects, newest.parts), strict=True):
+            lacking |= _lacking(sealed)
+            copy = seal.copy_key(ref.base)
+            objects.put_if_absent(copy, objects.read(seal.key_of(ref.base)))
+            left = [entry.key for entry in objects.list(f"{ref.base}.marks/")]
+            objects.delete_many(left)
+        row = {"dataset": name, "version": newest.number, "lifted": lifted}
+        rows.append(row | {"parts": len(newest.parts), "not recorded": ", ".join(sorted(lacking))})
+    return rows
+
+
+def _lifted(parent: catalog.Version | None) -> dict[str, Any] | None:
+    if parent is None or parent.signed:
+        return None
+    kept = ("parts", "recipe", "put_aside", "study")
+    return {"message": "upgrade"} | {key: getattr(parent, key) for key in kept}
+
+
+def _lacking(sealed: seal.Seal) -> set[str]:
+    """Return what a seal says nothing of, by the names that people know."""
+    lacking = set() if sealed.has_copy else {"author", "host", "lock"}
+    made_by = sealed.provenance.get("origin", {})
+    if made_by.get("kind") == "reader" and not sealed.sources:
+        lacking.add("digests of sources")
+    if ":" in made_by.get("name", "") and not made_by.get("code"):
+        lacking.add("code")
+    return lacking
