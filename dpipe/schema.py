@@ -36,6 +36,7 @@ def _frame(name: str, unit: str, meaning: str, kinds: str = "f") -> Variable:
 
 IMAGE = Variable("image", MOVIE_DIMS, "uif", "1", "grey values as the microscope recorded them")
 LABELS = Variable("labels", ("t", "z", "y", "x"), "u", "1", "object number of each voxel, 0 none")
+SEGMENTED = Variable("segmented", ("t", "z"), "b", "1", "whether the labels of a plane were drawn")
 PROJECTION = Variable(
     "projection", ("t", "c", "y", "x"), "uif", "1", "maximum over z of each frame and channel"
 )

@@ -16,7 +16,7 @@ from dpipe import schema
 from dpipe.errors import InputError, UsageError, unknown
 from dpipe.readers._track_files import BIOTRACKS, SUFFIXES, read_all
 from dpipe.readers._track_formats import FORMATS
-from dpipe.readers._track_labels import TEXTS, is_of_challenge, stem_of_folder
+from dpipe.readers._track_labels import TEXTS, is_of_challenge, stems_of_folders
 from dpipe.readers._track_rows import FRAMES, TIMES, Rows
 from dpipe.readers._track_table import Said, spots
 from dpipe.sources import Item, Part, resolve_uri, stem_of
@@ -37,7 +37,8 @@ def find(items: Iterable[Item]) -> Iterator[Part]:
     ``tracks.csv`` and ``dp.json`` of one folder are a biotracks package, named after its folder,
     or after the one above a folder ``dp``. ``man_track.txt`` or ``res_track.txt`` of the Cell
     Tracking Challenge is one with the label images beside it, and is called as the reader
-    ``tiff`` calls the movie: ``CHO/01_GT/TRA`` is ``CHO_01``.
+    ``tiff`` calls the movie: ``CHO/01_GT/TRA`` is ``CHO_01``, and ``CHO/01_RES`` too if there is
+    no other of that movie, else ``CHO_01_RES``.
 
     Parameters
     ----------
@@ -56,7 +57,8 @@ def find(items: Iterable[Item]) -> Iterator[Part]:
     [('Neu1', 2), ('b', 1)]
     """
     given = list(items)
-    labelled = {_folder(item.uri) for item in given if _name(item.uri) in TEXTS}
+    labelled = {_folder(i.uri): _folder(i.path) for i in given if _name(i.uri) in TEXTS}
+    movies = stems_of_folders(labelled)
     listed = [item for item in given if item.path.lower().endswith(SUFFIXES)]
     packages = {_folder(item.uri) for item in listed if _name(item.uri) == BIOTRACKS[0]}
     positions = {
@@ -68,8 +70,7 @@ def find(items: Iterable[Item]) -> Iterator[Part]:
     for item in given:
         folder, stem = _folder(item.uri), stem_of(item.uri, SUFFIXES)
         if folder in labelled and is_of_challenge(_name(item.uri)):
-            movie = stem_of_folder(_folder(item.path), folder)
-            groups.setdefault((folder, movie), []).append(item)
+            groups.setdefault((folder, movies[folder]), []).append(item)
         elif not item.path.lower().endswith(SUFFIXES):
             continue
         elif folder in packages and _name(item.uri) in BIOTRACKS:
