@@ -5,7 +5,8 @@ Knows suffixes, first characters and packages of several files. What the cells m
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 
 from dpipe.errors import InputError
 from dpipe.readers._track_formats import (
@@ -34,13 +35,14 @@ BIOTRACKS = ("objects.csv", "links.csv", "tracks.csv", "dp.json")
 
 
 def read_all(
-    uris: Sequence[str], named: str | None, movie: str | None = None
+    uris: Sequence[str], named: str | None, movie: str | None = None, *, gaps: bool = False
 ) -> Iterator[tuple[str, str, Rows]]:
     """Yield the rows of each file; a package (biotracks, ctc) is one."""
     names = {_name(uri): uri for uri in uris}
+    package: Callable[[Mapping[str, str]], Rows] | None = None
     package = _package if named == "biotracks" or BIOTRACKS[0] in names else None
     if named == "ctc" or not names.keys().isdisjoint(TEXTS):
-        package = read_tracks
+        package = partial(read_tracks, gaps=gaps)
     if package is not None:
         folder = "/".join(uris[0].split("/")[-2:])
         try:

@@ -235,13 +235,15 @@ def _volume(layout: Layout) -> tuple[tuple[int, int, int], str]:
     return (z, y, x), f"u{layout.dtype.itemsize}"
 
 
-def read_tracks(uris: Mapping[str, str]) -> Rows:
+def read_tracks(uris: Mapping[str, str], *, gaps: bool = False) -> Rows:
     """Read tracks; the places of spots are centres of labels, found when computed.
 
     Parameters
     ----------
     uris : mapping of str to str
         The text and the label images beside it, by name.
+    gaps : bool
+        Give a spot the place NaN where its label is missing, which else is refused.
 
     Returns
     -------
@@ -266,7 +268,7 @@ def read_tracks(uris: Mapping[str, str]) -> Rows:
             f"{series.name(low)}"
         )
     track, frame = _spots(lines)
-    read = partial(_centers, series=series, lines=lines)
+    read = partial(_centers, series=series, lines=lines, gaps=gaps)
     return Rows(
         track=track,
         zyx=lazy(read, (len(track), 3), "f8", (_BLOCK_SPOTS, 3)),
@@ -318,20 +320,23 @@ def _spots(lines: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return track[order], frame[order]
 
 
-def _centers(region: Region, *, series: Series, lines: np.ndarray) -> np.ndarray:
+def _centers(region: Region, *, series: Series, lines: np.ndarray, gaps: bool) -> np.ndarray:
     """Find the centres of some spots; runs in a task."""
     rows, axes = region
     track, frame = _spots(lines)
-    out = np.empty((len(track), 3))
+    out = np.full((len(track), 3), np.nan)
     for at in np.unique(frame[rows]).tolist():
         found, centers = centers_of(series.read(at))
         here = np.flatnonzero(frame == at)
-        odd = np.setxor1d(found, track[here])
-        if odd.size:
-            promised = odd[0] in track[here]
-            why = "the tracks say so, the image does not" if promised else "no track has it there"
-            raise InputError(f"{series.name(at)}: label {odd[0]}: {why}; export both again")
-        out[here] = centers
+        if (odd := np.setdiff1d(found, track[here])).size:
+            told = f"{series.name(at)}: label {odd[0]}: no track has it there; export both again"
+            raise InputError(told)
+        if (odd := np.setdiff1d(track[here], found)).size and not gaps:
+            raise InputError(
+                f"{series.name(at)}: label {odd[0]}: the tracks say so, the image does not; export "
+                "both again, or say gaps=true for spots without a place"
+            )
+        out[here[np.isin(track[here], found)]] = centers
     return out[rows, axes]
 
 

@@ -112,6 +112,7 @@ def open_tracks(
     first_frame: int | None = None,
     frames: int | None = None,
     branching: bool = True,
+    gaps: bool = False,
 ) -> xr.Dataset:
     r"""Open tracks as a table of spots.
 
@@ -159,6 +160,9 @@ def open_tracks(
         cells divide or meet; ``attrs["notes"]`` counts them, for they may be two tracks of one
         number. ``track-measures`` leaves such tracks unmeasured, and ``track-checks`` flags their
         spots. False refuses them, TrackMate's XML apart.
+    gaps : bool
+        Of the Cell Tracking Challenge: give a spot the place NaN where a label image lacks the
+        label that the text promises, which else is refused when it is computed.
 
     Returns
     -------
@@ -199,7 +203,7 @@ def open_tracks(
     said = Said(spacing, origin, interval, first_frame, frames, branching)
     _check_options(uris, format, unit, time_unit, said)
     tables: list[xr.Dataset] = []
-    for name, uri, rows in read_all(uris, format, movie):
+    for name, uri, rows in read_all(uris, format, movie, gaps=gaps):
         try:
             tables.append(_named(spots(_revised(rows, unit, time_unit), said), uri))
         except Unfit as error:

@@ -89,9 +89,10 @@ def open_tracks_labels(
         Seconds between frames, which the files do not say; by default 1.
     first_frame : int
         Number of the movie's first frame in the names of the files.
-    frames, planes : int, optional
-        How many the movie has, where people segmented some frames or planes only; by default up
-        to the last segmented one.
+    frames : int, optional
+        How many the movie has, where people segmented some only; by default up to the last of them.
+    planes : int, optional
+        How many planes each frame has, where people segmented some only; by default as `frames`.
 
     Returns
     -------

@@ -362,6 +362,18 @@ def test_tracks_that_are_not_those_of_the_images(tmp_path, lines, message):
         ds.compute()
 
 
+def test_a_label_that_is_missing_for_a_frame(tmp_path):
+    """Tracks with gaps are no part of the format, yet there are some."""
+    labels = scene()
+    labels[1][labels[1] == 4] = 0
+    folder = challenge(tmp_path / "m", labels)
+    with pytest.raises(InputError, match=r"label 4: the tracks say so, .* or say gaps=true"):
+        opened(folder).compute()
+    ds = opened(folder, gaps=True).compute()
+    assert ds.track.values.tolist() == [1, 4, 1, 4, 2, 4, 7]
+    np.testing.assert_array_equal(ds.spot_z, [0, 1.5, 0, np.nan, 3, 1.5, 3])
+
+
 def test_bad_folders(tmp_path):
     folder = challenge(tmp_path / "m")
     with pytest.raises(InputError, match=r"m/man_track.txt: no label images"):
