@@ -187,7 +187,7 @@ PHASES = (BLEBBING_START, BLEBBING_END, DISRUPTION_START, DISRUPTION_END)
 """The four frames that a table of phases gives of each event."""
 PHASE_FLAGS = (
     *("phases_overlap", "gap_between_phases", "no_disruption", "no_track", "ambiguous_track"),
-    *("little_overlap", "interrupted", "annotator_missing"),
+    *("little_overlap", "interrupted", "annotator_missing", "far_frame"),
 )
 """Meanings of the bits 1, 2, 4, ... of `PHASE_FLAG`."""
 

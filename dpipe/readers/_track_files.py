@@ -39,8 +39,8 @@ def read_all(
 ) -> Iterator[tuple[str, str, Rows]]:
     """Yield the rows of each file; a package (biotracks, ctc) is one."""
     names = {_name(uri): uri for uri in uris}
-    package: Callable[[Mapping[str, str]], Rows] | None = None
-    package = _package if named == "biotracks" or BIOTRACKS[0] in names else None
+    is_package = named == "biotracks" or BIOTRACKS[0] in names
+    package: Callable[[Mapping[str, str]], Rows] | None = _package if is_package else None
     if named == "ctc" or not names.keys().isdisjoint(TEXTS):
         package = partial(read_tracks, gaps=gaps)
     if package is not None:
