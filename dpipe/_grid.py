@@ -86,6 +86,8 @@ def grid(text: str) -> tuple[list[list[str]], bool]:
         rows = list(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter))
     except csv.Error as error:
         raise Unfit(f"not a table of text ({error})") from error
+    if delimiter == "," and '"' not in text:
+        return rows, False
     return rows, _has_commas(rows, sure=delimiter == ";")
 
 

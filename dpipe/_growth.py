@@ -21,8 +21,8 @@ def changed(item: Mapping[str, Any], size: int) -> str:
     )
 
 
-def planned(reader: Reader, item: Mapping[str, Any]) -> tuple[list[str], list[str]]:
-    """Return the files of a folder that a plan means, and those of them that are gone.
+def planned(reader: Reader, item: Mapping[str, Any]) -> list[str]:
+    """Return the files of a folder that a plan means, or the folder if it is as it was.
 
     Where there are more now, the oldest, the first by name, or all but one make up the sum. Where
     none do, because some changed, what is there now is taken on disk, the oldest first; a bucket is
@@ -37,8 +37,8 @@ def planned(reader: Reader, item: Mapping[str, Any]) -> tuple[list[str], list[st
 
     Returns
     -------
-    tuple of (list of str, list of str)
-        URIs; a file that is gone and whose name nobody knows is called so.
+    list of str
+        URIs, also of those that are gone; one whose name nobody knows is called so.
 
     Raises
     ------
@@ -50,13 +50,14 @@ def planned(reader: Reader, item: Mapping[str, Any]) -> tuple[list[str], list[st
         listed = sources.list_items(folder)
     except UsageError:
         listed = []
-    if not names and any(_same(item, part.items[0]) for part in reader.find(listed)):
-        return [folder], []
+    whole = next((p.items[0] for p in reader.find(listed) if p.items[0].uri == folder), None)
+    if not names and whole is not None and _same(item, whole):
+        return [folder]
     there = [i for i in listed if "/" not in i.path and next(reader.find([i]), None)]
     if names:
-        known = {i.path for i in there}
+        known, wanted = {i.path for i in there}, set(names)
         gone = [f"{folder}/{name}" for name in names if name not in known]
-        there = [i for i in there if i.path in set(names)]
+        there = [i for i in there if i.path in wanted]
     else:
         gone = [f"{folder}/name not known ({k + 1})" for k in range(count - len(there))]
     if not there:
@@ -66,7 +67,7 @@ def planned(reader: Reader, item: Mapping[str, Any]) -> tuple[list[str], list[st
         if not os.path.isdir(folder):
             raise InputError(changed(item, sum(i.size for i in there)))
         kept = sorted(there, key=_time)[:count]
-    return [i.uri for i in kept], gone
+    return [*(i.uri for i in kept), *gone]
 
 
 def _adding_up(

@@ -218,9 +218,8 @@ def read(origin: Origin, laid: Callable[[], xr.Dataset] | None = None) -> xr.Dat
     if laid is not None and reader.resume is not None:  # ``finish`` checks what it was made of
         return reader.resume(laid(), _uris(origin), **origin.params)
     if reader.state is not None:
-        files = [_growth.planned(reader, item) for item in origin.items]
-        there, gone = ([uri for each in files for uri in each[i]] for i in (0, 1))
-        return schema.revise(reader.open(there, gone, **origin.params), **origin.said)
+        uris = [uri for item in origin.items for uri in _growth.planned(reader, item)]
+        return schema.revise(reader.open(uris, **origin.params), **origin.said)
     check_unchanged(origin)
     return schema.revise(reader.open(_uris(origin), **origin.params), **origin.said)
 

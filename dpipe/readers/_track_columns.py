@@ -18,7 +18,7 @@ WORDS: Mapping[str, str] = {
     r"(?:ectory)?)[ _]?id|particle|trajectory|tracklet[ _]?id",
     "frame": r"frames?(?:[ _]?(?:i|id|idx|index|number|no\.?))?|time[ _]?(?:point|frame|index|step)"
     r"|slice n\u00b0|image[ _]?number",
-    "time": r"t|times?",
+    "time": r"t|times?|pos(?:ition)?[ _]?t",
     **{
         axis: rf"{axis}|(?:pos|position|centroid|cent(?:er|re)|coord|loc|location|spot)[ _]?{axis}"
         rf"|{axis}[ _]?(?:pos|position|centroid|cent(?:er|re)|coord|coordinate|loc|location)"

@@ -65,6 +65,8 @@ def _name(uri: str) -> str:
 def _read(uri: str, named: str | None, movie: str | None) -> Rows:
     """Read one file by its name's suffix, how it begins, or the format that was named."""
     data = read_bytes(uri)
+    if data.startswith(b"\x89HDF"):
+        raise Unfit("HDF5; expected a table, XML or JSON: export the tracks as CSV")
     if not uri.lower().endswith(EXCEL) or named not in (None, *TABLES):
         if named in ("trackmate-xml", "tracks-xml") or (named is None and _begins(data, "<")):
             return read_xml(data)

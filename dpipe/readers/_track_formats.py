@@ -126,6 +126,7 @@ def read_table(
         "trackmate": read_spots,
         "trackmate-edges": read_edges,
         "btrack": _btrack,
+        "biotracks": lambda objects: read_biotracks(objects, None, None, None),
         "dpipe": _dpipe,
         "columns": read_columns,
     }

@@ -113,7 +113,6 @@ def _short(stem: str, path: str) -> str:
 
 def open_ifc(
     url: str | os.PathLike[str] | Sequence[str],
-    gone: Sequence[str] = (),
     *,
     levels: str | Sequence[str] = "experiment,donor,condition",
     channels: str | Sequence[str] | None = None,
@@ -125,10 +124,8 @@ def open_ifc(
     Parameters
     ----------
     url : str, path, or sequence of these
-        A folder, on disk or in a bucket, or files of one folder.
-    gone : sequence of str
-        Files that were there when somebody listed them, and are not any more: each keeps a record
-        that is put aside.
+        A folder, on disk or in a bucket, or files of one folder; one that is not there any more
+        keeps a record that is put aside.
     levels : str or sequence of str
         What the last folders of the path are, outermost first, by commas; each becomes a
         coordinate over the pictures.
@@ -159,11 +156,7 @@ def open_ifc(
         No files, files of several folders, or names that do not fit.
     """
     items = _listed(url)
-    survey = {item.uri: one for item, one in zip(items, _survey(items, threshold), strict=True)}
-    survey |= dict.fromkeys(gone, InputError("gone; it was there when the source was listed"))
-    items += [Item(uri, uri.rpartition("/")[2], 0, "") for uri in gone]
-    items.sort(key=lambda item: natural_key(item.path))
-    found = _once(items, [survey[item.uri] for item in items])
+    found = _once(items, _survey(items, threshold))
     return _collection(
         items, found, levels=levels, channels=channels, block=block, threshold=threshold
     )
@@ -256,7 +249,7 @@ def _folder_of(urls: Sequence[str | os.PathLike[str]]) -> str:
 def _listed(url: str | os.PathLike[str] | Sequence[str], most: int | None = None) -> list[Item]:
     """List the files of a folder itself, in natural order; files that are named are taken so.
 
-    With `most`, so many of them at most, whichever come first.
+    With `most`, so many of them at most, whichever come first. One that is gone has the size -1.
     """
     urls = [url] if isinstance(url, str | os.PathLike) else list(url)
     folder = _folder_of(urls)
@@ -264,9 +257,9 @@ def _listed(url: str | os.PathLike[str] | Sequence[str], most: int | None = None
     inside = (item for item in sources.walk_items(folder) if "/" not in item.path)
     fitting = (item for item in inside if item.uri.lower().endswith(SUFFIXES))
     items = list(islice((i for i in fitting if not named or i.uri in named), most))
-    if most is None and len(items) < len(named):
-        gone = sorted(named - {item.uri for item in items})
-        raise InputError(f"{gone[0]}: no such file; {len(gone)} of {len(named)} are gone")
+    if most is None and items:
+        gone = named - {item.uri for item in items}
+        items += [Item(uri, uri.rpartition("/")[2], -1, "") for uri in gone]
     if not items:
         raise UsageError(f"{folder}: no .h5 files in this folder itself; give a sample's folder")
     return sorted(items, key=lambda item: natural_key(item.path))
@@ -276,13 +269,18 @@ def _survey(items: Sequence[Item], threshold: float | None) -> list[Outcome]:
     """Read the headers of files; those of a bucket are small enough to be read whole."""
     if threshold is not None and not (_is_number(threshold) and math.isfinite(threshold)):
         raise UsageError(f"threshold: found {threshold!r}; expected a number")
-    fitting = [item for item in items if item.size <= LARGEST]
+    fitting = [item for item in items if 0 <= item.size <= LARGEST]
     take = partial(look, threshold=threshold)
     found = sources.read_many((item.uri for item in fitting), take)
-    return [
-        next(found) if item.size <= LARGEST else InputError(f"{item.size} bytes; it is no picture")
-        for item in items
-    ]
+    outcomes: list[Outcome] = []
+    for item in items:
+        if item.size < 0:
+            outcomes.append(InputError("gone; it was there when the source was listed"))
+        elif item.size > LARGEST:
+            outcomes.append(InputError(f"{item.size} bytes; it is no picture"))
+        else:
+            outcomes.append(next(found))
+    return outcomes
 
 
 def _collection(

@@ -472,11 +472,12 @@ def test_a_file_that_changed_since_it_was_listed_is_put_aside_alone(tmp_path, ho
 def test_files_that_are_gone_keep_a_record(tmp_path):
     write(tmp_path / "x_0.h5", *picture())
     write(tmp_path / "x_2.h5", *picture())
-    there = [str(tmp_path / f"x_{n}.h5") for n in (0, 2)]
-    ds = ifc.open_ifc(there, [str(tmp_path / "x_1.h5")])
+    ds = ifc.open_ifc([str(tmp_path / f"x_{n}.h5") for n in (2, 0, 1)])
     assert ds.file.values.tolist() == ["x_0.h5", "x_1.h5", "x_2.h5"]
     assert ds.height.values.tolist() == [4, 0, 4]
     assert ds.put_aside.values[1] == "gone; it was there when the source was listed"
+    with pytest.raises(UsageError, match=r"no \.h5 files in this folder itself"):
+        ifc.open_ifc([tmp_path / "x_9.h5"])
 
 
 def test_values_that_are_not_finite_are_flagged(tmp_path):
@@ -501,12 +502,6 @@ def test_a_row_that_would_be_too_long(tmp_path):
     facts = [ifc.Facts(1 << 14, 1 << 14, 3, "|u1")] * 3
     with pytest.raises(InputError, match="a block of 3 pictures has 805306368 places; set a small"):
         ifc._ifc_pack.plan(facts, 3)
-
-
-def test_a_file_that_is_gone(tmp_path):
-    write(tmp_path / "x_0.h5", *picture())
-    with pytest.raises(InputError, match=r"x_9\.h5: no such file; 1 of 2 are gone"):
-        ifc.open_ifc([tmp_path / "x_0.h5", tmp_path / "x_9.h5"])
 
 
 def test_regions_of_several_blocks_and_of_none(tmp_path):

@@ -585,6 +585,26 @@ def test_bad_options(tmp_path, said, message):
         open_tracks(write(tmp_path, "track_id,frame,x_um,y_um\n1,0,1,1\n"), **said)
 
 
+def test_objects_of_biotracks_under_another_name(tmp_path):
+    text = "cmso_object_id,cmso_frame_id,cmso_x_coord,cmso_y_coord\n5,0,10,20\n"
+    ds = open_tracks(write(tmp_path, text), spacing=[1, 1, 1])
+    assert columns(ds, "track", "spot_id", "spot_x") == [[-1], [5], [10]]
+
+
+def test_a_table_of_trackmate_without_frames(tmp_path):
+    text = "TRACK_ID,POSITION_X,POSITION_Y,POSITION_T\n1,1,1,0\n1,2,1,30\n"
+    with pytest.raises(InputError, match="places have no unit in the file; say unit=um"):
+        open_tracks(write(tmp_path, text))
+    ds = open_tracks(write(tmp_path, text), unit="um", time_unit="s")
+    assert columns(ds, "frame", "spot_t") == [[0, 1], [0, 30]]
+
+
+def test_hdf5_says_what_to_do(tmp_path):
+    """btrack's own file."""
+    with pytest.raises(InputError, match="HDF5; expected a table, .* export the tracks as CSV"):
+        open_tracks(write(tmp_path, b"\x89HDF\r\n\x1a\n", "tracks.h5"))
+
+
 def test_every_program_is_tried():
     tried = {name.partition(",")[0].replace(" ", "-") for name in TABLES}
     same = {"btrack": "btrack-tracks", "ultrack": "napari", "motile": "napari"}
