@@ -601,7 +601,7 @@ def test_a_table_of_trackmate_without_frames(tmp_path):
 
 def test_hdf5_says_what_to_do(tmp_path):
     """btrack's own file."""
-    with pytest.raises(InputError, match="HDF5; expected a table, .* export the tracks as CSV"):
+    with pytest.raises(InputError, match=r"HDF5; expected a table, .* export the tracks as CSV"):
         open_tracks(write(tmp_path, b"\x89HDF\r\n\x1a\n", "tracks.h5"))
 
 
