@@ -168,17 +168,22 @@ def _covered(mask: np.ndarray, threshold: float | None) -> np.ndarray:
         return mask > threshold  # which NaN is not
     if mask.dtype.kind == "u":
         return mask
-    with np.errstate(invalid="ignore"):
-        bad = ~((mask >= 0) & (mask == np.floor(mask)) & np.isfinite(mask))
-    if not bad.any():
+    finite = np.isfinite(mask)
+    known = mask[finite]
+    odd = {
+        "fractions": bool((known != np.floor(known)).any()),
+        "values below 0": bool((known < 0).any()),
+        "values that are not finite": not finite.all(),
+    }
+    if not any(odd.values()):
         return mask
-    values = np.unique(mask[bad])
-    shown = ", ".join(f"{value:g}" for value in values[:3]) + (", ..." if len(values) > 3 else "")
-    most = np.max(mask, initial=0, where=np.isfinite(mask))
-    way = f"{most / 2:g}" if mask.dtype.kind == "f" and most > 0 else "0"
+    most = float(known.max(initial=0))
+    way = next((n / 2 for n in (1, 255) if most <= n), most / 2)
+    if most <= 0 or not (odd["fractions"] or odd["values that are not finite"]):
+        way = 0
     raise InputError(
-        f"mask of {mask.dtype}: {int(bad.sum())} of {mask.size} values are no whole numbers from 0 "
-        f"({shown}); say threshold={way} to take what is above it"
+        f"mask of {mask.dtype} with {' and '.join(kind for kind, there in odd.items() if there)}; "
+        f"expected whole numbers from 0. Say threshold={way:g} to take what is above it"
     )
 
 

@@ -3,7 +3,6 @@
 import io
 import os
 import pickle
-import re
 import shutil
 
 import h5py
@@ -315,21 +314,23 @@ def test_what_turns_out_damaged_later_is_flagged(tmp_path, how):
 
 
 SOFT = {
-    "soft edges": ("f4", [0, 0.25, 1], r"4 of 12 values are no whole numbers from 0 \(0.25\); say "
-                   "threshold=0.5 to take"),
-    "nan": ("f8", [0, np.nan, 255], r"4 of 12 values .* \(nan\); say threshold=127.5"),
-    "inf": ("f4", [0, np.inf, 1], r"4 of 12 .* \(inf\); say threshold=0.5"),
-    "many": ("f2", [0.125, 0.25, 0.375, 0.5], r"12 of 12 .*, \.\.\.\); say threshold=0.25"),
-    "below": ("i2", [-1, -1, 1], r"8 of 12 .* \(-1\); say threshold=0 to"),
-    "below, floats": ("f4", [-1, 0, 0], r"4 of 12 .* \(-1\); say threshold=0 to"),
-}  # fmt: skip
+    "soft edges": ("f4", [0, 0.25, 1], "fractions", 0.5),
+    "soft to the end": ("f8", [0, 0.25, 200.5], "fractions", 127.5),
+    "large": ("f8", [0, 0.5, 4000], "fractions", 2000),
+    "nan": ("f8", [0, np.nan, 255], "values that are not finite", 127.5),
+    "inf": ("f4", [0, np.inf, 1], "values that are not finite", 0.5),
+    "both": ("f2", [0.5, np.nan, 1], "fractions and values that are not finite", 0.5),
+    "below": ("i2", [-1, -1, 1], "values below 0", 0),
+    "below, floats": ("f4", [-1, 0, 2], "values below 0", 0),
+    "only below": ("f4", [-1, -0.5, 0], "fractions and values below 0", 0),
+}
 
 
 @pytest.mark.parametrize("how", ["contiguous", "gzip"])
 @pytest.mark.parametrize("kind", SOFT)
 def test_masks_that_do_not_say_what_is_inside_are_refused(tmp_path, kind, how):
     """By name, counted, and with a way on that helps."""
-    dtype, values, message = SOFT[kind]
+    dtype, values, message, threshold = SOFT[kind]
     image, mask = np.ones((2, 6, 1), "u2"), np.resize(values, (2, 6, 1)).astype(dtype)
     write(tmp_path / "x_0.h5", image, mask > 0)
     with h5py.File(tmp_path / "x_1.h5", "w") as file:
@@ -337,9 +338,11 @@ def test_masks_that_do_not_say_what_is_inside_are_refused(tmp_path, kind, how):
         file.create_dataset("mask", data=mask, compression="gzip" if how == "gzip" else None)
     ds = ifc.open_ifc(tmp_path)
     assert ds.put_aside.values[0] == ""
-    assert re.search(f"mask of {np.dtype(dtype)}: {message}", ds.put_aside.values[1])
+    assert ds.put_aside.values[1] == (
+        f"mask of {np.dtype(dtype)} with {message}; expected whole numbers from 0. Say "
+        f"threshold={threshold:g} to take what is above it"
+    )
     assert (ds.height.values > 0).tolist() == [True, False]
-    threshold = float(message.rpartition("threshold=")[2].split()[0])
     ds = ifc.open_ifc(tmp_path, threshold=threshold)
     assert ds.put_aside.values.tolist() == ["", ""]
     assert ds.mask_dtype.values.tolist() == ["bool", "bool"]
