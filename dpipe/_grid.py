@@ -16,6 +16,8 @@ _MARKS = {b"\xff\xfe\0\0": "utf-32", b"\0\0\xfe\xff": "utf-32", b"\xff\xfe": "ut
 _MARKS[b"\xfe\xff"] = "utf-16"
 _HEAD = 4096
 _LINES = 50
+_HASH = r"\A\s*#[ \t]+"
+"""Before a header, as NumPy writes one."""
 _COMMA = re.compile(r"[+-]?\d*,\d+(?:[eE][+-]?\d+)?")
 _POINT = re.compile(r"[+-]?\d*\.\d+(?:[eE][+-]?\d+)?")
 _THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2}(?:,\d{3})+")
@@ -80,7 +82,7 @@ def grid(text: str) -> tuple[list[list[str]], bool]:
     text = text.replace("\r\r\n", "\n")  # what Windows makes of a carriage return of Python's
     delimiter = _delimiter(text)
     if not delimiter:
-        rows = [line.split() for line in text.splitlines()]
+        rows = [line.split() for line in re.sub(_HASH, "", text).splitlines()]
         return rows, _has_commas(rows, sure=False)
     try:
         rows = list(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter))
@@ -93,7 +95,7 @@ def grid(text: str) -> tuple[list[list[str]], bool]:
 
 def _delimiter(text: str) -> str:
     """Return what parts the cells, "" for spaces."""
-    head = re.sub(r'"[^"]*"', '""', text[: 16 * _HEAD])
+    head = re.sub(r'"[^"]*"', '""', re.sub(_HASH, "", text[: 16 * _HEAD]))
     lines = [line for line in head.splitlines()[:_LINES] if line.strip()]
     scores = {}
     for delimiter in ";\t,":

@@ -97,6 +97,7 @@ def test_what_nobody_asked_for_is_known():
         ("a,b\n1\x85,2\u2028\n", [["a", "b"], ["1\x85", "2\u2028"]]),  # an ellipsis of Windows
         ("a,b\r\r\n1,2\r\r\n", [["a", "b"], ["1", "2"]]),  # csv.writer without newline=""
         ("ID t x\n1.0 0.0 2.5\n", [["ID", "t", "x"], ["1.0", "0.0", "2.5"]]),  # btrack's CSV
+        ("# t x y\n1 2.5 3\n", [["t", "x", "y"], ["1", "2.5", "3"]]),  # numpy.savetxt
         ("2 1 48\n3 1 72\n", [["2 1 48"], ["3 1 72"]]),  # no names: whose numbers?
         ("", []),
     ],

@@ -77,6 +77,8 @@ def spots(rows: Rows, said: Said) -> xr.Dataset:
     if rows.annotator is not None:
         labels[schema.ANNOTATOR] = rows.annotator
     notes = [*rows.notes, *notes, *([branched] if branched else []), *_far(frame, first)]
+    if isinstance(zyx, np.ndarray) and (nowhere := int((~np.isfinite(zyx)).any(axis=1).sum())):
+        notes.append(f"{nowhere} of {frame.size} spots have no place")
     assumed = list(rows.assumed)
     if rows.guessed_first and said.first_frame is None:
         assumed.append("frames count from 0 in the file")

@@ -5,6 +5,7 @@ Places are in the unit that the file says, from the centre of the first pixel; f
 """
 
 import re
+from collections import Counter
 from collections.abc import Iterator
 from xml.etree import ElementTree as Xml
 
@@ -90,9 +91,11 @@ def read_model(root: Xml.Element) -> Rows:
     if model is None or model.find("AllSpots") is None:
         raise Unfit("no <AllSpots> in the file; save it after detection")
     every = [*model.iterfind("AllSpots/SpotsInFrame/Spot")]
-    spots = {
-        whole_of(spot, "ID"): spot for spot in every if spot.get("VISIBILITY", "1") not in _HIDDEN
-    }
+    shown = [spot for spot in every if spot.get("VISIBILITY", "1") not in _HIDDEN]
+    spots = {whole_of(spot, "ID"): spot for spot in shown}
+    if len(spots) < len(shown):
+        twice = Counter(whole_of(spot, "ID") for spot in shown).most_common(1)[0][0]
+        raise Unfit(f"two spots have the ID {twice}; expected one")
     notes = _left_out(model, len(every), len(spots))
     track = dict.fromkeys(spots, -1)
     for name, end in _ends(model):

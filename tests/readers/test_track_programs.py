@@ -385,6 +385,13 @@ def test_spots_that_their_author_hid_are_left_out_and_counted(tmp_path):
     assert ds.attrs["notes"] == ["1 of 2 spots left out: TrackMate's filter hides them"]
 
 
+def test_spots_of_one_number_are_refused_and_those_without_a_place_counted(tmp_path):
+    with pytest.raises(InputError, match="two spots have the ID 2; expected one"):
+        open_tracks(write(tmp_path, model("sec", [(1, 0, 0), (2, 1, 30), (2, 2, 60)])))
+    text = model("sec", [(1, 0, 0), (2, 1, 30)]).replace('X="1"', 'X="NaN"', 1)
+    assert open_tracks(write(tmp_path, text)).attrs["notes"] == ["1 of 2 spots have no place"]
+
+
 # --- XML and text -----------------------------------------------------------------------------
 
 POINTS = (
