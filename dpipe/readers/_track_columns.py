@@ -38,6 +38,9 @@ _MOVIES = (
     *("originalimagename", "original image name"),
 )
 _SHOWN = 5
+_LENGTHS = {*LENGTHS, *PIXELS} - {"a", "m", "in"}
+_ENDS = dict.fromkeys(("x", "y", "z", "radius"), _LENGTHS) | {"time": {*TIMES}}
+"""Units that a name may end in, without brackets, by what it means; x_a is no length."""
 
 
 @dataclass(frozen=True)
@@ -162,7 +165,9 @@ def meaning(name: str) -> tuple[str, str]:
         return "", ""
     base, unit = (match["base"] or match["start"]).strip(), word_of(match["unit"] or match["end"])
     what = next((what for what, one in WORDS.items() if re.fullmatch(one, base)), "")
-    if match["base"] is None and unit not in {*LENGTHS, *TIMES, *PIXELS}:
+    if what == "frame" and unit in TIMES and match["base"]:
+        what = "time"
+    if match["base"] is None and unit not in _ENDS.get(what, ()):
         return "", ""  # no unit after all: x_mean
     return what, unit
 
@@ -272,6 +277,11 @@ def read_columns(cells: Table) -> Rows:
     )
     if "parent" in columns:
         rows.parents = parents_of(rows.track, cells.wholes(columns["parent"], empty=-1))
+    if columns.get("radius") and units["radius"] not in ("", unit):
+        name = columns.pop("radius")
+        rows.notes += (
+            [f"{name} is in another unit than places: not read"] if cells.text(name) else []
+        )
     return _add_further(rows, cells, columns)
 
 

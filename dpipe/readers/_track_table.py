@@ -115,7 +115,8 @@ def _clock(
     given = rows.times is not None or rows.interval is not None
     factor = seconds_in(rows.time_unit) if given else None
     if factor is None:
-        return frame, nothing, None, []
+        lost = "times of the file have no unit and are not taken; say time_unit= or interval="
+        return frame, nothing, None, [lost] if given and not rows.time_unit else []
     step = rows.interval * factor if rows.interval else None
     if rows.times is None:
         return frame, nothing if step is None else frame * step, step, []

@@ -44,6 +44,7 @@ def read_spots(cells: Table) -> Rows:
     if rows.times is not None and not rows.time_unit:
         if np.array_equal(rows.times, frame):  # an image without an interval, or one of 1 s
             rows.notes.append("times (position_t) are the numbers of frames; say interval=")
+            rows.times = None
         else:
             rows.time_unit = "s"
             rows.assumed.append("times (position_t) are in seconds")

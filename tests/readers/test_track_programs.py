@@ -215,6 +215,9 @@ def test_unknown_times_are_refused_by_name():
         ("x_um", ("x", "um")), ("position x [px]", ("x", "px")), ("time (h)", ("time", "h")),
         ("t_min", ("time", "min")), ("x_mean", ("", "")), ("x (furlong)", ("x", "furlong")),
         ("frame", ("frame", "")), ("area", ("", "")), ("track_duration", ("", "")),
+        ("x_a", ("", "")), ("x_m", ("", "")), ("x_s", ("", "")), ("track_s", ("", "")),
+        ("frame_s", ("", "")), ("frame (s)", ("time", "s")), ("time point [min]", ("time", "min")),
+        ("radius_um", ("radius", "um")), ("x [m]", ("x", "m")), ("t_um", ("", "")),
     ],
 )  # fmt: skip
 def test_what_names_mean(name, expected):
@@ -301,6 +304,26 @@ def test_what_an_interval_overrules_is_said(tmp_path):
     assert ds.attrs["notes"] == ["interval=20 is taken; by the file, frames are 30 s apart"]
     assert "notes" not in open_tracks(path, interval=30.2).attrs  # within a hundredth
     assert "notes" in open_tracks(path, interval=30.4).attrs
+
+
+def test_times_without_a_unit_are_said_and_not_taken(tmp_path):
+    path = write(tmp_path, "track_id,frame,time,x_um,y_um\n1,0,0,1,1\n1,1,30,1,1\n")
+    ds = open_tracks(path)
+    assert np.isnan(ds.spot_t).all()
+    assert ds.attrs["notes"] == [
+        "times of the file have no unit and are not taken; say time_unit= or interval="
+    ]
+    assert open_tracks(path, time_unit="s").spot_t.values.tolist() == [0, 30]
+    assert open_tracks(path, time_unit="min").spot_t.values.tolist() == [0, 1800]
+
+
+def test_a_radius_in_another_unit_than_places_is_not_read(tmp_path):
+    path = write(tmp_path, "track_id,frame,x_px,y_px,radius_um\n1,0,1,1,4\n")
+    ds = open_tracks(path, spacing=[1, 0.5, 0.5])
+    assert np.isnan(ds.spot_radius).all()
+    assert ds.attrs["notes"] == ["radius_um is in another unit than places: not read"]
+    path = write(tmp_path, "track_id,frame,x_px,y_px,radius\n1,0,1,1,4\n")
+    assert open_tracks(path, spacing=[1, 0.5, 0.5]).spot_radius.item() == 2
 
 
 def test_times_that_stand_still_are_said_and_not_taken(tmp_path):
