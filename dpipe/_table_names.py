@@ -61,6 +61,9 @@ SPOT_LABEL = Variable(
     "spot_label", ("spot", "label_group"), "U", "1", "label that a person gave a spot"
 )
 
+_FAR_FRAME, _FAR_TIMES, _FEW_FRAMES = 1_000_000, 100, 5
+_NEAR_FRAME = 10_000
+
 NOTES = ("notes", "assumed", "corrected", "verdict")
 """Attributes of a Dataset that hold lines for people: what a run and `dpipe show` say of it."""
 
@@ -91,3 +94,29 @@ def flag_note(what: str, flags: np.ndarray, meanings: Sequence[str]) -> list[str
     counts = [(name, int(np.count_nonzero(flags & (1 << i)))) for i, name in enumerate(meanings)]
     said = ", ".join(f"{name} {count}" for name, count in counts if count)
     return [f"{odd} of {len(flags)} {what} are odd: {said}"] if odd else []
+
+
+def far_frames(frames: np.ndarray) -> np.ndarray:
+    """Tell which frames are so far beyond the others of a table that they may be mistyped.
+
+    Parameters
+    ----------
+    frames : numpy.ndarray, shape (n,)
+        From 0; NaN for none.
+
+    Returns
+    -------
+    numpy.ndarray of bool
+        True beyond a million, or, of five frames or more, beyond 10,000 and a hundred times their
+        median.
+
+    Examples
+    --------
+    >>> far_frames(np.array([3, 9, 40, 12, 2_000_000, 7])).tolist()
+    [False, False, False, False, True, False]
+    """
+    limit = float(_FAR_FRAME)
+    known = frames[~np.isnan(frames)] if frames.dtype.kind == "f" else frames
+    if known.size >= _FEW_FRAMES:
+        limit = min(limit, max(_NEAR_FRAME, _FAR_TIMES * float(np.median(known))))
+    return frames > limit

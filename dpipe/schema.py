@@ -36,6 +36,7 @@ def _frame(name: str, unit: str, meaning: str, kinds: str = "f") -> Variable:
 
 IMAGE = Variable("image", MOVIE_DIMS, "uif", "1", "grey values as the microscope recorded them")
 LABELS = Variable("labels", ("t", "z", "y", "x"), "u", "1", "object number of each voxel, 0 none")
+SEGMENTED = Variable("segmented", ("t", "z"), "b", "1", "whether the labels of a plane were drawn")
 PROJECTION = Variable(
     "projection", ("t", "c", "y", "x"), "uif", "1", "maximum over z of each frame and channel"
 )
@@ -186,7 +187,7 @@ PHASES = (BLEBBING_START, BLEBBING_END, DISRUPTION_START, DISRUPTION_END)
 """The four frames that a table of phases gives of each event."""
 PHASE_FLAGS = (
     *("phases_overlap", "gap_between_phases", "no_disruption", "no_track", "ambiguous_track"),
-    *("little_overlap", "interrupted", "annotator_missing"),
+    *("little_overlap", "interrupted", "annotator_missing", "far_frame"),
 )
 """Meanings of the bits 1, 2, 4, ... of `PHASE_FLAG`."""
 

@@ -1,29 +1,84 @@
 """Tables of text: CSV, tab-separated text and Excel, as cells under a header.
 
-This module knows encodings, delimiters and numbers, and names the line in every complaint. It
-knows nothing of what the columns mean.
+This module knows delimiters and numbers, names the line in every complaint, and remembers which
+columns nobody asked for. It knows nothing of what the columns mean. How bytes become text and
+text becomes rows stands in ``_text.py``.
 """
 
-import csv
 import io
 import math
+import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
 
-from dpipe.errors import InputError, StoreError
+from dpipe._grid import Unfit, as_text, grid
+from dpipe.errors import StoreError
 from dpipe.sources import opened
 
+__all__ = [
+    "EXCEL",
+    "Table",
+    "Unfit",
+    "as_text",
+    "grid",
+    "is_nothing",
+    "plain",
+    "read_bytes",
+    "read_rows",
+    "table",
+    "whole",
+]
+
 EXCEL = (".xls", ".xlsx")
-_MARKS = (b"\xff\xfe", b"\xfe\xff")
 _LARGEST = 1 << 30
+_NOTHING = {"", "-", "\u2013", "none", "null", "nil", "nan", "<na>", "na", "n/a", "#n/a"}
+_UNNAMED = re.compile(r"(?:unnamed: \d+)?")
+_MOST_NAMED = 8
 
 
-class Unfit(InputError):
-    """What is wrong with a file, still without the file's name."""
+def is_nothing(cell: str) -> bool:
+    """Tell whether a cell is empty, or what programs write into an empty one.
+
+    Examples
+    --------
+    >>> [is_nothing(cell) for cell in ("", " NaN ", "None", "0")]
+    [True, True, True, False]
+    """
+    return cell.strip().lower() in _NOTHING
+
+
+def whole(text: str) -> int | None:
+    """Return a whole number that is written as text, ``1.0`` and ``1e3`` too.
+
+    Parameters
+    ----------
+    text : str
+        Without spaces around it.
+
+    Returns
+    -------
+    int or None
+        Exact; None for all else, and for what lies beyond 18 digits or, written as a fraction,
+        beyond 2 to the power of 53.
+
+    Examples
+    --------
+    >>> whole("9007199254740993"), whole("3.0"), whole("3.5"), whole("1e300"), whole("1" * 400)
+    (9007199254740993, 3, None, None, None)
+    """
+    if re.fullmatch(r"[+-]?\d{1,18}", text, re.ASCII):
+        return int(text)
+    if "_" in text:  # Python's own way to write a number
+        return None
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    return int(value) if value.is_integer() and abs(value) <= 2**53 else None
 
 
 @dataclass(frozen=True)
@@ -43,6 +98,7 @@ class Table:
     columns: Mapping[str, list[str]]
     line: int
     comma: bool = False
+    _used: set[str] = field(default_factory=set, repr=False, compare=False)
 
     def __len__(self) -> int:
         return len(next(iter(self.columns.values()), []))
@@ -55,7 +111,34 @@ class Table:
         """Return the cells of a column, or say that it is not there."""
         if name not in self.columns:
             raise Unfit(f"no column {name!r}; found {', '.join(filter(None, self.columns))}")
+        self._used.add(name)
         return self.columns[name]
+
+    def below(self, count: int) -> "Table":
+        """Return the rows after the first so many; what is read of them counts here too."""
+        kept = {name: cells[count:] for name, cells in self.columns.items()}
+        return Table(kept, self.line + count, self.comma, self._used)
+
+    def chosen(self, rows: Sequence[int]) -> "Table":
+        """Return some rows; lines in complaints are those of a table of only these."""
+        kept = {name: [cells[i] for i in rows] for name, cells in self.columns.items()}
+        return Table(kept, self.line, self.comma, self._used)
+
+    def unread(self, *known: str) -> list[str]:
+        """Say in a line for people which columns nobody asked for, none if all are read.
+
+        Parameters
+        ----------
+        *known : str
+            Columns that need no reading, since they say nothing more.
+        """
+        left = [
+            name
+            for name in self.columns
+            if name not in self._used and name not in known and not _UNNAMED.fullmatch(name)
+        ]
+        more = f" and {len(left) - _MOST_NAMED} more" if len(left) > _MOST_NAMED else ""
+        return [f"columns not read: {', '.join(left[:_MOST_NAMED])}{more}"] if left else []
 
     def floats(self, name: str, *, empty: float = math.nan, finite: bool = True) -> np.ndarray:
         """Read a column of numbers.
@@ -85,7 +168,7 @@ class Table:
         bad = np.flatnonzero(~np.isfinite(values))
         if finite and bad.size:
             i = int(bad[0])
-            raise Unfit(f"line {self.line + i}: {name} is {cells[i]!r}; expected a number")
+            raise Unfit(f"line {self.line + i}: {name} is {_shown(cells[i])}; expected a number")
         return values
 
     def wholes(self, name: str, *, empty: int | None = None) -> np.ndarray:
@@ -98,7 +181,8 @@ class Table:
         name : str
             Its name.
         empty : int, optional
-            What an empty cell means; by default it is refused.
+            What an empty cell means, also one that a program filled with ``nan`` or ``None``; by
+            default it is refused.
 
         Returns
         -------
@@ -108,26 +192,25 @@ class Table:
         Raises
         ------
         InputError
-            No such column, or a cell that is no whole number.
+            No such column, or a cell that is no whole number, or one of more than 18 digits.
         """
         values: list[int] = []
         parts: dict[int, str] = {}
         cells = [cell.strip() for cell in self.text(name)]
         for i, cell in enumerate(cells):
-            if not cell and empty is not None:
-                values.append(empty)
-            elif re.fullmatch(r"[+-]?\d{1,18}", cell, re.ASCII):
-                values.append(int(cell))
-            elif re.fullmatch(r"\d{1,9}_\d{1,9}", cell, re.ASCII):
-                values.append(int(cell.replace("_", "")))
-                parts[values[-1]] = cell
-            else:
-                value = self._float(cell, name, i, math.nan)
-                if not value.is_integer() or abs(value) > 2**53:
-                    raise Unfit(
-                        f"line {self.line + i}: {name} is {cell!r}; expected a whole number"
-                    )
-                values.append(int(value))
+            value = whole(cell.replace(",", ".") if self.comma else cell)
+            if value is None and empty is not None and is_nothing(cell):
+                value = empty
+            elif value is None and re.fullmatch(r"\d{1,9}_\d{1,9}", cell, re.ASCII):
+                value = int(cell.replace("_", ""))
+                parts[value] = cell
+            elif value is None:
+                self._float(cell, name, i, math.nan)  # what is no number at all is told so
+                raise Unfit(
+                    f"line {self.line + i}: {name} is {_shown(cell)}; expected a whole number"
+                    + (" of at most 18 digits" if re.fullmatch(r"[+-]?\d{19,}", cell) else "")
+                )
+            values.append(value)
         for i, (cell, value) in enumerate(zip(cells, values, strict=True)):
             if parts and cell != parts.get(value, cell):
                 told = f"{name} is {cell!r}, and {parts[value]!r} elsewhere"
@@ -136,46 +219,19 @@ class Table:
 
     def _float(self, cell: str, name: str, i: int, empty: float) -> float:
         text = cell.strip()
-        if not text:
+        if is_nothing(text):
             return empty
         try:
             if "_" in text:  # Python's own way to write a number
                 raise ValueError
             return float(text.replace(",", ".") if self.comma else text)
         except ValueError:
-            raise Unfit(f"line {self.line + i}: {name} is {cell!r}; expected a number") from None
+            told = f"line {self.line + i}: {name} is {_shown(cell)}; expected a number"
+            raise Unfit(told) from None
 
 
-def grid(text: str) -> tuple[list[list[str]], bool]:
-    r"""Cut text into rows of cells; tell whether its numbers have a decimal comma.
-
-    Parameters
-    ----------
-    text : str
-        Cells are parted by commas, semicolons or tabs, whichever are most at its beginning.
-
-    Returns
-    -------
-    (list of list of str, bool)
-        The rows, one a line, and whether semicolons part them.
-
-    Raises
-    ------
-    InputError
-        A cell of more than 128 KiB: no table.
-
-    Examples
-    --------
-    >>> grid("a;b\n1,5;2\n")
-    ([['a', 'b'], ['1,5', '2']], True)
-    """
-    head = text[:4096]
-    delimiter = max(",;\t", key=head.count)
-    try:
-        rows = list(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter))
-    except csv.Error as error:
-        raise Unfit(f"not a table of text ({error})") from error
-    return rows, delimiter == ";"
+def _shown(cell: str) -> str:
+    return repr(cell if len(cell) < 60 else f"{cell[:40]}... ({len(cell)} characters)")
 
 
 def plain(name: str) -> str:
@@ -186,7 +242,7 @@ def plain(name: str) -> str:
     >>> plain("\ufeffPosition  X ")
     'position x'
     """
-    return re.sub(r"\s+", " ", name.strip().strip("\ufeff").lower())
+    return re.sub(r"\s+", " ", name.strip().strip("\ufeff").removeprefix("#").strip().lower())
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]], line: int, comma: bool) -> Table:
@@ -197,7 +253,8 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]], line: int, comma
     header : sequence of str
         Names of the columns; nameless ones at its end are dropped.
     rows : iterable of sequence of str
-        What follows; empty lines at its end do not count.
+        What follows; empty lines at its end do not count. Where each begins with its number and
+        has a cell more than the header, these are the names of rows that R writes, and left out.
     line : int
         Line of the first row.
     comma : bool
@@ -216,8 +273,9 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]], line: int, comma
     names = [plain(name) for name in header]
     while names and not names[-1]:
         names.pop()
-    if repeated := sorted({n for n in names if names.count(n) > 1}):
+    if repeated := sorted({n for n in names if n and names.count(n) > 1}):
         raise Unfit(f"two columns are called {repeated[0]!r}")
+    rows = _without_names(list(rows), len(names))
     cells: list[list[str]] = [[] for _ in names]
     ended = 0
     for i, row in enumerate(rows):
@@ -231,6 +289,15 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]], line: int, comma
         for column, cell in zip(cells, row, strict=False):
             column.append(cell)
     return Table(dict(zip(names, cells, strict=True)), line, comma)
+
+
+def _without_names(rows: list[Sequence[str]], width: int) -> list[Sequence[str]]:
+    full = [row for row in rows if any(cell.strip() for cell in row)]
+    numbered = all(
+        len(row) == width + 1 and row[0].strip() == str(i) and row[-1].strip()
+        for i, row in enumerate(full, 1)
+    )
+    return [row[1:] for row in rows] if full and numbered else rows
 
 
 def read_bytes(uri: str) -> bytes:
@@ -254,6 +321,8 @@ def read_bytes(uri: str) -> bytes:
         The network failed.
     """
     with opened(uri) as file:
+        if isinstance(file, str) and not os.path.isfile(file):
+            raise Unfit("cannot be read: no plain file")
         try:
             if isinstance(file, str):
                 with open(file, "rb") as local:
@@ -269,17 +338,6 @@ def read_bytes(uri: str) -> bytes:
     if not data.strip():
         raise Unfit("empty file")
     return data
-
-
-def as_text(data: bytes) -> str:
-    """Decode UTF-8 or UTF-16 with a mark, else Latin-1; what holds NUL is no text."""
-    marked = data[:2] in _MARKS
-    if b"\0" in data[:4096] and not marked:
-        raise Unfit("not text; expected a table, XML or JSON")
-    try:
-        return data.decode("utf-16" if marked else "utf-8-sig")
-    except UnicodeDecodeError:
-        return data.decode("latin-1")
 
 
 def read_rows(uri: str, data: bytes, *, sheet: str = "") -> tuple[list[list[str]], bool]:

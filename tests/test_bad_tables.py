@@ -180,7 +180,7 @@ def test_wrong_columns_are_put_aside_and_two_tracks_of_one_number_noted(dp):
         "in frame 1"
     )
     assert told.said[1].startswith(
-        "put aside: twins/Neu1: Neu1.csv: of no known format: found a, b; say format=, one of "
+        "put aside: twins/Neu1: Neu1.csv: of no known format: found a, b; rename columns so that "
     )
     assert told.last == ["done, some put aside: 2 planned = 1 made + 0 reused + 1 put aside"]
     flags = check(dp, "twins")

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import uuid
 from pathlib import Path
 
 import boto3
@@ -236,18 +237,136 @@ def test_what_a_part_held_may_go_with_its_folder_only_if_it_is_said(lab):
     assert set(held(lab)) == {FIRST}
 
 
-def test_a_file_of_a_further_part_that_is_gone_blames_that_part(lab, monkeypatch):
+def test_a_file_of_a_further_part_that_is_gone_is_put_aside_alone(lab, monkeypatch):
     lab.run()
     add(lab.second, SECOND, 100, 101)
-    init = parts.init
+    before(monkeypatch, "init", lambda: (lab.second / f"{SECOND}_100.h5").unlink(missing_ok=True))
+    outcome = lab.run(max_quarantine="9")
+    entries = {a["stem"]: (a["items"], a["reason"]) for a in outcome.steps[0]["aside"]}
+    assert entries[f"{SECOND}~2"] == (
+        1,
+        f"1 of 2 pictures; the first is {SECOND}_100.h5: gone; it was there when the source was "
+        "listed",
+    )
+    assert held(lab)[f"{SECOND}~2"] == [f"{SECOND}_100.h5", f"{SECOND}_101.h5"]
 
-    def gone(url, base, made_by, options=None):
-        (lab.second / f"{SECOND}_100.h5").unlink(missing_ok=True)
-        return init(url, base, made_by, options)
 
-    monkeypatch.setattr(parts, "init", gone)
-    (entry, _) = sorted(lab.run(max_quarantine="9").steps[0]["aside"], key=lambda a: -a["items"])
-    assert (entry["stem"], entry["items"]) == (f"{SECOND}~2", 2)
+def before(monkeypatch, step: str, do) -> None:
+    """Let something happen before the first such step of the second folder, or of a bucket."""
+    function, done = getattr(parts, step), []
+
+    def late(*given, **said):
+        if not done and SECOND in given[1]:
+            done.append(do())
+        return function(*given, **said)
+
+    monkeypatch.setattr(parts, step, late)
+
+
+@pytest.mark.parametrize("step", ["init", "partition", "finish"])
+@pytest.mark.parametrize("more", [1, 7])
+def test_a_folder_that_grows_while_it_is_packed(lab, monkeypatch, step, more):
+    """The files of the plan are packed; the others wait for the next run, which does only them."""
+    files = {p.name for p in lab.second.iterdir()}
+    before(monkeypatch, step, lambda: add(lab.second, SECOND, *range(100, 100 + more)))
+    outcome = lab.run()
+    assert (outcome.exit_code, [a["items"] for a in outcome.steps[0]["aside"]]) == (3, [1])
+    assert set(held(lab)[SECOND]) == files
+    (step,) = lab.run().steps
+    assert (step["made"], step["reused"]) == ([f"{SECOND}~2"], [FIRST, SECOND])
+    assert len(held(lab)[f"{SECOND}~2"]) == more
+    assert lab.run().nothing
+    assert list(upkeep.verify(lab.objects, (), mode="decode")) == []
+
+
+@pytest.mark.parametrize("step", ["init", "partition", "finish"])
+def test_a_folder_that_is_being_filled(lab, monkeypatch, step):
+    """The last file of the plan was half written then; more came after it."""
+    last = lab.second / f"{SECOND}_99.h5"
+    whole = (lab.second / f"{SECOND}_4.h5").read_bytes()
+    last.write_bytes(whole[:1000])
+    os.utime(last, ns=(1 << 61, 1 << 61))
+
+    def filled():
+        last.write_bytes(whole)
+        os.utime(last, ns=((1 << 61) + 1,) * 2)
+        for n, name in enumerate(add(lab.second, SECOND, 100, 101), 2):
+            os.utime(lab.second / name, ns=((1 << 61) + n,) * 2)
+
+    before(monkeypatch, step, filled)
+    (made,) = lab.run(max_quarantine="9").steps
+    assert sorted(made["made"]) == [FIRST, SECOND]
+    ds = lab.part(SECOND)
+    assert (ds.sizes["record"], ds.file.values[-1]) == (61, last.name)
+    aside = [str(reason) for reason in ds.put_aside.values if reason]
+    assert aside == ([] if step == "init" else ["truncated, shorter than its header says"])
+    again = lab.run(max_quarantine="9").steps[0]
+    assert again["made"] == ([] if step == "init" else [SECOND]) + [f"{SECOND}~2"]
+    ds = lab.part(SECOND)
+    assert (ds.sizes["record"], (ds.put_aside.values != "").sum()) == (61, 0)
+    assert lab.run(max_quarantine="9").nothing
+
+
+@pytest.mark.parametrize("step", ["init", "partition"])
+def test_a_file_that_vanishes_meanwhile_is_put_aside_alone(lab, monkeypatch, step):
+    before(monkeypatch, step, lambda: (lab.second / f"{SECOND}_8.h5").unlink())
+    outcome = lab.run(max_quarantine="9")
+    aside = {a["stem"]: a["items"] for a in outcome.steps[0]["aside"]}
+    assert aside == {FIRST: 1, SECOND: 1}
+    assert report.lines(outcome)[-1].endswith("120 planned = 118 made + 0 reused + 2 put aside")
+    (again,) = lab.run(max_quarantine="9").steps
+    assert (again["made"], len(held(lab)[SECOND])) == ([SECOND], 59)
+
+
+def test_a_file_that_changes_before_it_is_packed_is_put_aside_alone(lab, monkeypatch):
+    path = lab.second / f"{SECOND}_8.h5"
+    before(monkeypatch, "partition", lambda: os.utime(path, ns=(5, 5)))
+    outcome = lab.run(max_quarantine="9")
+    assert [a["items"] for a in outcome.steps[0]["aside"]] == [1, 1]
+    ds = lab.part(SECOND)
+    assert ds.file.values[ds.put_aside.values != ""].tolist() == [path.name]
+    (again,) = lab.run(max_quarantine="9").steps
+    assert again["made"] == [SECOND]
+    assert (lab.part(SECOND).put_aside.values == "").all()
+
+
+def test_a_file_that_changes_after_it_was_packed_is_as_it_was_listed(lab, monkeypatch):
+    path = lab.second / f"{SECOND}_8.h5"
+    before(monkeypatch, "finish", lambda: os.utime(path, ns=(5, 5)))
+    lab.run()
+    assert (lab.part(SECOND).put_aside.values == "").all()
+    assert lab.run().steps[0]["made"] == [SECOND]
+
+
+@pytest.mark.parametrize("more", [1, 3])
+def test_a_bucket_that_grows_while_it_is_packed(lab, monkeypatch, more):
+    url = f"memory://{uuid.uuid4().hex}"
+    places = open_objects(url)
+    for path in sorted(lab.second.iterdir()):
+        places.put(f"raw/{SECOND}/{path.name}", path.read_bytes())
+    data = (lab.second / f"{SECOND}_4.h5").read_bytes()
+    step = reader_step("cells", "ifc", [f"{url}/raw"], options={"block": 16, "levels": ""})
+    for name in ("init", "finish"):
+        here = range(100, 100 + more) if name == "init" else range(200, 200 + more)
+        before(
+            monkeypatch, name,
+            lambda here=here: [places.put(f"raw/{SECOND}/z_{n}.h5", data) for n in here],
+        )  # fmt: skip
+    outcome = lab.run(Recipe.of(step))
+    assert (outcome.exit_code, len(held(lab)[SECOND])) == (0, 60)
+    (again,) = lab.run(Recipe.of(step)).steps
+    assert (again["made"], len(held(lab)[f"{SECOND}~2"])) == ([f"{SECOND}~2"], 2 * more)
+
+
+def test_an_object_that_changes_meanwhile_blames_its_folder(lab, monkeypatch):
+    """Of a bucket nobody can tell whether it changed before it was read."""
+    url = f"memory://{uuid.uuid4().hex}"
+    places = open_objects(url)
+    for path in sorted(lab.second.iterdir()):
+        places.put(f"raw/{SECOND}/{path.name}", path.read_bytes())
+    step = reader_step("cells", "ifc", [f"{url}/raw"], options={"levels": ""})
+    before(monkeypatch, "finish", lambda: places.put(f"raw/{SECOND}/{SECOND}_8.h5", b"other"))
+    (entry,) = lab.run(Recipe.of(step)).steps[0]["aside"]
     assert "changed since the plan was made" in entry["reason"]
 
 
@@ -395,21 +514,6 @@ def _stopping(function, after):
         return function(*args)
 
     return stopping
-
-
-def test_a_file_that_changes_under_a_run_blames_the_folder(lab, monkeypatch):
-    finish = parts.finish
-
-    def changed(url, base, stem, fingerprint):
-        path = lab.first / f"{FIRST}_9.h5"
-        os.utime(path, ns=(1, 1))
-        return finish(url, base, stem, fingerprint)
-
-    monkeypatch.setattr(parts, "finish", changed)
-    outcome = lab.run(max_quarantine="90%")
-    (entry,) = outcome.steps[0]["aside"]
-    assert (entry["stem"], entry["items"]) == (FIRST, 60)
-    assert "changed since the plan was made" in entry["reason"]
 
 
 def test_from_packed_to_pictures_of_one_size_by_a_recipe(lab):

@@ -122,6 +122,31 @@ def test_two_rows_that_may_be_meant_are_none():
     assert _rows.join(movie(), "Neu1", exact, "t")[0].organ.item() == "organ 0"
 
 
+@pytest.mark.parametrize("first", [0, 1])
+def test_of_two_tables_the_first_that_is_named_wins(first):
+    """What a part has already stays: the organ of the first, and what only the second says."""
+    other = conditions().assign(organ=("movie", ["spleen"] * 3), dose=("movie", [1, 2, 3]))
+    tables = [conditions(), other]
+    ds = movie()
+    for table in (tables[first], tables[1 - first]):
+        ds, without, _ = _rows.join(ds, "Neu1", table, "t")
+        assert without == []
+    assert ds.organ.item() == ("organ 0", "spleen")[first]
+    assert ds.dose.item() == 1
+    side = xr.Dataset({"snr": ("movie", [1.0])}, coords={"movie": ["Neu1"]})
+    for table in (tables[first], tables[1 - first]):
+        side = _rows.join(side, "data", table, "t")[0]
+    assert side.organ.values.tolist() == [("organ 0", "spleen")[first]]
+
+
+def test_of_the_tables_that_open_names_the_first_wins(store):
+    other = conditions().assign(organ=("movie", ["spleen"] * 3))
+    dpipe.save({"other": other}, store, "others", message="another table")
+    names = ["leuko-conditions", "others"]
+    for order, organ in ((names, "organ 0"), (names[::-1], "spleen")):
+        assert dpipe.open(store, "leuko", *order)["Neu1"].organ.item() == organ
+
+
 def test_events_of_a_movie_are_found_however_each_spells_it():
     table = xr.Dataset(
         {"start": ("event", [3, 7, 9])}, {"movie": ("event", ["Neu 1", "neu_1", "Den1"])}

@@ -24,6 +24,10 @@ def test_numbers():
     np.testing.assert_array_equal(column("", "inf").floats("a", finite=False), [np.nan, np.inf])
     assert column("9007199254740993", "-1.0").wholes("a").tolist() == [9007199254740993, -1]
     assert column("", "3").wholes("a", empty=-1).tolist() == [-1, 3]
+    words = ("None", "nan", "NaN", "NULL", "null", "NA", "<NA>", "#N/A", "-", "nil")
+    assert column(*words).wholes("a", empty=-1).tolist() == [-1] * len(words)
+    assert np.isnan(column(*words).floats("a", finite=False)).all()
+    assert column("3,0", "999999999999999999", comma=True).wholes("a").tolist() == [3, 10**18 - 1]
 
 
 @pytest.mark.parametrize(
@@ -37,6 +41,12 @@ def test_numbers():
         ("1.5", "wholes", "line 3: a is '1.5'; expected a whole number"),
         ("", "wholes", "line 3: a is ''; expected a whole number"),
         ("1e300", "wholes", "line 3: a is '1e300'; expected a whole number"),
+        (str(2**63), "wholes", "a is '9223372036854775808'; expected a whole number of at most 18"),
+        ("-1" + "0" * 18, "wholes", "expected a whole number of at most 18 digits"),
+        ("7" * 400, "wholes", "777... .400 characters.'; expected a whole number of at most 18"),
+        ("7" * 400, "floats", "777... .400 characters.'; expected a number"),
+        ("1e999", "floats", "line 3: a is '1e999'; expected a number"),
+        ("None", "floats", "line 3: a is 'None'; expected a number"),
         ("nan", "wholes", "line 3: a is 'nan'; expected a whole number"),
     ],
 )
@@ -54,11 +64,26 @@ def test_a_part_of_a_track_has_a_number_of_its_own():
 
 
 def test_columns():
-    found = table(["A", " B  c", "", ""], [["1", "2", "", ""], ["", ""]], 2, comma=False)
+    found = table(["# A", " B  c", "", ""], [["1", "2", "", ""], ["", ""]], 2, comma=False)
     assert found.columns == {"a": ["1"], "b c": ["2"]}
+    assert table(["", "", "a"], [["0", "0", "5"]], 2, comma=False).text("a") == ["5"]
     assert (len(found), found.has("a", "b c"), found.has("d")) == (1, True, False)
     with pytest.raises(InputError, match="no column 'd'; found a, b c"):
         found.text("d")
+
+
+def test_names_of_rows_that_r_writes():
+    rows = [["1", "7", "8"], ["2", "9", "10"]]
+    assert table(["a", "b"], rows, 2, comma=False).columns == {"a": ["7", "9"], "b": ["8", "10"]}
+    with pytest.raises(InputError, match="line 3: 3 cells; expected 2, as the header"):
+        table(["a", "b"], [["1", "7", ""], ["3", "9", "10"]], 2, comma=False)
+
+
+def test_what_nobody_asked_for_is_known():
+    found = table(["", "Unnamed: 0", "a", *"bcdefghijk"], [["0"] * 13], 2, comma=False)
+    found.below(1).text("a")
+    assert found.unread("c") == ["columns not read: b, d, e, f, g, h, i, j and 1 more"]
+    assert found.unread(*"bcdefghijk") == []
 
 
 @pytest.mark.parametrize(
@@ -66,10 +91,14 @@ def test_columns():
     [
         ("a,b\n1,2", [["a", "b"], ["1", "2"]]),
         ("a\tb\r\n1\t2", [["a", "b"], ["1", "2"]]),
-        ('a,b\n"1,5",2', [["a", "b"], ["1,5", "2"]]),
+        ('a,b\n"x,5",2', [["a", "b"], ["x,5", "2"]]),
         ('a,b\r\n"1\n2",3', [["a", "b"], ["1\n2", "3"]]),
         ("a,b\r1,2\r", [["a", "b"], ["1", "2"]]),
         ("a,b\n1\x85,2\u2028\n", [["a", "b"], ["1\x85", "2\u2028"]]),  # an ellipsis of Windows
+        ("a,b\r\r\n1,2\r\r\n", [["a", "b"], ["1", "2"]]),  # csv.writer without newline=""
+        ("ID t x\n1.0 0.0 2.5\n", [["ID", "t", "x"], ["1.0", "0.0", "2.5"]]),  # btrack's CSV
+        ("# t x y\n1 2.5 3\n", [["t", "x", "y"], ["1", "2.5", "3"]]),  # numpy.savetxt
+        ("2 1 48\n3 1 72\n", [["2 1 48"], ["3 1 72"]]),  # no names: whose numbers?
         ("", []),
     ],
 )
@@ -77,10 +106,37 @@ def test_delimiters(text, rows):
     assert grid(text) == (rows, False)
 
 
+@pytest.mark.parametrize(
+    ("text", "comma"),
+    [
+        ("t;x;y;z;r\n1;1,5;2,5;3,5;4,5\n2;1,5;2,5;3,5;4,5\n", True),  # as many commas
+        ("a;b\n1,234;2\n", True),  # who parts cells by semicolons has decimal commas
+        ("a;b\n1,234.5;2\n", False),
+        ("a;b\n1,234;2.5\n", False),  # thousands, or both marks: refused where it is read
+        ("a\tb\n1,5\t2\n", True),  # Excel's "Unicode text"
+        ("a\tb\n0,125\t2\n", True),
+        ("a\tb\n1,234\t2\n", False),  # a thousand, or little more than 1
+        ('a,b\n"1,5","2,25"\n', True),
+        ('a,b\n"1,5",2.5\n', False),
+        ('a,b\n"ch1,ch4",2\n', False),
+    ],
+)
+def test_decimal_commas(text, comma):
+    assert grid(text)[1] is comma
+
+
+def test_marks_that_may_mean_two_things_are_refused_by_name():
+    rows, comma = grid("a;b\n1,234;2.5\n")
+    with pytest.raises(InputError, match="line 2: a is '1,234'; expected a number"):
+        table(rows[0], rows[1:], 2, comma).floats("a")
+
+
 def test_what_is_no_text(tmp_path):
     with pytest.raises(InputError, match="not text"):
         as_text(b"a\0b")
     assert as_text("\u00b5".encode("latin-1")) == "\u00b5"
+    for encoding in ("utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32"):
+        assert as_text("x [\u00b5m],y\n".encode(encoding)) == "x [\u00b5m],y\n"
     with pytest.raises(InputError, match="cannot be read"):
         read_bytes(str(tmp_path))
     with pytest.raises(InputError, match=r"Excel needs|not readable as Excel"):

@@ -6,6 +6,7 @@ matched stands in ``_matching.py``; how frames are measured is not known here.
 
 import math
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -181,6 +182,9 @@ def consensus_phases(ds: xr.Dataset, *, annotators: int = 3) -> xr.Dataset:
     events: dict[str, list[int]] = {}
     for i, name in enumerate(ds["event"].values.astype(str).tolist()):
         events.setdefault(name, []).append(i)
+    given = np.zeros(len(who), np.uint32)
+    if schema.PHASE_FLAG.name in ds:
+        given = np.asarray(compute(schema.PHASE_FLAG.check(ds).data)[0], dtype=np.uint32)
     table, agreement, flags, agreed, labelled = [], [], [], 0, 0
     for name, own in events.items():
         if len({who[i] for i in own}) < len(own):
@@ -188,6 +192,7 @@ def consensus_phases(ds: xr.Dataset, *, annotators: int = 3) -> xr.Dataset:
         bounds, flag, ours, all_frames = _majority(rows[own])
         table.append(bounds)
         agreement.append(ours / all_frames if all_frames else math.nan)
+        flag |= int(np.bitwise_or.reduce(given[own])) & _FLAGS["far_frame"]
         flags.append(flag | (_FLAGS["annotator_missing"] if len(own) < annotators else 0))
         agreed, labelled = agreed + ours, labelled + all_frames
     result: dict[str, xr.DataArray] = {}
@@ -230,28 +235,48 @@ def _phases(ds: xr.Dataset) -> tuple[list[str], np.ndarray]:
 
 
 def _majority(rows: np.ndarray) -> tuple[Sequence[float], int, int, int]:
-    """Vote on one event: its four frames, its flags, frames agreed on, frames labelled."""
+    """Vote on one event: its four frames, its flags, frames agreed on, frames labelled.
+
+    Between two frames in which any phase begins or has ended, all frames are alike, so they are
+    counted by such spans: a mistyped frame costs no more than another.
+    """
     if np.isnan(rows).all():
         return [math.nan] * 4, _FLAGS["no_disruption"], 0, 0
-    low, high = int(np.nanmin(rows)), int(np.nanmax(rows))
-    frames = np.arange(low, high + 1)
-    labels = np.zeros((len(rows), frames.size), dtype=int)
-    for mine, (start, end, other, stop) in zip(labels, rows, strict=True):
-        mine[(frames >= start) & (frames <= end)] = 1
-        mine[(frames >= other) & (frames <= stop)] = 2
-    votes = {phase: (labels == phase).sum(axis=0) for phase in (1, 2)}
-    most = np.where(votes[2] >= votes[1], 2, 1)
-    decided = np.where(np.maximum(votes[1], votes[2]) > 1, most, 0)
-    decided[(votes[1] == votes[2]) & (votes[1] > 1)] = 0  # of four annotators, two and two
+    phases = [_spans(row) for row in rows]
+    edges = sorted({edge for spans in phases for first, end, _ in spans for edge in (first, end)})
+    extent: dict[int, list[tuple[int, int]]] = {1: [], 2: []}
+    agreed = labelled = 0
+    for first, end in pairwise(edges):
+        labels = [_label(spans, first) for spans in phases]
+        labelled += (end - first) * any(labels)
+        votes = {phase: labels.count(phase) for phase in (1, 2)}
+        most = max(votes.values())
+        if most > 1 and votes[1] != votes[2]:  # of four annotators, two and two
+            agreed += end - first
+            extent[1 if votes[1] == most else 2].append((first, end))
     bounds, flag = [], 0
-    for phase in (1, 2):
-        at = frames[decided == phase]
-        bounds += [float(at[0]), float(at[-1])] if at.size else [math.nan, math.nan]
-        flag |= _FLAGS["interrupted"] if at.size and at[-1] - at[0] + 1 != at.size else 0
+    for spans in extent.values():
+        bounds += [float(spans[0][0]), float(spans[-1][1] - 1)] if spans else [math.nan, math.nan]
+        whole = all(end == first for (_, end), (first, _) in pairwise(spans))
+        flag |= 0 if whole else _FLAGS["interrupted"]
     flag |= _FLAGS["no_disruption"] if math.isnan(bounds[2]) else 0
     flag |= _FLAGS["phases_overlap"] if bounds[1] >= bounds[2] else 0
     flag |= _FLAGS["gap_between_phases"] if bounds[2] > bounds[1] + 1 else 0
-    return bounds, flag, int((decided > 0).sum()), int((labels > 0).any(axis=0).sum())
+    return bounds, flag, agreed, labelled
+
+
+def _spans(row: np.ndarray) -> list[tuple[int, int, int]]:
+    """Return first frame, the frame after the last, and number of the phases of one person."""
+    return [
+        (math.ceil(row[k]), math.floor(row[k + 1]) + 1, phase)
+        for k, phase in ((0, 1), (2, 2))
+        if row[k] <= row[k + 1]
+    ]
+
+
+def _label(spans: Sequence[tuple[int, int, int]], frame: int) -> int:
+    """Return the phase of a frame: where both are, disruption wins; 0 for none."""
+    return max((phase for first, end, phase in spans if first <= frame < end), default=0)
 
 
 def _check_count(annotators: int) -> None:

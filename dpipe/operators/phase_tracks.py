@@ -5,6 +5,7 @@ nothing of files.
 """
 
 import re
+from collections import Counter
 from dataclasses import dataclass
 
 import numpy as np
@@ -100,8 +101,9 @@ def phase_tracks(phases: xr.DataTree, tracks: xr.DataTree, *, share: float = 0.5
         track[i], overlap[i], flag = _best(rows[i], near, share)
         flags[i] |= flag
     claims = [(schema.movie_key(m), t) for m, t in zip(movies, track.tolist(), strict=True)]
+    claimed = Counter(claims)
     for i, claim in enumerate(claims):
-        if claim[1] >= 0 and claims.count(claim) > 1:
+        if claim[1] >= 0 and claimed[claim] > 1:
             track[i], flags[i] = -1, flags[i] | _FLAGS["ambiguous_track"]
     used = {(schema.movie_key(m), t) for m, t in zip(movies, track.tolist(), strict=True)}
     idle = [
@@ -142,6 +144,9 @@ def _table(ds: xr.Dataset, stem: str) -> xr.Dataset:
     if "channel" not in kept.coords:
         kept = kept.assign_coords(channel=("event", np.full(count, "")))
     values = compute(*(kept[name].data for name in kept.data_vars))
+    held = dict(zip(kept.data_vars, values, strict=True))
+    if any(np.isinf(held[v.name]).any() for v in schema.PHASES):
+        raise SchemaError(f"{stem}: a phase begins or ends at infinity; expected frames, NaN none")
     return kept.assign(
         {
             name: (v.dims, value, v.attrs)

@@ -49,7 +49,8 @@ class Reader:
         Whether ``find`` takes items in any order and keeps none, since there may be millions.
     state : callable, optional
         ``state(item)`` returns a number that changes when a file does; its collections keep it
-        as ``file_state``, so that a folder can be compared file by file.
+        as ``file_state``, so that a folder can be compared file by file. Its ``open`` takes
+        files of one folder too, and keeps a record of one that is gone.
     guess : callable, optional
         As ``open``, but from a few files: for plans, where opening takes long. It takes the
         number of files after their URLs.

@@ -12,7 +12,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from dpipe.readers._ifc_file import planes
+from dpipe.readers._ifc_file import pixels
 from dpipe.readers._ifc_layout import LOST, Unlike, members
 
 _SAMPLE = 4096
@@ -48,8 +48,8 @@ def content(file: BinaryIO) -> int:
             sample = os.pread(number, last - first, image.start + first)
             if len(sample) < last - first:
                 raise Unlike
-            return _hash(image.shape, image.dtype, sample)
-    values = planes(file.read())[0]
+            return _hash((*image.shape, 1)[:3], image.dtype, sample)
+    values = pixels(file.read())
     first, last = _middle(values.size, values.itemsize)
     raw = np.ascontiguousarray(values).reshape(-1)[first // values.itemsize :]
     return _hash(values.shape, values.dtype, raw[: (last - first) // values.itemsize].tobytes())

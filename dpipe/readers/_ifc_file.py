@@ -1,4 +1,4 @@
-"""One picture in an HDF5 file: ``image (H, W, C)``, maybe ``mask`` and ``label``.
+"""One picture in an HDF5 file: ``image (H, W, C)`` or ``(H, W)``, maybe ``mask`` and ``label``.
 
 Files with contiguous arrays, as h5py writes them by default, are parsed by ``_ifc_layout``, which
 is five times as fast as the HDF5 library. h5py has the last word on all others, and on what is
@@ -12,7 +12,7 @@ import math
 import os
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, BinaryIO
 
 import h5py
@@ -21,19 +21,32 @@ import imagecodecs
 import numpy as np
 
 from dpipe.errors import InputError
-from dpipe.readers._ifc_layout import LOST, Unlike, label_of, members, view
+from dpipe.readers._ifc_layout import LOST, NAMES, Unlike, label_of, members, view
 
 LARGEST = 1 << 30
 """Bytes of a file, of its picture or of one of its chunks, above which it is refused."""
 _HEAD = 4096
 """Bytes at the beginning of a file that mostly hold all headers."""
+_SHOWN = 5
 _DEFLATE, _SHUFFLE = h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_SHUFFLE
 _PROBLEMS = (OSError, RuntimeError, KeyError, ValueError, TypeError, OverflowError)
 
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What a file says of its picture: sizes, dtypes ("" for no mask) and label (None for none)."""
+    """What a file says of its picture.
+
+    Attributes
+    ----------
+    height, width, channels : int
+        Its size.
+    dtype, mask : str
+        Of the picture and of its mask, "" for no mask.
+    label : str or None
+        None for none.
+    odd : str
+        What is to be said of its label, "" for nothing.
+    """
 
     height: int
     width: int
@@ -41,26 +54,40 @@ class Facts:
     dtype: str
     mask: str = ""
     label: str | None = None
+    odd: str = ""
 
 
-def look(file: BinaryIO) -> Facts:
+def look(file: BinaryIO, threshold: float | None = None) -> Facts:
     """Return the facts of a file.
 
     Parameters
     ----------
     file : binary file
         Open; of one on disk mostly only the beginning is read.
+    threshold : float, optional
+        What of a mask is inside: what lies above it. Without one, masks of floats and of signed
+        numbers are looked at whole, for they must hold whole numbers from 0.
 
     Returns
     -------
     Facts
-        Sizes, dtypes and label; no pixel was looked at.
+        Sizes, dtypes and label; no pixel of the picture was looked at.
 
     Raises
     ------
     InputError
         The file is damaged, or holds something else; the text does not name it.
     """
+    found = _looked(file)
+    if found.mask and threshold is not None:
+        return replace(found, mask="|b1")
+    if found.mask and np.dtype(found.mask).kind in "fi":
+        file.seek(0)
+        planes(file.read())
+    return found
+
+
+def _looked(file: BinaryIO) -> Facts:
     if not isinstance(file, io.BytesIO):
         number = file.fileno()
         with suppress(*LOST):
@@ -70,8 +97,8 @@ def look(file: BinaryIO) -> Facts:
     with suppress(*LOST):
         return _stated(data, len(data), lambda at, n: data[at : at + n])
     with _opened(data) as opened:
-        image, mask, held = (_child(opened, name) for name in ("image", "mask", "label"))
-        return _facts(image, mask, None if held is None else _text(held[()]))
+        image, mask = _named(opened, "image"), _named(opened, "mask")
+        return _facts(image, mask, *_label_of(opened))
 
 
 def _stated(data: bytes, size: int, read: Callable[[int, int], bytes]) -> Facts:
@@ -80,13 +107,15 @@ def _stated(data: bytes, size: int, read: Callable[[int, int], bytes]) -> Facts:
     return _facts(found.get("image"), found.get("mask"), label)
 
 
-def planes(data: bytes) -> tuple[np.ndarray, np.ndarray | None]:
+def planes(data: bytes, threshold: float | None = None) -> tuple[np.ndarray, np.ndarray | None]:
     """Return the picture and the mask of a file.
 
     Parameters
     ----------
     data : bytes
         The whole file.
+    threshold : float, optional
+        As for `look`: the mask becomes truth values.
 
     Returns
     -------
@@ -98,45 +127,107 @@ def planes(data: bytes) -> tuple[np.ndarray, np.ndarray | None]:
     InputError
         As for `look`, or the pixels cannot be decoded.
     """
+    image, mask = _arrays(data)
+    return image, None if mask is None else _covered(mask, threshold)
+
+
+def pixels(data: bytes) -> np.ndarray:
+    """Return the picture of a file, (height, width, channels), whatever its mask holds."""
+    return _arrays(data)[0]
+
+
+def _arrays(data: bytes) -> tuple[np.ndarray, np.ndarray | None]:
+    image: np.ndarray
+    mask: np.ndarray | None = None
     with suppress(*LOST):
         found = members(data, len(data))
-        _facts(found.get("image"), found.get("mask"), None)
+        facts = _facts(found["image"], found.get("mask"), None)
         image = view(data, found["image"])
-        return image, view(data, found["mask"]) if "mask" in found else None
+        mask = view(data, found["mask"]) if "mask" in found else None
+        return _cubes(image, mask, facts)
     with _opened(data) as file:
-        held, covered = _child(file, "image"), _child(file, "mask")
-        _facts(held, covered, None)
-        return _values(held, data), None if covered is None else _values(covered, data)
+        held, covered = _named(file, "image"), _named(file, "mask")
+        facts = _facts(held, covered, None)
+        image = _values(held, data)
+        return _cubes(image, None if covered is None else _values(covered, data), facts)
 
 
-def _facts(image: Any, mask: Any, label: str | None) -> Facts:
+def _cubes(
+    image: np.ndarray, mask: np.ndarray | None, facts: Facts
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Give a grey picture the one channel that it has."""
+    shape = (facts.height, facts.width, facts.channels)
+    return image.reshape(shape), None if mask is None else mask.reshape(shape)
+
+
+def _covered(mask: np.ndarray, threshold: float | None) -> np.ndarray:
+    """Return a mask that says of each pixel whether it is inside, and maybe of what."""
+    if mask.dtype.kind == "b":
+        return mask
+    if threshold is not None:
+        return mask > threshold  # which NaN is not
+    if mask.dtype.kind == "u":
+        return mask
+    finite = np.isfinite(mask)
+    known = mask[finite]
+    odd = {
+        "fractions": bool((known != np.floor(known)).any()),
+        "values below 0": bool((known < 0).any()),
+        "values that are not finite": not finite.all(),
+    }
+    if not any(odd.values()):
+        return mask
+    most = float(known.max(initial=0))
+    way = next((n / 2 for n in (1, 255) if most <= n), most / 2)
+    if most <= 0 or not (odd["fractions"] or odd["values that are not finite"]):
+        way = 0
+    raise InputError(
+        f"mask of {mask.dtype} with {' and '.join(kind for kind, there in odd.items() if there)}; "
+        f"expected whole numbers from 0. Say threshold={way:g} to take what is above it"
+    )
+
+
+def _facts(image: Any, mask: Any, label: str | None, odd: str = "") -> Facts:
     """Check what the datasets say of themselves, whoever read it."""
-    if image is None:
-        raise InputError("no dataset image (height, width, channels)")
     if image.dtype is None or (mask is not None and mask.dtype is None):
         raise Unlike
-    shape = tuple(int(n) for n in image.shape)
-    if len(shape) != 3 or not all(shape):
-        raise InputError(f"image of shape {shape}; expected (height, width, channels)")
+    held = tuple(int(n) for n in image.shape)
+    if len(held) not in (2, 3) or not all(held):
+        raise InputError(f"image of shape {held}; expected (height, width, channels)")
+    height, width, channels = shape = (*held, 1)[:3]
     if image.dtype.kind not in "uif" or image.dtype.itemsize > 8:
         raise InputError(f"image of {image.dtype}; expected integers or floats of up to 64 bits")
     if math.prod(shape) * image.dtype.itemsize > LARGEST:
-        raise InputError(f"image of shape {shape}; more than 1 GiB is refused")
+        raise InputError(f"image of shape {held}; more than 1 GiB is refused")
     kind = image.dtype.newbyteorder("=").str
     if mask is None:
-        return Facts(*shape, kind, "", label)
-    if tuple(mask.shape) != shape:
-        raise InputError(f"mask of shape {tuple(mask.shape)} beside an image of {shape}")
+        return Facts(height, width, channels, kind, "", label, odd)
+    if (*map(int, mask.shape), 1)[:3] != shape:
+        raise InputError(f"mask of shape {tuple(mask.shape)} beside an image of {held}")
     if mask.dtype.kind not in "buif" or mask.dtype.itemsize > 8:
         raise InputError(f"mask of {mask.dtype}; expected numbers or truth values")
-    return Facts(*shape, kind, mask.dtype.newbyteorder("=").str, label)
+    return Facts(height, width, channels, kind, mask.dtype.newbyteorder("=").str, label, odd)
+
+
+def _label_of(file: h5py.File) -> tuple[str | None, str]:
+    """Return a label, and what is to be said of it; a bad one spoils no picture."""
+    try:
+        held = _named(file, "label")
+        value = None if held is None else held[()]
+    except InputError as error:
+        return None, f"{error}; the picture has no label"
+    if not isinstance(value, np.ndarray) or value.size == 1:
+        return None if value is None else _text(value), ""
+    if value.dtype.kind in "buif" and value.ndim == 1 and np.count_nonzero(value) == 1:
+        (place,) = np.flatnonzero(value)
+        if value[place] == 1:
+            return str(place), f"label is one of {value.size} by its place (one-hot), from 0"
+    return None, f"label of shape {value.shape}; expected one; the picture has no label"
 
 
 def _text(value: Any) -> str:
     """Return a label as text, whatever it is kept as."""
     if isinstance(value, np.ndarray):
-        if value.size != 1:
-            raise InputError(f"label of shape {value.shape}; expected one")
         value = value.reshape(-1)[0]
     if isinstance(value, bytes):
         raw = bytes(value).rstrip(b"\0")
@@ -218,6 +309,17 @@ def _inflated(dataset: h5py.Dataset, data: bytes, *, shuffled: bool) -> np.ndarr
         inside = tuple(slice(0, cut.stop - cut.start) for cut in place)
         out[place] = values.view(dtype).reshape(chunk)[inside]
     return out
+
+
+def _named(file: h5py.File, key: str) -> Any:
+    """Return a dataset by either of its names; only an image must be there."""
+    found = [name for name in NAMES[key] if file.id.links.exists(name.encode())]
+    if len(found) > 1:
+        raise InputError(f"both {found[0]} and {found[1]}; expected one of them")
+    if not found and key == "image":
+        there = ", ".join(sorted(file)[:_SHOWN]) or "nothing"
+        raise InputError(f"no dataset image (height, width, channels); found {there}")
+    return _child(file, found[0]) if found else None
 
 
 def _child(file: h5py.File, name: str) -> Any:

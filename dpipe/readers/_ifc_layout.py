@@ -4,7 +4,7 @@ Superblock 0 to 3, object headers 1 and 2, symbol tables or compact links, conti
 4. Anything else, and anything that looks wrong, is `Unlike`, and left to the library. Links to
 other places and bytes in other files are not followed.
 
-A private neighbour of ``_ifc_file``; it knows HDF5 and the names of three datasets.
+A private neighbour of ``_ifc_file``; it knows HDF5 and what three datasets are called.
 """
 
 import math
@@ -22,6 +22,9 @@ _HEAP = 4096
 _UNDEFINED = 2**64 - 1
 _MOST_NAMES = 64
 _SIGNATURE = b"\x89HDF\r\n\x1a\n"
+NAMES = {name: (name, f"{name}s") for name in ("image", "mask", "label")}
+"""What is looked for, by either of two names."""
+_WANTED = {name.encode(): key for key, names in NAMES.items() for name in names}
 _DATASPACE, _LINK_INFO, _DATATYPE, _EXTERNAL, _LINK, _LAYOUT = 1, 2, 3, 7, 6, 8
 _CONTINUED, _SYMBOLS = 16, 17
 _IEEE = {  # what stands in a datatype: bit offset, precision, places of exponent and mantissa, bias
@@ -47,7 +50,7 @@ class Array:
 
 
 def members(data: bytes, size: int) -> dict[str, Array]:
-    """Return the datasets image, mask and label of the root group.
+    """Return the datasets image, mask and label of the root group, which `NAMES` names.
 
     Parameters
     ----------
@@ -59,7 +62,7 @@ def members(data: bytes, size: int) -> dict[str, Array]:
     Raises
     ------
     Unlike, or another of LOST
-        What is asked for is not there, or of another kind.
+        No image is there, two of one kind, or one of another layout.
     """
     if data[:8] != _SIGNATURE:
         raise Unlike
@@ -77,8 +80,12 @@ def members(data: bytes, size: int) -> dict[str, Array]:
         raise Unlike
     found: dict[str, Array] = {}
     for name, address in _links(data, root):
-        if name in (b"image", b"mask", b"label"):
-            found[name.decode()] = _array(data, address, size)
+        if key := _WANTED.get(name):
+            if key in found:
+                raise Unlike
+            found[key] = _array(data, address, size)
+    if "image" not in found:
+        raise Unlike
     return found
 
 

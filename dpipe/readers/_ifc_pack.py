@@ -4,6 +4,8 @@ A `Plan` says which pictures lie where, from their facts alone. `Rows` reads the
 and fills its row of every variable. Knows neither folders nor names of samples.
 """
 
+import hashlib
+import os
 import threading
 from collections import Counter
 from collections.abc import Sequence
@@ -42,6 +44,8 @@ class Plan:
         Of the pixels, and of the masks that are packed as pixels; "" where there are no masks.
     places : int
         Length of a row, in pixels of one plane.
+    threshold : float or None
+        What of a mask is inside: what lies above it.
     """
 
     block: int
@@ -52,11 +56,17 @@ class Plan:
     dtype: str
     mask: str
     places: int
+    threshold: float | None = None
 
     @property
     def count(self) -> int:
         """Number of blocks."""
         return -(-len(self.heights) // self.block)
+
+
+def state_of(name: str, size: int, etag: str) -> bytes:
+    """Return a digest of 256 bits that changes when a file's name, size or etag does."""
+    return hashlib.sha256(f"{name}\0{size}\0{etag}".encode(errors="replace")).digest()
 
 
 def judge(found: Sequence[Outcome], names: Sequence[str]) -> tuple[list[Facts | None], list[str]]:
@@ -103,7 +113,18 @@ def judge(found: Sequence[Outcome], names: Sequence[str]) -> tuple[list[Facts | 
     return kept, reasons
 
 
-def plan(kept: Sequence[Facts | None], block: int = 0) -> Plan:
+def odd_labels(names: Sequence[str], kept: Sequence[Facts | None]) -> list[str]:
+    """Say in a line for each oddity of labels how many pictures have it, and the first."""
+    odd: dict[str, list[str]] = {}
+    for name, one in zip(names, kept, strict=True):
+        if one and one.odd:
+            odd.setdefault(one.odd, []).append(name)
+    return [
+        f"{len(files)} pictures: {text}; the first is {files[0]}" for text, files in odd.items()
+    ]
+
+
+def plan(kept: Sequence[Facts | None], block: int = 0, threshold: float | None = None) -> Plan:
     """Lay pictures out one after another, in their order.
 
     Parameters
@@ -112,6 +133,8 @@ def plan(kept: Sequence[Facts | None], block: int = 0) -> Plan:
         None takes no place.
     block : int
         Pictures of a block; 0 chooses by their size.
+    threshold : float, optional
+        For their masks.
     """
     sound = [one for one in kept if one is not None]
     heights = np.array([one.height if one else 0 for one in kept], np.int64)
@@ -131,9 +154,11 @@ def plan(kept: Sequence[Facts | None], block: int = 0) -> Plan:
     if places * channels > _LARGEST_ROW:
         raise InputError(f"a block of {block} pictures has {places} places; set a smaller block")
     if channels > 32:
-        raise InputError(f"{channels} channels; at most 32 can be packed")
+        raise InputError(
+            f"{channels} channels; at most 32 can be packed. A picture is (height, width, channels)"
+        )
     mask = _common(masks)
-    return Plan(block, heights, widths, offsets, channels, dtype, mask, places)
+    return Plan(block, heights, widths, offsets, channels, dtype, mask, places, threshold)
 
 
 def _common(masks: Sequence[str]) -> str:
@@ -169,14 +194,18 @@ class Rows:
         URI of each record.
     plan : Plan
         Where each lies.
+    states : numpy.ndarray
+        Of each file when it was listed (the first 63 bits of `state_of`); one on disk that is
+        another when it is read counts as unreadable.
     """
 
     files: Sequence[str]
     plan: Plan
+    states: np.ndarray = field(repr=False)
     _held: dict[int, tuple[int, dict[str, np.ndarray]]] = field(default_factory=dict, repr=False)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"files": self.files, "plan": self.plan, "_held": {}}
+        return vars(self) | {"_held": {}}
 
     def variables(self) -> dict[str, xr.DataArray]:
         """Return the lazy variables of the vocabulary; a lazy block is a row."""
@@ -213,26 +242,43 @@ class Rows:
         wanted = [
             i for i in range(first, min(first + said.block, len(self.files))) if said.heights[i]
         ]
-        files = sources.read_many((self.files[i] for i in wanted), _planes_of)
+        take = partial(_planes_of, threshold=said.threshold)
+        files = sources.read_many((self.files[i] for i in wanted), take)
         for i, got in zip(wanted, files, strict=True):
             shape = (int(said.heights[i]), int(said.widths[i]), said.channels)
-            if isinstance(got, InputError) or not _as_planned(*got, shape, said):
+            state = int(self.states[i]) if self.files[i].startswith("/") else None
+            if isinstance(got, InputError) or not _as_planned(*got, shape, state, said):
                 row.flag(i - first, schema.UNREADABLE)
             else:
-                row.put(i - first, int(said.offsets[i]), *got)
+                row.put(i - first, int(said.offsets[i]), got[0], got[1])
         return row.variables
 
 
-def _planes_of(file: BinaryIO) -> tuple[np.ndarray, np.ndarray | None]:
-    return planes(file.read())
+def _planes_of(
+    file: BinaryIO, *, threshold: float | None
+) -> tuple[np.ndarray, np.ndarray | None, int | None]:
+    """Return picture and mask, and of a file on disk its state once it is read."""
+    image, mask = planes(file.read(), threshold)
+    name = getattr(file, "name", None)
+    if not isinstance(name, str):
+        return image, mask, None
+    stat = os.fstat(file.fileno())
+    told = state_of(os.path.basename(name), stat.st_size, str(stat.st_mtime_ns))
+    return image, mask, int.from_bytes(told[:8], "big") >> 1
 
 
 def _as_planned(
-    image: np.ndarray, mask: np.ndarray | None, shape: tuple[int, ...], said: Plan
+    image: np.ndarray,
+    mask: np.ndarray | None,
+    state: int | None,
+    shape: tuple[int, ...],
+    listed: int | None,
+    said: Plan,
 ) -> bool:
-    """Tell whether a picture fits into its place: it does unless it changed after its header."""
+    """Tell whether a picture is the one that was listed, and fits into its place."""
+    same = None in (state, listed) or state == listed
     fits = mask is None or not said.mask or np.can_cast(mask.dtype, said.mask)
-    return image.shape == shape and image.dtype == said.dtype and fits
+    return same and image.shape == shape and image.dtype == said.dtype and fits
 
 
 @dataclass

@@ -23,6 +23,7 @@ import numpy as np
 from dpipe.errors import DpipeError, InputError, StoreError
 from dpipe.sources import opened
 from dpipe.spreadsheets import Unfit, as_text, read_bytes
+from dpipe.spreadsheets import whole as number_of
 
 ANGSTROMS = 1e4
 """In a micrometre; the format keeps lengths in angstroms."""
@@ -189,12 +190,12 @@ def listed(node: Node, key: str) -> list[Node]:
 
 
 def whole(node: Node, key: str, default: int | None = None) -> int:
-    """Return a member as a whole number."""
+    """Return a member as a whole number of at most 18 digits."""
     found = text(node, key)
-    try:
-        return default if default is not None and not found else int(found)
-    except ValueError:
-        raise Unfit(f"{key} is {found!r}; expected a whole number") from None
+    value = default if default is not None and not found else number_of(found)
+    if value is None:
+        raise Unfit(f"{key} is {found[:40]!r}; expected a whole number")
+    return value
 
 
 def meshes(document: Node) -> Iterator[Mesh]:
@@ -225,9 +226,15 @@ def vertices(mesh: Mesh, transforms: Mapping[int, np.ndarray]) -> np.ndarray:
         raise Unfit(f"a mesh names transform {at}; found {', '.join(map(str, transforms))}")
     matrix = transforms[at]
     turn, shift = matrix[:, :3], matrix[:, 3]
-    if np.array_equal(turn, np.diag(np.diag(turn))):  # exact, and what is no number stays alone
-        return found.astype(np.float64) * np.diag(turn) + shift
-    return found.astype(np.float64) @ turn.T + shift
+    raw = found.astype(np.float64)
+    with np.errstate(over="ignore", invalid="ignore"):
+        if np.array_equal(turn, np.diag(np.diag(turn))):  # exact; what is no number stays alone
+            placed = raw * np.diag(turn) + shift
+        else:
+            placed = raw @ turn.T + shift
+    if np.isfinite(raw).all() and not np.isfinite(placed).all():
+        raise Unfit(f"transform {at} puts vertices beyond what a number holds; export it again")
+    return placed
 
 
 def transforms(document: Node) -> dict[int, np.ndarray]:
@@ -240,10 +247,15 @@ def transforms(document: Node) -> dict[int, np.ndarray]:
         try:
             matrix = np.array([float(each) for each in text(node, "data").split()])
             matrix = matrix.reshape(whole(node, "rows"), whole(node, "cols"))
-        except ValueError:
+        except (ValueError, OverflowError):
             matrix = np.zeros((0, 0))
+        told = f"transform {i} is {text(node, 'data')[:60]!r}"
         if matrix.shape not in ((3, 4), (4, 4)) or not np.isfinite(matrix).all():
-            raise Unfit(f"transform {i} is {text(node, 'data')[:60]!r}; expected 3 rows of 4")
+            raise Unfit(f"{told}; expected 3 rows of 4")
+        if len(matrix) == 4 and matrix[3].tolist() != [0, 0, 0, 1]:
+            raise Unfit(f"{told}; expected 0 0 0 1 at last, for no perspective")
+        if np.linalg.slogdet(matrix[:3, :3])[0] == 0:
+            raise Unfit(f"{told}, which leaves no volume; export it again")
         found[whole(node, "id", i)] = matrix[:3] / ANGSTROMS
     return found or {0: np.eye(3, 4) / ANGSTROMS}
 

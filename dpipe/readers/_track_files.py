@@ -1,24 +1,24 @@
 """Files of tracks: how they are read, and by what their format is told.
 
 Knows suffixes, first characters and packages of several files. What the cells mean stands in
-``_track_formats.py`` and ``_trackmate.py``.
+``_track_formats.py``, ``_track_columns.py``, ``_track_texts.py`` and ``_trackmate.py``.
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 
 from dpipe.errors import InputError
 from dpipe.readers._track_formats import (
-    HEADERS,
+    TABLES,
     read_biotracks,
-    read_celltrackr,
     read_json,
     read_table,
     recognise,
 )
 from dpipe.readers._track_labels import TEXTS, read_tracks
 from dpipe.readers._track_rows import Rows
-from dpipe.readers._trackmate import read_xml
+from dpipe.readers._track_texts import read_celltrackr, read_mtrackj, read_xml
 from dpipe.spreadsheets import (
     EXCEL,
     Table,
@@ -30,16 +30,19 @@ from dpipe.spreadsheets import (
     table,
 )
 
-SUFFIXES = (".csv", ".tsv", ".txt", ".xls", ".xlsx", ".xml", ".json")
+SUFFIXES = (".csv", ".tsv", ".txt", ".xls", ".xlsx", ".xml", ".json", ".mdf")
 BIOTRACKS = ("objects.csv", "links.csv", "tracks.csv", "dp.json")
 
 
-def read_all(uris: Sequence[str], named: str | None) -> Iterator[tuple[str, str, Rows]]:
+def read_all(
+    uris: Sequence[str], named: str | None, movie: str | None = None, *, gaps: bool = False
+) -> Iterator[tuple[str, str, Rows]]:
     """Yield the rows of each file; a package (biotracks, ctc) is one."""
     names = {_name(uri): uri for uri in uris}
-    package = _package if named == "biotracks" or BIOTRACKS[0] in names else None
+    is_package = named == "biotracks" or BIOTRACKS[0] in names
+    package: Callable[[Mapping[str, str]], Rows] | None = _package if is_package else None
     if named == "ctc" or not names.keys().isdisjoint(TEXTS):
-        package = read_tracks
+        package = partial(read_tracks, gaps=gaps)
     if package is not None:
         folder = "/".join(uris[0].split("/")[-2:])
         try:
@@ -50,7 +53,7 @@ def read_all(uris: Sequence[str], named: str | None) -> Iterator[tuple[str, str,
     for uri in uris:
         name = _name(uri)
         try:
-            yield name, uri, _read(uri, named)
+            yield name, uri, _read(uri, named, movie)
         except Unfit as error:
             raise InputError(f"{name}: {error}") from error
 
@@ -59,20 +62,29 @@ def _name(uri: str) -> str:
     return uri.rpartition("/")[2]
 
 
-def _read(uri: str, named: str | None) -> Rows:
-    """Read one file by its name's suffix, its first character, or the format that was named."""
+def _read(uri: str, named: str | None, movie: str | None) -> Rows:
+    """Read one file by its name's suffix, how it begins, or the format that was named."""
     data = read_bytes(uri)
-    first = data.removeprefix(b"\xef\xbb\xbf").lstrip()[:1]
-    if not uri.lower().endswith(EXCEL) or named not in (None, *HEADERS):
-        if named == "trackmate-xml" or (named is None and first == b"<"):
+    if data.startswith(b"\x89HDF"):
+        raise Unfit("HDF5; expected a table, XML or JSON: export the tracks as CSV")
+    if not uri.lower().endswith(EXCEL) or named not in (None, *TABLES):
+        if named in ("trackmate-xml", "tracks-xml") or (named is None and _begins(data, "<")):
             return read_xml(data)
         if named == "celltrackr":
             return read_celltrackr(as_text(data))
-        if named == "immunemap" or (named is None and first in (b"[", b"{")):
+        if named == "mtrackj" or (named is None and _begins(data, "MTrackJ")):
+            return read_mtrackj(as_text(data))
+        if named == "immunemap" or (named is None and _begins(data, "[", "{")):
             return read_json(as_text(data))
     rows, comma = read_rows(uri, data, sheet="Position")
-    found, at = recognise(rows, named)
-    return read_table(found, rows, at, comma=comma)
+    found, at, header = recognise(rows, named)
+    return read_table(found, rows, at, header, comma=comma, movie=movie)
+
+
+def _begins(data: bytes, *texts: str) -> bool:
+    """Tell whether a file begins with one of some texts, in whatever encoding."""
+    start = data[:64].removeprefix(b"\xef\xbb\xbf").replace(b"\0", b"").lstrip(b"\xff\xfe \t\r\n")
+    return start.startswith(tuple(text.encode() for text in texts))
 
 
 def _package(uris: Mapping[str, str]) -> Rows:
@@ -83,7 +95,7 @@ def _package(uris: Mapping[str, str]) -> Rows:
         if name not in uris:
             return None
         rows, comma = grid(as_text(read_bytes(uris[name])))
-        return table(rows[0], rows[1:], 2, comma)
+        return table(rows[0] if rows else [], rows[1:], 2, comma)
 
     objects = cells(BIOTRACKS[0])
     try:

@@ -1,20 +1,29 @@
-"""Formats of tracks in tables and JSON: Imaris, biotracks, btrack, celltrackR, immunemap.
+"""Formats of tracks in tables and JSON: Imaris, biotracks, btrack, dpipe, immunemap.
 
 Each function turns cells into `Rows`, in the units and with the frame base of the format. Knows
-nothing of files, movies or channels. TrackMate stands in ``_trackmate.py``.
+nothing of files, movies or channels. TrackMate stands in ``_trackmate.py``, what else is told by
+its columns in ``_track_columns.py``.
 """
 
 import json
-import math
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from dpipe.readers._track_rows import SECONDS, Rows, unit_of
+from dpipe.readers._track_columns import (
+    NEEDED,
+    PROGRAMS,
+    joined,
+    of_one_movie,
+    read_columns,
+    read_program,
+    told,
+)
+from dpipe.readers._track_rows import LENGTHS, PIXELS, Rows, word_of
 from dpipe.readers._trackmate import EDGES, SPOTS, read_edges, read_spots
-from dpipe.spreadsheets import Table, Unfit, plain, table
+from dpipe.spreadsheets import Table, Unfit, plain, table, whole
 
 IMARIS = ("position x", "position y", "position z", "time")
 BTRACK = ("t", "x", "y", "z", "states", "label")
@@ -31,12 +40,20 @@ HEADERS: dict[str, Sequence[str]] = {
     "columns": COLUMNS,
 }
 """Columns by which a format is recognised, in lower case."""
-FORMATS = (*HEADERS, "trackmate-xml", "immunemap", "celltrackr", "ctc")
+TABLES = (*HEADERS, *PROGRAMS)
+FORMATS = (*TABLES, "trackmate-xml", "tracks-xml", "immunemap", "celltrackr", "mtrackj", "ctc")
 _TITLE_ROWS = 10
+_FAR = 1e300
+_WITHOUT_PLACES = {
+    "TrackMate's table of links": {"spot_source_id", "spot_target_id"},
+    "TrackMate's table of tracks": {"number_spots", "track_duration"},
+    "trackastra's table of links": {"source_frame", "source_label"},
+    "a table of links": {"source_track_id", "target_track_id"},
+}
 
 
-def recognise(rows: Sequence[Sequence[str]], only: str | None) -> tuple[str, int]:
-    """Find the header: the format and the number of its row.
+def recognise(rows: Sequence[Sequence[str]], only: str | None) -> tuple[str, int, list[str]]:
+    """Find the header: the format, the number of the row before the data, and its names.
 
     Parameters
     ----------
@@ -44,23 +61,25 @@ def recognise(rows: Sequence[Sequence[str]], only: str | None) -> tuple[str, int
         Of a table.
     only : str or None
         The format that a person named.
-
-    Returns
-    -------
-    (str, int)
-        Name of the format, row of the header.
     """
-    for i, row in enumerate(rows[:_TITLE_ROWS]):
-        names = {plain(cell) for cell in row}
+    listed = [list(row) for row in rows[: _TITLE_ROWS + 1]]
+    for i, row in enumerate(listed[:_TITLE_ROWS]):
+        names = [plain(cell) for cell in row]
         fitting = [
             name
             for name, needed in HEADERS.items()
-            if only in (None, name) and names.issuperset(needed)
+            if only in (None, name) and set(names).issuperset(needed)
         ]
         if len(fitting) > 1:
             raise Unfit(f"may be {' or '.join(fitting)}; say which with format=")
         if fitting:
-            return fitting[0], i
+            return fitting[0], i, names
+        for header, at in ((names, i), (joined(listed, i), i + 1)):
+            found = told(header)
+            if only in PROGRAMS:
+                found = only if PROGRAMS[only].fits(header) else None
+            if found is not None and only in (None, found, "columns"):
+                return (only or found), at, header
     raise Unfit(_unknown(rows, only))
 
 
@@ -73,21 +92,43 @@ def _unknown(rows: Sequence[Sequence[str]], only: str | None) -> str:
         return f"an Imaris statistic without positions ({shown}); export 'Position'"
     if head and all(re.fullmatch(r"\d+(\s+\d+){3}", " ".join(row).strip()) for row in rows if row):
         return "tracks without positions; if it is man_track.txt, give its label images too"
+    for what, columns in _WITHOUT_PLACES.items():
+        if columns <= names:
+            return f"{what}, without the places of spots ({shown}); export the table of spots"
     if only:
-        return f"not of format {only!r}: found {shown}; expected {', '.join(HEADERS[only])}"
-    return f"of no known format: found {shown}; say format=, one of {', '.join(FORMATS)}"
+        wanted = HEADERS.get(only, NEEDED)
+        expected = wanted if isinstance(wanted, str) else ", ".join(wanted)
+        if only in PROGRAMS:
+            called = PROGRAMS[only].columns
+            expected = ", ".join(called[what] for what in ("track", "frame", "y", "x"))
+        return f"not of format {only!r}: found {shown}; expected {expected}"
+    return (
+        f"of no known format: found {shown}; rename columns so that there are {NEEDED}; of text "
+        "without a header, say format=celltrackr"
+    )
 
 
-def read_table(name: str, rows: Sequence[Sequence[str]], at: int, *, comma: bool) -> Rows:
-    """Read a table whose format and header are known."""
-    cells = table(rows[at], rows[at + 1 :], at + 2, comma)
+def read_table(
+    name: str,
+    rows: Sequence[Sequence[str]],
+    at: int,
+    header: Sequence[str],
+    *,
+    comma: bool,
+    movie: str | None = None,
+) -> Rows:
+    """Read a table whose format and header are known, or of it the rows of one movie."""
+    cells = of_one_movie(table(header, rows[at + 1 :], at + 2, comma), movie)
+    if name in PROGRAMS:
+        return read_program(cells, name)
     readers = {
         "imaris": _imaris,
         "trackmate": read_spots,
         "trackmate-edges": read_edges,
         "btrack": _btrack,
+        "biotracks": lambda objects: read_biotracks(objects, None, None, None),
         "dpipe": _dpipe,
-        "columns": _columns,
+        "columns": read_columns,
     }
     return readers[name](cells)
 
@@ -99,73 +140,52 @@ def _zyx(cells: Table, names: Sequence[str]) -> np.ndarray:
 
 
 def _imaris(cells: Table) -> Rows:
-    units = {unit_of(text) for text in set(cells.text("unit"))} if cells.has("unit") else {"um"}
-    if len(units) > 1:
-        raise Unfit("positions are in um and in pixels; expected one unit")
+    said = sorted({word_of(text) for text in cells.text("unit")}) if cells.has("unit") else []
+    if len({LENGTHS.get(word, "pixels" if word in PIXELS else word) for word in said}) > 1:
+        raise Unfit(f"positions are in {' and in '.join(said)}; expected one unit")
     owner = next((name for name in ("trackid", "parent") if cells.has(name)), "")
     none = np.full(len(cells), -1)
     kind = cells.text("category")[0].strip() if cells.has("category") and len(cells) else ""
-    return Rows(
+    rows = Rows(
         track=cells.wholes(owner, empty=-1) if owner else none,
         zyx=_zyx(cells, ("position z", "position y", "position x")),
-        unit=next(iter(units), "um"),
+        unit=said[0] if said else "um",
         frame=cells.wholes("time"),
         first=1,
         number=cells.wholes("id", empty=-1) if cells.has("id") else None,
+        assumed=[] if said else ["positions are in micrometres"],
         attrs={"object": kind} if kind else {},
     )
+    rows.notes += cells.unread("collection", "category", "surpass object")
+    return rows
 
 
 def _btrack(cells: Table) -> Rows:
     """Read btrack's objects; their label is a state of the cell, no track."""
-    return Rows(
+    rows = Rows(
         track=np.full(len(cells), -1, dtype=np.int64),
         zyx=_zyx(cells, ("z", "y", "x")),
         unit="pixel",
         frame=cells.wholes("t"),
     )
+    rows.notes += cells.unread()
+    return rows
 
 
 def _dpipe(cells: Table) -> Rows:
     """Read what the writer ``csv`` made of a table of spots."""
-    seconds = cells.floats("spot_t", finite=False) if cells.has("spot_t") else None
-    return Rows(
+    times = cells.floats("spot_t", finite=False) if cells.has("spot_t") else None
+    rows = Rows(
         track=cells.wholes("track", empty=-1),
         zyx=_zyx(cells, ("spot_z", "spot_y", "spot_x")),
         frame=cells.wholes("frame"),
-        seconds=None if seconds is None or np.isnan(seconds).any() else seconds,
+        times=None if times is None or np.isnan(times).all() else times,
         radius=cells.floats("spot_radius", finite=False) if cells.has("spot_radius") else None,
         number=cells.wholes("spot_id", empty=-1) if cells.has("spot_id") else None,
         annotator=np.asarray(cells.text("annotator"), str) if cells.has("annotator") else None,
     )
-
-
-def _columns(cells: Table) -> Rows:
-    """Read columns that say their units: track_id, frame or t_s, x_um, y_um, z_um."""
-    if not cells.has("frame") and not cells.has("t_s"):
-        raise Unfit(f"no column 'frame' or 't_s'; found {', '.join(cells.columns)}")
-    return Rows(
-        track=cells.wholes("track_id", empty=-1),
-        zyx=_zyx(cells, ("z_um", "y_um", "x_um")),
-        frame=cells.wholes("frame") if cells.has("frame") else None,
-        seconds=cells.floats("t_s") if cells.has("t_s") else None,
-    )
-
-
-def read_celltrackr(text: str) -> Rows:
-    """Read celltrackR's text without header: (row name,) track, time, x, y (, z)."""
-    rows = [re.split(r"[\s,;]+", line.strip()) for line in text.splitlines() if line.strip()]
-    width = len(rows[0]) if rows else 0
-    header = {4: "track t x y", 5: "track t x y z", 6: "row track t x y z"}.get(width)
-    if header is None:
-        raise Unfit(f"{width} columns; expected track, time, x, y and maybe z")
-    cells = table(header.split(), rows, 1, comma=False)
-    return Rows(
-        track=cells.wholes("track"),
-        zyx=_zyx(cells, ("z", "y", "x")),
-        seconds=cells.floats("t"),
-        attrs={"assumed": ["positions are in micrometres, times in seconds"]},
-    )
+    rows.notes += cells.unread("spot")
+    return rows
 
 
 def read_biotracks(objects: Table, links: Table | None, tracks: Table | None, said: Any) -> Rows:
@@ -200,17 +220,17 @@ def read_biotracks(objects: Table, links: Table | None, tracks: Table | None, sa
             if track[place[int(one)]] not in (-1, mine):
                 raise Unfit(f"object {one} is in two tracks; is tracks.csv missing?")
             track[place[int(one)]] = mine
-    told = said if isinstance(said, Mapping) else {}
-    if str(told.get("cmso_time_unit", "sec")) not in SECONDS:
-        raise Unfit(f"times are in {told['cmso_time_unit']!r}; expected sec")
-    return Rows(
+    described = said if isinstance(said, Mapping) else {}
+    rows = Rows(
         track=track,
         zyx=_zyx(objects, ("cmso_z_coord", "cmso_y_coord", "cmso_x_coord")),
-        unit=unit_of(str(told.get("cmso_space_unit", "pixel"))),
+        unit=str(described.get("cmso_space_unit", "pixel")),
         frame=objects.wholes("cmso_frame_id"),
         number=number,
         guessed_first=True,
     )
+    rows.notes += objects.unread()
+    return rows
 
 
 def read_json(text: str) -> Rows:
@@ -248,7 +268,7 @@ def read_json(text: str) -> Rows:
 
 def _point(found: Any, track: int) -> list[float]:
     numbers = isinstance(found, list) and all(
-        isinstance(v, int | float) and not isinstance(v, bool) and math.isfinite(v) for v in found
+        isinstance(v, int | float) and not isinstance(v, bool) and abs(v) < _FAR for v in found
     )
     if not numbers or len(found) != 4:
         raise Unfit(f"track {track}: point {str(found)[:60]}; expected [t, x, y, z]")
@@ -256,7 +276,7 @@ def _point(found: Any, track: int) -> list[float]:
 
 
 def _whole(found: Any, what: str) -> int:
-    real = isinstance(found, int | float) and not isinstance(found, bool)
-    if not real or not float(found).is_integer():
-        raise Unfit(f"{what} is {found!r}; expected a whole number")
-    return int(found)
+    value = None if isinstance(found, bool | str) else whole(str(found))
+    if value is None:
+        raise Unfit(f"{what} is {repr(found)[:60]}; expected a whole number")
+    return value

@@ -26,8 +26,8 @@ _NAMES = {
     schema.OBJECTIVE: ("objective",),
 }
 _MOVIE = ("video_id", "video id", "movie")
-_CHANNEL = re.compile(r"ch(?:annel)? ?(\d+)")
-_NOTHING = ("", "-", "\u2014", "\u2013")
+_CHANNEL = re.compile(r"ch(?:annel)?[ _]?(\d{1,4})", re.ASCII)
+_NOTHING = ("", "-", "\u2014", "\u2013", "nan", "NaN")
 
 
 find = one_each(SUFFIXES)
@@ -49,7 +49,8 @@ def open_conditions(
     xarray.Dataset
         Text: ``content(movie, channel_number)``, and ``markers``, ``fluorophores``, ``organ``,
         ``stimulus``, ``objective`` over ``movie``, whose names have no spaces; channels count
-        from 1; what the table leaves open is empty. ``attrs["corrected"]`` lists misprints.
+        from 1; what the table leaves open is empty. ``attrs["corrected"]`` lists misprints,
+        ``attrs["notes"]`` the columns that are not read.
 
     Raises
     ------
@@ -123,4 +124,6 @@ def _conditions(cells: Table) -> xr.Dataset:
         column = np.asarray(clean(cells.text(name)), str)
         result |= variable.wrap(xr.DataArray(column, dims="movie"))
     coords = {"movie": np.asarray(movie, str), "channel_number": sorted(channels)}
-    return xr.Dataset(result, coords=coords, attrs={"corrected": corrected})
+    notes = cells.unread()
+    attrs = {"corrected": corrected} | ({"notes": notes} if notes else {})
+    return xr.Dataset(result, coords=coords, attrs=attrs)

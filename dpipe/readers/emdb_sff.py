@@ -23,7 +23,7 @@ from dpipe.sources import Item, Part, natural_key, resolve_uri, stem_of
 from dpipe.spreadsheets import Unfit
 
 SUFFIXES = (".sff", ".hff", ".json")
-_FRAME = re.compile(r"(?P<stem>.+)_t(?P<frame>\d+)")
+_FRAME = re.compile(r"(?P<stem>.+)_t(?P<frame>\d{1,9})", re.ASCII)
 _NUMBER = r"(-?\d{1,18})"
 _DESCRIPTION = re.compile(
     rf"frame=(\d{{1,9}}) track={_NUMBER} id={_NUMBER}(?: object=(\d{{1,9}}))?", re.ASCII
@@ -73,7 +73,8 @@ def open_emdb_sff(url: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
     Lengths come from the transform of a mesh, else from the first of the file, which the standard
     defines as that from the image to angstroms: they become micrometres. What is no mesh
     (volumes, cones, cuboids, ...) is never dropped in silence: ``attrs["unreadable"]`` gives the
-    number of such segments by kind, and a file of nothing else is an error.
+    number of such segments by kind, ``attrs["notes"]`` says so, and a file of nothing else is an
+    error. A vertex that is no number stays one; ``surface-measures`` flags its surface.
 
     Parameters
     ----------
@@ -89,7 +90,8 @@ def open_emdb_sff(url: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
         ``face_count`` and, with several objects, ``surface_object``. Lazy ``vertex_z``,
         ``vertex_y``, ``vertex_x`` over ``vertex``, in micrometres, and ``face_vertex(face,
         corner)``, the vertices of each triangle, counted within its surface from 0. ``attrs``:
-        ``objects`` (name, color, number of surfaces), ``object``, ``unreadable``, ``assumed``.
+        ``objects`` (name, color, number of surfaces), ``object``, ``unreadable``, ``assumed``,
+        ``notes``.
 
     Raises
     ------
@@ -126,6 +128,9 @@ def open_emdb_sff(url: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
     ]
     attrs |= {"unreadable": [{"kind": k, "segments": n} for k, n in left.items()]} if left else {}
     attrs |= {"assumed": assumed} if assumed else {}
+    if left:
+        kinds = ", ".join(f"{kind} {n}" for kind, n in left.items())
+        attrs["notes"] = [f"segments left out, since they hold no mesh: {kinds}"]
     columns = np.array(rows, np.int64).reshape(-1, 6).T
     ranks = {objects[key][0]: k for k, key in enumerate(order)}
     columns[5] = [ranks[k] for k in columns[5].tolist()]

@@ -10,10 +10,12 @@ packed in ``_ifc_pack``.
 """
 
 import hashlib
+import math
 import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from itertools import islice
 from typing import Any
 
@@ -83,9 +85,7 @@ def state(item: Item) -> int:
 
 
 def _told(item: Item) -> bytes:
-    name = item.uri.rpartition("/")[2]
-    text = f"{name}\0{item.size}\0{item.etag}"
-    return hashlib.sha256(text.encode(errors="replace")).digest()
+    return _ifc_pack.state_of(item.uri.rpartition("/")[2], item.size, item.etag)
 
 
 def _stems(folders: Sequence[tuple[str, str]]) -> list[str]:
@@ -117,13 +117,15 @@ def open_ifc(
     levels: str | Sequence[str] = "experiment,donor,condition",
     channels: str | Sequence[str] | None = None,
     block: int = 0,
+    threshold: float | None = None,
 ) -> xr.Dataset:
     """Open a folder of pictures as a lazy packed collection; headers are read, no pixels.
 
     Parameters
     ----------
     url : str, path, or sequence of these
-        A folder, on disk or in a bucket, or files of one folder.
+        A folder, on disk or in a bucket, or files of one folder; one that is not there any more
+        keeps a record that is put aside.
     levels : str or sequence of str
         What the last folders of the path are, outermost first, by commas; each becomes a
         coordinate over the pictures.
@@ -132,6 +134,10 @@ def open_ifc(
     block : int
         Pictures of a block: what one task reads, and one object in the store. 0 chooses a power
         of two up to 1,024, as many as make a row of at most 96 MiB.
+    threshold : float, optional
+        What of a mask is inside: what lies above it, which NaN does not; each mask becomes truth
+        values. Without one, a mask must hold whole numbers from 0, of which 0 is outside; a
+        picture with another mask (soft edges, NaN, -1 for outside) is put aside.
 
     Returns
     -------
@@ -140,7 +146,7 @@ def open_ifc(
         ``mask_value(block, slot)`` and ``mask_pixels(block, value)``; ``picture_flag(block,
         slot)``; over ``record`` where each picture lies and what is known of it. Pictures are in
         the natural order of their files' names. One that cannot be used keeps its record, with
-        height 0 and the reason in ``put_aside``.
+        height 0 and the reason in ``put_aside``. ``attrs["notes"]`` says what is odd about labels.
 
     Raises
     ------
@@ -150,8 +156,10 @@ def open_ifc(
         No files, files of several folders, or names that do not fit.
     """
     items = _listed(url)
-    found = _once(items, _survey(items))
-    return _collection(items, found, levels=levels, channels=channels, block=block)
+    found = _once(items, _survey(items, threshold))
+    return _collection(
+        items, found, levels=levels, channels=channels, block=block, threshold=threshold
+    )
 
 
 def guess(
@@ -161,6 +169,7 @@ def guess(
     levels: str | Sequence[str] = "experiment,donor,condition",
     channels: str | Sequence[str] | None = None,
     block: int = 0,
+    threshold: float | None = None,
 ) -> xr.Dataset:
     """Return a collection of about the same size as `open_ifc` would, from a few of its files.
 
@@ -168,16 +177,24 @@ def guess(
     their `count`, so they are not listed again either.
     """
     some = _listed(url, _SAMPLE if count else None)
-    sound = [one for one in _survey(some[:_SAMPLE]) if isinstance(one, Facts)]
+    said = {"levels": levels, "channels": channels, "block": block, "threshold": threshold}
+    survey = _survey(some[:_SAMPLE], threshold)
+    sound = [one for one in survey if isinstance(one, Facts)]
     if not sound:
-        return open_ifc(url, levels=levels, channels=channels, block=block)
+        return open_ifc(url, **said)  # type: ignore[arg-type]
     numbers = range(count or len(some))
     items = [some[i % len(some)] for i in numbers]
     found = [sound[i % len(sound)] for i in numbers]
-    return _collection(items, found, levels=levels, channels=channels, block=block)
+    return _collection(items, found, **said)  # type: ignore[arg-type]
 
 
-def resume(laid: xr.Dataset, url: str | os.PathLike[str] | Sequence[str], **_: Any) -> xr.Dataset:
+def resume(
+    laid: xr.Dataset,
+    url: str | os.PathLike[str] | Sequence[str],
+    *,
+    threshold: float | None = None,
+    **_: Any,
+) -> xr.Dataset:
     """Return what `open_ifc` gave, from what was laid out then; no file is looked at.
 
     Parameters
@@ -186,8 +203,10 @@ def resume(laid: xr.Dataset, url: str | os.PathLike[str] | Sequence[str], **_: A
         The coordinates that `open_ifc` found, and variables of the dims and dtypes it promised.
     url : str, path, or sequence of these
         As for `open_ifc`.
+    threshold : float, optional
+        As for `open_ifc`.
     **_
-        Its options, which the coordinates hold already.
+        Its other options, which the coordinates hold already.
 
     Returns
     -------
@@ -209,9 +228,11 @@ def resume(laid: xr.Dataset, url: str | os.PathLike[str] | Sequence[str], **_: A
         dtype=laid.pixels.dtype.str,
         mask=mask,
         places=laid.sizes["value"] // channels,
+        threshold=threshold,
     )
     files = [f"{folder}/{name}" for name in laid["file"].values.tolist()]
-    return laid.assign(Rows(files, plan).variables())
+    states = np.asarray(laid["file_state"].values, np.int64)
+    return laid.assign(Rows(files, plan, states).variables())
 
 
 def _folder_of(urls: Sequence[str | os.PathLike[str]]) -> str:
@@ -228,7 +249,7 @@ def _folder_of(urls: Sequence[str | os.PathLike[str]]) -> str:
 def _listed(url: str | os.PathLike[str] | Sequence[str], most: int | None = None) -> list[Item]:
     """List the files of a folder itself, in natural order; files that are named are taken so.
 
-    With `most`, so many of them at most, whichever come first.
+    With `most`, so many of them at most, whichever come first. One that is gone has the size -1.
     """
     urls = [url] if isinstance(url, str | os.PathLike) else list(url)
     folder = _folder_of(urls)
@@ -236,22 +257,30 @@ def _listed(url: str | os.PathLike[str] | Sequence[str], most: int | None = None
     inside = (item for item in sources.walk_items(folder) if "/" not in item.path)
     fitting = (item for item in inside if item.uri.lower().endswith(SUFFIXES))
     items = list(islice((i for i in fitting if not named or i.uri in named), most))
-    if most is None and len(items) < len(named):
-        gone = sorted(named - {item.uri for item in items})
-        raise InputError(f"{gone[0]}: no such file; {len(gone)} of {len(named)} are gone")
+    if most is None and items:
+        gone = named - {item.uri for item in items}
+        items += [Item(uri, uri.rpartition("/")[2], -1, "") for uri in gone]
     if not items:
         raise UsageError(f"{folder}: no .h5 files in this folder itself; give a sample's folder")
     return sorted(items, key=lambda item: natural_key(item.path))
 
 
-def _survey(items: Sequence[Item]) -> list[Outcome]:
+def _survey(items: Sequence[Item], threshold: float | None) -> list[Outcome]:
     """Read the headers of files; those of a bucket are small enough to be read whole."""
-    fitting = [item for item in items if item.size <= LARGEST]
-    found = sources.read_many((item.uri for item in fitting), look)
-    return [
-        next(found) if item.size <= LARGEST else InputError(f"{item.size} bytes; it is no picture")
-        for item in items
-    ]
+    if threshold is not None and not (_is_number(threshold) and math.isfinite(threshold)):
+        raise UsageError(f"threshold: found {threshold!r}; expected a number")
+    fitting = [item for item in items if 0 <= item.size <= LARGEST]
+    take = partial(look, threshold=threshold)
+    found = sources.read_many((item.uri for item in fitting), take)
+    outcomes: list[Outcome] = []
+    for item in items:
+        if item.size < 0:
+            outcomes.append(InputError("gone; it was there when the source was listed"))
+        elif item.size > LARGEST:
+            outcomes.append(InputError(f"{item.size} bytes; it is no picture"))
+        else:
+            outcomes.append(next(found))
+    return outcomes
 
 
 def _collection(
@@ -261,6 +290,7 @@ def _collection(
     levels: str | Sequence[str],
     channels: str | Sequence[str] | None,
     block: int,
+    threshold: float | None,
 ) -> xr.Dataset:
     folder = items[0].uri.rpartition("/")[0]
     if type(block) is not int or block < 0:
@@ -268,7 +298,7 @@ def _collection(
     try:
         names = [item.uri.rpartition("/")[2] for item in items]
         kept, reasons = _ifc_pack.judge(found, names)
-        plan = _ifc_pack.plan(kept, block)
+        plan = _ifc_pack.plan(kept, block, threshold)
     except InputError as error:
         raise InputError(f"{folder.rpartition('/')[2]}: {error}") from None
     called = _split(channels) or [f"Ch{i + 1}" for i in range(plan.channels)]
@@ -283,8 +313,13 @@ def _collection(
         described = schema.OF_RECORDS.get(name)
         attrs = {"long_name": described.meaning, "units": described.unit} if described else {}
         coords[name] = ("record", values, attrs)
-    files = [item.uri for item in items]
-    return xr.Dataset(Rows(files, plan).variables(), coords=coords)
+    rows = Rows([item.uri for item in items], plan, columns["file_state"])
+    notes = _ifc_pack.odd_labels(names, kept)
+    return xr.Dataset(rows.variables(), coords, {"notes": notes} if notes else {})
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _columns(

@@ -14,12 +14,26 @@ import xarray as xr
 from dpipe import schema
 from dpipe.errors import InputError, UsageError
 from dpipe.sources import one_each, resolve_uri
-from dpipe.spreadsheets import EXCEL, Table, Unfit, plain, read_bytes, read_rows, table
+from dpipe.spreadsheets import (
+    EXCEL,
+    Table,
+    Unfit,
+    is_nothing,
+    plain,
+    read_bytes,
+    read_rows,
+    table,
+)
 
 SUFFIXES = (".csv", ".tsv", ".txt", *EXCEL)
 _MOVIE = ("video_id", "video id", "movie")
 _NUMBER = ("event_index_in_video", "event index", "event")
 _ROWS = 10
+_MOST = 1 << 40
+_SHOWN = 5
+_RESPONSES = {"yes": 1, "y": 1, "true": 1, "1": 1, "no": 0, "n": 0, "false": 0, "0": 0}
+_PARENTHESES = r"(?P<base>.+?) ?[(\[](?P<said>[^)\]]*)[)\]]"
+_FRAMES = ("frame", "frames", "start frame", "end frame")
 
 
 find = one_each(SUFFIXES)
@@ -46,16 +60,17 @@ def open_phases(
         ``blebbing_start``, ``blebbing_end``, ``disruption_start``, ``disruption_end`` over
         ``event``: frames from 0, both inclusive, NaN where there is no such phase; ``response``;
         ``phase_flag``, which says what is odd: phases that overlap, a gap between them, no
-        disruption. No blebbing is not odd. Coordinates ``event`` (``Neu1_1``), ``movie`` (without
+        disruption, a frame so far beyond the others that it may be mistyped. No blebbing is not
+        odd. Coordinates ``event`` (``Neu1_1``), ``movie`` (without
         spaces), ``channel`` (several by commas), ``annotator`` if the table has it.
 
     Raises
     ------
     InputError
-        Missing columns, a cell that is no frame, an end before its start or without one, a frame
-        before the first, an event without phases or named twice.
+        Missing columns, a cell that is no frame, another unit, an end before its start or without
+        one, a frame before the first, an event without phases or named twice.
     UsageError
-        Not one file.
+        Not one file, or a first frame that is no number.
 
     Examples
     --------
@@ -72,6 +87,8 @@ def open_phases(
     given = [url] if isinstance(url, str | os.PathLike) else list(url)
     if len(given) != 1:
         raise UsageError(f"a table of phases is one file; found {len(given)}")
+    if type(first_frame) is not int or abs(first_frame) > _MOST:
+        raise UsageError(f"first_frame: found {first_frame!r}; expected a whole number")
     uri = resolve_uri(os.fspath(given[0]))
     try:
         return _events(_cells(uri), first_frame)
@@ -93,8 +110,18 @@ def _cells(uri: str) -> Table:
 def _name(cell: str) -> str:
     """Return the name of a column; ``blebbing (start frame)`` is ``blebbing_start``."""
     name = plain(cell)
-    match = re.fullmatch(r"(blebbing|disruption) \((start|end) frame\)", name)
-    return f"{match[1]}_{match[2]}" if match else re.sub(r" \(.*\)$", "", name)
+    match = re.fullmatch(r"(blebbing|disruption)[ _]\(?(start|end)(?:[ _]frame)?\)?", name)
+    if match is not None:
+        return f"{match[1]}_{match[2]}"
+    said = re.fullmatch(_PARENTHESES, name)
+    if said is None:
+        return name
+    phase = re.fullmatch(r"(blebbing|disruption)[ _](start|end)", said["base"])
+    if phase is not None and said["said"] not in _FRAMES:
+        raise Unfit(
+            f"{cell.strip()!r} is in {said['said']!r}; expected frames, as all four columns"
+        )
+    return f"{phase[1]}_{phase[2]}" if phase else said["base"]
 
 
 def _events(cells: Table, first: int) -> xr.Dataset:
@@ -124,6 +151,8 @@ def _events(cells: Table, first: int) -> xr.Dataset:
     for variable, values in zip(schema.PHASES, rows.T, strict=True):
         result |= variable.wrap(xr.DataArray(values, dims="event"))
     flags = np.asarray([_flag(row, cells.line + i) for i, row in enumerate(rows)], np.uint32)
+    far = schema.far_frames(rows.reshape(-1)).reshape(rows.shape).any(axis=1)
+    flags |= far.astype(np.uint32) << schema.PHASE_FLAGS.index("far_frame")
     masks = [1 << bit for bit in range(len(schema.PHASE_FLAGS))]
     meanings = " ".join(schema.PHASE_FLAGS)
     result |= schema.PHASE_FLAG.wrap(
@@ -139,6 +168,11 @@ def _events(cells: Table, first: int) -> xr.Dataset:
     if who:
         coords["annotator"] = xr.DataArray(np.asarray(who, str), dims="event")
     notes = schema.flag_note("events", flags, schema.PHASE_FLAGS)
+    notes += [
+        f"{event[i]} has the frame {np.nanmax(rows[i]) + first:.0f}: is it mistyped?"
+        for i in np.flatnonzero(far)[:_SHOWN]
+    ]
+    notes += cells.unread()
     attrs = {"frame_base": int(first)} | ({"notes": notes} if notes else {})
     return xr.Dataset(result, coords=coords, attrs=attrs)
 
@@ -154,7 +188,7 @@ def _column(cells: Table, names: Sequence[str]) -> list[str]:
 def _frames(cells: Table, name: str, first: int) -> np.ndarray:
     """Read a column of frames; they become 0-based, an empty cell NaN."""
     found = cells.wholes(name, empty=first - 1)
-    given = np.asarray([bool(text.strip()) for text in cells.text(name)], dtype=bool)
+    given = np.asarray([not is_nothing(text) for text in cells.text(name)], dtype=bool)
     bad = np.flatnonzero(np.logical_and(given, found < first))
     if bad.size:
         i = int(bad[0])
@@ -181,9 +215,8 @@ def _flag(row: np.ndarray, line: int) -> int:
 
 
 def _response(cells: Table) -> np.ndarray:
-    known = {"yes": 1, "no": 0, "": -1}
-    texts = [text.strip().lower() for text in cells.text("response")]
+    texts = ["" if is_nothing(t) else t.strip().lower() for t in cells.text("response")]
     for i, text in enumerate(texts):
-        if text not in known:
+        if text and text not in _RESPONSES:
             raise Unfit(f"line {cells.line + i}: response is {text!r}; expected yes or no")
-    return np.asarray([known[text] for text in texts], dtype=np.int8)
+    return np.asarray([_RESPONSES.get(text, -1) for text in texts], dtype=np.int8)

@@ -117,6 +117,8 @@ def _share(cell: str, line: str, column: str, comma: bool) -> float:
         value = float(cell.replace(",", ".") if comma else cell)
     except ValueError:
         value = np.nan
+    if "_" in cell:  # Python's own way to write a number
+        value = np.nan
     if not np.isfinite(value):
-        raise Unfit(f"line {line}, column {column}: {cell!r}; expected a number")
+        raise Unfit(f"line {line}, column {column}: {cell[:40]!r}; expected a number")
     return value

@@ -1,14 +1,13 @@
 """Tracks of cells: spots over time, from Imaris, TrackMate and others.
 
-This module knows how files are grouped by movie, channel and annotator, and makes of any format's
-rows one table of spots in micrometres, seconds and frames from 0. How each format is read stands
-in ``_track_formats.py`` and ``_trackmate.py``.
+This module knows how files are grouped by movie, channel and annotator. How they are read stands
+in ``_track_files.py``, and how rows of any format become a table of spots in micrometres, seconds
+and frames from 0 in ``_track_table.py``.
 """
 
 import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -17,14 +16,16 @@ from dpipe import schema
 from dpipe.errors import InputError, UsageError, unknown
 from dpipe.readers._track_files import BIOTRACKS, SUFFIXES, read_all
 from dpipe.readers._track_formats import FORMATS
-from dpipe.readers._track_labels import TEXTS, is_of_challenge, stem_of_folder
-from dpipe.readers._track_rows import Rows
+from dpipe.readers._track_labels import TEXTS, is_of_challenge, stems_of_folders
+from dpipe.readers._track_rows import FRAMES, TIMES, Rows
+from dpipe.readers._track_table import Said, spots
 from dpipe.sources import Item, Part, resolve_uri, stem_of
 from dpipe.spreadsheets import Unfit
 
 _CHANNEL = re.compile(r"(?P<movie>.+)_(?P<channel>ch\d+)")
 _ANNOTATOR = re.compile(r"(?:^|/)annotator=([^/]+)/")
 _SHIFT = 1 << 32
+_MOST_FRAMES = 1 << 40
 
 
 def find(items: Iterable[Item]) -> Iterator[Part]:
@@ -36,12 +37,13 @@ def find(items: Iterable[Item]) -> Iterator[Part]:
     ``tracks.csv`` and ``dp.json`` of one folder are a biotracks package, named after its folder,
     or after the one above a folder ``dp``. ``man_track.txt`` or ``res_track.txt`` of the Cell
     Tracking Challenge is one with the label images beside it, and is called as the reader
-    ``tiff`` calls the movie: ``CHO/01_GT/TRA`` is ``CHO_01``.
+    ``tiff`` calls the movie: ``CHO/01_GT/TRA`` is ``CHO_01``, and ``CHO/01_RES`` too if there is
+    no other of that movie, else ``CHO_01_RES``.
 
     Parameters
     ----------
     items : iterable of Item
-        Files; other ones without a suffix of a table, XML or JSON are passed over.
+        Files; those without a suffix of a table, XML, JSON or MTrackJ are passed over.
 
     Yields
     ------
@@ -55,7 +57,8 @@ def find(items: Iterable[Item]) -> Iterator[Part]:
     [('Neu1', 2), ('b', 1)]
     """
     given = list(items)
-    labelled = {_folder(item.uri) for item in given if _name(item.uri) in TEXTS}
+    labelled = {_folder(i.uri): _folder(i.path) for i in given if _name(i.uri) in TEXTS}
+    movies = stems_of_folders(labelled)
     listed = [item for item in given if item.path.lower().endswith(SUFFIXES)]
     packages = {_folder(item.uri) for item in listed if _name(item.uri) == BIOTRACKS[0]}
     positions = {
@@ -67,8 +70,7 @@ def find(items: Iterable[Item]) -> Iterator[Part]:
     for item in given:
         folder, stem = _folder(item.uri), stem_of(item.uri, SUFFIXES)
         if folder in labelled and is_of_challenge(_name(item.uri)):
-            movie = stem_of_folder(_folder(item.path), folder)
-            groups.setdefault((folder, movie), []).append(item)
+            groups.setdefault((folder, movies[folder]), []).append(item)
         elif not item.path.lower().endswith(SUFFIXES):
             continue
         elif folder in packages and _name(item.uri) in BIOTRACKS:
@@ -102,12 +104,15 @@ def open_tracks(
     *,
     format: str | None = None,
     unit: str | None = None,
+    time_unit: str | None = None,
+    movie: str | None = None,
     spacing: Sequence[float] | None = None,
     origin: Sequence[float] = (0.0, 0.0, 0.0),
     interval: float | None = None,
     first_frame: int | None = None,
     frames: int | None = None,
     branching: bool = True,
+    gaps: bool = False,
 ) -> xr.Dataset:
     r"""Open tracks as a table of spots.
 
@@ -117,25 +122,37 @@ def open_tracks(
         The files of one movie, as `find` groups them. Where track numbers of two files clash,
         those of the k-th file (from 0) grow by k times 2 to the power of 32.
     format : str, optional
-        ``"imaris"`` (statistics, csv or xls), ``"trackmate"``, ``"trackmate-xml"``,
-        ``"trackmate-edges"``, ``"biotracks"``, ``"btrack"``, ``"immunemap"``, ``"celltrackr"``,
-        ``"ctc"`` (a text of the Cell Tracking Challenge and its label images), ``"columns"``
-        (``track_id``, ``frame`` or ``t_s``, ``x_um``, ``y_um``, ``z_um``) or ``"dpipe"`` (what
-        the writer ``csv`` made). By default recognised by the header; text without one must be
-        named.
+        By default recognised by the file's columns or its beginning; text without a header must be
+        named. Of programs: ``"imaris"`` (statistics, csv or xls), ``"trackmate"`` (its table of
+        spots), ``"trackmate-xml"`` (its file), ``"trackmate-edges"``, ``"tracks-xml"`` (tracks
+        that TrackMate exports, of the ISBI challenge, or of Icy), ``"biotracks"``, ``"btrack"``
+        (objects), ``"btrack-tracks"``, ``"cell-acdc"``, ``"celltrackr"``, ``"cellprofiler"``,
+        ``"ilastik"``, ``"immunemap"``, ``"manual-tracking"`` and ``"mosaic"`` (plugins of Fiji),
+        ``"mastodon"``, ``"mtrackj"``, ``"napari"`` (ultrack and motile too), ``"trackpy"``,
+        ``"ctc"`` (a text of the Cell Tracking Challenge and its label images), ``"dpipe"`` (what
+        the writer ``csv`` made). ``"columns"`` is any table with columns of tracks (``track_id``),
+        of ``frame`` or ``t_s``, and ``x_um``, ``y_um`` and maybe ``z_um``, ``radius_um``; units
+        may be others (``t_min``, ``x (px)``).
     unit : {"um", "pixel"}, optional
         What places are in, whatever the file says or its format means.
+    time_unit : {"s", "ms", "min", "h", "frame"}, optional
+        What times are in, whatever the file says.
+    movie : str, optional
+        Which movie's rows to take of a table that holds several, by the columns that tell them
+        apart (``movie``, ``well``, ``site``, ...; of several columns with ``/`` between).
     spacing : sequence of 3 floats, optional
-        Voxel size along z, y, x in micrometres, for places in pixels (biotracks, btrack, ctc,
-        immunemap, often TrackMate); without it those are refused.
+        Voxel size along z, y, x in micrometres, for places in pixels (most programs', often
+        TrackMate's); without it those are refused.
     origin : sequence of 3 floats
         What is added to places: the centre of the movie's first voxel along z, y, x in
         micrometres, where the file counts from there, as pixels do.
     interval : float, optional
-        Seconds between frames (1 / fps), where the file does not say it. Without it, ``spot_t``
-        is NaN for files of frames; for files of times it is their smallest step in a track.
+        Seconds between frames (1 / fps), where the file does not say it, or whatever it says.
+        Without both, ``spot_t`` is NaN for files of frames; for files of times it is their
+        smallest step in a track.
     first_frame : int, optional
-        Number of the first frame in the file; by default 1 for Imaris, else 0.
+        Number of the first frame in the file; by default 1 for Imaris, CellProfiler, MTrackJ and
+        Manual Tracking, else 0.
     frames : int, optional
         Number of frames of the movie; a spot beyond it is refused.
     branching : bool
@@ -143,6 +160,9 @@ def open_tracks(
         cells divide or meet; ``attrs["notes"]`` counts them, for they may be two tracks of one
         number. ``track-measures`` leaves such tracks unmeasured, and ``track-checks`` flags their
         spots. False refuses them, TrackMate's XML apart.
+    gaps : bool
+        Of the Cell Tracking Challenge: give a spot the place NaN where a label image lacks the
+        label that the text promises, which else is refused when it is computed.
 
     Returns
     -------
@@ -150,15 +170,17 @@ def open_tracks(
         ``spot_t``, ``spot_z``, ``spot_y``, ``spot_x``, ``spot_radius``, and ``spot_id`` where the
         file numbers its spots, over ``spot``; coordinates ``track``, ``frame``, and, where there
         are any, ``annotator`` and ``spot_channel``. In the order of the file. Of the Cell
-        Tracking Challenge, a spot is the centre of a label, found when computed, and
-        ``track_parent(track_id)`` is the track that each track comes from.
+        Tracking Challenge, a spot is the centre of a label, found when computed. Where the file
+        says it, ``track_parent(track_id)`` is the track that each track comes from.
+        ``attrs["assumed"]`` says what the file leaves open, ``attrs["notes"]`` what of it was left
+        out (columns, hidden spots, filtered tracks) or is odd.
 
     Raises
     ------
     InputError
-        Wrong columns, a cell that is no number, another unit, a frame before or beyond the
+        Wrong columns, a cell that is no number, an unknown unit, a frame before or beyond the
         movie, two spots of a track in one frame (`branching` false), no spots, an unknown or
-        ambiguous format.
+        ambiguous format, rows of several movies.
     StoreError
         The network or disk failed.
     UsageError
@@ -178,14 +200,12 @@ def open_tracks(
     """
     given = [url] if isinstance(url, str | os.PathLike) else list(url)
     uris = [resolve_uri(os.fspath(uri)) for uri in given]
-    _check_options(uris, format, unit, spacing, origin, interval)
+    said = Said(spacing, origin, interval, first_frame, frames, branching)
+    _check_options(uris, format, unit, time_unit, said)
     tables: list[xr.Dataset] = []
-    for name, uri, rows in read_all(uris, format):
-        rows.unit = unit or rows.unit
+    for name, uri, rows in read_all(uris, format, movie, gaps=gaps):
         try:
-            tables.append(
-                _spots(rows, uri, spacing, origin, interval, first_frame, frames, branching)
-            )
+            tables.append(_named(spots(_revised(rows, unit, time_unit), said), uri))
         except Unfit as error:
             raise InputError(f"{name}: {error}") from error
         if len(uris) > 1 and "notes" in tables[-1].attrs:
@@ -193,13 +213,31 @@ def open_tracks(
     return _joined(tables)
 
 
+def _revised(rows: Rows, unit: str | None, time_unit: str | None) -> Rows:
+    """Overrule the units of a file; its times are frames if a person says so."""
+    rows.unit = unit or rows.unit
+    rows.time_unit = time_unit or rows.time_unit
+    if rows.frame is None and rows.times is not None and rows.time_unit in FRAMES:
+        if (rows.times != np.round(rows.times)).any() or (abs(rows.times) >= 2**53).any():
+            raise Unfit("times are no whole numbers of frames; say time_unit=s, or min, h, ms")
+        rows.frame, rows.times = rows.times.astype(np.int64), None
+    return rows
+
+
+def _named(ds: xr.Dataset, uri: str) -> xr.Dataset:
+    """Add who marked the spots and in which channel, where the file's path says so."""
+    who = _ANNOTATOR.search(uri)
+    channel = _movie(stem_of(uri, SUFFIXES))[1]
+    held = {schema.ANNOTATOR: who and who[1], schema.SPOT_CHANNEL: channel}
+    for variable, text in held.items():
+        if text:
+            column = np.full(ds.sizes["spot"], text)
+            ds = ds.assign_coords(variable.wrap(xr.DataArray(column, dims="spot")))
+    return ds
+
+
 def _check_options(
-    uris: Sequence[str],
-    named: str | None,
-    unit: str | None,
-    spacing: Sequence[float] | None,
-    origin: Sequence[float],
-    interval: float | None,
+    uris: Sequence[str], named: str | None, unit: str | None, time_unit: str | None, said: Said
 ) -> None:
     if not uris:
         raise UsageError("no file given; tracks need at least one")
@@ -207,132 +245,21 @@ def _check_options(
         raise UsageError(unknown("format", named, FORMATS))
     if unit not in (None, "um", "pixel"):
         raise UsageError(f"unit: found {unit!r}; expected um or pixel")
-    for what, found in (("spacing", spacing), ("origin", origin)):
+    if time_unit not in (None, "frame", *TIMES):
+        raise UsageError(f"time_unit: found {time_unit!r}; expected s, ms, min, h or frame")
+    for what, found in (("spacing", said.spacing), ("origin", said.origin)):
         try:
             values = np.asarray([1, 1, 1] if found is None else found, dtype=np.float64)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             values = np.zeros(0)
         good = values.shape == (3,) and np.isfinite(values).all()
         if not good or (what == "spacing" and (values <= 0).any()):
             raise UsageError(f"{what}: found {found!r}; expected z, y, x in micrometres")
-    if interval is not None and not (np.isfinite(interval) and interval > 0):
-        raise UsageError(f"interval: found {interval!r}; expected seconds above 0")
-
-
-def _spots(
-    rows: Rows,
-    uri: str,
-    spacing: Sequence[float] | None,
-    origin: Sequence[float],
-    interval: float | None,
-    first_frame: int | None,
-    frames: int | None,
-    branching: bool,
-) -> xr.Dataset:
-    """Make the table of one file: micrometres, seconds, frames from 0."""
-    if not rows.track.size:
-        raise Unfit("no spots; expected at least one")
-    if (rows.unit == "um") == (spacing is not None):
-        raise Unfit(
-            "places are in micrometres; leave spacing out, or say unit=pixel"
-            if spacing is not None
-            else "places are in pixels; say spacing=[z, y, x] in micrometres"
-        )
-    zyx = np.asarray(origin) + rows.zyx * np.asarray([1, 1, 1] if spacing is None else spacing)
-    first = rows.first if first_frame is None else int(first_frame)
-    step = interval or rows.interval or (_step(rows) if rows.frame is None else None)
-    frame = _frames(rows, first, step, frames)
-    branched = _branches(rows, frame, first) if rows.branches else ""
-    if branched and not branching:
-        raise Unfit(f"{branched}; say branching=true to take them")
-    seconds = rows.seconds
-    if seconds is None:
-        seconds = frame * step if step else np.full(frame.size, np.nan)
-    radius = np.full(frame.size, np.nan) if rows.radius is None else rows.radius
-    if spacing is not None:
-        radius = radius * float(spacing[2])
-    columns = {
-        schema.SPOT_T: np.asarray(seconds, dtype=np.float64),
-        **dict(zip((schema.SPOT_Z, schema.SPOT_Y, schema.SPOT_X), zyx.T, strict=True)),
-        schema.SPOT_RADIUS: radius,
-    }
-    if rows.number is not None:
-        columns[schema.SPOT_ID] = rows.number
-    who = _ANNOTATOR.search(uri)
-    channel = _movie(stem_of(uri, SUFFIXES))[1]
-    labels: dict[schema.Variable, Any] = {schema.TRACK: rows.track, schema.FRAME: frame}
-    if who or rows.annotator is not None:
-        labels[schema.ANNOTATOR] = (
-            np.full(frame.size, who[1]) if who else np.asarray(rows.annotator)
-        )
-    if channel:
-        labels[schema.SPOT_CHANNEL] = np.full(frame.size, channel)
-
-    def wrapped(variable: schema.Variable, values: Any) -> dict[str, xr.DataArray]:
-        return variable.wrap(xr.DataArray(values, dims=variable.dims))
-
-    attrs = {"frame_base": first, **({"interval": float(step)} if step else {}), **rows.attrs}
-    attrs |= {"notes": [branched]} if branched else {}
-    ds = xr.Dataset({k: v for c in columns.items() for k, v in wrapped(*c).items()}, attrs=attrs)
-    if rows.guessed_first and first_frame is None:
-        ds.attrs["assumed"] = [*ds.attrs.get("assumed", []), "frames count from 0 in the file"]
-    if rows.parents is not None:
-        ids = sorted(rows.parents)
-        ds = ds.assign(wrapped(schema.TRACK_PARENT, [rows.parents[one] for one in ids]))
-        ds = ds.assign_coords(track_id=ids)
-    return ds.assign_coords({k: v for c in labels.items() for k, v in wrapped(*c).items()})
-
-
-def _step(rows: Rows) -> float:
-    """Return the smallest time between two spots of a track."""
-    seconds = np.zeros(0) if rows.seconds is None else rows.seconds
-    order = np.lexsort((seconds, rows.track))
-    steps = np.diff(seconds[order])[np.diff(rows.track[order]) == 0]
-    if not (steps > 0).any():
-        raise Unfit("times in seconds, but no step to count frames by; say interval=")
-    return float(steps[steps > 0].min())
-
-
-def _frames(rows: Rows, first: int, step: float | None, count: int | None) -> np.ndarray:
-    """Count frames from 0, and refuse those outside of the movie."""
-    if rows.frame is None:
-        at = np.asarray(rows.seconds) / float(step or 1.0)
-        bad = np.flatnonzero(abs(at - np.round(at)) > 0.01)
-        if bad.size:
-            raise Unfit(
-                f"time {np.asarray(rows.seconds)[bad[0]]:g} s is no multiple of the interval "
-                f"{step:g} s; say interval="
-            )
-        frame = np.round(at).astype(np.int64)
-    else:
-        frame = rows.frame - first
-    low, high = int(frame.min()), int(frame.max())
-    if low < 0:
-        raise Unfit(
-            f"frame {low + first} is before the first, {first}; if the file counts otherwise, say "
-            "first_frame="
-        )
-    if count is not None and high >= count:
-        raise Unfit(f"frame {high + first} is beyond the movie, which has {count} from {first}")
-    return frame
-
-
-def _branches(rows: Rows, frame: np.ndarray, first: int) -> str:
-    """Say which tracks have several spots in a frame, "" if none has."""
-    people = np.zeros(frame.size, int)
-    if rows.annotator is not None:
-        people = np.unique(rows.annotator, return_inverse=True)[1]
-    keys = np.stack([people, rows.track, frame], axis=1)[rows.track >= 0]
-    found, count = np.unique(keys, axis=0, return_counts=True)
-    twice = found[count > 1]
-    if not len(twice):
-        return ""
-    _, track, at = twice[0]
-    several = len(np.unique(twice[:, :2], axis=0))
-    return (
-        f"{several} of {len(np.unique(keys[:, :2], axis=0))} tracks branch, or are two of one "
-        f"number: track {track} has {count[count > 1][0]} spots in frame {at + first}"
-    )
+    if said.interval is not None and not (np.isfinite(said.interval) and said.interval > 0):
+        raise UsageError(f"interval: found {said.interval!r}; expected seconds above 0")
+    for what, number in (("first_frame", said.first_frame), ("frames", said.frames)):
+        if number is not None and not (type(number) is int and abs(number) < _MOST_FRAMES):
+            raise UsageError(f"{what}: found {number!r}; expected a whole number")
 
 
 def _joined(tables: Sequence[xr.Dataset]) -> xr.Dataset:
@@ -341,25 +268,34 @@ def _joined(tables: Sequence[xr.Dataset]) -> xr.Dataset:
         return tables[0]
     texts = {"annotator", "spot_channel"} & {str(name) for ds in tables for name in ds.coords}
     common = sorted(set.intersection(*({str(n) for n in ds.data_vars} for ds in tables)))
+    common = [name for name in common if name != schema.TRACK_PARENT.name]
     taken: set[tuple[str, int]] = set()
     shaped = []
+    parents: dict[int, int] = {}
     for k, ds in enumerate(tables):
         none = xr.DataArray(np.full(ds.sizes["spot"], ""), dims="spot")
         held = {name: ds[name] if name in ds.coords else none for name in texts}
         people = held.get("annotator", none).values
         track = ds["track"]
-        if taken & _tracks(people, track.values):
-            track = xr.where(track >= 0, track + k * _SHIFT, -1).astype(np.int64)
+        shift = k * _SHIFT if taken & _tracks(people, track.values) else 0
+        track = xr.where(track >= 0, track + shift, -1).astype(np.int64)
         taken |= _tracks(people, track.values)
-        coords = schema.TRACK.wrap(track.drop_vars(ds.coords))
+        if schema.TRACK_PARENT.name in ds:
+            pairs = zip(ds["track_id"].values.tolist(), ds["track_parent"].values, strict=True)
+            parents |= {one + shift: int(p) + shift if p >= 0 else -1 for one, p in pairs}
+        coords = schema.TRACK.wrap(track.drop_vars(ds.coords, errors="ignore"))
         for name, values in held.items():
             coords |= schema.VARIABLES[name].wrap(values.drop_vars(ds.coords, errors="ignore"))
-        shaped.append(ds[common].assign_coords(coords))
+        shaped.append(ds[common].drop_vars("track_id", errors="ignore").assign_coords(coords))
     said = {
         key: list(dict.fromkeys(line for ds in tables for line in ds.attrs.get(key, [])))
         for key in ("assumed", "notes")
     }
     joined = xr.concat(shaped, dim="spot", combine_attrs="drop_conflicts")
+    if parents:
+        column = xr.DataArray([parents[one] for one in sorted(parents)], dims="track_id")
+        joined = joined.assign(schema.TRACK_PARENT.wrap(column))
+        joined = joined.assign_coords(track_id=sorted(parents))
     return joined.assign_attrs({key: lines for key, lines in said.items() if lines})
 
 

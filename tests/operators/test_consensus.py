@@ -133,6 +133,29 @@ def test_the_limit_is_below(distance, events):
     assert consensus_tracks(ds, distance=distance).sizes["track_id"] == events
 
 
+@pytest.mark.parametrize(("deep", "ratio"), [((0, 0), 1.0), ((0, 9.9), 1.0), ((0, 10.1), 0.0)])
+def test_depth_is_part_of_the_distance(deep, ratio):
+    ds = marked(("a", 1, [0], 5, 5), ("b", 1, [0], 5, 5))
+    ds["spot_z"] = ("spot", np.asarray(deep, float))
+    assert consensus_tracks(ds, annotators=2, distance=10).consensus_ratio.item() == ratio
+
+
+def test_depth_tells_which_two_of_three_are_closest():
+    """Alike along x and y; a and c are 2 apart along z, b is 6 away: the place is theirs."""
+    ds = marked(("a", 1, [0], 1, 0), ("b", 1, [0], 1, 0), ("c", 1, [0], 2, 0))
+    ds["spot_z"] = ("spot", np.array([0.0, 6, 2]))
+    found = consensus_tracks(ds)
+    assert values(found, "spot_z", "spot_x") == [[1.0], [1.5]]
+
+
+def test_of_spots_as_close_the_first_two_by_name_are_taken():
+    """Three on a line, 4 apart: a and b, whatever the order of the rows."""
+    for order in ([0, 1, 2], [2, 1, 0], [1, 2, 0]):
+        ds = marked(("a", 1, [0], 0, 0), ("b", 1, [0], 4, 0), ("c", 1, [0], 8, 0))
+        found = consensus_tracks(ds.isel(spot=order))
+        assert values(found, "spot_x", "annotator_track") == [[2.0], [[1, 1, 1]]]
+
+
 def test_tracks_without_a_common_frame_do_not_match():
     ds = consensus_tracks(marked(("a", 1, [0, 2], 0, 0), ("b", 1, [1, 3], 0, 0)))
     assert ds.consensus_ratio.item() == 0
@@ -219,6 +242,45 @@ def test_phases_by_hand(rows, bounds, share, flagged):
     assert flags(found.phase_flag.item()) == flagged
     assert values(found, "event", "movie", "channel") == [["e"], ["Neu1"], ["ch1"]]
     assert "annotator" not in found.coords
+
+
+def by_frames(rows: np.ndarray) -> tuple[list[float], float]:
+    """Vote frame by frame, as the rule is written down: four frames, and the share agreed on."""
+    frames = np.arange(40)
+    labels = np.zeros((len(rows), 40), int)
+    for mine, (start, end, other, stop) in zip(labels, rows, strict=True):
+        mine[(frames >= start) & (frames <= end)] = 1
+        mine[(frames >= other) & (frames <= stop)] = 2
+    found, agreed = [], np.zeros(40, bool)
+    for phase, rival in ((1, 2), (2, 1)):
+        votes, others = (labels == phase).sum(0), (labels == rival).sum(0)
+        at = np.flatnonzero((votes > 1) & (votes > others))
+        agreed[at] = True
+        found += [at[0], at[-1]] if at.size else [np.nan, np.nan]
+    return found, agreed.sum() / (labels > 0).any(0).sum()
+
+
+def test_spans_give_what_frames_give():
+    random = np.random.default_rng(7)
+    for _ in range(200):
+        rows = np.sort(random.integers(0, 40, (random.integers(2, 6), 4)), axis=1).astype(float)
+        rows[random.random(len(rows)) < 0.2, :2] = np.nan
+        people = [(f"p{i}", *row) for i, row in enumerate(rows.tolist())]
+        found = consensus_phases(phases(*people))
+        bounds, share = by_frames(rows)
+        np.testing.assert_array_equal([found[v.name].item() for v in schema.PHASES], bounds)
+        assert found["phase_agreement"].item() == share
+
+
+def test_a_mistyped_frame_costs_nothing_and_stays_flagged():
+    """Two of three say 8 to 9 at last; the third typed ten zeros too many."""
+    ds = phases(("a", 0, 3, 4, 9), ("b", 0, 3, 4, 8), ("c", 0, 3, 4, 5e10))
+    bit = 1 << schema.PHASE_FLAGS.index("far_frame")
+    ds["phase_flag"] = ("event", np.array([0, 0, bit], np.uint32))
+    found = consensus_phases(ds)
+    assert [found[v.name].item() for v in schema.PHASES] == [0, 3, 4, 9]
+    assert found["phase_agreement"].item() == 10 / (5e10 + 1)
+    assert flags(found["phase_flag"].item()) == ["far_frame"]
 
 
 def test_the_ratio_is_over_the_frames_of_all_events():

@@ -132,3 +132,23 @@ def test_the_share_that_is_enough():
 def test_refusals(phases, tracks, said, error, message):
     with pytest.raises(error, match=message):
         phase_tracks(phases, tracks, **said)
+
+
+def test_an_event_of_any_length_costs_nothing():
+    movies = tree(Neu1=spots((3, "ch1", 0, 9)))
+    tracks, overlaps, flags, _ = joined([("Neu1", "ch1", 0, 50_000_000_000)], movies)
+    assert (tracks, overlaps, flags) == ([-1], [10 / 50_000_000_001], [["little_overlap"]])
+
+
+def test_events_at_infinity_are_refused():
+    with pytest.raises(SchemaError, match="phases: a phase begins or ends at infinity"):
+        joined([("Neu1", "ch1", 0, np.inf)], tree(Neu1=spots((3, "ch1", 0, 9))))
+
+
+def test_the_order_of_rows_does_not_matter():
+    """Two tracks that cover alike many frames are ambiguous, whichever comes first."""
+    one, other = (3, "ch1", 0, 9), (4, "ch1", 5, 20)
+    for tracks in ((one, other), (other, one)):
+        found = joined([("Neu1", "ch1", 5, 9)], tree(Neu1=spots(*tracks)))
+        assert (found[0], found[2]) == ([-1], [["ambiguous_track"]])
+        assert joined([("Neu1", "ch1", 5, 10)], tree(Neu1=spots(*tracks)))[0] == [4]

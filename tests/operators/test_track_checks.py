@@ -67,6 +67,47 @@ def test_one_odd_spot(row, expected):
     assert found.spot_flag.attrs["flag_meanings"].split() == list(schema.SPOT_FLAGS)
 
 
+@pytest.mark.parametrize(
+    ("column", "value", "flagged"),
+    [
+        # half an interval (15 s) from the time of frame 3, and the least more
+        (2, 105.0, []), (2, np.nextafter(105.0, 200), ["time_mismatch"]),
+        (2, 75.0, []), (2, np.nextafter(75.0, 0), ["time_mismatch"]),
+        # a thousandth of a voxel beyond the border: 2 nm along z, 0.5 nm along y and x
+        (3, 29 - 0.0019, []), (3, 29 - 0.0021, ["outside_image"]),
+        (3, 45 + 0.0019, []), (3, 45 + 0.0021, ["outside_image"]),
+        (4, 119.75 + 0.0004, []), (4, 119.75 + 0.0006, ["outside_image"]),
+        (5, -80.25 - 0.0004, []), (5, -80.25 - 0.0006, ["outside_image"]),
+        (5, -50.25 + 0.0004, []), (5, -50.25 + 0.0006, ["outside_image"]),
+    ],
+)  # fmt: skip
+def test_the_borders_themselves(column, value, flagged):
+    row = np.array([2, 3, 90, 38, 105, -70.0])
+    row[column] = value
+    assert flags(track_checks(movie(), table([*walk(), row])))[-1] == flagged
+
+
+@pytest.mark.parametrize(("outside", "doubted"), [(1, False), (2, True)])
+def test_the_share_that_is_nearly_all(outside, doubted):
+    """Of 20 spots 19 are 95 per cent, which is enough; 18 are not."""
+    rows = np.concatenate([walk(), walk()])
+    rows[10:, 0] = 2
+    rows[:outside, 3] = 5000
+    assert bool(track_checks(movie(), table(rows)).attrs["verdict"]) == doubted
+    late = np.concatenate([walk(), walk()])
+    late[10:, 0] = 2
+    late[:outside, 2] += 16
+    assert bool(track_checks(movie(), table(late)).attrs["verdict"]) == doubted
+
+
+@pytest.mark.parametrize(("jump", "far"), [(12.0, []), (11.9, ["far_jump"])])
+def test_a_jump_of_just_so_many_steps_is_not_far(jump, far):
+    """Steps of 1 along x, and one of 12."""
+    rows = walk()
+    rows[6:, 5] += 11
+    assert flags(track_checks(movie(), table(rows), jump=jump))[6] == far
+
+
 def test_several_spots_of_a_track_in_a_frame():
     rows = [*walk(), (1, 4, 120, 38, 115, -70), (-1, 4, 120, 38, 105, -70)]
     rows += [(-1, 4, 120, 38, 105, -70)]  # spots without track may be many

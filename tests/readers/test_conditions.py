@@ -62,3 +62,25 @@ def test_bad_tables(tmp_path, text, message):
 def test_one_file():
     with pytest.raises(UsageError, match="one file; found 0"):
         open_conditions([])
+
+
+@pytest.mark.parametrize("name", ["ch{}", "Ch{}", "channel {}", "Channel_{}", "CHANNEL{}"])
+def test_names_of_channels(tmp_path, name):
+    text = f"movie,{name.format(1)},{name.format(2)},marker,fluorophores,organ,stimulus,objective\n"
+    ds = open_conditions(write(tmp_path, text + "Neu1,Neu,nan,CD169,PE,\u2014,-,40x\n"))
+    assert ds.content.values.tolist() == [["Neu", ""]]
+    assert (ds.organ.item(), ds.stimulus.item()) == ("", "")
+
+
+@pytest.mark.parametrize("number", ["99999", "7" * 400, str(2**63)])
+def test_a_channel_of_any_number_is_none(tmp_path, number):
+    text = f"movie,ch1,ch{number},marker,fluorophore,organ,stimuli,objective\nNeu1,a,b,c,d,e,f,g\n"
+    ds = open_conditions(write(tmp_path, text))
+    assert ds.sizes["channel_number"] == 1
+    assert ds.attrs["notes"][0].startswith(f"columns not read: ch{number[:5]}")
+
+
+def test_columns_that_are_not_read_are_said(tmp_path):
+    text = "movie,ch1,marker,fluorophore,organ,stimuli,objective,mouse\nNeu1,a,c,d,e,f,g,B6\n"
+    ds = open_conditions(write(tmp_path, text))
+    assert ds.attrs == {"corrected": [], "notes": ["columns not read: mouse"]}

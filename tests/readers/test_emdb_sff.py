@@ -10,7 +10,9 @@ import h5py
 import numpy as np
 import pytest
 
+from dpipe import schema
 from dpipe.errors import InputError, StoreError, UsageError
+from dpipe.operators.surface_measures import surface_measures
 from dpipe.readers import _sff, emdb_sff
 from dpipe.readers.emdb_sff import find, open_emdb_sff
 from dpipe.sources import Item
@@ -174,7 +176,7 @@ def test_voxels_become_micrometres_by_the_first_transform(tmp_path, form):
     ("rows", "expected"),
     [
         ([[0, -1e4, 0, 0], [1e4, 0, 0, 0], [0, 0, 1e4, 0]], [[0, 0, 0], [0, 10, 0], [-20, 0, 0]]),
-        ([*(1e4 * np.eye(4)).tolist()], [[0, 0, 0], [10, 0, 0], [0, 20, 0]]),
+        ([*(1e4 * np.eye(3, 4)).tolist(), [0, 0, 0, 1]], [[0, 0, 0], [10, 0, 0], [0, 20, 0]]),
     ],
     ids=["a quarter turn", "4 rows"],
 )
@@ -215,6 +217,13 @@ def test_what_is_no_mesh_is_counted(tmp_path):
     assert ds.attrs["unreadable"] == [
         {"kind": "three_d_volume", "segments": 2}, {"kind": "shape_primitive", "segments": 1},
     ]  # fmt: skip
+    assert ds.attrs["notes"] == [
+        "segments left out, since they hold no mesh: three_d_volume 2, shape_primitive 1"
+    ]
+    nothing = segment(7, mesh_list=[])
+    ds = open_emdb_sff(write(tmp_path, document(segment(1), nothing, nothing)))
+    assert ds.attrs["notes"] == ["segments left out, since they hold no mesh: no_geometry 2"]
+    assert "notes" not in open_emdb_sff(write(tmp_path, document())).attrs
     with pytest.raises(InputError, match="1 of three_d_volume and 1 of shape_primitive"):
         open_emdb_sff(write(tmp_path, document(volume, shape)))
 
@@ -289,6 +298,10 @@ def test_a_file_of_sfftk_rw(tmp_path):
         (changed("segment_list/0", 5), "segment_list holds what is no object"),
         (changed("segment_list/0/colour", ["x"] * 3), "has the colour"),
         (changed("segment_list/0/id", "three"), "id is 'three'; expected a whole number"),
+        (changed("segment_list/0/id", 2**63), "id is '9223372036854775808'; expected a whole num"),
+        (changed("segment_list/0/id", 1e300), r"id is '1e\+300'; expected a whole number"),
+        (changed("segment_list/0/id", int("7" * 400)), "id is '7777777777777777777777777777777777"),
+        (changed("segment_list/0/mesh_list/0/vertices/num_vertices", 10**30), "num_vertices is"),
         (changed("segment_list/0/mesh_list/0/vertices", None), "num_vertices is ''; expected"),
         (changed("segment_list/0/mesh_list/0/vertices/num_vertices", -1), "a mesh of -1 vertices"),
         (changed("segment_list/0/mesh_list/0/triangles/num_triangles", 1 << 40), "a mesh of 4 ver"),
@@ -316,6 +329,17 @@ VERTICES, TRIANGLES = "segment_list/0/mesh_list/0/vertices", "segment_list/0/mes
         (changed("transform_list/0/data", "1 2 3"), "transform 0 is '1 2 3'; expected 3 rows of 4"),
         (changed("transform_list/0/rows", 2), "transform 0 is '20.0 0.0"),
         (changed("transform_list/0/data", "a " * 12), "transform 0 is 'a a a"),
+        (changed("transform_list/0/data", "nan " * 12), "transform 0 is 'nan nan"),
+        (changed("transform_list/0/data", "1e999 " * 12), "transform 0 is '1e999 1e999"),
+        (
+            changed("transform_list/0/data", "0 " * 12),
+            "transform 0 is '0 0 .*, which leaves no vol",
+        ),
+        (changed("transform_list/0/rows", 10**30), "transform 0 is '20.0 0.0"),
+        (
+            changed("transform_list/0", matrix([*np.eye(3, 4).tolist(), [0, 0, 1, 1]])),
+            "transform 0 is .*; expected 0 0 0 1 at last",
+        ),
         (
             changed("segment_list/0/mesh_list/0/transform_id", 7),
             "a mesh names transform 7; found 0",
@@ -327,6 +351,38 @@ def test_bad_numbers(tmp_path, held, message):
     ds = open_emdb_sff(path)
     with pytest.raises(InputError, match=f"a.json: {message}"):
         ds.compute()
+
+
+def test_places_that_only_a_transform_makes_infinite_are_refused(tmp_path):
+    """1e10 times 1e308 angstroms, which is 1e304 micrometres, is no number."""
+    far = {"vertices": encoded("vertices", PLACES * 1e9, "<f8")}
+    far |= {"triangles": encoded("triangles", FACES, "<u4")}
+    scale = matrix(np.diag([1e308, 1, 1, 1])[:3])
+    ds = open_emdb_sff(write(tmp_path, document(segment(1, "a", far), transforms=[scale])))
+    message = "a.json: transform 0 puts vertices beyond what a number holds"
+    with pytest.raises(InputError, match=message):
+        ds.compute()
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_vertex_that_is_no_number_stays_alone_and_is_flagged(tmp_path, value):
+    places = PLACES.copy()
+    places[1, 0] = value
+    bad = {"vertices": encoded("vertices", places, "<f8")}
+    bad |= {"triangles": encoded("triangles", FACES, "<u4")}
+    ds = open_emdb_sff(write(tmp_path, document(segment(1), segment(2, "Nucleus", bad))))
+    assert np.isfinite(ds.vertex_x.values).tolist() == [True] * 5 + [False] + [True] * 2
+    assert np.isfinite(ds.vertex_y.values).all()
+    flags = surface_measures(ds).surface_flag.values
+    bit = 1 << schema.SURFACE_FLAGS.index("not_finite")
+    assert [bool(flag & bit) for flag in flags] == [False, True]
+
+
+def test_names_of_frames_beyond_all_bounds_are_no_frames(tmp_path):
+    path = write(tmp_path, document(), "m_t99999999999999999999.json")
+    assert open_emdb_sff(path).surface_frame.values.tolist() == [0]
+    (part,) = find([Item(str(path), path.name, 9, "0")])
+    assert part.stem == "m_t99999999999999999999"
 
 
 def test_a_file_that_changed_since(tmp_path):

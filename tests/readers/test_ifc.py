@@ -1,6 +1,7 @@
 """Folders of pictures: parts, packing, what is put aside, and that everything comes back."""
 
 import io
+import os
 import pickle
 import shutil
 
@@ -179,10 +180,8 @@ def pictures(draw):
         mask = None
         if kind := draw(st.sampled_from([None, *MASKS])):
             values = [0, 1, draw(st.sampled_from([1, 2, 100]))]
-            if draw(st.booleans()) and kind.kind in "fi":
-                values += [-1, -0.0] if kind.kind == "f" else [-1]
             if draw(st.booleans()) and kind.kind == "f":
-                values += [np.nan]
+                values += [-0.0]
             mask = draw(arrays.arrays(kind, shape, elements=st.sampled_from(values).map(kind.type)))
         label = draw(st.sampled_from([None, "T_cell", "", "-1"]))
         made.append((draw(arrays.arrays(dtype, shape)), mask, label))
@@ -258,7 +257,7 @@ def test_damaged_pictures_keep_their_records(damaged):
         "x_6.h5": "image of float32; most pictures beside it have uint16",
         "x_007.h5": "",
         "x_7.h5": "object 7 again; it is in x_007.h5 too",
-        "x_8.h5": "image of shape (5, 3); expected (height, width, channels)",
+        "x_8.h5": "1 channels; most pictures beside it have 3",
         "x_9.h5": "",
     }
     sound = ds.put_aside.values == ""
@@ -314,6 +313,176 @@ def test_what_turns_out_damaged_later_is_flagged(tmp_path, how):
     np.testing.assert_array_equal(dpipe.unpack(ds, 0)[1], mask > 0)
 
 
+SOFT = {
+    "soft edges": ("f4", [0, 0.25, 1], "fractions", 0.5),
+    "soft to the end": ("f8", [0, 0.25, 200.5], "fractions", 127.5),
+    "large": ("f8", [0, 0.5, 4000], "fractions", 2000),
+    "nan": ("f8", [0, np.nan, 255], "values that are not finite", 127.5),
+    "inf": ("f4", [0, np.inf, 1], "values that are not finite", 0.5),
+    "both": ("f2", [0.5, np.nan, 1], "fractions and values that are not finite", 0.5),
+    "below": ("i2", [-1, -1, 1], "values below 0", 0),
+    "below, floats": ("f4", [-1, 0, 2], "values below 0", 0),
+    "only below": ("f4", [-1, -0.5, 0], "fractions and values below 0", 0),
+}
+
+
+@pytest.mark.parametrize("how", ["contiguous", "gzip"])
+@pytest.mark.parametrize("kind", SOFT)
+def test_masks_that_do_not_say_what_is_inside_are_refused(tmp_path, kind, how):
+    """By name, counted, and with a way on that helps."""
+    dtype, values, message, threshold = SOFT[kind]
+    image, mask = np.ones((2, 6, 1), "u2"), np.resize(values, (2, 6, 1)).astype(dtype)
+    write(tmp_path / "x_0.h5", image, mask > 0)
+    with h5py.File(tmp_path / "x_1.h5", "w") as file:
+        file["image"] = image
+        file.create_dataset("mask", data=mask, compression="gzip" if how == "gzip" else None)
+    ds = ifc.open_ifc(tmp_path)
+    assert ds.put_aside.values[0] == ""
+    assert ds.put_aside.values[1] == (
+        f"mask of {np.dtype(dtype)} with {message}; expected whole numbers from 0. Say "
+        f"threshold={threshold:g} to take what is above it"
+    )
+    assert (ds.height.values > 0).tolist() == [True, False]
+    ds = ifc.open_ifc(tmp_path, threshold=threshold)
+    assert ds.put_aside.values.tolist() == ["", ""]
+    assert ds.mask_dtype.values.tolist() == ["bool", "bool"]
+    with np.errstate(invalid="ignore"):
+        np.testing.assert_array_equal(dpipe.unpack(ds, 1)[1], mask > threshold)
+    laid = ds.assign({name: xr.zeros_like(array) for name, array in ds.data_vars.items()})
+    again = ifc.resume(laid, [str(tmp_path)], threshold=threshold, levels="")
+    xr.testing.assert_identical(again.compute(), ds.compute())
+
+
+@pytest.mark.parametrize("dtype", ["f2", "f4", "f8", "i1", "i8"])
+@pytest.mark.parametrize("values", [[0, 1], [0, 100], [0], [0, 1, 2, 3]])
+def test_masks_of_whole_numbers_are_read_as_they_are(tmp_path, dtype, values):
+    mask = np.resize(values, (2, 6, 1)).astype(dtype)
+    write(tmp_path / "x_0.h5", np.ones((2, 6, 1), "u2"), mask)
+    ds = ifc.open_ifc(tmp_path)
+    assert ds.put_aside.values.tolist() == [""]
+    found = dpipe.unpack(ds, 0)[1]
+    assert (found.dtype, found.tobytes()) == (mask.dtype, mask.tobytes())
+
+
+def test_a_threshold_takes_masks_of_all_kinds(tmp_path):
+    image = np.ones((1, 4, 1), "u2")
+    for n, (dtype, values) in enumerate(
+        [("?", [0, 1, 0, 1]), ("u1", [0, 255, 1, 254]), ("f4", [0, 0.6, 0.4, np.nan])]
+    ):
+        write(tmp_path / f"x_{n}.h5", image, np.reshape(values, (1, 4, 1)).astype(dtype))
+    ds = ifc.open_ifc(tmp_path, threshold=0.5)
+    masks = [dpipe.unpack(ds, n)[1].reshape(-1).tolist() for n in range(3)]
+    assert masks == [
+        [False, True, False, True], [False, True, True, True], [False, True, False, False],
+    ]  # fmt: skip
+    assert "mask_pixels" not in ds
+
+
+@pytest.mark.parametrize("threshold", ["half", float("nan"), True])
+def test_a_threshold_that_is_none(tmp_path, threshold):
+    write(tmp_path / "x_0.h5", *picture())
+    with pytest.raises(UsageError, match=r"threshold: found .*; expected a number"):
+        ifc.open_ifc(tmp_path, threshold=threshold)
+
+
+def test_grey_pictures_have_one_channel(tmp_path):
+    """Read by the parser and by h5py, alone and with a mask."""
+    image, mask = picture(channels=1)
+    write(tmp_path / "x_0.h5", image[..., 0], mask[..., 0] > 0)
+    write(tmp_path / "x_1.h5", image, mask[..., 0] > 0)
+    with h5py.File(tmp_path / "x_2.h5", "w") as file:
+        file.create_dataset("image", data=image[..., 0], compression="gzip")
+    ds = ifc.open_ifc(tmp_path)
+    assert (ds.put_aside.values.tolist(), ds.sizes["c"]) == ([""] * 3, 1)
+    for n in range(3):
+        np.testing.assert_array_equal(dpipe.unpack(ds, n)[0], image)
+    np.testing.assert_array_equal(dpipe.unpack(ds, 0)[1], mask > 0)
+    paths = [tmp_path / f"x_{n}.h5" for n in range(3)]
+    assert len({content(path, kept) for path in paths for kept in (False, True)}) == 1
+
+
+@pytest.mark.parametrize("how", [None, "gzip"])
+def test_names_in_the_plural(tmp_path, how):
+    image, mask = picture()
+    with h5py.File(tmp_path / "x_0.h5", "w") as file:
+        file.create_dataset("images", data=image, compression=how)
+        file.create_dataset("masks", data=mask, compression=how)
+        file["labels"] = "T_cell"
+    ds = ifc.open_ifc(tmp_path)
+    assert ds.label.values.tolist() == ["T_cell"]
+    np.testing.assert_array_equal(dpipe.unpack(ds, 0)[0], image)
+    np.testing.assert_array_equal(dpipe.unpack(ds, 0)[1], mask)
+
+
+def test_other_names_are_shown_and_two_images_are_refused(tmp_path):
+    with h5py.File(tmp_path / "x_0.h5", "w") as file:
+        file["picture"], file["seg"] = picture()
+    with pytest.raises(InputError, match=r"no dataset image .*; found picture, seg"):
+        ifc.open_ifc(tmp_path)
+    with h5py.File(tmp_path / "x_0.h5", "a") as file:
+        file["image"], file["images"] = picture()
+    with pytest.raises(InputError, match="both image and images; expected one of them"):
+        ifc.open_ifc(tmp_path)
+
+
+def test_a_label_that_is_none_spoils_no_picture(tmp_path):
+    text = h5py.string_dtype()
+    labels = [
+        *("T", np.int64(2), np.bytes_("B"), np.array(["a", "b"], text)),
+        *(np.eye(4, dtype="f4")[2], np.eye(4, dtype="i8")[0]),
+        *(np.zeros(4), h5py.Empty("i4"), np.array([0, 2, 0])),
+    ]
+    for n, label in enumerate(labels):
+        write(tmp_path / f"x_{n}.h5", *picture(), label)
+    ds = ifc.open_ifc(tmp_path)
+    assert ds.put_aside.values.tolist() == [""] * 9
+    assert ds.label.values.tolist() == ["T", "2", "B", "-1", "2", "0", "-1", "-1", "-1"]
+    assert (ds["set"].values == "labeled").tolist() == [True] * 3 + [False, True, True] + [
+        False
+    ] * 3
+    assert sorted(ds.attrs["notes"]) == [
+        "1 pictures: label is empty; expected values; the picture has no label; the first is "
+        "x_7.h5",
+        "1 pictures: label of shape (2,); expected one; the picture has no label; the first is "
+        "x_3.h5",
+        "1 pictures: label of shape (3,); expected one; the picture has no label; the first is "
+        "x_8.h5",
+        "1 pictures: label of shape (4,); expected one; the picture has no label; the first is "
+        "x_6.h5",
+        "2 pictures: label is one of 4 by its place (one-hot), from 0; the first is x_4.h5",
+    ]
+
+
+@pytest.mark.parametrize("how", ["changed", "touched", "gone"])
+def test_a_file_that_changed_since_it_was_listed_is_put_aside_alone(tmp_path, how):
+    """Its shape and dtype tell nothing: the state that was listed does."""
+    for n in range(3):
+        write(tmp_path / f"x_{n}.h5", *picture(seed=n))
+    ds = ifc.open_ifc(tmp_path)
+    path = tmp_path / "x_1.h5"
+    if how == "changed":
+        write(path, *picture(seed=9))
+        os.utime(path, ns=(5, 5))
+    elif how == "touched":
+        os.utime(path, ns=(5, 5))
+    else:
+        path.unlink()
+    assert ds.picture_flag.values.tolist() == [[0, schema.UNREADABLE, 0]]
+    for n in (0, 2):
+        np.testing.assert_array_equal(dpipe.unpack(ds, n)[0], picture(seed=n)[0])
+
+
+def test_files_that_are_gone_keep_a_record(tmp_path):
+    write(tmp_path / "x_0.h5", *picture())
+    write(tmp_path / "x_2.h5", *picture())
+    ds = ifc.open_ifc([str(tmp_path / f"x_{n}.h5") for n in (2, 0, 1)])
+    assert ds.file.values.tolist() == ["x_0.h5", "x_1.h5", "x_2.h5"]
+    assert ds.height.values.tolist() == [4, 0, 4]
+    assert ds.put_aside.values[1] == "gone; it was there when the source was listed"
+    with pytest.raises(UsageError, match=r"no \.h5 files in this folder itself"):
+        ifc.open_ifc([tmp_path / "x_9.h5"])
+
+
 def test_values_that_are_not_finite_are_flagged(tmp_path):
     image = np.ones((2, 2, 1), "f4")
     write(tmp_path / "x_0.h5", image)
@@ -336,12 +505,6 @@ def test_a_row_that_would_be_too_long(tmp_path):
     facts = [ifc.Facts(1 << 14, 1 << 14, 3, "|u1")] * 3
     with pytest.raises(InputError, match="a block of 3 pictures has 805306368 places; set a small"):
         ifc._ifc_pack.plan(facts, 3)
-
-
-def test_a_file_that_is_gone(tmp_path):
-    write(tmp_path / "x_0.h5", *picture())
-    with pytest.raises(InputError, match=r"x_9\.h5: no such file; 1 of 2 are gone"):
-        ifc.open_ifc([tmp_path / "x_0.h5", tmp_path / "x_9.h5"])
 
 
 def test_regions_of_several_blocks_and_of_none(tmp_path):
@@ -367,7 +530,7 @@ def test_a_guess_has_the_sizes_without_all_headers(tmp_path, monkeypatch):
     root = write_ifc_tree(tmp_path / "t", 300, samples=["E/D/c"], channels=2, mean_size=9)
     looked = []
     survey = ifc._survey
-    monkeypatch.setattr(ifc, "_survey", lambda items: looked.extend(items) or survey(items))
+    monkeypatch.setattr(ifc, "_survey", lambda items, t: looked.extend(items) or survey(items, t))
     ds = ifc.guess(root / "E/D/c", block=64)
     assert len(looked) <= 64
     whole = ifc.open_ifc(root / "E/D/c", block=64)

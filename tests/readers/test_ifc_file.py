@@ -138,10 +138,12 @@ def test_labels_as_lists_and_other_text():
     text = h5py.string_dtype()
     for label, told in ((np.array(["T"], text), "T"), (np.array([b"ab"]), "ab"), (b"\xe4x", "äx")):
         assert facts(made(label=label)).label == told
-    with pytest.raises(InputError, match="label is empty; expected values"):
-        facts(made(label=h5py.Empty("i4")))
-    with pytest.raises(InputError, match=r"label of shape \(2,\); expected one"):
-        facts(made(label=np.array(["a", "b"], text)))
+    for label, odd in (
+        (h5py.Empty("i4"), "label is empty; expected values; the picture has no label"),
+        (np.array(["a", "b"], text), "label of shape (2,); expected one; the picture has no label"),
+    ):
+        found = facts(made(label=label))
+        assert (found.label, found.odd) == (None, odd)
 
 
 def damaged(change) -> bytes:
@@ -209,7 +211,9 @@ BAD = {
     "truncated": (made()[:1500], "truncated, shorter than its header says"),
     "half": (made()[:-300], "truncated"),
     "no image": (damaged(lambda file: file.move("image", "picture")), "no dataset image"),
-    "flat": (damaged(replaced("image", IMAGE[0])), r"image of shape \(7, 5\); expected"),
+    "flat": (damaged(replaced("image", IMAGE[0])), r"mask of shape \(9, 7, 5\) beside an image"),
+    "line": (damaged(replaced("image", IMAGE[0, 0])), r"image of shape \(5,\); expected"),
+    "four": (damaged(replaced("image", IMAGE[None])), r"image of shape \(1, 9, 7, 5\); expected"),
     "nothing": (damaged(replaced("image", np.zeros((0, 7, 5), "u2"))), r"shape \(0, 7, 5\)"),
     "empty image": (damaged(replaced("image", h5py.Empty("u2"))), "image"),
     "empty mask": (damaged(replaced("mask", h5py.Empty("u1"))), "mask"),

@@ -1,6 +1,7 @@
 """Tables of phases: the published one, its spellings, and rows that make no sense."""
 
 import csv
+import re
 
 import numpy as np
 import pytest
@@ -97,6 +98,93 @@ def test_bad_tables(tmp_path, text, message):
     assert str(told.value).startswith("table.csv: ")
     assert message in str(told.value)
     assert "\n" not in str(told.value)
+
+
+@pytest.mark.parametrize(
+    ("column", "message"),
+    [
+        ("blebbing_start (s)", "'blebbing_start (s)' is in 's'; expected frames"),
+        ("blebbing start [min]", "'blebbing start [min]' is in 'min'; expected frames"),
+        ("Blebbing start (um)", "is in 'um'; expected frames"),
+        ("blebbing_start_s", "no column 'blebbing_start'; found video_id, blebbing_start_s"),
+    ],
+)
+def test_phases_in_another_unit_are_no_frames(tmp_path, column, message):
+    text = HEADER.replace("blebbing_start", column) + "Neu1,1,2,3,4,ch1\n"
+    with pytest.raises(InputError, match=re.escape(message)):
+        open_phases(write(tmp_path, text))
+
+
+@pytest.mark.parametrize(
+    "column",
+    ["blebbing_start", "Blebbing start", "blebbing (start frame)", "blebbing_start (frame)",
+     "blebbing start [frames]", "blebbing_start_frame"],
+)  # fmt: skip
+def test_names_of_columns(tmp_path, column):
+    text = HEADER.replace("blebbing_start", column) + "Neu1,1,2,3,4,ch1\n"
+    ds = open_phases(write(tmp_path, text))
+    assert (ds.blebbing_start.item(), "notes" in ds.attrs) == (0, False)
+
+
+@pytest.mark.parametrize("text", [
+    HEADER.replace(",", ";") + "Neu1;1,0;2;3;4;ch1\n",
+    HEADER.replace(",", "\t").encode("utf-16"),
+    "\ufeff" + HEADER, HEADER.upper(),
+], ids=["semicolons", "utf-16", "mark", "upper"])  # fmt: skip
+def test_encodings_and_separators(tmp_path, text):
+    path = tmp_path / "t.csv"
+    data = text if isinstance(text, bytes) else text.encode()
+    if b";" not in data:
+        more = "Neu1,1,2,3,4,ch1\n"
+        data += (
+            more.replace(",", "\t").encode("utf-16-le") if data[:1] == b"\xff" else more.encode()
+        )
+    path.write_bytes(data)
+    assert open_phases(path).disruption_end.item() == 3
+
+
+@pytest.mark.parametrize("nothing", ["", "NaN", "None", "NA", "n/a", "-", "null"])
+def test_words_for_no_phase(tmp_path, nothing):
+    row = f"Neu1,{nothing},{nothing},3,4,{nothing}\n"
+    ds = open_phases(write(tmp_path, HEADER.replace("channel", "response") + row))
+    assert np.isnan(ds.blebbing_start.item())
+    assert (ds.disruption_start.item(), ds.response.item()) == (2, -1)
+
+
+@pytest.mark.parametrize(("word", "value"), [("Yes", 1), ("y", 1), ("TRUE", 1), ("0", 0), ("n", 0)])
+def test_words_for_responses(tmp_path, word, value):
+    text = HEADER.replace("channel", "response") + f"Neu1,1,2,3,4,{word}\n"
+    assert open_phases(write(tmp_path, text)).response.item() == value
+
+
+def test_a_mistyped_frame_is_flagged_and_named(tmp_path):
+    rows = "".join(f"Neu1,{i},{i + 1},{i + 2},{i + 3},ch1\n" for i in range(1, 9))
+    ds = open_phases(write(tmp_path, HEADER + rows + "Neu1,3,5,6,50000000000,ch1\n"))
+    assert [flags(flag) for flag in ds.phase_flag.values.tolist()] == [[]] * 8 + [["far_frame"]]
+    assert ds.disruption_end.values[-1] == 49_999_999_999
+    assert ds.attrs["notes"] == [
+        "1 of 9 events are odd: far_frame 1",
+        "Neu1_9 has the frame 50000000000: is it mistyped?",
+    ]
+
+
+@pytest.mark.parametrize("frame", [str(2**63), "1e300", "7" * 400, "-9223372036854775809"])
+def test_frames_beyond_all_bounds(tmp_path, frame):
+    with pytest.raises(InputError) as told:
+        open_phases(write(tmp_path, HEADER + f"Neu1,1,2,3,{frame},ch1\n"))
+    assert "line 2: disruption_end is" in str(told.value)
+    assert len(str(told.value)) < 150
+
+
+def test_columns_that_are_not_read_are_said(tmp_path):
+    text = HEADER.replace("channel", "channel,observer,note") + "Neu1,1,2,3,4,ch1,AB,x\n"
+    assert open_phases(write(tmp_path, text)).attrs["notes"] == ["columns not read: observer, note"]
+
+
+@pytest.mark.parametrize("first", [1.5, 10**30, True])
+def test_a_first_frame_that_is_none(tmp_path, first):
+    with pytest.raises(UsageError, match="first_frame: found"):
+        open_phases(write(tmp_path, HEADER), first_frame=first)
 
 
 def test_one_file():

@@ -37,11 +37,16 @@ def test_excel_and_its_copy_as_text_are_the_same(shared_data):
         ("\ufeff;A;B\nA;1;0,1\nB;0,3;1\n\n", {}),
         ("x\tB\tA\t\nA\t0.1\t1\nB\t1\t0.3\n", {}),  # columns in another order
         (",A,B\nA,1,0.3\nB,0.1,1\n", {"rows": "sources"}),
+        ("x\tA\tB\nA\t1\t0,1\nB\t0,3\t1\n", {}),  # tabs and decimal commas
+        ("x\tA\tB\nA\t1\t0,1\nB\t0,3\t1\n".encode("utf-16"), {}),  # Excel's "Unicode text"
+        ("x\tA\tB\nA\t1\t0.1\nB\t0.3\t1\n".encode("utf-16-le"), {}),
+        (',A,B\nA,"1","0,1"\nB,"0,3","1"\n', {}),
+        (",A,B\r\r\nA,1,1e-1\r\r\nB,3e-1,1\r\r\n", {}),
     ],
 )
 def test_ways_to_write_one_matrix(tmp_path, text, said):
     path = tmp_path / "m.csv"
-    path.write_text(text, encoding="utf-8")
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
     ds = dpipe.open_spillover([path], **said)
     assert ds.spillover.dims == ("detector", "source")
     assert ds.spillover.sel(detector="B", source="A").item() == 0.3
@@ -58,6 +63,9 @@ def test_ways_to_write_one_matrix(tmp_path, text, said):
         (",A,\nA,1,0\n,0,1\n", "lines A, ; expected"),
         (",A,B\nA,1,x\nB,0,1\n", "line A, column B: 'x'; expected a number"),
         (",A,B\nA,1,inf\nB,0,1\n", "line A, column B: 'inf'"),
+        (",A,B\nA,1,0_1\nB,0,1\n", "line A, column B: '0_1'; expected a number"),
+        (",A,B\nA,1," + "7" * 400 + "\nB,0,1\n", "line A, column B: '7777777777777777777777777777"),
+        (";A;B\nA;1;0,1\nB;0.3;1\n", "line A, column B: '0,1'; expected a number"),
         (",A,B\nA,1\nB,0,1\n", "line A, column B: ''"),
         (",A,B\nA,100,0\nB,0,100\n", "A meets itself with 100; expected 1, for shares not percent"),
         (",A,B\nA,1,0,7\nB,0,1\n", "line A: more cells than the 2 columns with a name"),

@@ -336,7 +336,9 @@ def test_trackmate_table(tmp_path):
     ]  # fmt: skip
     plain = TRACKMATE.split("\n")
     bare = open_tracks(write(tmp_path, "\n".join([plain[0], *plain[4:]])))
-    assert bare.attrs["assumed"] == ["positions are in micrometres"]
+    assert bare.attrs["assumed"] == [
+        "positions are in micrometres", "times (position_t) are in seconds",
+    ]  # fmt: skip
     xr.testing.assert_equal(bare, ds)
     with pytest.raises(InputError, match="places are in pixels"):
         open_tracks(write(tmp_path, TRACKMATE.replace("micron", "pixel")))
@@ -381,15 +383,15 @@ def xml(**said: str) -> str:
     [
         ("", {}, "empty file"),
         (" \n", {}, "empty file"),
-        ("a,b\n1,2\n", {}, "of no known format: found a, b; say format="),
-        (imaris().replace("Position Y", "Pos Y"), {}, "an Imaris statistic without positions"),
+        ("a,b\n1,2\n", {}, "of no known format: found a, b; rename columns so that there are a"),
+        (imaris().replace("Position Y", "Area"), {}, "an Imaris statistic without positions"),
         ("a,b\n1,2\n", {"format": "btrack"}, "not of format 'btrack': found a, b; expected t, x"),
         (imaris(ROWS[0]).replace("12.5", "oops"), {}, "line 5: position x is 'oops'; expected a"),
         (imaris(ROWS[0].replace("12.5", "nan")), {}, "line 5: position x is 'nan'"),
         (imaris(ROWS[0].replace("12.5", "")), {}, "line 5: position x is ''; expected a number"),
         (imaris(ROWS[0].replace(",1,1000", ",1.5,1000")), {}, "line 5: time is '1.5'; expected"),
-        (imaris(ROWS[0].replace(",um,", ",mm,")), {}, "positions are in 'mm'; expected um"),
-        (imaris(ROWS[0], ROWS[1].replace("um", "px")), {}, "in um and in pixels"),
+        (imaris(ROWS[0].replace(",um,", ",ft,")), {}, "places are in 'ft'; say unit=um, or unit="),
+        (imaris(ROWS[0], ROWS[1].replace("um", "px")), {}, "positions are in px and in um; expec"),
         (imaris(ROWS[0].replace(",1,1000", ",0,1000")), {}, "frame 0 is before the first, 1;"),
         (imaris(), {"frames": 3}, "frame 4 is beyond the movie, which has 3 from 1"),
         (imaris(*ROWS, SAME), {"branching": False}, "track 1000000000 has 2 spots in frame 2; say"),
@@ -414,7 +416,8 @@ def xml(**said: str) -> str:
         ("<a", {}, "not XML"),
         ("<a/>", {}, "XML, but not TrackMate's: found <a>"),
         ("<TrackMate/>", {}, "no <AllSpots> in the file"),
-        (xml(unit="mm"), {}, "positions are in 'mm'; expected um"),
+        (xml(unit="ft"), {}, "places are in 'ft'; say unit=um"),
+        (xml(unit=""), {}, "places have no unit in the file; say unit=um"),
         (xml(unit="pixel"), {}, "places are in pixels"),
         (xml(x="a"), {}, "spot 1: POSITION_X is 'a'; expected a number"),
         (xml(frame="0.5"), {}, "<Spot>: FRAME is 0.5; expected a whole number"),
@@ -445,8 +448,7 @@ def test_good_xml_of_the_bad_ones(tmp_path):
         ({"objects.csv": "{o}0,0,1,2\n", "dp.json": "{"}, {}, "dp.json is not JSON"),
         ({"objects.csv": "{o}0,0,1,2\n", "links.csv": "{l}0,5\n"}, {}, "object 5 is not in obj"),
         ({"objects.csv": "{o}0,0,1,2\n", "links.csv": "{l}0,0\n1,0\n"}, {}, "is in two tracks"),
-        ({"objects.csv": "{o}0,0,1,2\n", "dp.json": '{"cmso_time_unit": "h"}'}, {}, "in 'h'"),
-        ({"objects.csv": "{o}0,0,1,2\n", "dp.json": '{"cmso_space_unit": "mm"}'}, {}, "in 'mm'"),
+        ({"objects.csv": "{o}0,0,1,2\n", "dp.json": '{"cmso_space_unit": "ft"}'}, {}, "in 'ft'"),
         ({"objects.csv": "{o}0,0,1,2\n", "links.csv": " "}, {}, "empty file"),
     ],
 )

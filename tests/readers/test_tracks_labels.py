@@ -9,7 +9,9 @@ import tifffile
 from scipy import ndimage
 from skimage.measure import regionprops
 
-from dpipe import sources
+import dpipe
+from dpipe import schema, sources
+from dpipe.cli import main
 from dpipe.errors import InputError, UsageError
 from dpipe.readers import _track_labels, tiff
 from dpipe.readers.tracks import find, open_tracks
@@ -166,6 +168,155 @@ def test_names_of_folders(path, uri, stem):
     assert _track_labels.stem_of_folder(path, uri) == stem
 
 
+def whole_dataset(root: Path) -> list[Item]:
+    """``01, 01_GT, 01_ST, 01_RES, 02, 02_GT`` as the challenge hands them out."""
+    names = [
+        *(f"{movie}/t{t:03d}.tif" for movie in ("01", "02") for t in range(3)),
+        *(f"{movie}_GT/TRA/man_track{t:03d}.tif" for movie in ("01", "02") for t in range(3)),
+        *(f"{movie}_GT/TRA/man_track.txt" for movie in ("01", "02")),
+        *("01_GT/SEG/man_seg000.tif", "01_GT/SEG/man_seg002.tif", "02_GT/SEG/man_seg001.tif"),
+        *(f"01_ST/SEG/man_seg{t:03d}.tif" for t in range(3)),
+        *(f"01_RES/mask{t:03d}.tif" for t in range(3)), "01_RES/res_track.txt",
+        *(f"01_ERR_SEG/mask{t:03d}.tif" for t in range(3)),
+    ]  # fmt: skip
+    return [Item(f"{root}/{name}", name, 9, "0") for name in names]
+
+
+def test_a_whole_dataset_gives_unlike_names():
+    items = whole_dataset(Path("/raw/CHO"))
+    assert {part.stem: len(part.items) for part in find_labels(items)} == {
+        "01": 3, "02": 3, "01_GT_SEG": 2, "02_GT_SEG": 1, "01_ST_SEG": 3, "01_RES": 3,
+        "01_ERR_SEG": 3,
+    }  # fmt: skip
+    assert {part.stem: len(part.items) for part in find(items)} == {"01": 4, "02": 4, "01_RES": 4}
+    truth = [item for item in items if "_GT/" in item.path and item.path.startswith("01")]
+    assert {part.stem: len(part.items) for part in find_labels(truth)} == {"01": 3, "01_GT_SEG": 2}
+    alone = [item for item in items if "_GT/SEG" in item.path]
+    assert [part.stem for part in find_labels(alone)] == ["01", "02"]
+
+
+def segmented(folder: Path, dtype="u2", **images: np.ndarray) -> list[str]:
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, image in images.items():
+        tifffile.imwrite(folder / f"{name}.tif", image.astype(dtype), photometric="minisblack")
+    return files(folder)
+
+
+def test_only_some_frames_are_segmented(tmp_path):
+    three = scene()
+    paths = segmented(tmp_path / "SEG", man_seg001=three[1], man_seg004=three[2])
+    ds = open_tracks_labels(paths, spacing=(1, 1, 1), interval=30)
+    assert ds.labels.shape == (5, 4, 10, 12)
+    np.testing.assert_array_equal(ds.labels[1], three[1])
+    np.testing.assert_array_equal(ds.labels[4], three[2])
+    assert not ds.labels[[0, 2, 3]].any()
+    assert ds.segmented.dtype == bool
+    assert ds.segmented.values.tolist() == [[f in (1, 4)] * 4 for f in range(5)]
+    assert ds.t.values.tolist() == [0, 30, 60, 90, 120]
+    assert ds.attrs["notes"] == [
+        "2 of 5 frames are segmented (1, 4); elsewhere labels are 0 because nobody drew them"
+    ]
+    assert schema.SEGMENTED.check(ds) is not None
+    ds = open_tracks_labels(paths, frames=7)
+    assert (ds.sizes["t"], int(ds.segmented.sum())) == (7, 8)
+    ds = open_tracks_labels(paths, first_frame=1)
+    assert np.flatnonzero(ds.segmented.any("z")).tolist() == [0, 3]
+
+
+@pytest.mark.parametrize("style", ["man_seg_{}_{}", "man_seg{}_{}"])
+def test_only_some_planes_of_volumes_are_segmented(tmp_path, style):
+    """As of Fluo-N3DH-CE: frame 2, planes 1 and 3; frame 5, plane 0."""
+    planes = {("002", "001"): 7, ("002", "003"): 8, ("005", "000"): 9}
+    images = {style.format(*at): np.full((3, 5), label) for at, label in planes.items()}
+    paths = segmented(tmp_path / "SEG", **images)
+    ds = open_tracks_labels(paths)
+    assert ds.labels.shape == (6, 4, 3, 5)
+    expected = np.zeros((6, 4))
+    expected[2, 1], expected[2, 3], expected[5, 0] = 7, 8, 9
+    np.testing.assert_array_equal(ds.labels[..., 0, 0], expected)
+    np.testing.assert_array_equal(ds.segmented, expected > 0)
+    assert "in 3 planes; elsewhere labels are 0" in ds.attrs["notes"][0]
+    assert open_tracks_labels(paths, planes=9).labels.shape == (6, 9, 3, 5)
+    with pytest.raises(InputError, match=r"003.tif is of plane 3; the movie has 3 at most"):
+        open_tracks_labels(paths, planes=3)
+
+
+def test_a_frame_as_a_whole_and_as_a_plane(tmp_path):
+    volume, plane = np.ones((4, 3, 5)), np.full((3, 5), 2)
+    paths = segmented(tmp_path / "a", man_seg001=volume, man_seg_004_002=plane)
+    ds = open_tracks_labels(paths)
+    assert ds.segmented.sum("z").values.tolist() == [0, 4, 0, 0, 1]
+    assert ds.labels[4, 2].values.tolist() == plane.tolist()
+    with pytest.raises(InputError, match=r"man_seg001.tif has 4 planes; 5 were said"):
+        open_tracks_labels(paths, planes=5)
+    paths = segmented(tmp_path / "a", man_seg_001_002=plane)
+    message = r"man_seg001.tif and man_seg_001_002.tif are of one frame; expected one of them"
+    with pytest.raises(InputError, match=message):
+        open_tracks_labels(paths)
+    paths = segmented(tmp_path / "b", man_seg_001_002=plane, man_seg_002_002=volume)
+    with pytest.raises(InputError, match=r"man_seg_002_002.tif: u2 of shape \(4, 3, 5\)"):
+        open_tracks_labels(paths).compute()
+
+
+def test_images_that_begin_with_frame_1(tmp_path):
+    folder = tmp_path / "m"
+    folder.mkdir()
+    for t, frame in enumerate(scene()):
+        tifffile.imwrite(folder / f"man_track{t + 1:03d}.tif", frame, photometric="minisblack")
+    lines = "1 1 2 0\n2 3 3 1\n7 3 3 1\n4 1 3 0\n"
+    (folder / "man_track.txt").write_text(lines)
+    note = "the label images begin with man_track001.tif: say first_frame if the movie's frames "
+    ds = opened(folder)
+    assert ds.frame.values.tolist() == [1, 1, 2, 2, 3, 3, 3]
+    assert ds.spot_z.values.tolist() == [0, 1.5, 0, 1.5, 3, 1.5, 3]
+    assert ds.attrs["notes"] == [f"m/man_track.txt: {note}count from there"]
+    assert opened(folder, first_frame=1).frame.values.tolist() == [0, 0, 1, 1, 2, 2, 2]
+    images = [path for path in files(folder) if path.endswith("tif")]
+    assert open_tracks_labels(images).segmented.any("z").values.tolist() == [False] + [True] * 3
+    labels = open_tracks_labels(images, first_frame=1)
+    assert ("segmented" in labels.coords, labels.sizes["t"]) == (False, 3)
+    (folder / "man_track.txt").write_text("1 0 2 0\n")
+    with pytest.raises(InputError, match=r"begins in frame 0; the first label image is man_track0"):
+        opened(folder)
+
+
+@pytest.mark.parametrize(
+    ("names", "said", "message"),
+    [
+        (["man_seg999999999"], {}, r"man_seg999999999.tif: a frame too far; at most 1000000"),
+        (["man_seg_000_999999999"], {}, "is of plane 999999999; the movie has 1000000 at most"),
+        (["mask1", "mask001"], {}, "mask001.tif and mask1.tif are of one frame"),
+        (["man_seg007"], {"frames": 7}, r"man_seg007.tif: a frame too far; the movie has 7 from 0"),
+        (["man_seg000"], {"first_frame": 1}, "frame 0 is before the first, 1"),
+    ],
+)
+def test_names_that_make_no_sense(tmp_path, names, said, message):
+    paths = segmented(tmp_path / "SEG", **dict.fromkeys(names, np.ones((3, 5))))
+    with pytest.raises(InputError, match=message):
+        open_tracks_labels(paths, **said)
+
+
+@pytest.mark.parametrize("said", [{"frames": 0}, {"planes": 2.0}, {"first_frame": -1}])
+def test_bad_counts(tmp_path, said):
+    with pytest.raises(UsageError, match=f"{next(iter(said))}: found .*; expected a whole number"):
+        open_tracks_labels(segmented(tmp_path / "S", man_seg000=np.ones((3, 5))), **said)
+
+
+def test_sparse_labels_and_tracks_of_one_folder_are_made(tmp_path, capsys):
+    challenge(tmp_path / "raw" / "01_GT" / "TRA")
+    segmented(tmp_path / "raw" / "01_GT" / "SEG", man_seg000=scene()[0], man_seg002=scene()[2])
+    store = str(tmp_path / "store")
+    source = ["--source", str(tmp_path / "raw"), "--store", store, "--workers", "0"]
+    with pytest.raises(SystemExit) as left:
+        main(["make", "both", "--reader", "tracks-labels", *source])
+    assert left.value.code == 0
+    assert "01_GT_SEG: 2 of 3 frames are segmented (0, 2)" in capsys.readouterr().out
+    part = dpipe.open(store, "both", part="01_GT_SEG")
+    assert part.segmented.values.tolist() == [[True] * 4, [False] * 4, [True] * 4]
+    np.testing.assert_array_equal(part.labels[2], scene()[2])
+    assert "segmented" not in dpipe.open(store, "both", part="01")
+
+
 def test_other_files_are_passed_over():
     names = ["a/mask000.tif", "a/res_track.txt", "b/x.csv", "b/mask0.png", "b/binarymask0.tif"]
     items = [Item(f"/raw/{name}", name, 9, "0") for name in names]
@@ -211,6 +362,18 @@ def test_tracks_that_are_not_those_of_the_images(tmp_path, lines, message):
         ds.compute()
 
 
+def test_a_label_that_is_missing_for_a_frame(tmp_path):
+    """Tracks with gaps are no part of the format, yet there are some."""
+    labels = scene()
+    labels[1][labels[1] == 4] = 0
+    folder = challenge(tmp_path / "m", labels)
+    with pytest.raises(InputError, match=r"label 4: the tracks say so, .* or say gaps=true"):
+        opened(folder).compute()
+    ds = opened(folder, gaps=True).compute()
+    assert ds.track.values.tolist() == [1, 4, 1, 4, 2, 4, 7]
+    np.testing.assert_array_equal(ds.spot_z, [0, 1.5, 0, np.nan, 3, 1.5, 3])
+
+
 def test_bad_folders(tmp_path):
     folder = challenge(tmp_path / "m")
     with pytest.raises(InputError, match=r"m/man_track.txt: no label images"):
@@ -222,7 +385,7 @@ def test_bad_folders(tmp_path):
         with pytest.raises(InputError, match=r"man_track001.tif is missing; found frames to 2"):
             read(folder)
     tifffile.imwrite(folder / "mask001.tif", scene()[1], photometric="minisblack")
-    with pytest.raises(InputError, match=r"several kinds .* \(man_track000.tif, mask000.tif\)"):
+    with pytest.raises(InputError, match=r"several kinds .* \(man_track000.tif, mask001.tif\)"):
         opened(folder)
     with pytest.raises(InputError, match="no label images"):
         open_tracks_labels([])
