@@ -8,7 +8,7 @@ folders are sums, so where nothing changed nothing is listed or read again.
 A private neighbour of ``dpipe.plan``; it knows seals and listings, and reads no file.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -61,18 +61,19 @@ def split(
     """
     whole = made(part.items)
     state = reader.state
-    if state is None or not refs or any(ref.fingerprint == whole.fingerprint for ref in refs):
+    same = any(r.fingerprint == whole.fingerprint and not _looked_again(r) for r in refs)
+    if state is None or not refs or same:
         return [(part.stem, whole)]
     try:
         sealed = list(seal.named(objects, refs))
     except DamageError:
         return [(part.stem, whole)]
-    before = [made([_item(i) for i in one.provenance["origin"]["items"]]) for one in sealed]
+    before = [_before(made, one.provenance["origin"]) for one in sealed]
     if any(a.fingerprint != b.fingerprint for a, b in zip(before, refs, strict=True)):
         return [(part.stem, whole)]  # made with other options, or by another version
     held = [item for origin in before for item in origin.items]
     if _sum(held) == _sum(whole.items):
-        return [(ref.stem, origin) for ref, origin in zip(refs, before, strict=True)]
+        return [(r.stem, _again(r, origin)) for r, origin in zip(refs, before, strict=True)]
     old = [_files(objects, one) for one in sealed]
     now = {_name(item): item for item in sources.list_items(part.items[0].uri)}
     now = {name: now[name] for name in _names(reader, part.items[0].uri, now.values())}
@@ -93,6 +94,22 @@ def split(
         further = made([_subset(reader, part.items[0], new)])
         found.append((f"{part.stem}{FURTHER}{number}", further))
     return found
+
+
+def _before(made: Made, said: Mapping[str, Any]) -> Origin:
+    """Return the origin of a part, from what its seal says of it."""
+    origin = made([_item(item) for item in said["items"]])
+    return replace(origin, attempt=said.get("attempt", 0))
+
+
+def _looked_again(ref: catalog.PartRef) -> bool:
+    """Tell whether files of a part were gone when it was made, so that it may be made again."""
+    return bool(ref.summary.get("passing"))
+
+
+def _again(ref: catalog.PartRef, origin: Origin) -> Origin:
+    """Return the origin of a part whose files are all there; again, if some were gone."""
+    return replace(origin, attempt=origin.attempt + 1) if _looked_again(ref) else origin
 
 
 def _files(objects: Objects, sealed: seal.Seal) -> dict[str, int]:

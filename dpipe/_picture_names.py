@@ -24,10 +24,14 @@ MASK_VALUE = Variable(
 PICTURE_FLAG = Variable(
     "picture_flag", ("block", "slot"), "u", "1", "what is odd: sum of bits, in flag_meanings"
 )
-PICTURE_FLAGS = ("unreadable", "mask_of_several_values", "not_finite")
+PICTURE_FLAGS = ("unreadable", "mask_of_several_values", "not_finite", "gone_or_changed")
 """Meanings of the bits 1, 2, 4, ... of `PICTURE_FLAG`."""
 UNREADABLE = 1
 """The bit of a picture that could not be read after all: its values are zeros, to be left out."""
+GONE = 8
+"""The bit of one whose file was gone, or another, when it was read: a later run looks again."""
+GONE_REASON = "gone or changed since the source was listed"
+"""Why such a picture is put aside; what a reader says of one that is gone begins with "gone"."""
 
 
 def _record(name: str, unit: str, meaning: str, kinds: str = "U") -> Variable:

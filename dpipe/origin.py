@@ -53,6 +53,8 @@ class Origin:
         Where it is computed; not part of the fingerprint.
     code : str
         For an operator of a user's own: digest of its code.
+    attempt : int
+        Of a part that was made when some of its files were gone, and that are back: which one.
     """
 
     kind: str
@@ -65,6 +67,7 @@ class Origin:
     levels: int | None = None
     device: str = "cpu"
     code: str = ""
+    attempt: int = 0
 
     @property
     def fingerprint(self) -> str:
@@ -87,6 +90,8 @@ class Origin:
         }
         if self.code:
             identity["code"] = self.code
+        if self.attempt:
+            identity["attempt"] = self.attempt
         text = json.dumps(identity, sort_keys=True, default=str)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 

@@ -233,7 +233,8 @@ def put_aside(ds: xr.Dataset) -> dict[str, Any]:
     Returns
     -------
     dict
-        ``records``, ``put_aside`` (how many), and file and reason of the first of these.
+        ``records``, ``put_aside`` (how many), and file and reason of the first of these;
+        ``passing``: how many of these were gone or changed, if any were.
     """
     if "put_aside" not in ds.coords:
         return {}
@@ -241,7 +242,9 @@ def put_aside(ds: xr.Dataset) -> dict[str, Any]:
     at = np.flatnonzero(reasons != "")
     files = np.asarray(ds["file"].values)[at[:_MOST_NAMED]].tolist()
     named = [[file, str(reasons[i])] for file, i in zip(files, at, strict=False)]
-    return {"records": len(reasons), "put_aside": len(at), "aside": named}
+    passing = int(np.char.startswith(reasons[at].astype(str), "gone").sum())
+    said = {"records": len(reasons), "put_aside": len(at), "aside": named}
+    return said | ({"passing": passing} if passing else {})
 
 
 def unreadable(ds: xr.Dataset, flags: np.ndarray) -> dict[str, np.ndarray]:
@@ -270,11 +273,13 @@ def unreadable(ds: xr.Dataset, flags: np.ndarray) -> dict[str, np.ndarray]:
     if "put_aside" not in ds.coords:
         return {}
     rows = ds.get_index("block").get_indexer(pd.Index(ds["in_block"].values))
-    bad = (flags[rows, ds["in_slot"].values] & schema.UNREADABLE) > 0
+    bits = flags[rows, ds["in_slot"].values]
+    bad = (bits & schema.UNREADABLE) > 0
     if not bad.any():
         return {}
     reasons = np.asarray(ds["put_aside"].values)
-    found = {"put_aside": np.where(bad & (reasons == ""), _UNREADABLE, reasons)}
+    why = np.where(bits & schema.GONE, schema.GONE_REASON, _UNREADABLE)
+    found = {"put_aside": np.where(bad & (reasons == ""), why, reasons)}
     for name, nothing in _NOTHING.items():
         if name in ds.coords:
             found[name] = np.where(bad, nothing, ds[name].values)

@@ -10,10 +10,10 @@ import boto3
 import h5py
 import numpy as np
 import pytest
-from killing import digests, snapshot
+from killing import digests, partitions_done
 
 import dpipe
-from dpipe import catalog, checks, parts, plan, report, run, seal, sources
+from dpipe import _sealing, catalog, checks, parts, plan, repair, report, run, seal, sources
 from dpipe.census import census
 from dpipe.census import warnings as differences
 from dpipe.config import Settings
@@ -119,7 +119,7 @@ def test_a_second_run_writes_nothing(lab):
     lab.run()
     before = [(e.key, e.size, e.mtime) for e in lab.objects.list()]
     outcome = lab.run()
-    assert (outcome.nothing, outcome.exit_code) == (True, 0)
+    assert (outcome.nothing, outcome.exit_code) == (True, 3)
     assert [(e.key, e.size, e.mtime) for e in lab.objects.list()] == before
 
 
@@ -240,7 +240,7 @@ def test_what_a_part_held_may_go_with_its_folder_only_if_it_is_said(lab):
 def test_a_file_of_a_further_part_that_is_gone_is_put_aside_alone(lab, monkeypatch):
     lab.run()
     add(lab.second, SECOND, 100, 101)
-    before(monkeypatch, "init", lambda: (lab.second / f"{SECOND}_100.h5").unlink(missing_ok=True))
+    before(monkeypatch, "make", lambda: (lab.second / f"{SECOND}_100.h5").unlink(missing_ok=True))
     outcome = lab.run(max_quarantine="9")
     entries = {a["stem"]: (a["items"], a["reason"]) for a in outcome.steps[0]["aside"]}
     assert entries[f"{SECOND}~2"] == (
@@ -263,7 +263,7 @@ def before(monkeypatch, step: str, do) -> None:
     monkeypatch.setattr(parts, step, late)
 
 
-@pytest.mark.parametrize("step", ["init", "partition", "finish"])
+@pytest.mark.parametrize("step", ["make", "partition", "finish"])
 @pytest.mark.parametrize("more", [1, 7])
 def test_a_folder_that_grows_while_it_is_packed(lab, monkeypatch, step, more):
     """The files of the plan are packed; the others wait for the next run, which does only them."""
@@ -276,10 +276,10 @@ def test_a_folder_that_grows_while_it_is_packed(lab, monkeypatch, step, more):
     assert (step["made"], step["reused"]) == ([f"{SECOND}~2"], [FIRST, SECOND])
     assert len(held(lab)[f"{SECOND}~2"]) == more
     assert lab.run().nothing
-    assert list(upkeep.verify(lab.objects, (), mode="decode")) == []
+    assert list(checks.verify(lab.objects, (), mode="decode")) == []
 
 
-@pytest.mark.parametrize("step", ["init", "partition", "finish"])
+@pytest.mark.parametrize("step", ["make", "partition", "finish"])
 def test_a_folder_that_is_being_filled(lab, monkeypatch, step):
     """The last file of the plan was half written then; more came after it."""
     last = lab.second / f"{SECOND}_99.h5"
@@ -299,15 +299,15 @@ def test_a_folder_that_is_being_filled(lab, monkeypatch, step):
     ds = lab.part(SECOND)
     assert (ds.sizes["record"], ds.file.values[-1]) == (61, last.name)
     aside = [str(reason) for reason in ds.put_aside.values if reason]
-    assert aside == ([] if step == "init" else ["truncated, shorter than its header says"])
+    assert aside == ([] if step == "make" else ["truncated, shorter than its header says"])
     again = lab.run(max_quarantine="9").steps[0]
-    assert again["made"] == ([] if step == "init" else [SECOND]) + [f"{SECOND}~2"]
+    assert again["made"] == ([] if step == "make" else [SECOND]) + [f"{SECOND}~2"]
     ds = lab.part(SECOND)
     assert (ds.sizes["record"], (ds.put_aside.values != "").sum()) == (61, 0)
     assert lab.run(max_quarantine="9").nothing
 
 
-@pytest.mark.parametrize("step", ["init", "partition"])
+@pytest.mark.parametrize("step", ["make", "partition"])
 def test_a_file_that_vanishes_meanwhile_is_put_aside_alone(lab, monkeypatch, step):
     before(monkeypatch, step, lambda: (lab.second / f"{SECOND}_8.h5").unlink())
     outcome = lab.run(max_quarantine="9")
@@ -316,6 +316,22 @@ def test_a_file_that_vanishes_meanwhile_is_put_aside_alone(lab, monkeypatch, ste
     assert report.lines(outcome)[-1].endswith("120 planned = 118 made + 0 reused + 2 put aside")
     (again,) = lab.run(max_quarantine="9").steps
     assert (again["made"], len(held(lab)[SECOND])) == ([SECOND], 59)
+
+
+@pytest.mark.parametrize("step", ["make", "partition"])
+def test_a_file_that_was_away_for_a_moment_is_looked_at_again(lab, monkeypatch, step):
+    """The share comes back with the same file: what was gone is not remembered."""
+    path, kept = lab.second / f"{SECOND}_8.h5", lab.tree.parent / "kept.h5"
+    before(monkeypatch, step, lambda: path.rename(kept))
+    outcome = lab.run(max_quarantine="9")
+    assert {a["stem"]: a["items"] for a in outcome.steps[0]["aside"]} == {FIRST: 1, SECOND: 1}
+    kept.rename(path)
+    outcome = lab.run(max_quarantine="9")
+    assert outcome.steps[0]["made"] == [SECOND]
+    assert {a["stem"] for a in outcome.steps[0]["aside"]} == {FIRST}
+    ds = lab.part(SECOND)
+    assert (ds.sizes["record"], (ds.put_aside.values != "").sum()) == (60, 0)
+    assert lab.run(max_quarantine="9").nothing
 
 
 def test_a_file_that_changes_before_it_is_packed_is_put_aside_alone(lab, monkeypatch):
@@ -346,8 +362,8 @@ def test_a_bucket_that_grows_while_it_is_packed(lab, monkeypatch, more):
         places.put(f"raw/{SECOND}/{path.name}", path.read_bytes())
     data = (lab.second / f"{SECOND}_4.h5").read_bytes()
     step = reader_step("cells", "ifc", [f"{url}/raw"], options={"block": 16, "levels": ""})
-    for name in ("init", "finish"):
-        here = range(100, 100 + more) if name == "init" else range(200, 200 + more)
+    for name in ("make", "finish"):
+        here = range(100, 100 + more) if name == "make" else range(200, 200 + more)
         before(
             monkeypatch, name,
             lambda here=here: [places.put(f"raw/{SECOND}/z_{n}.h5", data) for n in here],
@@ -365,7 +381,7 @@ def test_an_object_that_changes_meanwhile_blames_its_folder(lab, monkeypatch):
     for path in sorted(lab.second.iterdir()):
         places.put(f"raw/{SECOND}/{path.name}", path.read_bytes())
     step = reader_step("cells", "ifc", [f"{url}/raw"], options={"levels": ""})
-    before(monkeypatch, "finish", lambda: places.put(f"raw/{SECOND}/{SECOND}_8.h5", b"other"))
+    before(monkeypatch, "make", lambda: places.put(f"raw/{SECOND}/{SECOND}_8.h5", b"other"))
     (entry,) = lab.run(Recipe.of(step)).steps[0]["aside"]
     assert "changed since the plan was made" in entry["reason"]
 
@@ -447,7 +463,7 @@ def test_what_proved_damaged_is_put_aside_in_a_run_that_was_stopped_before_its_s
     def stopped(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(parts, "_compare", stopped)
+    monkeypatch.setattr(_sealing, "_drop_leftovers", stopped)
     with pytest.raises(KeyboardInterrupt):
         lab.run(max_quarantine="2")
     monkeypatch.undo()
@@ -457,15 +473,15 @@ def test_what_proved_damaged_is_put_aside_in_a_run_that_was_stopped_before_its_s
     assert (lab.part(SECOND).put_aside.values != "").sum() == 1
 
 
-def test_coordinates_that_are_lost_before_the_seal_are_written_again(lab):
+def test_coordinates_that_are_lost_with_the_seal_come_back(lab):
     lab.run()
     whole = digests(lab.objects)
     lab.objects.delete(f"{lab.version().part(SECOND).base}.json")
     (lost,) = [e.key for e in lab.objects.list("parts/") if SECOND in e.key and "/file/c" in e.key]
     lab.objects.delete(lost)
-    parts._lazy.cache_clear()
-    lab.run()
+    assert [one.why_not for one in repair.repair(lab.objects)] == ["", ""]
     assert digests(lab.objects) == whole
+    assert list(checks.verify(lab.objects, ())) == []
 
 
 def test_a_worker_reads_no_header_again(lab, monkeypatch):
@@ -496,12 +512,12 @@ def test_a_run_that_stops_goes_on_where_it_stopped(lab, pictures, tmp_path, monk
     with pytest.raises(KeyboardInterrupt):
         lab.run()
     monkeypatch.undo()
-    marks = {k: v for k, v in snapshot(lab.objects).items() if ".marks/0" in k}
-    assert len(marks) == 3
+    assert partitions_done(lab.objects, "cells") == 3
+    calls, partition = [], parts.partition
+    monkeypatch.setattr(parts, "partition", lambda *a: calls.append(a) or partition(*a))
     lab.run()
+    assert len(calls) == partitions_done(lab.objects, "cells") - 3
     assert digests(lab.objects) == digests(whole.objects)
-    after = snapshot(lab.objects)
-    assert all(after[key] == found for key, found in marks.items())
 
 
 def _stopping(function, after):
@@ -619,7 +635,7 @@ def test_millions_of_files_are_listed_once_to_plan(lab, monkeypatch):
 
     monkeypatch.setattr(sources, "walk_items", counting)
     monkeypatch.setattr("dpipe.readers.walk_items", counting)
-    monkeypatch.setattr(parts, "init", lambda *_: pytest.fail("planned"))
+    monkeypatch.setattr(parts, "make", lambda *_: pytest.fail("planned"))
     plan.Planner(lab.objects, Settings(workers="0")).recipe(lab.recipe())
     # all 180, and those of the new folder to see how large pictures are: at most 64, here 60
     assert len(listed) == 240

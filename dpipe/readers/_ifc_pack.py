@@ -17,7 +17,7 @@ import numpy as np
 import xarray as xr
 
 from dpipe import blocks, schema, sources
-from dpipe.errors import InputError
+from dpipe.errors import GoneError, InputError
 from dpipe.readers._ifc_file import Facts, planes
 
 MOST, ROW_BYTES = 1024, 96 << 20
@@ -247,8 +247,12 @@ class Rows:
         for i, got in zip(wanted, files, strict=True):
             shape = (int(said.heights[i]), int(said.widths[i]), said.channels)
             state = int(self.states[i]) if self.files[i].startswith("/") else None
-            if isinstance(got, InputError) or not _as_planned(*got, shape, state, said):
+            if isinstance(got, GoneError):
+                row.flag(i - first, schema.UNREADABLE | schema.GONE)
+            elif isinstance(got, InputError):
                 row.flag(i - first, schema.UNREADABLE)
+            elif not _as_planned(*got, shape, state, said):
+                row.flag(i - first, schema.UNREADABLE | schema.GONE)
             else:
                 row.put(i - first, int(said.offsets[i]), got[0], got[1])
         return row.variables
