@@ -14,12 +14,26 @@ import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 from tifffile import TiffFile, TiffPage
 
+from dpipe._page_chain import Flaw, check_chain
 from dpipe.errors import DpipeError, InputError, StoreError
+
+__all__ = [
+    "CODECS",
+    "Complaint",
+    "Flaw",
+    "Layout",
+    "check_chain",
+    "complaints",
+    "loose_pages",
+    "open_tiff_file",
+    "read_pages",
+    "survey",
+]
 
 CODECS = {1: "none", 5: "LZW", 8: "deflate", 32946: "deflate", 32773: "PackBits"}
 CODECS |= {34925: "LZMA", 50000: "Zstandard", 34926: "Zstandard"}
@@ -30,10 +44,6 @@ _READ_ERRORS = (
     *(OSError, RuntimeError, LookupError, ValueError, TypeError, ArithmeticError),
     *(AssertionError, AttributeError, MemoryError, SyntaxError, struct.error),
 )
-
-
-class Flaw(Exception):
-    """What is wrong with the open file; `open_tiff_file` makes one line of it."""
 
 
 @dataclass(frozen=True)
@@ -83,17 +93,21 @@ class Layout:
 
 
 @contextmanager
-def open_tiff_file(file: str | BinaryIO, name: str) -> Iterator[TiffFile]:
+def open_tiff_file(file: str | BinaryIO, name: str, *, walk: bool = True) -> Iterator[TiffFile]:
     """Open for reading; inside the ``with``, whatever is raised becomes one line.
 
-    `InputError` for a bad file, `StoreError` where what lies below (disk, network) failed.
+    `InputError` for a bad file, `StoreError` where what lies below (disk, network) failed. Where
+    nothing walks from page to page, since the layout is known, `walk` may be False; else a chain
+    of pages that comes back to itself is refused.
     """
     try:
+        if walk:
+            _check_chain(file)
         # _multifile: an OME header may name any file of this machine as the home of its planes
-        with _complaints() as said, TiffFile(file, _multifile=False) as tif:
+        with complaints() as said, TiffFile(file, _multifile=False) as tif:
             yield tif
             if said:
-                raise Flaw(f"damaged: {said[0]}; fetch or export it again")
+                raise Flaw(f"damaged: {said[0].text}; fetch or export it again")
     except DpipeError:
         raise
     except Flaw as flaw:
@@ -109,18 +123,39 @@ def open_tiff_file(file: str | BinaryIO, name: str) -> Iterator[TiffFile]:
         raise InputError(f"{name}: damaged: {text}; fetch or export it again") from error
 
 
+def _check_chain(file: str | BinaryIO) -> None:
+    if isinstance(file, str):
+        with open(file, "rb") as own:
+            check_chain(own)
+        return
+    check_chain(file)
+    file.seek(0)
+
+
+class Complaint(NamedTuple):
+    """What a library logged: its name, the level, the text on one line."""
+
+    library: str
+    level: int
+    text: str
+
+
 @contextmanager
-def _complaints() -> Iterator[list[str]]:
-    """Collect what tifffile logs as an error in this thread: it goes on with what it has."""
-    found: list[str] = []
+def complaints(level: int = logging.ERROR, library: str = "tifffile") -> Iterator[list[Complaint]]:
+    """Collect what a library logs in this thread, from a level on: it goes on with what it has.
+
+    A library of no name stands for all of them.
+    """
+    found: list[Complaint] = []
     thread = threading.get_ident()
 
     class _Collect(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
-            if record.thread == thread and record.levelno >= logging.ERROR:
-                found.append(" ".join(record.getMessage().split()))
+            if record.thread == thread and record.levelno >= level:
+                text = " ".join(record.getMessage().split())
+                found.append(Complaint(record.name.partition(".")[0], record.levelno, text))
 
-    handler, logger = _Collect(), logging.getLogger("tifffile")
+    handler, logger = _Collect(), logging.getLogger(library)
     logger.addHandler(handler)
     try:
         yield found

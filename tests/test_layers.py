@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[1] / "dpipe"
 
 TREE = """
 errors schema metadata ngff config
-arrays blocks pyramid objects sources spreadsheets pages store containers cluster
+arrays blocks pyramid objects sources spreadsheets pages units store containers cluster
 readers operators writers
 catalog seal origin outline parts tree recipe plan drive run plot report upkeep census checks
 view batches sklearn web demo

@@ -13,7 +13,7 @@ import tifffile
 
 from dpipe import pages, schema
 from dpipe.errors import InputError, StoreError, UsageError
-from dpipe.readers import _tiff_facts, tiff
+from dpipe.readers import _tiff_ome, tiff
 from dpipe.readers.tiff import find, open_tiff
 from dpipe.sources import Item, list_items
 
@@ -315,7 +315,9 @@ def test_ome_times_of_planes(tmp_path):
 )
 def test_ome_xml_of_others(shared_data, file, number, sizes, expected):
     xml = (shared_data / "formats" / "ome_xml" / file).read_text(encoding="utf-8")
-    found = _tiff_facts._ome(xml, number, sizes)
+    found = _tiff_ome.ome_facts(xml, number, sizes, range(sizes["t"]), ("spacing", "interval"))
+    if "spacing" in found:
+        found["spacing"] = {d: s.value for d, s in found["spacing"].items() if s.value is not None}
     assert {key: found[key] for key in expected} == expected
     assert bool(found) == bool(expected)
 
@@ -341,7 +343,7 @@ def test_imagej_facts(tmp_path):
 
 @pytest.mark.parametrize(
     ("unit", "spacing"),
-    [("\\u00B5m", 0.5), ("nm", 0.0005), ("cm", 5000), ("inch", 1), ("pixel", 1), ("", 1)],
+    [("\\u00B5m", 0.5), ("nm", 0.0005), ("cm", 5000), ("inch", 12700), ("pixel", 1), ("", 1)],
 )
 def test_imagej_units(tmp_path, unit, spacing):
     said = {"axes": "TYX", "unit": unit, "fps": 4.0}
@@ -352,16 +354,22 @@ def test_imagej_units(tmp_path, unit, spacing):
 
 
 @pytest.mark.parametrize(
-    ("unit", "spacing", "assumed"),
-    [("CENTIMETER", 5.0, False), ("INCH", 1.0, True), ("NONE", 1.0, True)],
+    ("unit", "spacing", "reason"),
+    [
+        ("CENTIMETER", 5.0, ""),
+        (4, 0.5, ""),  # millimetres
+        (5, 0.0005, ""),  # micrometres
+        ("INCH", 1.0, "2000 pixels an inch (12.7 um each) are mostly for printing"),
+        ("NONE", 1.0, "its resolution is 2000, of no unit"),
+    ],
 )
-def test_resolution_tags(tmp_path, unit, spacing, assumed):
+def test_resolution_tags(tmp_path, unit, spacing, reason):
     # 2000 pixels a centimetre are 5 um each
     write(tmp_path / "a.tif", noise((5, 6)), resolution=(2000, 2000), resolutionunit=unit)
     ds = open_tiff(tmp_path / "a.tif")
     assert schema.spacing(ds, "x") == pytest.approx(spacing)
-    expected = ["voxel size along y, x is 1 micrometre: the file is silent"] if assumed else None
-    assert ds.attrs.get("assumed") == expected
+    told = f"voxel size along y, x is 1 micrometre: {reason}; say spacing=[z, y, x]"
+    assert ds.attrs.get("assumed") == ([told] if reason else None)
 
 
 def test_what_is_assumed_is_said(tmp_path):
