@@ -27,6 +27,7 @@ __all__ = [
     "Complaint",
     "Flaw",
     "Layout",
+    "chain",
     "check_chain",
     "complaints",
     "loose_pages",
@@ -93,20 +94,24 @@ class Layout:
 
 
 @contextmanager
-def open_tiff_file(file: str | BinaryIO, name: str, *, walk: bool = True) -> Iterator[TiffFile]:
+def open_tiff_file(
+    file: str | BinaryIO, name: str, *, walk: bool = True, torn: bool = False
+) -> Iterator[TiffFile]:
     """Open for reading; inside the ``with``, whatever is raised becomes one line.
 
     `InputError` for a bad file, `StoreError` where what lies below (disk, network) failed. Where
     nothing walks from page to page, since the layout is known, `walk` may be False; else a chain
-    of pages that comes back to itself is refused.
+    of pages that comes back to itself is refused. What tifffile complains of is refused too,
+    unless the file may be `torn` off: then whoever reads it counts what is there.
     """
     try:
         if walk:
             _check_chain(file)
-        # _multifile: an OME header may name any file of this machine as the home of its planes
-        with complaints() as said, TiffFile(file, _multifile=False) as tif:
+        # a header of OME or Micro-Manager may name any file of this machine as the home of planes
+        closed = {"_multifile": False, "is_mmstack": False, "is_ndtiff": False}
+        with complaints() as said, TiffFile(file, **closed) as tif:
             yield tif
-            if said:
+            if said and not torn:
                 raise Flaw(f"damaged: {said[0].text}; fetch or export it again")
     except DpipeError:
         raise
@@ -163,7 +168,7 @@ def complaints(level: int = logging.ERROR, library: str = "tifffile") -> Iterato
         logger.removeHandler(handler)
 
 
-def survey(tif: TiffFile, number: int | None) -> Layout:
+def survey(tif: TiffFile, number: int | None, missing: list[int] | None = None) -> Layout:
     """Find the planes of one image (a series, in the words of tifffile) of an open file.
 
     Parameters
@@ -172,6 +177,9 @@ def survey(tif: TiffFile, number: int | None) -> Layout:
         Open.
     number : int or None
         Which image; None for the only one.
+    missing : list of int, optional
+        The numbers of planes that are promised and not there, or not whole, are added to it. By
+        default they are refused.
 
     Returns
     -------
@@ -184,35 +192,105 @@ def survey(tif: TiffFile, number: int | None) -> Layout:
         No image, several, planes that are missing or lie elsewhere, or an unknown codec.
     """
     series = _series(tif, number)
-    if series.dtype.kind not in "uifb" or series.dtype.itemsize > 8:
-        raise Flaw(f"pixels are {series.dtype}; expected integers or floats")
     keep = [n != 1 or axis in "YX" for n, axis in zip(series.shape, series.axes, strict=True)]
     axes = "".join(a for a, kept in zip(series.axes, keep, strict=True) if kept)
     shape = tuple(int(n) for n, kept in zip(series.shape, keep, strict=True) if kept)
     first, page = series.keyframe, tuple(int(n) for n in series.keyframe.shape)
+    dtype = _dtype(series.dtype)
     if not math.prod(shape):
         raise Flaw(f"an image of shape {shape} holds no pixels")
     _check(first, tif.filehandle.size)
-    dtype = np.dtype("u1") if series.dtype.kind == "b" else series.dtype.newbyteorder("=")
     plain = first.is_contiguous and first.predictor == 1 and first.fillorder == 1
     offset = series.dataoffset if plain else None
     if offset is not None:
-        end = offset + math.prod(shape) * series.dtype.itemsize
-        if end > tif.filehandle.size:
-            raise Flaw(f"truncated: {end} bytes expected, {tif.filehandle.size} found")
         plane = shape[axes.index("Y") :]
         stored = series.dtype.newbyteorder(tif.byteorder).str
-        return Layout(axes, shape, dtype, len(plane), stored, int(offset), b"")
+        layout = Layout(axes, shape, dtype, len(plane), stored, int(offset), b"")
+        planes = math.prod(layout.outer)
+        there = max(0, tif.filehandle.size - int(offset)) // layout.page_bytes
+        if there < planes:
+            if missing is None:
+                end = int(offset) + planes * layout.page_bytes
+                raise Flaw(f"truncated: {end} bytes expected, {tif.filehandle.size} found")
+            missing += range(there, planes)
+        return layout
     if shape[len(shape) - len(page) :] != page:
         raise Flaw(f"pages of shape {page} do not make an image of shape {shape}")
-    found = [series[i] for i in range(len(series))]
-    if None in found or len(found) * math.prod(page) != math.prod(shape):
-        there = len(found) - found.count(None)
-        wanted = math.prod(shape) // math.prod(page)
-        raise Flaw(f"{there} planes found, {wanted} expected; fetch or export it again")
-    _check(found[-1], tif.filehandle.size)
-    positions = np.array([each.offset for each in found], np.int64)
+    return _looked_up(
+        tif, axes, shape, page, dtype, [series[i] for i in range(len(series))], missing
+    )
+
+
+def chain(tif: TiffFile, missing: list[int] | None = None) -> Layout:
+    """Find all pages of an open file in their order, whatever a header says of them.
+
+    Parameters
+    ----------
+    tif : tifffile.TiffFile
+        Open.
+    missing : list of int, optional
+        As of `survey`.
+
+    Returns
+    -------
+    Layout
+        Its first axis is I: the pages.
+
+    Raises
+    ------
+    Flaw
+        Pages of unlike size or kind, or some that are not whole.
+    """
+    tif.pages.useframes = True
+    tif.pages.set_keyframe(0)
+    first = tif.pages.first
+    found = [tif.pages[i] for i in range(len(tif.pages))]
+    page = tuple(int(n) for n in first.shape)
+    if not math.prod(page) or first.dtype is None:
+        raise Flaw("its first page holds no pixels")
+    _check(first, tif.filehandle.size)
+    shape = (len(found), *page)
+    return _looked_up(tif, "I" + first.axes, shape, page, _dtype(first.dtype), found, missing)
+
+
+def _dtype(stored: np.dtype) -> np.dtype:
+    if stored.kind not in "uifb" or stored.itemsize > 8:
+        raise Flaw(f"pixels are {stored}; expected integers or floats")
+    return np.dtype("u1") if stored.kind == "b" else stored.newbyteorder("=")
+
+
+def _looked_up(
+    tif: TiffFile,
+    axes: str,
+    shape: tuple[int, ...],
+    page: tuple[int, ...],
+    dtype: np.dtype,
+    found: list[Any],
+    missing: list[int] | None,
+) -> Layout:
+    """Return the layout of pages that must be looked up one by one."""
+    wanted = math.prod(shape) // math.prod(page)
+    if len(found) > wanted:
+        raise Flaw(f"{len(found)} planes found, {wanted} expected; fetch or export it again")
+    found = found + [None] * (wanted - len(found))
+    if missing is None:
+        if None in found:
+            there = wanted - found.count(None)
+            raise Flaw(f"{there} planes found, {wanted} expected; fetch or export it again")
+        _check(found[-1], tif.filehandle.size)
+    else:
+        missing += [i for i, each in enumerate(found) if not _is_whole(each, tif.filehandle.size)]
+    positions = np.array([-1 if each is None else each.offset for each in found], np.int64)
     return Layout(axes, shape, dtype, len(page), "", None, positions.tobytes())
+
+
+def _is_whole(page: Any, size: int) -> bool:
+    try:
+        if page is not None:
+            _check(page, size)
+    except Flaw:
+        return False
+    return page is not None
 
 
 def read_pages(tif: TiffFile, layout: Layout, numbers: Iterable[int]) -> Iterator[np.ndarray]:
@@ -284,8 +362,8 @@ def _series(tif: TiffFile, number: int | None) -> Any:
     found = tif.series
     if tif.is_ome and any(each.kind != "ome" for each in found):
         raise Flaw(
-            "its OME header spreads the planes over several files, which is refused; "
-            "export one file, or a series of files named t000, t001, ..."
+            "its OME header spreads the planes over several files; the reader tiff takes those "
+            "that are here"
         )
     if number is None and len(found) > 1:
         listed = ", ".join(f"{i}: {each.axes} {tuple(each.shape)}" for i, each in enumerate(found))

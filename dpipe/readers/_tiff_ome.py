@@ -97,6 +97,8 @@ def _told(element: Xml.Element, key: str, measure: Any, unit: str) -> Said:
 def _times(pixels: Xml.Element, frames: Sequence[int]) -> dict[str, Any]:
     """Times of frames by the stamps of their planes, else by the increment."""
     told = _told(pixels, "TimeIncrement", duration, "s")
+    if len(frames) > 1 and _whole(pixels.get("SizeT", "0")) == 1:  # a file a frame
+        return {"interval": told}
     stamps, doubt = _stamps(pixels)
     times, odd = _settled(stamps, frames)
     if times is None:

@@ -13,7 +13,7 @@ import tifffile
 
 from dpipe import pages, schema
 from dpipe.errors import InputError, StoreError, UsageError
-from dpipe.readers import _tiff_ome, tiff
+from dpipe.readers import _tiff_ome, _tiff_open
 from dpipe.readers.tiff import find, open_tiff
 from dpipe.sources import Item, list_items
 
@@ -205,7 +205,7 @@ def test_a_plain_stack_of_unnamed_pages(tmp_path):
 
 
 def test_large_volumes_are_cut_along_z(tmp_path, monkeypatch):
-    monkeypatch.setattr(tiff, "BLOCK_BYTES", 3 * 20 * 30 * 2)
+    monkeypatch.setattr(_tiff_open, "BLOCK_BYTES", 3 * 20 * 30 * 2)
     path, pixels = movie(tmp_path)
     ds = open_tiff(path)
     assert ds.image.data.chunks[2] == (3, 1)
@@ -679,18 +679,6 @@ OME = (
 
 def write_ome(path, frames, data):
     write(path, noise((2, 5, 6)), description=OME.format(frames=frames, data=data), metadata=None)
-
-
-def test_planes_in_other_files_are_refused(tmp_path):
-    data = "".join(
-        f'<TiffData FirstT="{t}" IFD="0" PlaneCount="1">'
-        f'<UUID FileName="{name}">urn:uuid:{uuid}</UUID></TiffData>'
-        for t, name, uuid in ((0, "a.ome.tif", "a"), (1, "b.ome.tif", "b"))
-    )
-    write_ome(tmp_path / "a.ome.tif", 2, data)
-    write(tmp_path / "b.ome.tif", noise((5, 6)))
-    with pytest.raises(InputError, match="spreads the planes over several files"):
-        open_tiff(tmp_path / "a.ome.tif")
 
 
 def test_planes_that_are_missing(tmp_path):
