@@ -68,9 +68,7 @@ def test_pages_below_pages_that_come_back(tmp_path, where):
     else:
         link(path, second if where == "sister" else first, first)
         link(path, first, first if where == "itself" else second)
-    with pytest.raises(
-        InputError, match=r"a.tif: damaged: (below page 0|behind page . comes)"
-    ):
+    with pytest.raises(InputError, match=r"a.tif: damaged: (below page 0|behind page . comes)"):
         open_tiff(path)
 
 

@@ -146,17 +146,23 @@ def _settled(
 ) -> tuple[list[float] | None, list[int]]:
     """Settle the times of frames; one odd plane does not make its frame odd."""
     own = [stamps.get(t, ()) for t in frames]
-    ways = (
+    ways: tuple[list[float | None], ...] = (
         [min(each, default=None) for each in own],
-        [min(filter(None, each), default=min(each, default=None)) for each in own],
         [each[0] if each else None for each in own],
+        [min(filter(None, each), default=None) for each in own],  # 0 stands for none, at times
     )
-    tried = [settled(way, frames) for way in ways]
-    best = min(range(len(ways)), key=lambda i: (tried[i][0] is None, len(tried[i][1]), i))
-    times, odd = tried[best]
+    tried = [_repaired(way, own, frames) for way in ways]
+    return min(tried, key=lambda found: (found[0] is None, len(found[1])))
+
+
+def _repaired(
+    way: Sequence[float | None], own: Sequence[Sequence[float]], frames: Sequence[int]
+) -> tuple[list[float] | None, list[int]]:
+    """Settle stamps; for an odd one take another plane's, if that lies where it should."""
+    times, odd = settled(way, frames)
     if times is None or not odd:
         return times, odd
-    good: list[float | None] = list(ways[best])
+    good = list(way)
     for i, t in enumerate(frames):
         if t in odd:
             low = times[i - 1] if i else -math.inf
