@@ -21,9 +21,7 @@ def ome(path, stamps=None, unit="s", **said):
     frames = len(stamps) if stamps else said.pop("frames", 3)
     metadata = {"axes": "TCZYX"} | said
     if stamps:
-        each = (
-            [s for s in stamps for _ in range(4)] if np.ndim(stamps[0]) == 0 else np.ravel(stamps)
-        )
+        each = np.ravel(stamps) if np.ndim(stamps[0]) else np.repeat(stamps, 4)
         metadata["Plane"] = {"DeltaT": each.tolist(), "DeltaTUnit": [unit] * len(each)}
     return write(path, (frames, 2, 2, 4, 5), ome=True, metadata=metadata)
 
