@@ -107,8 +107,9 @@ def open_tiff_file(
     try:
         if walk:
             _check_chain(file)
-        # a header of OME or Micro-Manager may name any file of this machine as the home of planes
-        closed = {"_multifile": False, "is_mmstack": False, "is_ndtiff": False}
+        # a header of OME or Micro-Manager may name any file of this machine as the home of planes;
+        # of ScanImage's files tifffile guesses the pages by the size, and misses the last
+        closed = dict.fromkeys(("_multifile", "is_mmstack", "is_ndtiff", "is_scanimage"), False)
         with complaints() as said, TiffFile(file, **closed) as tif:
             yield tif
             if said and not torn:

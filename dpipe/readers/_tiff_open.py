@@ -110,8 +110,9 @@ def _one_file(uri: str, asked: Asked, companion: str) -> Movie:
 
 
 def _one(tif: TiffFile, uri: str, asked: Asked, companion: str) -> Movie:
-    if asked.axes is not None and asked.axes.cuts:
-        return counted(tif, uri, asked, asked.axes)
+    axes = scanimage.sized(tif, asked.axes) if asked.axes is not None else None
+    if axes is not None and axes.cuts:
+        return counted(tif, uri, asked, axes)
     if _is_spread(tif, uri) and not _is_stack(tif):
         return ome_set([uri], asked, companion) if asked.axes is None else plain(tif, uri, asked)
     if asked.axes is None and _is_stack(tif):

@@ -9,6 +9,7 @@ import itertools
 import json
 import math
 import re
+import struct
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -16,6 +17,7 @@ import numpy as np
 from tifffile import TiffFile
 
 from dpipe.pages import Flaw
+from dpipe.readers._tiff_axes import Axes
 from dpipe.readers._tiff_planes import Planes, by_table
 from dpipe.readers._tiff_times import AGREE
 from dpipe.units import Said, number
@@ -26,6 +28,7 @@ _COLORS = {
 }  # fmt: skip
 _LINE = re.compile(r"^\s*(?:scanimage\.)?([A-Za-z][\w.]*)\s*=\s*(.*?)\s*;?\s*$")
 _NUMBERS = re.compile(r"[-+]?(?:\d+\.?\d*(?:[eE][-+]?\d+)?|\.\d+|inf|nan)", re.IGNORECASE)
+_MAGIC = 117637889
 _ASK = "say axes= with sizes, for example 'TZ4C2YX'"
 
 
@@ -69,8 +72,7 @@ def header(tif: TiffFile) -> dict[str, str]:
         text = software
     elif description.startswith("state.") or "scanimage.SI" in description:
         text = description
-    if not text and tif.is_scanimage and tif.scanimage_metadata:
-        return {k: _text(v) for k, v in tif.scanimage_metadata.get("FrameData", {}).items()}
+    text = text or _behind_header(tif)
     if text.startswith("{"):
         try:
             return dict(_flat("", json.loads(text)))
@@ -82,6 +84,18 @@ def header(tif: TiffFile) -> dict[str, str]:
             key = re.sub(r"^SI[45]\.", "SI4.", match[1])
             found[key] = match[2]
     return found
+
+
+def _behind_header(tif: TiffFile) -> str:
+    """Return the text that newer versions keep behind the header of the file, "" without one."""
+    tif.filehandle.seek(16)
+    head = tif.filehandle.read(16)
+    if not tif.is_bigtiff or len(head) < 16:
+        return ""
+    magic, _, size, _ = struct.unpack("<IIII", head)
+    if magic != _MAGIC or size > tif.filehandle.size:
+        return ""
+    return str(tif.filehandle.read(size).decode("utf-8", "replace").rstrip("\0"))
 
 
 def _flat(prefix: str, held: Any) -> list[tuple[str, str]]:
@@ -253,6 +267,17 @@ def planes_of(found: Stack, inner: str) -> Planes:
     return by_table(inner, np.stack([np.zeros_like(page), page], axis=-1))
 
 
+def sized(tif: TiffFile, axes: Axes) -> Axes:
+    """Give axes that a person names without sizes those of the header, all but the slowest."""
+    outer = axes.letters[:-2]
+    if axes.cuts or len(outer) < 2 or axes.letters[-2:] != "YX" or not (head := header(tif)):
+        return axes
+    known = {"C": len(_channels(head)), "Z": _volume(head)[0]}
+    if any(not known.get(letter) for letter in outer[1:]):
+        return axes
+    return Axes(axes.letters, (None, *(known[letter] for letter in outer[1:]), None, None))
+
+
 def scanimage_facts(
     head: Mapping[str, str], found: Stack, tif: TiffFile, wanted: Sequence[str]
 ) -> dict[str, Any]:
@@ -351,17 +376,16 @@ def _times(
 
 
 def _stamped(found: Stack, tif: TiffFile) -> float | None:
-    """Return the mean step between the first pages of the first and the last volume."""
-    if found.volumes < 2:
-        return None
+    """Return the mean step between the first pages of the first and the last volume of a file."""
     per = (found.slices * found.frames + found.flyback) * len(found.channels)
+    last = min(found.volumes - 1, (len(tif.pages) - 1) // per)
+    if last < 1:
+        return None
     stamps = []
-    for page in (0, (found.volumes - 1) * per):
+    for page in (0, last * per):
         text = tif.pages.get(page, aspage=True).description
         match = re.search(r"frameTimestamps_sec\s*=\s*([-\d.eE+]+)", str(text))
         match = match or re.search(r"Frame Timestamp\(s\)\s*=\s*([-\d.eE+]+)", str(text))
         stamps.append(number(match[1]) if match else None)
-    first, last = stamps
-    if first is None or last is None or last <= first:
-        return None
-    return (last - first) / (found.volumes - 1)
+    start, end = stamps
+    return (end - start) / last if start is not None and end is not None and end > start else None
