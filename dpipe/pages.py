@@ -99,16 +99,15 @@ def open_tiff_file(
 ) -> Iterator[TiffFile]:
     """Open for reading; inside the ``with``, whatever is raised becomes one line.
 
-    `InputError` for a bad file, `StoreError` where what lies below (disk, network) failed. Where
-    nothing walks from page to page, since the layout is known, `walk` may be False; else a chain
-    of pages that comes back to itself is refused. What tifffile complains of is refused too,
-    unless the file may be `torn` off: then whoever reads it counts what is there.
+    `InputError` for a bad file, `StoreError` where what lies below (disk, network) failed. A chain
+    of pages that comes back to itself is refused, unless `walk` is False: nobody follows it then.
+    So is what tifffile complains of, unless the file may be `torn` off: who reads it counts pages.
     """
     try:
         if walk:
             _check_chain(file)
-        # a header of OME or Micro-Manager may name any file of this machine as the home of planes;
-        # of ScanImage's files tifffile guesses the pages by the size, and misses the last
+        # headers may name any file of this machine as the home of planes; and of ScanImage's files
+        # tifffile guesses the pages by their size, and misses the last
         closed = dict.fromkeys(("_multifile", "is_mmstack", "is_ndtiff", "is_scanimage"), False)
         with complaints() as said, TiffFile(file, **closed) as tif:
             yield tif
@@ -217,9 +216,8 @@ def survey(tif: TiffFile, number: int | None, missing: list[int] | None = None) 
         return layout
     if shape[len(shape) - len(page) :] != page:
         raise Flaw(f"pages of shape {page} do not make an image of shape {shape}")
-    return _looked_up(
-        tif, axes, shape, page, dtype, [series[i] for i in range(len(series))], missing
-    )
+    found = _taken(series, len(series), missing is not None)
+    return _looked_up(tif, axes, shape, page, dtype, found, missing)
 
 
 def chain(tif: TiffFile, missing: list[int] | None = None) -> Layout:
@@ -245,13 +243,25 @@ def chain(tif: TiffFile, missing: list[int] | None = None) -> Layout:
     tif.pages.useframes = True
     tif.pages.set_keyframe(0)
     first = tif.pages.first
-    found = [tif.pages[i] for i in range(len(tif.pages))]
+    found = _taken(tif.pages, len(tif.pages), missing is not None)
     page = tuple(int(n) for n in first.shape)
     if not math.prod(page) or first.dtype is None:
         raise Flaw("its first page holds no pixels")
     _check(first, tif.filehandle.size)
     shape = (len(found), *page)
     return _looked_up(tif, "I" + first.axes, shape, page, _dtype(first.dtype), found, missing)
+
+
+def _taken(pages: Any, count: int, torn: bool) -> list[Any]:
+    """Return pages, of a torn file as far as they can be read."""
+    found = []
+    try:
+        for i in range(count):
+            found.append(pages[i])
+    except _READ_ERRORS:
+        if not torn:
+            raise
+    return found + [None] * (count - len(found))
 
 
 def _dtype(stored: np.dtype) -> np.dtype:
@@ -332,17 +342,7 @@ def read_pages(tif: TiffFile, layout: Layout, numbers: Iterable[int]) -> Iterato
 
 
 def loose_pages(tif: TiffFile) -> list[TiffPage]:
-    """Return the pages of a file, planes of one kind of number but of any size.
-
-    Parameters
-    ----------
-    tif : tifffile.TiffFile
-        Open.
-
-    Returns
-    -------
-    list of tifffile.TiffPage
-        Each may be read; no pixel has been.
+    """Return the pages of an open file, planes of one kind of number but of any size.
 
     Raises
     ------

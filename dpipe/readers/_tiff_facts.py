@@ -261,8 +261,11 @@ def _shaped(tif: TiffFile, wanted: Sequence[str]) -> Found:
 
 def _other(tif: TiffFile, number: int, wanted: Sequence[str]) -> Found:
     """Take what tifffile makes of the headers of other programs (LSM, STK, FluoView, ...)."""
-    series = tif.series[number] if number < len(tif.series) else None
-    if series is None or series.kind in ("shaped", "uniform", "generic", "scanimage"):
+    try:
+        series = tif.series[number]
+    except (LookupError, ValueError, RuntimeError):  # of a file that is torn off
+        return {}
+    if series.kind in ("shaped", "uniform", "generic", "scanimage"):
         return {}
     units, coords = getattr(series, "units", None) or {}, getattr(series, "coords", None) or {}
     sizes = dict(zip(series.axes, series.shape, strict=True))

@@ -18,6 +18,7 @@ from dpipe.readers._tiff_axes import AMBIGUOUS, Axes, cut, dims_of
 from dpipe.readers._tiff_facts import facts
 from dpipe.readers._tiff_planes import Planes, Recipe, by_table, in_order, listed, tabled
 from dpipe.readers._tiff_times import named as frames_named
+from dpipe.readers._tiff_torn import promised
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,7 @@ def chosen(planes: Planes, whole: Sequence[int]) -> Planes:
 def surveyed(tif: TiffFile, uri: str, asked: Asked) -> Movie:
     """Take one image of a file as tifffile finds it."""
     missing: list[int] = []
-    layout = survey(tif, asked.series, missing)
+    layout = promised(tif, missing) or survey(tif, asked.series, missing)
     dims = dims_of(layout, asked.axes)
     outer, inner = dims[: len(layout.outer)], dims[len(layout.outer) :]
     sizes = dict.fromkeys(schema.MOVIE_DIMS, 1) | dict(zip(dims, layout.shape, strict=True))
@@ -107,18 +108,20 @@ def surveyed(tif: TiffFile, uri: str, asked: Asked) -> Movie:
 def counted(tif: TiffFile, uri: str, asked: Asked, axes: Axes) -> Movie:
     """Take the planes of a file in their order, cut into the sizes that a person says."""
     missing: list[int] = []
-    several = asked.series is None and len(tif.pages) > 1
-    layout = chain(tif, missing) if several else survey(tif, asked.series, missing)
-    planes = min(missing, default=math.prod(layout.outer))
-    if missing and not asked.torn:
-        raise Flaw(f"{planes} whole planes of {math.prod(layout.outer)}; fetch or export it again")
-    dims, own = cut(layout, axes, planes, asked.torn)
+    layout = chain(tif, missing) if asked.series is None and len(tif.pages) > 1 else None
+    layout = layout or promised(tif, missing) or survey(tif, asked.series, missing)
+    planes, all_ = min(missing, default=math.prod(layout.outer)), math.prod(layout.outer)
+    dims, own = cut(layout, axes, planes, asked.torn or bool(missing))
     sizes = dict.fromkeys(schema.MOVIE_DIMS, 1) | own
     outer, inner = dims[: -layout.inner], dims[-layout.inner :]
+    gone = all_ - math.prod(sizes[d] for d in outer)
+    if missing and not asked.torn:
+        raise Flaw(
+            f"{planes} whole planes of {all_}; say whole_frames=true for the {sizes['t']} frames "
+            "that are whole, or fetch or export it again"
+        )
     said = asked.facts(tif, sizes)
-    used = math.prod(sizes[d] for d in outer)
-    if used < planes or missing:
-        gone = math.prod(layout.outer) - used
+    if gone:
         note(said, f"the last {gone} planes make no whole frame and are left out")
     held = in_order(outer, inner, sizes)
     return Movie(Recipe(listed([uri]), layout, held, asked.series, bool(missing)), sizes, said)

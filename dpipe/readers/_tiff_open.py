@@ -16,7 +16,7 @@ from tifffile import TiffFile
 from dpipe import schema
 from dpipe.blocks import lazy
 from dpipe.errors import InputError, UsageError
-from dpipe.pages import Flaw, complaints, open_tiff_file
+from dpipe.pages import Complaint, Flaw, complaints, open_tiff_file
 from dpipe.readers import _tiff_micromanager as micromanager
 from dpipe.readers import _tiff_ome_planes as ome_planes
 from dpipe.readers import _tiff_scanimage as scanimage
@@ -27,6 +27,7 @@ from dpipe.readers._tiff_names import Named, named
 from dpipe.readers._tiff_ome import parsed
 from dpipe.readers._tiff_planes import listed, short
 from dpipe.readers._tiff_sets import micromanager_set, ome_set, scanimage_set
+from dpipe.readers._tiff_torn import lost_header
 from dpipe.sources import opened, resolve_uri
 
 BLOCK_BYTES = 64 << 20
@@ -94,19 +95,36 @@ def open_movie(
 
 def _one_file(uri: str, asked: Asked, companion: str) -> Movie:
     """Settle a movie that is one file."""
-    with (
-        complaints() as heard,
-        opened(uri) as file,
-        open_tiff_file(file, short(uri), torn=True) as tif,
-    ):
-        movie = _one(tif, uri, asked, companion)
-        if heard and not asked.torn:
-            frames = movie.sizes["t"]
-            way = f", or say whole_frames=true for the {frames} frames before it" * (frames > 1)
-            raise Flaw(f"damaged: {heard[0].text}; fetch or export it again{way}")
-    if heard:
-        note(movie.said, f"it is damaged ({heard[0].text}); what is whole before that is taken")
+    pages = 0
+    with complaints() as heard:
+        try:
+            with opened(uri) as file, open_tiff_file(file, short(uri), torn=True) as tif:
+                pages = len(tif.pages)
+                movie = _one(tif, uri, asked, companion)
+        except InputError:
+            _refuse_lost(heard, asked, pages)
+            raise
+    if not heard:
+        return movie
+    _refuse_lost(heard, asked, pages)
+    if not asked.torn:
+        frames = movie.sizes["t"]
+        way = f", or say whole_frames=true for the {frames} frames that are whole" * (frames > 1)
+        raise Flaw(f"damaged: {heard[0].text}; fetch or export it again{way}")
+    note(movie.said, f"it is damaged ({heard[0].text}); what is whole before that is taken")
     return movie
+
+
+def _refuse_lost(heard: Sequence[Complaint], asked: Asked, pages: int) -> None:
+    """Refuse a file whose header is cut off: nobody knows then what its planes are."""
+    if asked.axes is None and lost_header(heard):
+        way = (
+            f", or say axes= with sizes, for example 'TZ4C2YX', for the {pages} pages that are left"
+        )
+        way = f"{way}, and whole_frames=true" * (pages > 1)
+        raise Flaw(
+            f"damaged: {heard[0].text}: its header is cut off; fetch or export it again{way}"
+        ) from None
 
 
 def _one(tif: TiffFile, uri: str, asked: Asked, companion: str) -> Movie:

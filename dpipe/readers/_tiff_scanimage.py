@@ -211,8 +211,8 @@ def _volume(head: Mapping[str, str]) -> tuple[int, int | None, int, int | None]:
         return 1, None, 0, None
     average = _count(head, "SI.hScan2D.logAverageFactor") or 1
     raw = _count(head, sm + "framesPerSlice")
-    if raw is None and _on(head, fast + "enable"):
-        raw = 1
+    if _on(head, fast + "enable") and sm + "numFramesPerVolumeWithFlyback" not in head:
+        raw, average = 1, 1  # of older versions, whatever else stands there
     frames = None if raw is None else max(1, raw // average)
     with_back, without = (
         _count(head, sm + key) for key in ("numFramesPerVolumeWithFlyback", "numFramesPerVolume")

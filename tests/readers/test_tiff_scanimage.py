@@ -143,7 +143,8 @@ def test_channels_that_were_saved(tmp_path, channels, names):
         {"hStackManager__numFramesPerVolume": 4, "hStackManager__numFramesPerVolumeWithFlyback": 5,
          "hStackManager__enable": "true"},
         {"hFastZ__enable": 1, "hFastZ__numDiscardFlybackFrames": 1, "hFastZ__numVolumes": 3,
-         "hStackManager__numVolumes": None, "hFastZ__numFramesPerVolume": 5},
+         "hStackManager__numVolumes": None, "hFastZ__numFramesPerVolume": 5,
+         "hStackManager__framesPerSlice": 100},
     ],
     ids=["discarded", "with flyback", "2016"],
 )  # fmt: skip
