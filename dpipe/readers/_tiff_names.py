@@ -74,8 +74,6 @@ def tagged(stem: str) -> Tagged | None:
         apart = before in (None, _NOTHING) or i - 1 in run or _separates(before)
         if token.dim and apart:
             run.append(i)
-        elif token.letters and i - 1 in run and before and before.word.lower() == "w":
-            continue  # the name of a wavelength: w1GFP
         elif token != _NOTHING and not _separates(token):
             run = []
     last = {tokens[i].dim: i for i in run}
@@ -88,11 +86,14 @@ def tagged(stem: str) -> Tagged | None:
 
 
 def _unglued(tokens: list[_Token]) -> list[_Token]:
-    """Cut the name of a movie from its first count, where others follow at once: ``Neut01z1c1``."""
+    """Cut the name of a movie from a first count, as in ``Neut01z1c1``; join the name of a dye."""
     found: list[_Token] = []
     for i, token in enumerate(tokens):
         behind = tokens[i + 1] if i + 1 < len(tokens) else None
         glued = token.digits and not token.sign and len(token.word) > 1 and not token.dim
+        if found and found[-1].word.lower() == "w" and not token.dim and not token.other:
+            found[-1] = found[-1]._replace(digits=found[-1].digits + "".join(token))
+            continue  # the name of a wavelength: w1GFP, w2Cy5
         follows = behind is not None and (behind.dim or (behind.word and _separates(behind)))
         if glued and follows and token.word[-1] in "tT":
             found += [_Token("", "", "", token.word[:-1], ""), _NOTHING]
@@ -129,12 +130,11 @@ def _cut(tokens: Sequence[_Token], run: Sequence[int]) -> Tagged:
             pieces[-1] += token.word + token.sign
             texts.append(token.digits)
             pieces.append("")
-        elif token.letters and i - 1 in run and tokens[i - 1].word.lower() == "w":
-            texts[-1] += token.letters
         else:
             pieces[-1] += "".join(token)
             rest += "".join(token)
-    rest = (re.sub(r"[ _.-]{2,}", "_", rest) if len(run) > 1 else rest).strip(" _.-")
+    inside = len(run) > 1 or run[0] < len(tokens) - 1
+    rest = (re.sub(r"[ _.-]{2,}", "_", rest) if inside else rest).strip(" _.-")
     return Tagged(tuple(pieces), "".join(tokens[i].dim for i in run), tuple(texts), rest)
 
 

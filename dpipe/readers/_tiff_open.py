@@ -118,9 +118,7 @@ def _one_file(uri: str, asked: Asked, companion: str) -> Movie:
 def _refuse_lost(heard: Sequence[Complaint], asked: Asked, pages: int) -> None:
     """Refuse a file whose header is cut off: nobody knows then what its planes are."""
     if asked.axes is None and lost_header(heard):
-        way = (
-            f", or say axes= with sizes, for example 'TZ4C2YX', for the {pages} pages that are left"
-        )
+        way = f", or say axes= with sizes, for example 'TZ4C2YX', for {pages} pages"
         way = f"{way}, and whole_frames=true" * (pages > 1)
         raise Flaw(
             f"damaged: {heard[0].text}: its header is cut off; fetch or export it again{way}"
