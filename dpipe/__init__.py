@@ -88,6 +88,7 @@ from dpipe.readers.phases import open_phases
 from dpipe.readers.spillover import open_spillover
 from dpipe.readers.tiff import open_tiff
 from dpipe.readers.tiff_crops import open_crops
+from dpipe.readers.tiff_series import open_tiff_series
 from dpipe.readers.tracks import open_tracks
 from dpipe.readers.tracks_labels import open_tracks_labels
 from dpipe.recipe import load as load_recipe
@@ -160,6 +161,7 @@ __all__ = [
     "open_phases",
     "open_spillover",
     "open_tiff",
+    "open_tiff_series",
     "open_tracks",
     "open_tracks_labels",
     "phase_tracks",

@@ -1,8 +1,11 @@
-"""The chain of a TIFF's directories, walked by hand: one that comes back to itself is refused.
+"""What is looked at before a library believes a TIFF: its chain of pages, and what it promises.
 
-A private neighbour of ``dpipe.pages``. Libraries follow such a chain for ever.
+A private neighbour of ``dpipe.pages``. Libraries follow a chain that comes back to itself for
+ever, and make a list of whatever number of planes a header says.
 """
 
+import math
+import re
 import struct
 from collections.abc import Iterator
 from typing import BinaryIO
@@ -10,10 +13,26 @@ from typing import BinaryIO
 _SUB_DIRECTORIES = 330
 _KINDS = {4: "I", 13: "I", 16: "Q", 18: "Q"}
 _MOST_TAGS = 4096
+MOST_PLANES = 4_000_000
+"""No header is believed that promises more planes in a file."""
 
 
 class Flaw(Exception):
     """What is wrong with an open file; whoever opened it makes one line of it."""
+
+
+def check_promise(xml: str) -> None:
+    """Refuse OME-XML that promises planes without end.
+
+    Raises
+    ------
+    Flaw
+        More than `MOST_PLANES`, or none.
+    """
+    for pixels in re.finditer(r"<(?:\w+:)?Pixels\b[^>]*>", xml):
+        sizes = [int(n[:12]) for n in re.findall(r"""\bSize[TCZ]\s*=\s*["'](\d+)""", pixels[0])]
+        if not 0 < math.prod(sizes) <= MOST_PLANES:
+            raise Flaw(f"its OME header promises {math.prod(sizes)} planes")
 
 
 def check_chain(file: BinaryIO) -> None:

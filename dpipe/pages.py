@@ -19,11 +19,12 @@ from typing import Any, BinaryIO, NamedTuple
 import numpy as np
 from tifffile import TiffFile, TiffPage
 
-from dpipe._page_chain import Flaw, check_chain
+from dpipe._page_chain import MOST_PLANES, Flaw, check_chain, check_promise
 from dpipe.errors import DpipeError, InputError, StoreError
 
 __all__ = [
     "CODECS",
+    "MOST_PLANES",
     "Complaint",
     "Flaw",
     "Layout",
@@ -110,6 +111,8 @@ def open_tiff_file(
         # tifffile guesses the pages by their size, and misses the last
         closed = dict.fromkeys(("_multifile", "is_mmstack", "is_ndtiff", "is_scanimage"), False)
         with complaints() as said, TiffFile(file, **closed) as tif:
+            if walk and tif.is_ome:
+                check_promise(tif.ome_metadata or "")
             yield tif
             if said and not torn:
                 raise Flaw(f"damaged: {said[0].text}; fetch or export it again")
@@ -209,7 +212,7 @@ def survey(tif: TiffFile, number: int | None, missing: list[int] | None = None) 
         planes = math.prod(layout.outer)
         there = max(0, tif.filehandle.size - int(offset)) // layout.page_bytes
         if there < planes:
-            if missing is None:
+            if missing is None or planes > MOST_PLANES:
                 end = int(offset) + planes * layout.page_bytes
                 raise Flaw(f"truncated: {end} bytes expected, {tif.filehandle.size} found")
             missing += range(there, planes)
@@ -281,7 +284,7 @@ def _looked_up(
 ) -> Layout:
     """Return the layout of pages that must be looked up one by one."""
     wanted = math.prod(shape) // math.prod(page)
-    if len(found) > wanted:
+    if len(found) > wanted or wanted > MOST_PLANES:
         raise Flaw(f"{len(found)} planes found, {wanted} expected; fetch or export it again")
     found = found + [None] * (wanted - len(found))
     if missing is None:

@@ -28,6 +28,7 @@ _NEUTRAL = frozenset("s xy p pos position series site field m b g angle".split()
 """Words whose numbers count other things; they may stand between."""
 _TOKEN = re.compile(r"(?:([A-Za-z]+)([=_-]?))?(\d+)|([A-Za-z]+)|(.)")
 _OF_MICROMANAGER = re.compile(r"(img_)(\d{9})(_)(.*)(_)(\d{3})")
+_MOST_LOST = 10_000
 _NUMBER = re.compile(r"(\d+)(\D*)$")
 
 
@@ -120,7 +121,7 @@ def _is_well(tokens: Sequence[_Token], at: int) -> bool:
     """Tell whether a C that comes first is row C of a plate: ``C02_t001``."""
     token = tokens[at]
     apart = at + 1 < len(tokens) and bool(tokens[at + 1].other)
-    return token.word == "C" and len(token.digits) == 2 and int(token.digits) > 0 and apart
+    return token.word == "C" and len(token.digits) == 2 and apart
 
 
 def _cut(tokens: Sequence[_Token], run: Sequence[int]) -> Tagged:
@@ -200,6 +201,8 @@ def named(
     for d, own in zip(dims, texts, strict=True):
         _check_gaps(d, own, short(uris[0]), torn and d == "t")
     files = Files(pieces, tuple(map(_compact, texts)))
+    if len(files) > 2 * len(uris) + _MOST_LOST:
+        raise InputError(f"{short(uris[0])} and its like: {len(uris)} files of {len(files)}")
     labels = tuple(texts[dims.index("c")]) if "c" in dims else ()
     there = set(uris)
     lost = [files[i] for i in range(len(files)) if files[i] not in there]
@@ -271,6 +274,8 @@ def _numbered(uris: Sequence[str], dim: str, torn: bool) -> Named:
     low, high = min(found), max(found)
     width = len(found[low]) - len(prefix) - len(suffix)
     files = Files((prefix, suffix), ((range(low, high + 1), width),))
+    if torn and high - low > len(found) + _MOST_LOST:
+        raise InputError(f"{short(files[0])}: {len(found)} of {low} to {high} are there")
     lost = []
     for i, number in enumerate(range(low, high + 1)):
         if found.get(number) != files[i]:

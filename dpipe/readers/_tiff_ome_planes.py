@@ -11,11 +11,10 @@ from xml.etree import ElementTree as Xml
 
 import numpy as np
 
-from dpipe.pages import Flaw
+from dpipe.pages import MOST_PLANES, Flaw
 from dpipe.readers._tiff_ome import every
 from dpipe.units import number
 
-_MOST = 4_000_000
 _NAMED = 5
 
 
@@ -97,7 +96,7 @@ def spread(root: Xml.Element, image: int, pages: int) -> Spread:
     sizes = {axis: _whole(pixels.get(f"Size{axis}"), 1) for axis in "TCZ"}
     sizes["C"] //= max(1, samples)
     total = sizes["T"] * sizes["C"] * sizes["Z"]
-    if sorted(order) != ["C", "T", "Z"] or not 0 < total <= _MOST:
+    if sorted(order) != ["C", "T", "Z"] or not 0 < total <= MOST_PLANES:
         raise Flaw(f"its OME header promises {sizes} planes in the order {''.join(order)!r}")
     homes: dict[Home, int] = {}
     flat = np.full((total, 2), -1, np.int64)  # the last of the order slowest

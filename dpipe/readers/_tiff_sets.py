@@ -14,7 +14,7 @@ import numpy as np
 
 from dpipe import schema
 from dpipe.errors import InputError
-from dpipe.pages import Flaw, Layout, chain, open_tiff_file
+from dpipe.pages import MOST_PLANES, Flaw, Layout, chain, open_tiff_file
 from dpipe.readers import _tiff_micromanager as micromanager
 from dpipe.readers import _tiff_ome_planes as ome
 from dpipe.readers import _tiff_scanimage as scanimage
@@ -198,7 +198,7 @@ def micromanager_set(uris: Sequence[str], asked: Asked) -> Movie:
     found = heads[0].stack
     summary = found.summary if found is not None else {}
     frames, channels, depth = (held[:, :3].max(axis=0) + 1).tolist()
-    if not 0 < frames * channels * depth <= 4_000_000:
+    if not 0 < frames * channels * depth <= MOST_PLANES:
         raise Flaw(f"its Micro-Manager index promises {frames} x {channels} x {depth} planes")
     table = np.full((frames, channels, depth, 2), -1, np.int64)
     table[held[:, 0], held[:, 1], held[:, 2]] = held[:, 4:]

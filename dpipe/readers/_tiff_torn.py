@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from tifffile import TiffFile
 
-from dpipe.pages import Complaint, Flaw, Layout, chain
+from dpipe.pages import MOST_PLANES, Complaint, Flaw, Layout, chain
 
 _ORDERS = {
     "czt": "TZC", "default": "TZC", "ctz": "ZTC", "zct": "TCZ", "ztc": "CTZ", "tcz": "ZCT",
@@ -39,6 +39,8 @@ def promised(tif: TiffFile, missing: list[int]) -> Layout | None:
     else:
         return None
     first, count = tif.pages.first, math.prod(shape)
+    if count > MOST_PLANES or any(n < 1 for n in shape):
+        raise Flaw(f"its header promises {shape} planes; say axes=")
     kept = [n > 1 for n in shape]
     axes = "".join(a for a, keep in zip(axes, kept, strict=True) if keep)
     shape = tuple(n for n, keep in zip(shape, kept, strict=True) if keep)
@@ -66,8 +68,6 @@ def _imagej(said: dict[str, Any]) -> tuple[str, tuple[int, ...]]:
     images = int(said.get("images", 1))
     if math.prod(shape) == 1 and images > 1:
         return "I", (images,)
-    if any(n < 1 for n in shape) or math.prod(shape) > 2**31:
-        raise Flaw(f"its ImageJ header promises {shape} planes; say axes=")
     return axes, shape
 
 

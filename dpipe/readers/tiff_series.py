@@ -57,7 +57,7 @@ def find(items: Iterable[Item]) -> Iterator[Part]:
 def open_tiff_series(
     url: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
     *,
-    files: str,
+    files: str | None = None,
     axes: str | None = None,
     series: int | None = None,
     whole_frames: bool = False,
@@ -70,9 +70,10 @@ def open_tiff_series(
     ----------
     url : str, path, or sequence of them
         Files whose names differ in their last number only, without gaps.
-    files : {"t", "z", "c"}
-        What that number counts: time points, planes or channels. Files of several time points
-        each are put one behind the other.
+    files : {"t", "z", "c"}, optional
+        What that number counts: time points, planes or channels; by default time points, and
+        ``attrs["assumed"]`` says so. Files of several time points each are put one behind the
+        other.
     axes : str, optional
         The axes of one file, as for `open_tiff`.
     series : int, optional
@@ -109,6 +110,10 @@ def open_tiff_series(
     ...     dict(open_tiff_series(paths, files="z").sizes)
     {'t': 1, 'c': 1, 'z': 3, 'y': 4, 'x': 5}
     """
-    if files not in ("t", "z", "c"):
+    if files not in (None, "t", "z", "c"):
         raise UsageError(f"files={files!r}; expected 't' (time points), 'z' (planes) or 'c'")
-    return open_movie(url, asked_for(axes, series, whole_frames, spacing, interval), files)
+    ds = open_movie(url, asked_for(axes, series, whole_frames, spacing, interval), files or "t")
+    if files is None and not isinstance(url, str | os.PathLike) and len(url) > 1:
+        line = "the numbers of the files count time points; say files=z for planes, files=c"
+        ds.attrs["assumed"] = [*ds.attrs.get("assumed", []), f"{line} for channels"]
+    return ds

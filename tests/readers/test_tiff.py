@@ -4,6 +4,7 @@ import logging
 import pickle
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import fsspec
 import numpy as np
@@ -13,8 +14,9 @@ import tifffile
 
 from dpipe import pages, schema
 from dpipe.errors import InputError, StoreError, UsageError
-from dpipe.readers import _tiff_ome, _tiff_open
+from dpipe.readers import _tiff_facts, _tiff_ome, _tiff_open
 from dpipe.readers.tiff import find, open_tiff
+from dpipe.readers.tiff_crops import open_crops
 from dpipe.sources import Item, list_items
 
 
@@ -722,3 +724,72 @@ def test_names_of_parts_are_paths_below_the_source(tmp_path):
     assert part.stem == "CHO_01"
     assert [Path(item.uri).name for item in part.items] == ["t000.tif", "t001.tif", "t002.tif"]
     assert open_tiff([item.uri for item in part.items]).sizes["t"] == 3
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"bitspersample": 12},
+        {"photometric": "miniswhite"},
+        {"photometric": "palette", "colormap": np.zeros((3, 256), "u2"), "dtype": "u1"},
+        {"byteorder": ">", "compression": "lzw"},
+    ],
+    ids=["12 bits", "min is white", "palette", "big endian"],
+)
+def test_grey_values_are_as_stored(tmp_path, said):
+    pixels = noise((20, 30)).astype(said.pop("dtype", "u2"))
+    write(tmp_path / "a.tif", pixels, **said)
+    np.testing.assert_array_equal(values(open_tiff(tmp_path / "a.tif")).squeeze(), pixels)
+
+
+@pytest.mark.parametrize("axis", "APRHELVMJK")
+def test_axes_that_a_movie_does_not_have(tmp_path, axis):
+    """As OME's modulo, LSM and FluoView name them: said by their letter, and a way on."""
+    write(tmp_path / "a.tif", noise((4, 5, 6)), metadata={"axes": f"{axis}YX"})
+    with pytest.raises(InputError, match=f"axes {axis}YX of .* make no movie; say axes="):
+        open_tiff(tmp_path / "a.tif")
+    assert open_tiff(tmp_path / "a.tif", axes="TYX").sizes["t"] == 4
+
+
+@pytest.mark.parametrize("kind", ["ome", "imagej", "tifffile"])
+def test_headers_that_promise_planes_without_end(tmp_path, kind):
+    """No list is made of them: neither here nor in tifffile."""
+    path = tmp_path / "Neu1_cell1.tif"
+    said = {"ome": {"ome": True}, "imagej": {"imagej": True}, "tifffile": {}}[kind]
+    write(path, noise((3, 5, 6)), metadata={"axes": "TYX"}, **said)
+    data = path.read_bytes()
+    old, new = {
+        "ome": (b'SizeT="3"', b'SizeT="3000000000"'),
+        "imagej": (b"images=3\nframes=3\n", b"images=3\nframes=3000000000\n"),
+        "tifffile": (b'{"shape": [3, 5, 6]', b'{"shape": [3000000000, 5, 6]'),
+    }[kind]
+    with tifffile.TiffFile(path, mode="r+b") as file:
+        text = file.pages[0].tags["ImageDescription"].value.encode()
+        assert old in text or kind == "imagej"
+        new_text = text.replace(old, new).replace(b"frames=3\n", b"frames=3000000000\n")
+        file.pages[0].tags["ImageDescription"].overwrite(new_text)
+    assert path.read_bytes() != data
+    for read in (open_tiff, open_crops):
+        for options in ({}, {"whole_frames": True}):
+            if read is open_tiff or not options:
+                with pytest.raises(InputError, match=r"Neu1_cell1.tif: "):
+                    read(path, **options)
+
+
+@pytest.mark.parametrize(
+    ("kind", "coords", "units", "expected"),
+    [
+        ("lsm", {"X": (0.0, 3.0), "Y": (0.0, 2.0), "Z": (0.0, 8.0), "T": np.array([0, 5.0])},
+         {"X": "micrometer", "Y": "micrometer", "Z": "micrometer"}, [2, 0.5, 0.5, 5]),
+        ("stk", {"X": np.arange(6) * 0.25}, {"X": "micrometer"}, [None, None, 0.25, None]),
+        ("sis", {"T": np.array([0.0, 500])}, {"T": "millisecond"}, [None, None, None, 0.5]),
+        ("fluoview", {}, {}, [None] * 4),
+    ],
+)  # fmt: skip
+def test_headers_of_other_programs(kind, coords, units, expected):
+    series = SimpleNamespace(kind=kind, axes="TZYX", shape=(2, 4, 4, 6), coords=coords, units=units)
+    found = _tiff_facts._other(SimpleNamespace(series=[series]), 0, ("spacing", "interval"))
+    sizes = [found["spacing"][dim] for dim in "zyx"] + [found["interval"]]
+    assert [said.value for said in sizes] == expected
+    silent = f"its {kind.upper()} header gives none"
+    assert all(said.doubt == ("" if said.value else silent) for said in sizes)

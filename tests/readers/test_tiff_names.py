@@ -11,7 +11,7 @@ import dpipe
 from dpipe import readers, schema
 from dpipe.errors import InputError, UsageError
 from dpipe.readers import tiff_series
-from dpipe.readers._tiff_names import tagged
+from dpipe.readers._tiff_names import named, tagged
 from dpipe.readers.tiff import find, open_tiff
 from dpipe.readers.tiff_series import open_tiff_series
 from dpipe.sources import Item, list_items
@@ -239,6 +239,16 @@ def test_files_that_hold_what_their_names_count(tmp_path):
     assert open_tiff(paths, axes="TYX").sizes["t"] == 4
 
 
+def test_names_that_make_no_grid_take_no_time(tmp_path):
+    """Three numbers of 500 files each that never meet: 125 million places."""
+    paths = [f"{tmp_path}/a_t{n}_z{n}_ch{n}.tif" for n in range(500)]
+    with pytest.raises(InputError, match=r"a_t0_z0_ch0.tif and its like: 500 files of 125000000"):
+        named(paths)
+    far = [write(tmp_path / f"a_{n}.tif", 0) for n in (1, 10**15)]
+    with pytest.raises(InputError, match="2 of 1 to 1000000000000000 are there"):
+        open_tiff(far, whole_frames=True)
+
+
 # numbers that say nothing -------------------------------------------------------------------------
 
 
@@ -251,6 +261,15 @@ def test_numbered_files_count_what_a_person_says(tmp_path, files, sizes, order):
     ds = open_tiff_series(paths[::-1], files=files)
     assert dict(ds.sizes) == {"t": 1, "c": 1, "z": 1, "y": 5, "x": 6} | sizes
     np.testing.assert_array_equal(numbers(ds), np.arange(4).reshape(order))
+
+
+def test_numbered_files_count_time_unless_somebody_says(tmp_path):
+    paths = [write(tmp_path / f"NAME_{n:04}.tif", n) for n in range(2)]
+    ds = open_tiff_series(paths)
+    assert ds.sizes["t"] == 2
+    assert ds.attrs["assumed"][-1] == (
+        "the numbers of the files count time points; say files=z for planes, files=c for channels"
+    )
 
 
 def test_volumes_of_numbered_channels(tmp_path):
