@@ -17,7 +17,7 @@ from dpipe.pages import Flaw, Layout, open_tiff_file, survey
 from dpipe.readers._tiff_axes import AMBIGUOUS, cut, dims_of
 from dpipe.readers._tiff_movie import Asked, Movie, assume, left_out, note
 from dpipe.readers._tiff_names import Named
-from dpipe.readers._tiff_planes import COUNTED, Planes, Recipe, by_table, in_order, short, tabled
+from dpipe.readers._tiff_planes import COUNTED, Planes, Reading, by_table, in_order, short, tabled
 from dpipe.sources import opened
 
 
@@ -83,17 +83,17 @@ def by_names(
     if any(not label.isdecimal() for label in found.labels) and "channels" not in said:
         said["channels"] = [label.lstrip("0123456789") or label for label in found.labels]
     planes = in_order(outer, inner, sizes, "" if several else found.dims)
-    movie = Movie(Recipe(files, layout, planes, asked.series), sizes, said)
+    movie = Movie(Reading(files, layout, planes, asked.series), sizes, said)
     return _joined(movie, dims, asked) if several else _ended(movie, asked)
 
 
 def _ended(movie: Movie, asked: Asked) -> Movie:
     """Look at the last file; of a recording that stopped leave out what is not whole."""
-    recipe, frames = movie.recipe, movie.sizes["t"]
+    reading, frames = movie.reading, movie.sizes["t"]
     for t in reversed(range(frames)):
         try:
-            for file in _files_of(recipe.planes, t):
-                look(recipe, file)
+            for file in _files_of(reading.planes, t):
+                look(reading, file)
             break
         except InputError:
             if not asked.torn or t == 0:
@@ -102,11 +102,11 @@ def _ended(movie: Movie, asked: Asked) -> Movie:
     if len(whole) == frames:
         return movie
     note(movie.said, left_out(frames, whole))
-    planes = replace(recipe.planes, counts=(len(whole), *recipe.planes.counts[1:]))
+    planes = replace(reading.planes, counts=(len(whole), *reading.planes.counts[1:]))
     said = dict(movie.said)
     if said.get("times") is not None:
         said["times"] = said["times"][: len(whole)]
-    return Movie(replace(recipe, planes=planes), movie.sizes | {"t": len(whole)}, said)
+    return Movie(replace(reading, planes=planes), movie.sizes | {"t": len(whole)}, said)
 
 
 def _files_of(planes: Planes, t: int) -> list[int]:
@@ -116,29 +116,29 @@ def _files_of(planes: Planes, t: int) -> list[int]:
     return sorted(found)[-8:]
 
 
-def look(recipe: Recipe, file: int) -> Layout:
+def look(reading: Reading, file: int) -> Layout:
     """Return the layout of one of the files, which must be like the first."""
-    uri = recipe.files[file]
+    uri = reading.files[file]
     with opened(uri) as data, open_tiff_file(data, short(uri)) as tif:
-        return recipe.like(tif)
+        return reading.like(tif)
 
 
 def _joined(movie: Movie, dims: str, asked: Asked) -> Movie:
     """Put files of several frames each one behind the other."""
-    first, sizes = movie.recipe.layout, movie.sizes
-    recipe = replace(movie.recipe, free=int(dims[:1] == "t"))
+    first, sizes = movie.reading.layout, movie.sizes
+    reading = replace(movie.reading, free=int(dims[:1] == "t"))
     outer = dims[: -first.inner]
     tables = list[np.ndarray]()
-    for file in range(len(recipe.files)):
+    for file in range(len(reading.files)):
         try:
-            layout = first if file == 0 else look(recipe, file)
+            layout = first if file == 0 else look(reading, file)
         except InputError:
-            if not asked.torn or file == 0 or file < len(recipe.files) - 1:
+            if not asked.torn or file == 0 or file < len(reading.files) - 1:
                 raise
-            note(movie.said, f"{short(recipe.files[file])} is not whole and left out")
+            note(movie.said, f"{short(reading.files[file])} is not whole and left out")
             break
         held = sizes | dict(zip(dims, layout.shape, strict=True))
-        table = tabled(in_order(outer, recipe.planes.inner, held))
+        table = tabled(in_order(outer, reading.planes.inner, held))
         table[..., 0] = file
         tables.append(table)
     table = np.concatenate(tables)
@@ -146,5 +146,5 @@ def _joined(movie: Movie, dims: str, asked: Asked) -> Movie:
     own = said.get("times")
     step = float(np.median(np.diff(own))) if own is not None else said.get("interval", 1.0)
     said["times"] = [t * step for t in range(frames)]
-    recipe = replace(recipe, planes=by_table(recipe.planes.inner, table))
-    return Movie(recipe, sizes | {"t": frames}, said)
+    reading = replace(reading, planes=by_table(reading.planes.inner, table))
+    return Movie(reading, sizes | {"t": frames}, said)

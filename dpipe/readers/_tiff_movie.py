@@ -16,7 +16,7 @@ from dpipe import schema
 from dpipe.pages import Flaw, chain, survey
 from dpipe.readers._tiff_axes import AMBIGUOUS, Axes, cut, dims_of
 from dpipe.readers._tiff_facts import facts
-from dpipe.readers._tiff_planes import Planes, Recipe, by_table, in_order, listed, tabled
+from dpipe.readers._tiff_planes import Planes, Reading, by_table, in_order, listed, tabled
 from dpipe.readers._tiff_times import named as frames_named
 from dpipe.readers._tiff_torn import promised
 
@@ -40,7 +40,7 @@ class Asked:
 class Movie(NamedTuple):
     """How a movie is read, its sizes along t, c, z, y, x, and the arguments of `schema.movie`."""
 
-    recipe: Recipe
+    reading: Reading
     sizes: dict[str, int]
     said: dict[str, Any]
 
@@ -101,8 +101,8 @@ def surveyed(tif: TiffFile, uri: str, asked: Asked) -> Movie:
         assume(said, f"the axes that the file does not name are {', '.join(unnamed)}")
     if len(whole) < sizes["t"]:
         note(said, left_out(sizes["t"], whole))
-    recipe = Recipe(listed([uri]), layout, planes, asked.series, torn=bool(missing))
-    return Movie(recipe, sizes | {"t": len(whole)}, said)
+    reading = Reading(listed([uri]), layout, planes, asked.series, torn=bool(missing))
+    return Movie(reading, sizes | {"t": len(whole)}, said)
 
 
 def counted(tif: TiffFile, uri: str, asked: Asked, axes: Axes) -> Movie:
@@ -124,7 +124,7 @@ def counted(tif: TiffFile, uri: str, asked: Asked, axes: Axes) -> Movie:
     if gone:
         note(said, f"the last {gone} planes make no whole frame and are left out")
     held = in_order(outer, inner, sizes)
-    return Movie(Recipe(listed([uri]), layout, held, asked.series, bool(missing)), sizes, said)
+    return Movie(Reading(listed([uri]), layout, held, asked.series, bool(missing)), sizes, said)
 
 
 def plain(tif: TiffFile, uri: str, asked: Asked) -> Movie:
@@ -133,7 +133,7 @@ def plain(tif: TiffFile, uri: str, asked: Asked) -> Movie:
     dims = dims_of(layout, asked.axes)
     sizes = dict.fromkeys(schema.MOVIE_DIMS, 1) | dict(zip(dims, layout.shape, strict=True))
     planes = in_order(dims[:1], dims[1:], sizes)
-    return Movie(Recipe(listed([uri]), layout, planes, -1), sizes, asked.facts(tif, sizes))
+    return Movie(Reading(listed([uri]), layout, planes, -1), sizes, asked.facts(tif, sizes))
 
 
 def assume(said: dict[str, Any], line: str) -> None:

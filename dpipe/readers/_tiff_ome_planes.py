@@ -54,9 +54,7 @@ def is_spread(root: Xml.Element, name: str) -> bool:
     """Tell whether a header names other files than its own."""
     if master(root) is not None:
         return True
-    own, homes = identifier(root), set()
-    for uuid in every(root, "UUID"):
-        homes.add(Home(_base(uuid.get("FileName")), _plain(uuid.text)))
+    own, homes = identifier(root), homes_of(root)
     alone = len({home.uuid for home in homes}) <= 1 and len({home.name for home in homes}) <= 1
     return not alone or any(
         home.uuid not in ("", own) if own else home.name.lower() not in ("", name.lower())
@@ -124,13 +122,19 @@ def spread(root: Xml.Element, image: int, pages: int) -> Spread:
     )
 
 
-def matched(found: Spread, given: Mapping[str, str]) -> list[int]:
+def homes_of(element: Xml.Element) -> list[Home]:
+    """Return the files that a header, or one of its images, names, each once."""
+    found = (Home(_base(u.get("FileName")), _plain(u.text)) for u in every(element, "UUID"))
+    return list(dict.fromkeys(found))
+
+
+def matched(homes: Sequence[Home], given: Mapping[str, str]) -> list[int]:
     """Find each home among the files that were given.
 
     Parameters
     ----------
-    found : Spread
-        What a header lists.
+    homes : sequence of Home
+        The files that a header lists.
     given : mapping of str to str
         By the name of each file, the UUID by which it calls itself.
 
@@ -145,14 +149,14 @@ def matched(found: Spread, given: Mapping[str, str]) -> list[int]:
         A name and an identifier that say different things.
     """
     told = [uuid for uuid in given.values() if uuid]
-    listed = {home.uuid for home in found.homes}
+    listed = {home.uuid for home in homes}
     # one text in all files, or identifiers that nobody lists: then names are all there is
     by_name_only = len(given) > 1 and (len(set(told)) < len(told) or not listed & set(told))
-    result = [-1] * len(found.homes)
+    result = [-1] * len(homes)
     for file, (name, uuid) in enumerate(given.items()):
-        called = [i for i, home in enumerate(found.homes) if home.name.lower() == name.lower()]
-        same = [i for i, home in enumerate(found.homes) if uuid and home.uuid == uuid]
-        unknown = not uuid or all(not found.homes[i].uuid for i in called)
+        called = [i for i, home in enumerate(homes) if home.name.lower() == name.lower()]
+        same = [i for i, home in enumerate(homes) if uuid and home.uuid == uuid]
+        unknown = not uuid or all(not homes[i].uuid for i in called)
         if by_name_only or (not same and unknown):
             same = called
         if (called and not set(called) <= set(same)) or len(same) > 1:
@@ -163,7 +167,7 @@ def matched(found: Spread, given: Mapping[str, str]) -> list[int]:
             )
         if not same:
             raise Flaw(
-                f"{name} is none of the files that its header lists ({named(found.homes)}); give "
+                f"{name} is none of the files that its header lists ({named(homes)}); give "
                 "them under their own names, or say axes= to read its own pages in order"
             )
         result[same[0]] = file

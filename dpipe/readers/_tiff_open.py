@@ -15,7 +15,7 @@ from tifffile import TiffFile
 
 from dpipe import schema
 from dpipe.blocks import lazy
-from dpipe.errors import InputError, UsageError
+from dpipe.errors import InputError, SchemaError, UsageError
 from dpipe.pages import Complaint, Flaw, complaints, open_tiff_file
 from dpipe.readers import _tiff_micromanager as micromanager
 from dpipe.readers import _tiff_ome_planes as ome_planes
@@ -84,13 +84,17 @@ def open_movie(
             movie = _several(files, asked, dim, companion, text)
     except Flaw as flaw:
         raise InputError(f"{short(files[0])}: {flaw}") from None
-    sizes, recipe = movie.sizes, movie.recipe
-    plane = sizes["y"] * sizes["x"] * recipe.layout.dtype.itemsize
-    inner = recipe.planes.inner
+    sizes, reading = movie.sizes, movie.reading
+    plane = sizes["y"] * sizes["x"] * reading.layout.dtype.itemsize
+    inner = reading.planes.inner
     thick = sizes["z"] if "z" in inner else max(1, BLOCK_BYTES // plane)
     chunks = (1, sizes["c"] if "c" in inner else 1, thick, sizes["y"], sizes["x"])
     shape = [sizes[dim] for dim in schema.MOVIE_DIMS]
-    return schema.movie(lazy(recipe, shape, recipe.layout.dtype, chunks), **movie.said)
+    image = lazy(reading, shape, reading.layout.dtype, chunks)
+    try:
+        return schema.movie(image, **movie.said)
+    except SchemaError as error:
+        raise InputError(f"{short(files[0])}: {error}") from error
 
 
 def _one_file(uri: str, asked: Asked, companion: str) -> Movie:

@@ -125,7 +125,7 @@ def tabled(planes: Planes) -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class Recipe:
+class Reading:
     """How a region is read; it travels in tasks.
 
     Attributes

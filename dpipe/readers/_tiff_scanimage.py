@@ -20,7 +20,7 @@ from dpipe.pages import Flaw
 from dpipe.readers._tiff_axes import Axes
 from dpipe.readers._tiff_planes import Planes, by_table
 from dpipe.readers._tiff_times import AGREE
-from dpipe.units import Said, number
+from dpipe.units import Said, duration, length, number
 
 _COLORS = {
     "red": "FF0000", "green": "00FF00", "blue": "0000FF", "gray": "FFFFFF", "grey": "FFFFFF",
@@ -319,7 +319,7 @@ def _places(
             notes.append(f"slices are uneven, at {depths}; their middle step is taken")
         step = middle
     if step:
-        sizes["z"] = Said(abs(step))
+        sizes["z"] = length(abs(step), "um", "the step of slices")
     corners = _numbers(head.get("SI.hRoiManager.imagingFovUm"))
     if len(corners) != 8:
         scale = _one(head, "SI.objectiveResolution")
@@ -331,8 +331,7 @@ def _places(
     elif len(corners) == 8 and all(map(math.isfinite, corners)):
         a, b, _, d = zip(corners[::2], corners[1::2], strict=True)
         for dim, end, pixels in (("x", b, page.imagewidth), ("y", d, page.imagelength)):
-            size = number(math.dist(a, end) / pixels)
-            sizes[dim] = Said(size) if size else silent
+            sizes[dim] = length(math.dist(a, end) / pixels, "um", "the field of view")
     return sizes
 
 
@@ -364,7 +363,7 @@ def _times(
     if step is None:
         return {"interval": Said(None, "the ScanImage header gives none")}
     if found.frames == 1:
-        return {"interval": Said(step)}
+        return {"interval": duration(step, "s", "the period of volumes")}
     if frame is None:
         frame = step / (found.slices * found.frames)
     notes.append(

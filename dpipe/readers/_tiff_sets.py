@@ -5,7 +5,7 @@ grows too large for one file. This module knows how their pages make one movie, 
 of a set holds of it, and what is missing.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 from xml.etree import ElementTree as Xml
@@ -21,27 +21,31 @@ from dpipe.readers import _tiff_scanimage as scanimage
 from dpipe.readers._tiff_movie import Asked, Movie, left_out, note, whole_frames
 from dpipe.readers._tiff_names import named
 from dpipe.readers._tiff_ome import every, ome_facts, parsed
-from dpipe.readers._tiff_planes import Files, Planes, Recipe, by_table, listed, short, tabled
+from dpipe.readers._tiff_planes import Files, Planes, Reading, by_table, listed, short, tabled
 from dpipe.readers._tiff_times import named as frames_named
 from dpipe.sources import opened
 
 
 class _Head(NamedTuple):
-    """What a file of a set says: its layout, the OME-XML, and the index of Micro-Manager."""
+    """What a file of a set says: its layout and whole pages, OME-XML, index of Micro-Manager."""
 
     layout: Layout
+    pages: int
     xml: str
     root: Xml.Element | None
     stack: micromanager.Index | None
 
 
-def _heads(uris: Sequence[str]) -> list[_Head]:
+def _heads(uris: Sequence[str], asked: Asked) -> list[_Head]:
     found = []
     for uri in uris:
-        with opened(uri) as file, open_tiff_file(file, short(uri), torn=True) as tif:
+        with opened(uri) as file, open_tiff_file(file, short(uri), torn=asked.torn) as tif:
             xml = (tif.ome_metadata or "") if tif.is_ome else ""
             root = parsed(xml) if xml else None
-            found.append(_Head(chain(tif, []), xml, root, micromanager.index(tif)))
+            missing: list[int] = []
+            layout = chain(tif, missing)
+            pages = min(missing, default=layout.shape[0])
+            found.append(_Head(layout, pages, xml, root, micromanager.index(tif)))
     return found
 
 
@@ -67,28 +71,29 @@ def _facts(uri: str, asked: Asked, sizes: dict[str, int], **more: Any) -> dict[s
 def ome_set(uris: Sequence[str], asked: Asked, companion: str = "") -> Movie:
     """Settle a movie whose OME header lists its planes in several files; some may be missing."""
     files, uris = ordered(uris)
-    heads = _heads(uris)
+    heads = _heads(uris, asked)
     xml, root = _full(heads, companion)
-    images = list(every(root, "Image"))
-    if asked.series is None and len(images) > 1:
-        raise Flaw(f"{len(images)} images inside; choose one with series=")
-    layout = heads[0].layout
-    found = ome.spread(root, asked.series or 0, layout.shape[0])
     own = {
         short(uri): "" if head.root is None else ome.identifier(head.root)
         for uri, head in zip(uris, heads, strict=True)
     }
-    home_of = np.array([*ome.matched(found, own), -1])
+    if len(own) < len(uris):
+        raise Flaw("two of the files have one name; the files of a movie lie in one folder")
+    homes = ome.homes_of(root)
+    known = dict(zip(homes, ome.matched(homes, own), strict=True))
+    image = _image(root, known, asked)
+    layout, pages = heads[0].layout, np.array([head.pages for head in heads])
+    found = ome.spread(root, image, int(pages[0]))
+    home_of = np.array([*(known.get(home, -1) for home in found.homes), -1])
     table = found.table.copy()
     table[..., 0] = home_of[found.table[..., 0]]
-    pages = np.array([head.layout.shape[0] for head in heads])
-    inner, table, pages = _inner(layout, found, table, pages)
+    inner, table = _inner(layout, found, table)
     there = (table[..., 0] >= 0) & (table[..., 1] < pages[table[..., 0]]) & (table[..., 1] >= 0)
     lost = ome.named([h for h, file in zip(found.homes, home_of[:-1], strict=True) if file < 0])
     t, c, z = _box(there, len(uris) == 1, asked, lost)
     sizes = {"t": found.sizes[0], "c": found.sizes[1] * found.samples, "z": found.sizes[2]}
     wanted = [key for key in ("spacing", "interval") if getattr(asked, key) is None]
-    told = ome_facts(xml, asked.series or 0, sizes, t, wanted)
+    told = ome_facts(xml, image, sizes, t, wanted)
     told["attrs"] = {"format": "ome-tiff"}
     table = table[np.ix_(t, c, z)]
     for key in ("channels", "colors"):
@@ -103,8 +108,19 @@ def ome_set(uris: Sequence[str], asked: Asked, companion: str = "") -> Movie:
         few = len(t) < sizes["t"]
         what = f"{frames_named(t)} of {sizes['t']}" if few else f"c {_ranges(c)} and z {_ranges(z)}"
         note(said, f"it holds {what}; the others lie in {lost or 'no file'}")
-    recipe = Recipe(files, _kept(files, layout), by_table(inner, table), -1, torn=True, free=1)
-    return Movie(recipe, dict.fromkeys(schema.MOVIE_DIMS, 1) | final, said)
+    reading = Reading(files, _kept(files, layout), by_table(inner, table), -1, torn=True, free=1)
+    return Movie(reading, dict.fromkeys(schema.MOVIE_DIMS, 1) | final, said)
+
+
+def _image(root: Xml.Element, known: Mapping[ome.Home, int], asked: Asked) -> int:
+    """Return which image is meant: the one that was asked for, or that has planes in the files."""
+    if asked.series is not None:
+        return asked.series
+    images = list(every(root, "Image"))
+    here = [i for i, each in enumerate(images) if any(known[h] >= 0 for h in ome.homes_of(each))]
+    if len(here) > 1:
+        raise Flaw(f"{len(here)} images inside; choose one with series=, of {_ranges(here)}")
+    return here[0] if here else 0
 
 
 def _full(heads: Sequence[_Head], companion: str) -> tuple[str, Xml.Element]:
@@ -129,19 +145,17 @@ def _full(heads: Sequence[_Head], companion: str) -> tuple[str, Xml.Element]:
     )
 
 
-def _inner(
-    layout: Layout, found: ome.Spread, table: np.ndarray, pages: np.ndarray
-) -> tuple[str, np.ndarray, np.ndarray]:
+def _inner(layout: Layout, found: ome.Spread, table: np.ndarray) -> tuple[str, np.ndarray]:
     """Return the dims of a page; several planes in one page, as samples, are z or c."""
     letters = layout.axes[1:].replace("S", "C").lower()
     if "c" not in letters or found.samples > 1:
-        return letters, table, pages
+        return letters, table
     count = layout.page[letters.index("c")]
     for dim, axis in (("z", 2), ("c", 1)):
         if count == table.shape[axis] and letters.index("c") == 0:
             first = table.take([0], axis=axis).copy()
             first[..., 1] //= count
-            return letters.replace("c", dim), first, pages
+            return letters.replace("c", dim), first
     raise Flaw(f"pages of shape {layout.page} hold no whole planes of its OME header; say axes=")
 
 
@@ -177,12 +191,12 @@ def _ranges(numbers: Sequence[int]) -> str:
 def micromanager_set(uris: Sequence[str], asked: Asked) -> Movie:
     """Settle a movie of the image file stacks of Micro-Manager, by their own index."""
     files, uris = ordered(uris)
-    heads = _heads(uris)
+    heads = _heads(uris, asked)
     rows, layout = [], heads[0].layout
     for file, head in enumerate(heads):
         if head.stack is None:
             raise Flaw(f"{short(uris[file])}: no index of Micro-Manager, as the first file has one")
-        at = np.frombuffer(head.layout.pages, np.int64)
+        at = np.frombuffer(head.layout.pages, np.int64)[: head.pages]
         page = {int(place): i for i, place in enumerate(at)}
         rows += [
             (t, c, z, p, file, page.get(int(place), -1))
@@ -214,8 +228,8 @@ def micromanager_set(uris: Sequence[str], asked: Asked) -> Movie:
     if isinstance(promised, int) and promised > frames:
         note(said, f"its header promises {promised} frames; {frames} are here")
     planes = by_table("yx", table[whole])
-    recipe = Recipe(files, _kept(files, layout), planes, -1, torn=True, free=1)
-    return Movie(recipe, sizes, said)
+    reading = Reading(files, _kept(files, layout), planes, -1, torn=True, free=1)
+    return Movie(reading, sizes, said)
 
 
 def _of_stack(
@@ -277,8 +291,8 @@ def scanimage_set(uris: Sequence[str], asked: Asked) -> Movie:
         note(said, f"its header promises {found.promised} volumes; {found.volumes} are here")
     if len(uris) > 1:
         planes = _through(planes, pages)
-    recipe = Recipe(files, _kept(files, layout), planes, -1, torn=asked.torn, free=1)
-    return Movie(recipe, sizes, said)
+    reading = Reading(files, _kept(files, layout), planes, -1, torn=asked.torn, free=1)
+    return Movie(reading, sizes, said)
 
 
 def _through(planes: Planes, ends: np.ndarray) -> Planes:

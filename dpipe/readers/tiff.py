@@ -186,7 +186,8 @@ def open_tiff(
     asked = asked_for(axes, series, whole_frames, spacing, interval)
     ds = open_movie(url, asked)
     given = [url] if isinstance(url, str | os.PathLike) else list(url)
-    if len(given) == 1 and (neighbour := numbered_neighbour(os.fspath(given[0]))):
+    one = len(given) == ds.sizes["t"] == 1
+    if one and (neighbour := numbered_neighbour(os.fspath(given[0]))):
         ds.attrs["notes"] = [
             *ds.attrs.get("notes", []),
             f"{neighbour} lies beside it: if such files are frames, planes or channels of one "

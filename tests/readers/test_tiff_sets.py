@@ -50,6 +50,7 @@ def write(path, planes, xml):
 
 def a_file_a_frame(folder, uuids=True, same=False, names=None):
     """Write three files that all list all planes."""
+    folder.mkdir(exist_ok=True)
     names = names or [f"mf_T{t}.ome.tif" for t in range(T)]
     told = [f"urn:uuid:{t}" if uuids else "" for t in range(T)]
     listed = [(t, 0, 0, C * Z, names[t], told[t], 0) for t in range(T)]
@@ -183,6 +184,37 @@ def test_a_header_in_another_file(tmp_path):
     assert (part.stem, len(part.items)) == ("multi", 3)
     ds = open_tiff([item.uri for item in part.items])
     np.testing.assert_array_equal(numbers(ds), PIXELS[:, :1, :2, 0, 0])
+
+
+def test_a_file_a_position(tmp_path):
+    """One header for all positions: the image that has planes here is the one."""
+    names = ["p_Pos0.ome.tif", "p_Pos1.ome.tif"]
+    images = ""
+    for p, name in enumerate(names):
+        one = ome([(0, 0, 0, 4, name, f"urn:uuid:{p}", 0)], sizes=(1, 1, Z))
+        images += one[one.index("<Image") : one.index("</OME>")].replace("Image:0", f"Image:{p}")
+    paths = [
+        write(tmp_path / name, PIXELS[p, 0], ome([], f"urn:uuid:{p}", image=images))
+        for p, name in enumerate(names)
+    ]
+    for p, path in enumerate(paths):
+        ds = open_tiff(path)
+        np.testing.assert_array_equal(numbers(ds)[0, 0], PIXELS[p, 0, :, 0, 0])
+        assert "other" not in str(ds.attrs.get("notes"))
+    with pytest.raises(InputError, match="2 images inside; choose one with series=, of 0 to 1"):
+        open_tiff(paths)
+    np.testing.assert_array_equal(numbers(open_tiff(paths, series=1))[0, 0], PIXELS[1, 0, :, 0, 0])
+
+
+def test_a_file_of_a_set_that_is_cut_off(tmp_path):
+    paths = a_file_a_frame(tmp_path)
+    paths[1].write_bytes(paths[1].read_bytes()[:-20])
+    with pytest.raises(InputError, match=r"mf_T0.ome.tif: 1 of 24 planes are missing.*2 frames"):
+        open_tiff(paths)
+    ds = open_tiff(paths, whole_frames=True)
+    np.testing.assert_array_equal(numbers(ds), PIXELS[::2, ..., 0, 0])
+    with pytest.raises(InputError, match="two of the files have one name"):
+        open_tiff([*paths, a_file_a_frame(tmp_path / "b")[0]])
 
 
 def test_no_other_file_is_followed(tmp_path):
