@@ -122,6 +122,11 @@ def spread(root: Xml.Element, image: int, pages: int) -> Spread:
     )
 
 
+def is_silent(root: Xml.Element) -> bool:
+    """Tell whether a header lists planes without saying in which file."""
+    return any(next(every(data, "UUID"), None) is None for data in every(root, "TiffData"))
+
+
 def homes_of(element: Xml.Element) -> list[Home]:
     """Return the files that a header, or one of its images, names, each once."""
     found = (Home(_base(u.get("FileName")), _plain(u.text)) for u in every(element, "UUID"))

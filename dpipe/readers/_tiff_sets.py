@@ -79,8 +79,12 @@ def ome_set(uris: Sequence[str], asked: Asked, companion: str = "") -> Movie:
     }
     if len(own) < len(uris):
         raise Flaw("two of the files have one name; the files of a movie lie in one folder")
-    homes = ome.homes_of(root)
-    known = dict(zip(homes, ome.matched(homes, own), strict=True))
+    homes, itself = ome.homes_of(root), ome.Home("", ome.identifier(root))
+    first = next((i for i, head in enumerate(heads) if head.root is root), -1)
+    if first >= 0 and ome.is_silent(root):  # of planes without a name: they are in this file
+        homes = [home for home in homes if home.uuid != itself.uuid or not home.uuid]
+        homes.append(itself._replace(name=short(uris[first])))
+    known = dict(zip(homes, ome.matched(homes, own), strict=True)) | {itself: first}
     image = _image(root, known, asked)
     layout, pages = heads[0].layout, np.array([head.pages for head in heads])
     found = ome.spread(root, image, int(pages[0]))

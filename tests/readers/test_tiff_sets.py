@@ -217,6 +217,18 @@ def test_a_file_of_a_set_that_is_cut_off(tmp_path):
         open_tiff([*paths, a_file_a_frame(tmp_path / "b")[0]])
 
 
+def test_planes_that_are_listed_without_a_file_are_its_own(tmp_path):
+    def xml(own):
+        listed = [(1, 0, 0, 8, "b.ome.tif", "urn:uuid:1", 0)]
+        more = '<TiffData IFD="0" FirstT="0" PlaneCount="8"/>'
+        return ome(listed, own, sizes=(2, C, Z), more=more)
+
+    a = write(tmp_path / "a.ome.tif", PIXELS[0], xml("urn:uuid:0"))
+    b = write(tmp_path / "b.ome.tif", PIXELS[1], xml("urn:uuid:1"))
+    np.testing.assert_array_equal(numbers(open_tiff(a)), PIXELS[:1, ..., 0, 0])
+    np.testing.assert_array_equal(numbers(open_tiff([a, b])), PIXELS[:2, ..., 0, 0])
+
+
 def test_no_other_file_is_followed(tmp_path):
     """A header may name any file of this machine: nobody opens it."""
     secret = write(tmp_path / "secret.tif", PIXELS[1], "")
