@@ -1,7 +1,7 @@
 """Files that are cut off, where tifffile gives up: what their header promised, and what is there.
 
-Knows the headers of ImageJ and of tifffile, which stand at the start of a file; the text of
-OME-TIFF often stands at its end, and is lost with it.
+Knows the header of ImageJ, which stands at the start of a file; the text of OME-TIFF often stands
+at its end, and is lost with it.
 """
 
 import math
@@ -31,13 +31,9 @@ def promised(tif: TiffFile, missing: list[int]) -> Layout | None:
     missing : list of int
         The numbers of planes that are not there are added to it.
     """
-    kinds = {series.kind for series in tif.series}
-    if tif.is_imagej and "imagej" not in kinds and not tif.is_ome:
-        axes, shape = _imagej(tif.imagej_metadata or {})
-    elif tif.is_shaped and "shaped" not in kinds:
-        axes, shape = _shaped((tif.shaped_metadata or ({},))[0], tif.pages.first)
-    else:
+    if not tif.is_imagej or tif.is_ome or any(each.kind == "imagej" for each in tif.series):
         return None
+    axes, shape = _imagej(tif.imagej_metadata or {})
     first, count = tif.pages.first, math.prod(shape)
     if count > MOST_PLANES or any(n < 1 for n in shape):
         raise Flaw(f"its header promises {shape} planes; say axes=")
@@ -69,15 +65,6 @@ def _imagej(said: dict[str, Any]) -> tuple[str, tuple[int, ...]]:
     if math.prod(shape) == 1 and images > 1:
         return "I", (images,)
     return axes, shape
-
-
-def _shaped(said: dict[str, Any], page: Any) -> tuple[str, tuple[int, ...]]:
-    inner = len(page.shape)
-    shape = tuple(int(n) for n in said.get("shape", ()))
-    axes = str(said.get("axes") or "Q" * (len(shape) - inner) + page.axes)
-    if len(axes) != len(shape) or shape[len(shape) - inner :] != tuple(page.shape):
-        raise Flaw(f"its header promises an image of shape {shape}; say axes=")
-    return axes[: len(shape) - inner], shape[: len(shape) - inner]
 
 
 def lost_header(heard: Iterable[Complaint]) -> bool:

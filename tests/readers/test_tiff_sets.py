@@ -362,6 +362,39 @@ def test_files_that_are_cut_off(tmp_path, said, share):
     assert ds.sizes["t"] == 8 or ds.attrs["notes"]
 
 
+@pytest.mark.parametrize(
+    ("header", "axes", "shape"),
+    [
+        ("images=12\nslices=3\nframes=4\nhyperstack=true\n", "tz", (4, 3)),
+        ("images=12\nchannels=3\nframes=4\norder=zct\n", "tc", (4, 3)),
+        ("images=12\nslices=3\nframes=4\norder=tzc\n", "zt", (3, 4)),
+        ("images=12\n", "t", (12,)),
+    ],
+)
+def test_a_hyperstack_of_pages_that_is_cut_off(tmp_path, header, axes, shape):
+    """As programs write it that put a directory before each plane; the order is ImageJ's."""
+    path = tmp_path / "a.tif"
+    with tifffile.TiffWriter(path) as file:
+        for n in range(12):
+            file.write(
+                np.full((20, 30), n, "u2"), photometric="minisblack", metadata=None,
+                contiguous=False, description=f"ImageJ=1.53t\n{header}" if n == 0 else None,
+            )  # fmt: skip
+    data = path.read_bytes()
+    path.write_bytes(data[: int(0.8 * len(data))])  # nine pages, and a piece of the tenth
+    if axes == "zt":  # each frame lies in every third of the file
+        with pytest.raises(InputError, match="whole_frames=true for the 1 frames"):
+            open_tiff(path)
+    ds = open_tiff(path, whole_frames=True)
+    pages = np.arange(12).reshape(shape)
+    lost = pages >= 9
+    whole = ~lost.any(axis=tuple(i for i, a in enumerate(axes) if a != "t"))
+    expected = pages.compress(whole, axis=axes.index("t"))
+    found = ds.image.isel({dim: 0 for dim in "tczyx" if dim not in axes}).transpose(*axes)
+    np.testing.assert_array_equal(found, expected)
+    assert ds.attrs["notes"]
+
+
 def test_a_series_whose_last_file_is_cut_off(tmp_path):
     for t in range(4):
         tifffile.imwrite(tmp_path / f"t{t}.tif", np.full((3, 40, 50), t, "u2"),
