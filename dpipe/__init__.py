@@ -13,10 +13,10 @@ in partitions that can be repeated. The **catalog** records what exists and how 
 The package is a total order of files: each uses only those above it. Vocabulary (``errors``,
 ``redaction``, ``schema``, ``metadata``, ``ngff``, ``config``), machines (``arrays``, ``blocks``,
 ``pyramid``, ``objects``, ``documents``, ``heartbeat``, ``sources``, ``spreadsheets``, ``pages``,
-``store``, ``containers``, ``cluster``), shelves (``readers``, ``operators``, ``writers``), service
-(``versions``, ``catalog``, ``seal``, ``origin``, ``outline``, ``marks``, ``parts``, ``tree``,
-``recipe``, ``plan``, ``drive``, ``outcome``, ``run``, ``plot``, ``report``, ``checks``,
-``repair``, ``upkeep``, ``census``), doors (``view``, ``batches``, ``demo``, ``cli``).
+``units``, ``store``, ``containers``, ``cluster``), shelves (``readers``, ``operators``,
+``writers``), service (``versions``, ``catalog``, ``seal``, ``origin``, ``outline``, ``marks``,
+``parts``, ``tree``, ``recipe``, ``plan``, ``drive``, ``outcome``, ``run``, ``plot``, ``report``,
+``checks``, ``repair``, ``upkeep``, ``census``), doors (``view``, ``batches``, ``demo``, ``cli``).
 """
 
 __version__ = "0.1.0"
@@ -89,6 +89,7 @@ from dpipe.readers.phases import open_phases
 from dpipe.readers.spillover import open_spillover
 from dpipe.readers.tiff import open_tiff
 from dpipe.readers.tiff_crops import open_crops
+from dpipe.readers.tiff_series import open_tiff_series
 from dpipe.readers.tracks import open_tracks
 from dpipe.readers.tracks_labels import open_tracks_labels
 from dpipe.recipe import load as load_recipe
@@ -161,6 +162,7 @@ __all__ = [
     "open_phases",
     "open_spillover",
     "open_tiff",
+    "open_tiff_series",
     "open_tracks",
     "open_tracks_labels",
     "phase_tracks",

@@ -14,12 +14,28 @@ import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 from tifffile import TiffFile, TiffPage
 
+from dpipe._page_chain import MOST_PLANES, Flaw, check_chain, check_promise
 from dpipe.errors import DpipeError, InputError, StoreError
+
+__all__ = [
+    "CODECS",
+    "MOST_PLANES",
+    "Complaint",
+    "Flaw",
+    "Layout",
+    "chain",
+    "check_chain",
+    "complaints",
+    "loose_pages",
+    "open_tiff_file",
+    "read_pages",
+    "survey",
+]
 
 CODECS = {1: "none", 5: "LZW", 8: "deflate", 32946: "deflate", 32773: "PackBits"}
 CODECS |= {34925: "LZMA", 50000: "Zstandard", 34926: "Zstandard"}
@@ -30,10 +46,6 @@ _READ_ERRORS = (
     *(OSError, RuntimeError, LookupError, ValueError, TypeError, ArithmeticError),
     *(AssertionError, AttributeError, MemoryError, SyntaxError, struct.error),
 )
-
-
-class Flaw(Exception):
-    """What is wrong with the open file; `open_tiff_file` makes one line of it."""
 
 
 @dataclass(frozen=True)
@@ -83,17 +95,27 @@ class Layout:
 
 
 @contextmanager
-def open_tiff_file(file: str | BinaryIO, name: str) -> Iterator[TiffFile]:
+def open_tiff_file(
+    file: str | BinaryIO, name: str, *, walk: bool = True, torn: bool = False
+) -> Iterator[TiffFile]:
     """Open for reading; inside the ``with``, whatever is raised becomes one line.
 
-    `InputError` for a bad file, `StoreError` where what lies below (disk, network) failed.
+    `InputError` for a bad file, `StoreError` where what lies below (disk, network) failed. A chain
+    of pages that comes back to itself is refused, unless `walk` is False: nobody follows it then.
+    So is what tifffile complains of, unless the file may be `torn` off: who reads it counts pages.
     """
     try:
-        # _multifile: an OME header may name any file of this machine as the home of its planes
-        with _complaints() as said, TiffFile(file, _multifile=False) as tif:
+        if walk:
+            _check_chain(file)
+        # headers may name any file of this machine as the home of planes; and of ScanImage's files
+        # tifffile guesses the pages by their size, and misses the last
+        closed = dict.fromkeys(("_multifile", "is_mmstack", "is_ndtiff", "is_scanimage"), False)
+        with complaints() as said, TiffFile(file, **closed) as tif:
+            if walk and tif.is_ome:
+                check_promise(tif.ome_metadata or "")
             yield tif
-            if said:
-                raise Flaw(f"damaged: {said[0]}; fetch or export it again")
+            if said and not torn:
+                raise Flaw(f"damaged: {said[0].text}; fetch or export it again")
     except DpipeError:
         raise
     except Flaw as flaw:
@@ -109,18 +131,39 @@ def open_tiff_file(file: str | BinaryIO, name: str) -> Iterator[TiffFile]:
         raise InputError(f"{name}: damaged: {text}; fetch or export it again") from error
 
 
+def _check_chain(file: str | BinaryIO) -> None:
+    if isinstance(file, str):
+        with open(file, "rb") as own:
+            check_chain(own)
+        return
+    check_chain(file)
+    file.seek(0)
+
+
+class Complaint(NamedTuple):
+    """What a library logged: its name, the level, the text on one line."""
+
+    library: str
+    level: int
+    text: str
+
+
 @contextmanager
-def _complaints() -> Iterator[list[str]]:
-    """Collect what tifffile logs as an error in this thread: it goes on with what it has."""
-    found: list[str] = []
+def complaints(level: int = logging.ERROR, library: str = "tifffile") -> Iterator[list[Complaint]]:
+    """Collect what a library logs in this thread, from a level on: it goes on with what it has.
+
+    A library of no name stands for all of them.
+    """
+    found: list[Complaint] = []
     thread = threading.get_ident()
 
     class _Collect(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
-            if record.thread == thread and record.levelno >= logging.ERROR:
-                found.append(" ".join(record.getMessage().split()))
+            if record.thread == thread and record.levelno >= level:
+                text = " ".join(record.getMessage().split())
+                found.append(Complaint(record.name.partition(".")[0], record.levelno, text))
 
-    handler, logger = _Collect(), logging.getLogger("tifffile")
+    handler, logger = _Collect(), logging.getLogger(library)
     logger.addHandler(handler)
     try:
         yield found
@@ -128,7 +171,7 @@ def _complaints() -> Iterator[list[str]]:
         logger.removeHandler(handler)
 
 
-def survey(tif: TiffFile, number: int | None) -> Layout:
+def survey(tif: TiffFile, number: int | None, missing: list[int] | None = None) -> Layout:
     """Find the planes of one image (a series, in the words of tifffile) of an open file.
 
     Parameters
@@ -137,6 +180,9 @@ def survey(tif: TiffFile, number: int | None) -> Layout:
         Open.
     number : int or None
         Which image; None for the only one.
+    missing : list of int, optional
+        The numbers of planes that are promised and not there, or not whole, are added to it. By
+        default they are refused.
 
     Returns
     -------
@@ -149,35 +195,116 @@ def survey(tif: TiffFile, number: int | None) -> Layout:
         No image, several, planes that are missing or lie elsewhere, or an unknown codec.
     """
     series = _series(tif, number)
-    if series.dtype.kind not in "uifb" or series.dtype.itemsize > 8:
-        raise Flaw(f"pixels are {series.dtype}; expected integers or floats")
     keep = [n != 1 or axis in "YX" for n, axis in zip(series.shape, series.axes, strict=True)]
     axes = "".join(a for a, kept in zip(series.axes, keep, strict=True) if kept)
     shape = tuple(int(n) for n, kept in zip(series.shape, keep, strict=True) if kept)
     first, page = series.keyframe, tuple(int(n) for n in series.keyframe.shape)
+    dtype = _dtype(series.dtype)
     if not math.prod(shape):
         raise Flaw(f"an image of shape {shape} holds no pixels")
     _check(first, tif.filehandle.size)
-    dtype = np.dtype("u1") if series.dtype.kind == "b" else series.dtype.newbyteorder("=")
     plain = first.is_contiguous and first.predictor == 1 and first.fillorder == 1
     offset = series.dataoffset if plain else None
     if offset is not None:
-        end = offset + math.prod(shape) * series.dtype.itemsize
-        if end > tif.filehandle.size:
-            raise Flaw(f"truncated: {end} bytes expected, {tif.filehandle.size} found")
         plane = shape[axes.index("Y") :]
         stored = series.dtype.newbyteorder(tif.byteorder).str
-        return Layout(axes, shape, dtype, len(plane), stored, int(offset), b"")
+        layout = Layout(axes, shape, dtype, len(plane), stored, int(offset), b"")
+        planes = math.prod(layout.outer)
+        there = max(0, tif.filehandle.size - int(offset)) // layout.page_bytes
+        if there < planes:
+            if missing is None or planes > MOST_PLANES:
+                end = int(offset) + planes * layout.page_bytes
+                raise Flaw(f"truncated: {end} bytes expected, {tif.filehandle.size} found")
+            missing += range(there, planes)
+        return layout
     if shape[len(shape) - len(page) :] != page:
         raise Flaw(f"pages of shape {page} do not make an image of shape {shape}")
-    found = [series[i] for i in range(len(series))]
-    if None in found or len(found) * math.prod(page) != math.prod(shape):
-        there = len(found) - found.count(None)
-        wanted = math.prod(shape) // math.prod(page)
-        raise Flaw(f"{there} planes found, {wanted} expected; fetch or export it again")
-    _check(found[-1], tif.filehandle.size)
-    positions = np.array([each.offset for each in found], np.int64)
+    found = _taken(series, len(series), missing is not None)
+    return _looked_up(tif, axes, shape, page, dtype, found, missing)
+
+
+def chain(tif: TiffFile, missing: list[int] | None = None) -> Layout:
+    """Find all pages of an open file in their order, whatever a header says of them.
+
+    Parameters
+    ----------
+    tif : tifffile.TiffFile
+        Open.
+    missing : list of int, optional
+        As of `survey`.
+
+    Returns
+    -------
+    Layout
+        Its first axis is I: the pages.
+
+    Raises
+    ------
+    Flaw
+        Pages of unlike size or kind, or some that are not whole.
+    """
+    tif.pages.useframes = True
+    tif.pages.set_keyframe(0)
+    first = tif.pages.first
+    found = _taken(tif.pages, len(tif.pages), missing is not None)
+    page = tuple(int(n) for n in first.shape)
+    if not math.prod(page) or first.dtype is None:
+        raise Flaw("its first page holds no pixels")
+    _check(first, tif.filehandle.size)
+    shape = (len(found), *page)
+    return _looked_up(tif, "I" + first.axes, shape, page, _dtype(first.dtype), found, missing)
+
+
+def _taken(pages: Any, count: int, torn: bool) -> list[Any]:
+    """Return pages, of a torn file as far as they can be read."""
+    found = []
+    try:
+        for i in range(count):
+            found.append(pages[i])
+    except _READ_ERRORS:
+        if not torn:
+            raise
+    return found + [None] * (count - len(found))
+
+
+def _dtype(stored: np.dtype) -> np.dtype:
+    if stored.kind not in "uifb" or stored.itemsize > 8:
+        raise Flaw(f"pixels are {stored}; expected integers or floats")
+    return np.dtype("u1") if stored.kind == "b" else stored.newbyteorder("=")
+
+
+def _looked_up(
+    tif: TiffFile,
+    axes: str,
+    shape: tuple[int, ...],
+    page: tuple[int, ...],
+    dtype: np.dtype,
+    found: list[Any],
+    missing: list[int] | None,
+) -> Layout:
+    """Return the layout of pages that must be looked up one by one."""
+    wanted = math.prod(shape) // math.prod(page)
+    if len(found) > wanted or wanted > MOST_PLANES:
+        raise Flaw(f"{len(found)} planes found, {wanted} expected; fetch or export it again")
+    found = found + [None] * (wanted - len(found))
+    if missing is None:
+        if None in found:
+            there = wanted - found.count(None)
+            raise Flaw(f"{there} planes found, {wanted} expected; fetch or export it again")
+        _check(found[-1], tif.filehandle.size)
+    else:
+        missing += [i for i, each in enumerate(found) if not _is_whole(each, tif.filehandle.size)]
+    positions = np.array([-1 if each is None else each.offset for each in found], np.int64)
     return Layout(axes, shape, dtype, len(page), "", None, positions.tobytes())
+
+
+def _is_whole(page: Any, size: int) -> bool:
+    try:
+        if page is not None:
+            _check(page, size)
+    except Flaw:
+        return False
+    return page is not None
 
 
 def read_pages(tif: TiffFile, layout: Layout, numbers: Iterable[int]) -> Iterator[np.ndarray]:
@@ -218,17 +345,7 @@ def read_pages(tif: TiffFile, layout: Layout, numbers: Iterable[int]) -> Iterato
 
 
 def loose_pages(tif: TiffFile) -> list[TiffPage]:
-    """Return the pages of a file, planes of one kind of number but of any size.
-
-    Parameters
-    ----------
-    tif : tifffile.TiffFile
-        Open.
-
-    Returns
-    -------
-    list of tifffile.TiffPage
-        Each may be read; no pixel has been.
+    """Return the pages of an open file, planes of one kind of number but of any size.
 
     Raises
     ------
@@ -249,8 +366,8 @@ def _series(tif: TiffFile, number: int | None) -> Any:
     found = tif.series
     if tif.is_ome and any(each.kind != "ome" for each in found):
         raise Flaw(
-            "its OME header spreads the planes over several files, which is refused; "
-            "export one file, or a series of files named t000, t001, ..."
+            "its OME header spreads the planes over several files; the reader tiff takes those "
+            "that are here"
         )
     if number is None and len(found) > 1:
         listed = ", ".join(f"{i}: {each.axes} {tuple(each.shape)}" for i, each in enumerate(found))

@@ -257,7 +257,7 @@ def movie(
     Raises
     ------
     SchemaError
-        The array is not 5-D, or a list has another length than its dimension.
+        The array is not 5-D, a list has another length than its dimension, a place is not finite.
     """
     data = image.data if isinstance(image, xr.DataArray) else image
     if data.ndim != 5:
@@ -265,6 +265,9 @@ def movie(
     frames, n_channels = data.shape[:2]
     for what, found in (("spacing", spacing), ("origin", origin)):
         _same_length(what, len(found), "z, y, x", 3)
+    ends = [float(origin[i]) + n * float(spacing[i]) for i, n in enumerate(data.shape[2:])]
+    if not np.isfinite([*ends, frames * float(interval), *(() if times is None else times)]).all():
+        raise SchemaError(f"spacing {spacing}, interval {interval}: no finite places and times")
     names = _distinct(channels if channels is not None else [str(i) for i in range(n_channels)])
     seconds = np.arange(frames) * float(interval) if times is None else np.asarray(times, float)
     _same_length("times", len(seconds), "t", frames)

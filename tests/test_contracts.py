@@ -54,6 +54,11 @@ def write_tiff(folder: Path) -> Path:
     return path
 
 
+def write_tiff_series(folder: Path) -> Path:
+    (folder / "m").mkdir()
+    return write_tiff(folder / "m").rename(folder / "m" / "0007.tif")
+
+
 def write_ome_zarr(folder: Path) -> Path:
     ds, path = movie(), folder / "m.ome.zarr"
     attributes = ngff.image_attributes(ds, "image", 1, name="m")
@@ -255,6 +260,7 @@ FILES = {
     "imaris-spots": write_imaris_spots,
     "imaris-surfaces": write_imaris_surfaces,
     "tiff": write_tiff,
+    "tiff-series": write_tiff_series,
     "ome-zarr": write_ome_zarr,
     "tracks": write_tracks,
     "tracks-labels": write_labels,

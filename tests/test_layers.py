@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[1] / "dpipe"
 TREE = """
 errors redaction schema metadata ngff config
 arrays blocks pyramid objects documents heartbeat
-sources spreadsheets pages store containers cluster
+sources spreadsheets pages units store containers cluster
 readers operators writers
 versions catalog seal origin outline marks parts tree recipe plan drive outcome run
 plot report checks repair upkeep census

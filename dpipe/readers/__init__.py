@@ -25,6 +25,7 @@ from dpipe.readers import (
     spillover,
     tiff,
     tiff_crops,
+    tiff_series,
     tracks,
     tracks_labels,
 )
@@ -105,6 +106,7 @@ READERS = {
     "phases": Reader(phases.find, phases.open_phases, version=1),
     "spillover": Reader(spillover.find, spillover.open_spillover, version=1),
     "tiff": Reader(tiff.find, tiff.open_tiff, version=1),
+    "tiff-series": Reader(tiff_series.find, tiff_series.open_tiff_series, version=1),
     "tracks": Reader(tracks.find, tracks.open_tracks, version=1),
     "tracks-labels": Reader(tracks_labels.find, tracks_labels.open_tracks_labels, version=1),
 }

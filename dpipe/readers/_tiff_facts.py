@@ -1,32 +1,44 @@
-"""What a TIFF says of its pixels: OME-XML, ImageJ's text, the resolution tags.
+"""What a TIFF says of its pixels: OME-XML, ImageJ's text, other programs' headers, the tags.
 
-Turns three vocabularies into that of `schema.movie`: micrometres, seconds, names and colours of
-channels. Knows nothing of where pixels lie.
+Turns their vocabularies into that of `schema.movie`: micrometres, seconds, names and colours of
+channels. Knows nothing of where pixels lie. What a file says and nobody can use is quoted in
+``attrs["assumed"]``, never called silence.
 
 Not believed: a resolution in inches, which is for printing (mostly 72 or 96 dots); ImageJ's
-origin, and the stage positions of OME-XML, since writers differ in what they refer to.
+origin.
 """
 
-import itertools
-import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
-from xml.etree import ElementTree as Xml
 
+import numpy as np
 from tifffile import TiffFile
 
-ORIGIN = "dpipe:origin"
-"""Namespace of the map annotation in which dpipe's writer keeps the centre of the first voxel."""
+from dpipe.pages import Flaw
+from dpipe.readers._tiff_ome import ome_facts
+from dpipe.units import Said, duration, length, number, spelled
 
-_MICROMETRES = {"m": 1e6, "dm": 1e5, "cm": 1e4, "mm": 1e3, "nm": 1e-3, "pm": 1e-6, "\u00c5": 1e-4}
-_MICROMETRES |= dict.fromkeys(("um", "\u00b5m", "\u03bcm", "micron", "microns", "micrometer"), 1.0)
-_SECONDS = {"s": 1.0, "sec": 1.0, "ms": 1e-3, "\u00b5s": 1e-6, "us": 1e-6, "ns": 1e-9}
-_SECONDS |= {"min": 60.0, "h": 3600.0, "hr": 3600.0, "hour": 3600.0, "d": 86400.0}
 _RGB = ["FF0000", "00FF00", "0000FF"]
-_RESOLUTION_UNITS = {3: 1e4, 4: 1e3, 5: 1.0}
+_RESOLUTION_UNITS = {3: "cm", 4: "mm", 5: "um"}
+"""Units of the tag 296 by its value; the last two are of later specifications."""
+_OPTIONS = {"spacing": "spacing=[z, y, x]", "interval": "interval="}
+
+Found = dict[str, Any]
+"""What one vocabulary says: `spacing` (a `Said` by dim), `interval` (a `Said`), `times`, `origin`,
+`channels`, `colors`, `name`, `recording_date`, `notes` and `assumed` (lines for people), `attrs`;
+none of them need be there."""
 
 
-def facts(tif: TiffFile, number: int, sizes: Mapping[str, int]) -> dict[str, Any]:
+def facts(
+    tif: TiffFile,
+    number: int,
+    sizes: Mapping[str, int],
+    *,
+    frames: Sequence[int] | None = None,
+    spacing: Sequence[float] | None = None,
+    interval: float | None = None,
+    told: Found | None = None,
+) -> dict[str, Any]:
     """Gather what a file says of one of its images.
 
     Parameters
@@ -37,148 +49,243 @@ def facts(tif: TiffFile, number: int, sizes: Mapping[str, int]) -> dict[str, Any
         Which image.
     sizes : mapping of str to int
         Sizes of the movie along t, c, z, y, x.
+    frames : sequence of int, optional
+        Which frames these are of those that the file counts; by default the first ones.
+    spacing, interval : optional
+        What a person says instead: micrometres along z, y, x, and seconds. Then nobody looks at
+        what the file says of it.
+    told : dict, optional
+        What was found already, by a header that is not this file's own.
 
     Returns
     -------
     dict
         Arguments of `schema.movie`; what was not said and had to be assumed is listed in
-        ``attrs["assumed"]``.
+        ``attrs["assumed"]``, what else is odd in ``attrs["notes"]``.
+
+    Raises
+    ------
+    Flaw
+        A unit that nobody knows.
     """
-    if tif.is_ome and tif.ome_metadata:
-        said, attrs = _ome(tif.ome_metadata, number, sizes), {"format": "ome-tiff"}
-    elif tif.is_imagej:
-        said, attrs = _imagej(tif, sizes), {"format": "imagej-tiff"}
-    else:
-        said, attrs = _plain(tif), {"format": "tiff"}
+    own = range(sizes["t"]) if frames is None else frames
+    given = {"spacing": spacing, "interval": interval}
+    wanted = [key for key, value in given.items() if value is None]
+    said, kind = ({**told}, "") if told is not None else _said(tif, number, sizes, own, wanted)
     page = tif.pages.first
     if page.photometric == 2 and page.samplesperpixel == sizes["c"] == 3:
         said = {"channels": ["red", "green", "blue"], "colors": _RGB} | said
-    told = {key: said.pop(key, "") for key in ("name", "recording_date")}
-    attrs |= {key: value for key, value in told.items() if value}
-    spacing, assumed = dict(said.pop("spacing", {})), []
-    missing = [dim for dim in "zyx" if dim not in spacing and (dim != "z" or sizes["z"] > 1)]
-    if missing:
-        assumed.append(f"voxel size along {', '.join(missing)} is 1 micrometre: the file is silent")
-    if sizes["t"] > 1 and not {"times", "interval"} & set(said):
-        assumed.append("frames are 1 s apart: the file is silent")
-    said["spacing"] = [spacing.get(dim, 1.0) for dim in "zyx"]
-    return said | {"attrs": attrs | ({"assumed": assumed} if assumed else {})}
+    attrs: dict[str, Any] = ({"format": kind} if kind else {}) | said.pop("attrs", {})
+    for key in ("name", "recording_date"):
+        if value := said.pop(key, ""):
+            attrs[key] = value
+    assumed = list(said.pop("assumed", ()))
+    sized, lines = _spacing(said.pop("spacing", {}), sizes, spacing)
+    timed, more = _times(said, own, interval)
+    assumed = [*lines, *more, *assumed]
+    attrs |= {"assumed": assumed} if assumed else {}
+    notes = said.pop("notes", [])
+    attrs |= {"notes": notes} if notes else {}
+    return said | {"spacing": sized, "attrs": attrs} | timed
 
 
-def _ome(xml: str, number: int, sizes: Mapping[str, int]) -> dict[str, Any]:
-    # Python's expat (2.4.1 and later) bounds what entities may expand to
-    root = Xml.fromstring(xml)  # noqa: S314
-    images = list(_all(root, "Image"))
-    if number >= len(images):
-        return {}
-    image = images[number]
-    pixels = next(_all(image, "Pixels"))
-    found: dict[str, Any] = {"name": image.get("Name", "")}
-    found["recording_date"] = next((e.text for e in _all(image, "AcquisitionDate")), "")
-    found["spacing"] = {}
+def _said(
+    tif: TiffFile, number: int, sizes: Mapping[str, int], frames: Sequence[int], wanted: list[str]
+) -> tuple[Found, str]:
+    if tif.is_ome and tif.ome_metadata:
+        return ome_facts(tif.ome_metadata, number, sizes, frames, wanted), "ome-tiff"
+    if tif.is_imagej:
+        return _imagej(tif, sizes, wanted), "imagej-tiff"
+    other = _other(tif, number, wanted)
+    return other or _plain(tif, wanted), "tiff"
+
+
+def _spacing(
+    said: Mapping[str, Said], sizes: Mapping[str, int], given: Sequence[float] | None
+) -> tuple[list[float], list[str]]:
+    """Settle the voxel size, and say what was assumed of it."""
+    if given is not None:
+        return [float(step) for step in given], []
+    reasons: dict[str, list[str]] = {}
     for dim in "zyx":
-        unit = pixels.get(f"PhysicalSize{dim.upper()}Unit", "\u00b5m")
-        size = _positive(pixels.get(f"PhysicalSize{dim.upper()}"), _MICROMETRES.get(unit))
-        if size is not None:
-            found["spacing"][dim] = size
-    step = _positive(
-        pixels.get("TimeIncrement"), _SECONDS.get(pixels.get("TimeIncrementUnit", "s"))
-    )
-    times = _ome_times(pixels, sizes["t"])
-    found |= {} if step is None else {"interval": step}
-    found |= {} if times is None else {"times": times}
-    channels = list(_all(pixels, "Channel"))
-    if len(channels) == sizes["c"]:
-        names = [c.get("Name") or c.get("Fluor") or "" for c in channels]
-        colors = [_ome_color(c.get("Color")) for c in channels]
-        if any(names):
-            found["channels"] = [name or str(i) for i, name in enumerate(names)]
-        if any(colors):
-            found["colors"] = [color or "FFFFFF" for color in colors]
-    return found | _ome_origin(root, image)
+        found = said.get(dim, Said())
+        if found.value is None and (dim != "z" or sizes["z"] > 1):
+            reasons.setdefault(found.doubt, []).append(dim)
+    lines = []
+    for doubt, dims in reasons.items():
+        way = f"{doubt}; say {_OPTIONS['spacing']}" if doubt else "the file is silent"
+        lines.append(f"voxel size along {', '.join(dims)} is 1 micrometre: {way}")
+    values = [said.get(dim, Said()).value for dim in "zyx"]
+    return [1.0 if value is None else value for value in values], lines
 
 
-def _ome_times(pixels: Xml.Element, frames: int) -> list[float] | None:
-    """Seconds of each frame, by its first plane; None unless all are there and increase."""
-    first: dict[int, float] = {}
-    for plane in _all(pixels, "Plane"):
-        second = _number(plane.get("DeltaT"))
-        unit = _SECONDS.get(plane.get("DeltaTUnit", "s"))
-        if second is not None and unit is not None:
-            t = int(plane.get("TheT", "0"))
-            first[t] = min(first.get(t, math.inf), second * unit)
-    times = [first[t] for t in range(frames) if t in first]
-    rising = all(a < b for a, b in itertools.pairwise(times))
-    return times if len(times) == frames and rising else None
+def _times(
+    said: Found, frames: Sequence[int], given: float | None
+) -> tuple[dict[str, Any], list[str]]:
+    """Settle the times, and say what was assumed of them."""
+    times, found = said.pop("times", None), said.pop("interval", Said())
+    if given is not None:
+        times, found = None, Said(float(given))
+    if times is not None:
+        return {"times": times} | ({} if found.value is None else {"interval": found.value}), []
+    step = 1.0 if found.value is None else found.value
+    even = list(frames) == list(range(len(frames)))
+    timed = {"interval": step} | ({} if even else {"times": [t * step for t in frames]})
+    if found.value is not None:
+        return timed, []
+    if len(frames) < 2:
+        return ({} if even else timed), []
+    way = f"{found.doubt}; say {_OPTIONS['interval']}" if found.doubt else "the file is silent"
+    return timed, [f"frames are 1 s apart: {way}"]
 
 
-def _ome_color(value: str | None) -> str:
-    """RRGGBB of OME's signed 32-bit RGBA."""
-    try:
-        return f"{(int(value or '') & 0xFFFFFFFF) >> 8:06X}"
-    except ValueError:
-        return ""
-
-
-def _ome_origin(root: Xml.Element, image: Xml.Element) -> dict[str, Any]:
-    wanted = {each.get("ID") for each in _all(image, "AnnotationRef")}
-    for each in _all(root, "MapAnnotation"):
-        if each.get("Namespace") == ORIGIN and each.get("ID") in wanted:
-            held = {pair.get("K"): _number(pair.text) for pair in _all(each, "M")}
-            origin = [held.get(dim) for dim in "zyx"]
-            return {"origin": origin} if None not in origin else {}
-    return {}
-
-
-def _all(element: Xml.Element, tag: str) -> Iterator[Xml.Element]:
-    """Descendants of a name, in whatever year's namespace."""
-    return (each for each in element.iter() if str(each.tag).rpartition("}")[2] == tag)
-
-
-def _imagej(tif: TiffFile, sizes: Mapping[str, int]) -> dict[str, Any]:
+def _imagej(tif: TiffFile, sizes: Mapping[str, int], wanted: Sequence[str]) -> Found:
     said = tif.imagej_metadata or {}
-    unit = str(said.get("unit", "")).strip().lower().replace("\\u00b5", "\u00b5")
-    scale = _MICROMETRES.get(unit)
-    found: dict[str, Any] = {"spacing": {}}
-    if scale is not None:
-        found["spacing"] = _resolution(tif, scale)
-        step = _positive(said.get("spacing"), scale)
-        found["spacing"] |= {} if step is None else {"z": step}
-    rate = _positive(said.get("fps"), 1.0)
-    step = _positive(said.get("finterval"), _SECONDS.get(str(said.get("tunit", "s"))))
-    if step is None and rate is not None:
-        step = 1 / rate
-    found |= {} if step is None else {"interval": step}
+    found: Found = {"notes": []}
+    unit = str(said.get("unit", "")).strip()
+    if "spacing" in wanted:
+        words = {dim: str(said.get(f"{dim}unit", unit) or unit).strip() for dim in "zyx"}
+        found["spacing"] = (
+            {dim: _calibrated(tif, dim, words[dim]) for dim in "yx"} if unit else _tags(tif)
+        )
+        step = said.get("spacing")
+        if unit and step is not None:
+            value = number(step)
+            if value is not None and value < 0:
+                found["notes"].append(f"the spacing of planes is {value:g}; its size is taken")
+                step = -value
+            found["spacing"]["z"] = length(step, words["z"], "the spacing of planes")
+        elif step is not None and number(step) != 1:
+            doubt = f"the spacing of planes is {step} without a unit"
+            found["spacing"]["z"] = Said(None, doubt)
+    if "interval" in wanted:
+        found["interval"], lines = _imagej_step(said)
+        found["assumed"] = lines if sizes["t"] > 1 else []
+    if any(said.get(key) for key in ("cf", "c0")) or number(said.get("c1", 1)) != 1:
+        told = ", ".join(f"{key}={said[key]}" for key in ("cf", "c0", "c1", "vunit") if key in said)
+        found["notes"].append(f"ImageJ calibrates the grey values ({told}); they are as stored")
     tables = said.get("LUTs") or []
     if len(tables) == sizes["c"]:
         found["colors"] = ["".join(f"{int(part[-1]):02X}" for part in table) for table in tables]
     return found
 
 
-def _plain(tif: TiffFile) -> dict[str, Any]:
-    unit = int(tif.pages.first.tags.valueof(296, 2))
-    known = unit in _RESOLUTION_UNITS
-    return {"spacing": _resolution(tif, _RESOLUTION_UNITS[unit])} if known else {}
+def _imagej_step(said: Mapping[str, Any]) -> tuple[Said, list[str]]:
+    """Seconds between frames: by ``finterval``, else by ``fps``."""
+    step = duration(said.get("finterval"), str(said.get("tunit") or "s"), "finterval")
+    rate = number(said.get("fps"))
+    if step.value is None and rate is not None and rate > 0:
+        line = f"frames are {1 / rate:g} s apart: by fps={rate:g}, often the speed of showing them"
+        return Said(1 / rate), [line]
+    if number(said.get("finterval")) == 0:  # as ImageJ has it where nothing was set
+        return Said(), []
+    return step, []
 
 
-def _resolution(tif: TiffFile, scale: float) -> dict[str, float]:
-    """Pixel size in micrometres along y and x, from pixels for each unit of `scale` um."""
-    found = {}
-    for dim, code in (("y", 283), ("x", 282)):
-        top, bottom = tif.pages.first.tags.valueof(code, (0, 0))
-        if top > 0 and bottom > 0:
-            found[dim] = scale * bottom / top
+def _calibrated(tif: TiffFile, dim: str, unit: str) -> Said:
+    """Pixel size along y or x, from pixels for each unit in the tags."""
+    found = tif.pages.first.tags.valueof({"y": 283, "x": 282}[dim])
+    if not isinstance(found, tuple) or len(found) != 2:
+        return Said()
+    pixels, units = found
+    if not pixels or not units or pixels < 0 or units < 0:
+        return Said(None, f"the resolution is {pixels}/{units}")
+    return length(units / pixels, unit, f"the pixel size along {dim}")
+
+
+def _plain(tif: TiffFile, wanted: Sequence[str]) -> Found:
+    """Read the JSON that tifffile writes, else the resolution tags."""
+    found = _shaped(tif, wanted)
+    if "spacing" in wanted and not found.get("spacing"):
+        found["spacing"] = _tags(tif)
     return found
 
 
-def _positive(value: Any, scale: float | None) -> float | None:
-    number = _number(value)
-    return number * scale if number is not None and scale is not None and number > 0 else None
+def _tags(tif: TiffFile) -> dict[str, Said]:
+    """Read the resolution tags: the pixel size along y and x."""
+    tags = tif.pages.first.tags
+    code = tags.valueof(296, 2)
+    code = int(code) if isinstance(code, int) else 2
+    if code in _RESOLUTION_UNITS:
+        unit = _RESOLUTION_UNITS[code]
+        return {dim: _calibrated(tif, dim, unit) for dim in "yx"}
+    per = {dim: _per(tags.valueof({"y": 283, "x": 282}[dim])) for dim in "yx"}
+    if code not in (1, 2):
+        raise Flaw(
+            f"its resolution is in unit {code}, which is none of TIFF's (1 to 5); "
+            f"say {_OPTIONS['spacing']} in micrometres"
+        )
+    doubts = {}
+    for dim, value in per.items():
+        if code == 2 and value:
+            doubts[dim] = Said(
+                None,
+                f"{value:g} pixels an inch ({25_400 / value:.3g} um each) are mostly for printing",
+            )
+        elif value and value != 1:
+            doubts[dim] = Said(None, f"its resolution is {value:g}, of no unit")
+    return doubts
 
 
-def _number(value: Any) -> float | None:
+def _per(value: Any) -> float | None:
+    if not isinstance(value, tuple) or len(value) != 2 or not value[0] or not value[1]:
+        return None
+    return number(value[0] / value[1])
+
+
+def _shaped(tif: TiffFile, wanted: Sequence[str]) -> Found:
+    """Read what programs hand tifffile for its JSON: in the words of ImageJ, or of OME."""
+    said = dict((tif.shaped_metadata or ({},))[0])
+    found: Found = {}
+    if "spacing" in wanted:
+        sizes: dict[str, Said] = {}
+        for dim in "zyx":
+            key = f"PhysicalSize{dim.upper()}"
+            if said.get(key) is not None:
+                unit = str(said.get(f"{key}Unit") or "\u00b5m")
+                sizes[dim] = length(said[key], unit, key)
+        unit = str(said.get("unit") or "")
+        if said.get("spacing") is not None and "z" not in sizes:
+            sizes["z"] = length(said["spacing"], unit, "spacing")
+        if unit and spelled(unit) and number(_per(tif.pages.first.tags.valueof(282))):
+            sizes = {d: _calibrated(tif, d, unit) for d in "yx"} | sizes
+        found |= {"spacing": sizes} if sizes else {}
+    if "interval" in wanted:
+        if said.get("TimeIncrement") is not None:
+            unit = str(said.get("TimeIncrementUnit") or "s")
+            found["interval"] = duration(said["TimeIncrement"], unit, "TimeIncrement")
+        elif said.get("finterval") is not None or said.get("fps") is not None:
+            found["interval"], found["assumed"] = _imagej_step(said)
+    return found
+
+
+def _other(tif: TiffFile, number: int, wanted: Sequence[str]) -> Found:
+    """Take what tifffile makes of the headers of other programs (LSM, STK, FluoView, ...)."""
     try:
-        number = float(value)
+        series = tif.series[number]
+    except (LookupError, ValueError, RuntimeError):  # of a file that is torn off
+        return {}
+    if series.kind in ("shaped", "uniform", "generic", "scanimage"):
+        return {}
+    units, coords = getattr(series, "units", None) or {}, getattr(series, "coords", None) or {}
+    sizes = dict(zip(series.axes, series.shape, strict=True))
+    silent = Said(None, f"its {series.kind.upper()} header gives none")
+    found: Found = {"spacing": {}, "interval": silent}
+    for dim in "zyx":
+        step = _step(coords.get(dim.upper()), sizes.get(dim.upper(), 1))
+        unit = str(units.get(dim.upper()) or "")
+        found["spacing"][dim] = length(step, unit, f"the step along {dim}") if step else silent
+    if step := _step(coords.get("T"), sizes.get("T", 1)):
+        found["interval"] = duration(step, str(units.get("T") or "s"), "the step of frames")
+    return {key: value for key, value in found.items() if key in wanted}
+
+
+def _step(values: Any, count: int) -> float | None:
+    """Return the step of coordinates: a start and an end, or one number for each index."""
+    try:
+        held = np.asarray(values, float)
     except (TypeError, ValueError):
         return None
-    return number if math.isfinite(number) else None
+    if isinstance(values, tuple):
+        return float(held[1] - held[0]) / count if held.shape == (2,) else None
+    return float(np.median(np.diff(held))) if held.ndim == 1 and held.size > 1 else None

@@ -21,7 +21,9 @@ import xarray as xr
 from dpipe import schema
 from dpipe.blocks import Region, lazy
 from dpipe.errors import DpipeError, InputError, StoreError, UsageError
+from dpipe.pages import Complaint, Flaw, check_chain, complaints
 from dpipe.sources import one_each, opened, resolve_uri
+from dpipe.units import Said, duration, length
 
 PLUGINS = {
     ".czi": "bioio-czi",
@@ -68,6 +70,7 @@ def open_bioio(
         ``image(t, c, z, y, x)`` of the file's own dtype; samples of colour are channels.
         ``attrs["assumed"]`` lists what the plugin does not say: sizes and times are 1 then, and
         sizes without a unit are taken for micrometres. Times are multiples of the interval.
+        ``attrs["notes"]`` quotes what its library warns of.
 
     Raises
     ------
@@ -83,7 +86,7 @@ def open_bioio(
     if len(given) != 1:
         raise UsageError(f"a movie is one file; found {len(given)}")
     uri = resolve_uri(os.fspath(given[0]))
-    with _opened(uri, plugin, scene) as image:
+    with _opened(uri, plugin, scene) as (image, warned):
         order, shape = image.dims.order, tuple(map(int, image.shape))
         if order not in ("TCZYX", "TCZYXS"):
             raise InputError(f"{_name(uri)}: dims {order}; expected TCZYX, or TCZYXS of colours")
@@ -91,6 +94,8 @@ def open_bioio(
         sizes = (shape[0], shape[1] * samples, *shape[2:5])
         dtype, which = np.dtype(image.dtype), image.current_scene_index
         said = _said(image, samples)
+        if notes := [f"{each.library} warns: {each.text[:300]}" for each in warned]:
+            said["attrs"]["notes"] = notes
     planes = max(1, BLOCK_BYTES // (math.prod(sizes[3:]) * dtype.itemsize * samples))
     chunks = (1, samples, planes, *sizes[3:])
     read = partial(_read, uri=uri, plugin=plugin, scene=which, sizes=sizes, samples=samples)
@@ -103,30 +108,62 @@ def _name(uri: str) -> str:
 
 def _said(image: Any, samples: int) -> dict[str, Any]:
     """Turn what a plugin says into arguments of `schema.movie`."""
+    sizes, interval = _ome(image)
     found, units = image.physical_pixel_sizes, image.dimension_properties
     spacing, assumed = list[float](), list[str]()
     for dim in "ZYX":
-        size, unit = getattr(found, dim), getattr(units, dim).unit
-        scale = 1.0 if unit is None else float((1.0 * unit).to("micrometer").magnitude)
-        if size and math.isfinite(size):
-            spacing.append(abs(float(size)) * scale)
-            assumed += ["voxel sizes are in micrometres"] if unit is None and not assumed else []
-        else:
-            spacing.append(1.0)
-            if dim != "Z" or image.dims.Z > 1:
-                assumed.append(f"the voxel size along {dim.lower()} is 1 micrometre")
+        size, doubt = sizes.get(dim, Said())
+        if dim not in sizes:
+            size, doubt = _size(getattr(found, dim), getattr(units, dim).unit, assumed)
+        if size is None and (dim != "Z" or image.dims.Z > 1):
+            why = f": {doubt}" if doubt else ""
+            assumed.append(f"the voxel size along {dim.lower()} is 1 micrometre{why}")
+        spacing.append(size or 1.0)
     step = image.time_interval
     seconds = step.total_seconds() if isinstance(step, timedelta) else float(step or 0)
+    seconds = interval.value or seconds
     if not (math.isfinite(seconds) and seconds > 0):
         seconds = 1.0
         if image.dims.T > 1:
-            assumed.append("the interval is 1 second")
+            why = f": {interval.doubt}" if interval.doubt else ""
+            assumed.append(f"the interval is 1 second{why}")
     names = [str(name) for name in image.channel_names or ()]
     channels = [f"{name} {s}" if samples > 1 else name for name in names for s in range(samples)]
     attrs: dict[str, Any] = {"format": "bioio", "scene": str(image.current_scene)}
     attrs |= {"assumed": assumed} if assumed else {}
     told: dict[str, Any] = {"spacing": spacing, "interval": seconds, "attrs": attrs}
     return told | ({"channels": channels} if len(names) == image.dims.C else {})
+
+
+def _size(size: float | None, unit: Any, assumed: list[str]) -> Said:
+    """Return a voxel size in micrometres, by the unit that a plugin gives with it."""
+    if not size or not math.isfinite(size):
+        return Said()
+    if unit is None:
+        line = "voxel sizes are in micrometres"
+        assumed += [line] if line not in assumed else []
+        return Said(abs(float(size)))
+    try:
+        scale = float((1.0 * unit).to("micrometer").magnitude)
+    except (TypeError, ValueError, AttributeError):  # as pint's errors are
+        return Said(None, f"it is {size:g} {str(unit)!r}, which is no length")
+    return Said(abs(float(size)) * scale)
+
+
+def _ome(image: Any) -> tuple[dict[str, Said], Said]:
+    """Return voxel sizes and interval by the OME metadata of a plugin that has such, with units.
+
+    Some plugins read them from there and leave the units behind.
+    """
+    try:
+        pixels = image.ome_metadata.images[image.current_scene_index].pixels
+        said = {d: getattr(pixels, f"physical_size_{d.lower()}") for d in "ZYX"}
+        units = {d: getattr(pixels, f"physical_size_{d.lower()}_unit").value for d in "ZYX"}
+        step, clock = pixels.time_increment, pixels.time_increment_unit.value
+    except Exception:  # noqa: BLE001 - most plugins have none, and raise anything
+        return {}, Said()
+    sizes = {d: length(said[d], units[d], f"its size along {d.lower()}") for d in "ZYX" if said[d]}
+    return sizes, duration(step, clock, "its TimeIncrement")
 
 
 def _read(
@@ -139,7 +176,7 @@ def _read(
     samples: int,
 ) -> np.ndarray:
     """Read one region; runs in a task, so it opens the file itself."""
-    with _opened(uri, plugin, scene) as image:
+    with _opened(uri, plugin, scene) as (image, _):
         order = "TCSZYX" if samples > 1 else "TCZYX"
         pixels = image.get_image_dask_data(order).reshape(sizes)[region]
         values = np.asarray(pixels.compute(scheduler="synchronous"))
@@ -149,26 +186,38 @@ def _read(
 
 
 @contextmanager
-def _opened(uri: str, plugin: str | None, scene: str | int | None) -> Iterator[Any]:
-    """Open a scene; inside the ``with``, whatever a plugin raises becomes one line."""
+def _opened(
+    uri: str, plugin: str | None, scene: str | int | None
+) -> Iterator[tuple[Any, list[Complaint]]]:
+    """Open a scene; inside the ``with``, whatever a plugin raises becomes one line.
+
+    What libraries log as an error becomes one too, and what tifffile warns of: it goes on with
+    what it has. Other warnings are there to be noted.
+    """
     name = _name(uri)
     try:
         with opened(uri) as file:
             if not isinstance(file, str):
                 raise UsageError(f"{name}: bioio reads files on disk; run dpipe fetch first")
-            image = _image(file, name, plugin)
-            _choose(image, name, scene)
-            yield image
+            with complaints(logging.WARNING, "") as said:
+                image = _image(file, name, plugin)
+                _choose(image, name, scene)
+                yield image, said
+            for each in said:
+                if each.level >= logging.ERROR or each.library == "tifffile":
+                    raise Flaw(f"damaged: {each.text[:300]}; fetch or export it again")
     except (DpipeError, MemoryError):
         raise
+    except Flaw as flaw:
+        raise InputError(f"{name}: {flaw}") from None
     except (FileNotFoundError, IsADirectoryError):
         raise InputError(f"{name}: no such file") from None
     except Exception as error:  # plugins raise anything on damaged files
-        said = " ".join(str(error).split()).rpartition("Readers attempted: - ")[2]
-        said = said.replace(uri, name)[:300] or type(error).__name__
+        text = " ".join(str(error).split()).rpartition("Readers attempted: - ")[2]
+        text = text.replace(uri, name)[:300] or type(error).__name__
         if isinstance(error, OSError) and error.errno is not None:
-            raise StoreError(f"{name}: cannot be read: {said}") from error
-        raise InputError(f"{name}: damaged, or of another format: {said}") from error
+            raise StoreError(f"{name}: cannot be read: {text}") from error
+        raise InputError(f"{name}: damaged, or of another format: {text}") from error
 
 
 def _image(path: str, name: str, plugin: str | None) -> Any:
@@ -183,6 +232,8 @@ def _image(path: str, name: str, plugin: str | None) -> Any:
         logging.getLogger("bioio").addHandler(logging.NullHandler())
     package = plugin or PLUGINS[suffixes[-1]]
     reader = _module(package, package, name).Reader
+    with open(path, "rb") as file:  # a plugin would follow a chain of pages for ever
+        check_chain(file)
     return bioio.BioImage(path, reader=reader)
 
 

@@ -134,11 +134,12 @@ def open_crops(
     names, files = events(uris)
     crops = [_surveyed(own, axes, pad) for own in files]
     _alike(crops, pad)
-    with opened(uris[0]) as file, open_tiff_file(file, _short(uris[0])) as tif:
-        said = facts(tif, 0, {"t": len(crops[0].sizes), "c": crops[0].channels, "z": 1})
     if label is not None:
         names = [n._replace(label=label, kind=n.kind if label else "cell") for n in names]
     largest = tuple(int(n) for n in np.max([s for c in crops for s in c.sizes], axis=0))
+    sizes = {"t": len(crops[0].sizes), "c": crops[0].channels, "z": largest[0]}
+    with opened(uris[0]) as file, open_tiff_file(file, _short(uris[0])) as tif:
+        said = facts(tif, 0, sizes, spacing=spacing, interval=interval)
     variable = schema.CROP_VOLUME if largest[0] > 1 else schema.CROP
     size = largest if largest[0] > 1 else largest[1:]
     times = max(len(crop.sizes) for crop in crops)
@@ -147,13 +148,11 @@ def open_crops(
     array = xr.DataArray(
         lazy(run, shape, crops[0].dtype, (1, *shape[1:])), dims=variable.dims, name=variable.name
     )
-    steps = {
-        "t": said.get("interval", 1.0) if interval is None else float(interval),
-        **dict(
-            zip("zyx", said["spacing"] if spacing is None else map(float, spacing), strict=True)
-        ),
-    }
-    assumed = _assumed(said["attrs"], spacing is not None, interval is not None)
+    moments = said.get("times", ())
+    step = float(np.median(np.diff(moments))) if len(moments) > 1 else said.get("interval", 1.0)
+    steps = {"t": step, **dict(zip("zyx", said["spacing"], strict=True))}
+    counted = "frames count from 0 in each event: where they are in the movie is not said"
+    assumed = [*said["attrs"].pop("assumed", []), counted]
     ds = xr.Dataset(variable.wrap(array), attrs=said["attrs"] | {"assumed": assumed})
     return ds.assign_coords(_told(names, crops, largest, times) | _axes(array, steps, said))
 
@@ -249,15 +248,6 @@ def _alike(crops: Sequence[_Crop], pad: bool) -> None:
                 f"{_short(first.uris[0])}, which has {first.sizes[0]}; pad=True puts each in the "
                 "middle of the largest"
             )
-
-
-def _assumed(attrs: dict[str, Any], spacing: bool, interval: bool) -> list[str]:
-    said = [
-        line
-        for line in attrs.pop("assumed", [])
-        if not (spacing and line.startswith("voxel")) and not (interval and "apart" in line)
-    ]
-    return [*said, "frames count from 0 in each event: where they are in the movie is not said"]
 
 
 def _told(

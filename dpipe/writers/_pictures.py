@@ -17,9 +17,11 @@ from PIL import Image
 from dpipe import schema
 from dpipe.blocks import compute
 from dpipe.errors import SchemaError, UsageError, unknown
+from dpipe.writers._narrow import narrowed
 
-_TIFF = "uint8 uint16 uint32 int8 int16 int32 float32 float64".split()
-_PNG = ("uint8", "uint16")
+TIFF = "uint8 uint16 uint32 int8 int16 int32 float32 float64".split()
+PNG = ("uint8", "uint16")
+"""The kinds of numbers that files hold."""
 
 Names = str | int | Sequence[str | int] | None
 """Names of channels: a text is cut at commas; a name that is a number may come as one."""
@@ -74,6 +76,14 @@ def pixels(stem: str, ds: xr.Dataset, name: str, channels: Sequence[int]) -> xr.
     return array.transpose("t", "c", ..., "y", "x").isel(c=list(channels))
 
 
+def fitting(stem: str, array: xr.DataArray, file: str) -> xr.DataArray:
+    """Return pixels or labels in a kind that TIFF holds, or PNG; whole numbers lose nothing."""
+    if file == "tiff":
+        return narrowed(array, TIFF, f"{stem}: OME-TIFF")
+    long = array.dtype.kind in "ui" and array.dtype.itemsize == 8
+    return narrowed(array, PNG, f"{stem}: PNG") if long else array
+
+
 def pieces(dim: str, *arrays: xr.DataArray) -> Iterator[tuple[int, tuple[np.ndarray, ...]]]:
     """Yield what lies at each index along a dim, computing no more at a time than whole blocks."""
     chunks = [array.chunksizes.get(dim, (1,)) for array in arrays]
@@ -87,7 +97,7 @@ def pieces(dim: str, *arrays: xr.DataArray) -> Iterator[tuple[int, tuple[np.ndar
 
 def write_png(path: Path, picture: np.ndarray) -> None:
     """Write a plane as grey PNG of 8 or 16 bit."""
-    if picture.dtype.name not in _PNG:
+    if picture.dtype.name not in PNG:
         raise SchemaError(
             f"{path.stem}: PNG holds uint8 and uint16, not {picture.dtype}; write TIFF (file=tiff)"
         )
@@ -99,7 +109,7 @@ def write_tiff(
     path: Path, picture: np.ndarray, axes: str, of: xr.Dataset, channels: Sequence[str]
 ) -> None:
     """Write a picture as OME-TIFF, one page a plane; `of` has the steps of its coordinates."""
-    if picture.dtype.name not in _TIFF:
+    if picture.dtype.name not in TIFF:
         raise SchemaError(f"{path.stem}: OME-TIFF holds no {picture.dtype}; convert it first")
     said: dict[str, Any] = {"axes": axes, "Name": path.stem, "Creator": "dpipe"}
     # two files of one content are one: no clock, no chance

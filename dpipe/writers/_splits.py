@@ -20,6 +20,7 @@ import xarray as xr
 from dpipe import schema
 from dpipe.errors import InputError, RefusedError, SchemaError, UsageError, unknown
 from dpipe.spreadsheets import Unfit, read_bytes, read_rows, table
+from dpipe.writers._aside import folders
 
 Said = str | os.PathLike[str] | Mapping[str, str] | xr.Dataset | None
 """How a split may be said: see `settle`."""
@@ -176,14 +177,14 @@ def whole_folder(to: str | os.PathLike[str]) -> Iterator[Path]:
     target = Path(to).expanduser().absolute()
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise UsageError(f"{target}: is there already and not empty; choose another folder")
-    target.parent.mkdir(parents=True, exist_ok=True)
     aside = target.with_name(f".{target.name}.partial")
-    shutil.rmtree(aside, ignore_errors=True)  # of a writer that was killed
-    aside.mkdir()
-    try:
-        yield aside
-        if target.exists():
-            target.rmdir()
-        aside.replace(target)
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
+    with folders([target.parent]):
+        shutil.rmtree(aside, ignore_errors=True)  # of a writer that was killed
+        aside.mkdir()
+        try:
+            yield aside
+            if target.exists():
+                target.rmdir()
+            aside.replace(target)
+        finally:
+            shutil.rmtree(aside, ignore_errors=True)

@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from dpipe import schema
 from dpipe.errors import SchemaError, UsageError
-from dpipe.writers._pictures import Names, chosen, numbers, pieces, write_tiff
+from dpipe.writers._pictures import Names, chosen, fitting, numbers, pieces, write_tiff
 from dpipe.writers._splits import Said, Watch, movies_of, settle, whole_folder
 
 _LISTS = ("channels", "frames", "phases", "inside")
@@ -109,7 +109,7 @@ def _crops(stem: str, ds: xr.Dataset) -> xr.DataArray:
     if not held:
         found = ", ".join(map(str, ds.data_vars)) or "none"
         raise SchemaError(f"{stem}: no crops to write; expected 'crop'. Found: {found}")
-    return held[0].check(ds)
+    return fitting(stem, held[0].check(ds), "tiff")
 
 
 def _known(stem: str, ds: xr.Dataset) -> list[dict[str, Any]]:

@@ -26,7 +26,7 @@ from tqdm import tqdm
 from dpipe import schema
 from dpipe.errors import SchemaError, UsageError
 from dpipe.writers._boxes import Placed, label_boxes, marked, merge, place, table_boxes
-from dpipe.writers._pictures import Names, chosen, pieces, pixels, write_png, write_tiff
+from dpipe.writers._pictures import Names, chosen, fitting, pieces, pixels, write_png, write_tiff
 from dpipe.writers._splits import Said, Watch, settle, whole_folder
 
 CATEGORY = {"id": 1, "name": "apoptotic cell", "supercategory": "cell"}
@@ -114,7 +114,7 @@ def write_coco(
     movies = {stem: ds for stem, ds in parts.items() if stem not in skipped}
     splits = settle(movies, split)
     shown = {
-        stem: (pixels(stem, ds, image, own), own)
+        stem: (fitting(stem, pixels(stem, ds, image, own), file), own)
         for stem, ds in movies.items()
         for own in [chosen(stem, ds, channels)]
     }

@@ -15,6 +15,7 @@ import json
 import os
 import re
 from collections.abc import Mapping
+from contextlib import ExitStack
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -72,7 +73,7 @@ def write_emdb_sff(
     Returns
     -------
     list of str
-        Paths of the files; each got its name when it was whole.
+        Paths of the files; they got their names when all were whole.
 
     Raises
     ------
@@ -84,16 +85,16 @@ def write_emdb_sff(
     if form not in _WRITE:
         raise UsageError(f"form={form!r}; expected one of {', '.join(_WRITE)}")
     folder, written = Path(to).expanduser().absolute(), list[str]()
-    folder.mkdir(parents=True, exist_ok=True)
-    for stem, ds in parts.items():
-        table = _loaded(stem, ds)
-        frames = np.unique(table["surface_frame"]).tolist() if per_frame else [None]
-        for frame in frames:
-            name = stem if frame is None else f"{stem}_t{frame:04d}"
-            target = folder / f"{name}.{form}"
-            with aside([target]) as (path,):
+    with ExitStack() as stack:  # all files or none
+        for stem, ds in parts.items():
+            table = _loaded(stem, ds)
+            frames = np.unique(table["surface_frame"]).tolist() if per_frame else [None]
+            for frame in frames:
+                name = stem if frame is None else f"{stem}_t{frame:04d}"
+                target = folder / f"{name}.{form}"
+                (path,) = stack.enter_context(aside([target]))
                 _WRITE[form](_document(name, table, frame, ds.attrs), path)
-            written.append(str(target))
+                written.append(str(target))
     return written
 
 

@@ -35,7 +35,7 @@ def write_ome_zarr(
         By stem; each holds the image, and may hold ``labels(t, z, y, x)`` of the same size.
     to : str or path
         Folder; it is made if need be. Each part becomes ``<stem>.ome.zarr`` in it, which must
-        not be there yet; it gets its name when it is whole.
+        not be there yet; they get their names when all are whole.
     image : str
         Name of the variable; dims among t, c, z, y, x. ``"labels"`` writes labels alone.
     levels : int, optional
@@ -56,13 +56,12 @@ def write_ome_zarr(
     if levels is not None and levels < 1:
         raise UsageError(f"levels={levels}: expected at least 1")
     folder = Path(to).expanduser().absolute()
-    written = []
-    for stem, ds in parts.items():
-        target = folder / f"{stem}.ome.zarr"
-        with aside([target]) as (path,):
-            write_tree(path, *_describe(stem, ds, image, levels))
-        written.append(str(target))
-    return written
+    trees = [_describe(stem, ds, image, levels) for stem, ds in parts.items()]
+    targets = [folder / f"{stem}.ome.zarr" for stem in parts]
+    with aside(targets) as paths:
+        for path, tree in zip(paths, trees, strict=True):
+            write_tree(path, *tree)
+    return [str(target) for target in targets]
 
 
 def _describe(

@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from dpipe import schema
 from dpipe.errors import SchemaError, UsageError
-from dpipe.writers._pictures import Names, chosen, pieces, pixels, write_png, write_tiff
+from dpipe.writers._pictures import Names, chosen, fitting, pieces, pixels, write_png, write_tiff
 from dpipe.writers._splits import Said, Watch, settle, whole_folder
 
 COLUMNS = ("image", "mask", "split", "movie", "frame", "channels", "objects", "voxels")
@@ -57,7 +57,7 @@ def write_segmentation(
         Numbers of objects, or 1 inside any (uint8).
     file : {"tiff", "png"}
         OME-TIFF, or PNG for planes of one channel in uint8 or uint16; numbers of objects are
-        16 bit there.
+        16 bit there. Whole numbers of 64 bits become 32 (16 in PNG), where the values fit.
     image : str
         Name of the variable; dims among t, c, z, y, x.
     channels : str or sequence of str, optional
@@ -89,8 +89,8 @@ def write_segmentation(
     own = {stem: chosen(stem, ds, channels) for stem, ds in parts.items()}
     if file == "png" and (dims == 3 or any(len(channels) > 1 for channels in own.values())):
         raise UsageError("PNG holds a plane of one channel; say dims=2 and channels=NAME")
-    pairs = {stem: _pair(stem, ds, image, own[stem], dims) for stem, ds in parts.items()}
     splits, watch, rows = settle(parts, split), Watch(), list[dict[str, Any]]()
+    pairs = {stem: _pair(stem, ds, image, own[stem], dims, file) for stem, ds in parts.items()}
     bar = tqdm(
         total=sum(labels.sizes["t"] for _, labels in pairs.values()),
         desc="frames", delay=2, disable=None,
@@ -121,7 +121,7 @@ def write_segmentation(
 
 
 def _pair(
-    stem: str, ds: xr.Dataset, image: str, channels: list[int], dims: int
+    stem: str, ds: xr.Dataset, image: str, channels: list[int], dims: int, file: str
 ) -> tuple[xr.DataArray, xr.DataArray]:
     """Return pictures (t, c, ...) and masks (t, ...) of the same size."""
     pictures = pixels(stem, ds, image, channels)
@@ -139,7 +139,7 @@ def _pair(
         raise SchemaError(
             f"{stem}: labels {dict(labels.sizes)} do not fit {image} {dict(pictures.sizes)}"
         )
-    return pictures, labels
+    return fitting(stem, pictures, file), fitting(stem, labels, file)
 
 
 def _row(

@@ -19,6 +19,7 @@ from dpipe import schema
 from dpipe.blocks import compute
 from dpipe.errors import SchemaError, UsageError
 from dpipe.writers._aside import aside
+from dpipe.writers._narrow import narrowed
 
 COMPRESSIONS = {"none": None, "deflate": "zlib", "lzw": "lzw", "zstd": "zstd"}
 _DTYPES = ("uint8", "uint16", "uint32", "int8", "int16", "int32", "float32", "float64")
@@ -50,12 +51,13 @@ def write_tiff(
     Returns
     -------
     list of str
-        Paths of the files; each got its name when it was whole.
+        Paths of the files; they got their names when all were whole. Whole numbers of 64 bits
+        become 32, where the values fit.
 
     Raises
     ------
     SchemaError
-        A part has neither, or pixels that OME-TIFF cannot hold.
+        A part has neither, or pixels that OME-TIFF cannot hold. Then no file is left.
     UsageError
         A file is there already, or an unknown compression.
     """
@@ -63,25 +65,27 @@ def write_tiff(
         known = ", ".join(COMPRESSIONS)
         raise UsageError(f"compression={compression!r}; expected one of {known}")
     folder = Path(to).expanduser().absolute()
-    folder.mkdir(parents=True, exist_ok=True)
-    written = []
+    movies: dict[str, tuple[xr.Dataset, xr.DataArray]] = {}
     for stem, ds in parts.items():
         planned = [(name, end) for name, end in ((image, ""), ("labels", "_labels")) if name in ds]
         if not planned:
             found = ", ".join(map(str, ds.data_vars)) or "none"
             raise SchemaError(f"{stem}: neither {image!r} nor 'labels' to write. Found: {found}")
         for name, end in dict(planned).items():
-            target = folder / f"{stem}{end}.ome.tif"
-            with aside([target]) as (path,):
-                _write(path, f"{stem}{end}", ds, name, COMPRESSIONS[compression])
-            written.append(str(target))
-    return written
+            title = f"{stem}{end}"
+            if title in movies:
+                raise SchemaError(f"two files would be called {title}.ome.tif; rename a part")
+            movies[title] = ds, narrowed(_five(ds, name), _DTYPES, f"{title}: OME-TIFF")
+    targets = [folder / f"{title}.ome.tif" for title in movies]
+    with aside(targets) as paths:
+        for path, (title, (ds, movie)) in zip(paths, movies.items(), strict=True):
+            _write(path, title, ds, movie, COMPRESSIONS[compression])
+    return [str(target) for target in targets]
 
 
-def _write(path: Path, title: str, ds: xr.Dataset, name: str, compression: str | None) -> None:
-    movie = _five(ds, name)
-    if movie.dtype.name not in _DTYPES:
-        raise SchemaError(f"{title}: OME-TIFF holds no {movie.dtype}; convert {name!r} first")
+def _write(
+    path: Path, title: str, ds: xr.Dataset, movie: xr.DataArray, compression: str | None
+) -> None:
     with tifffile.TiffWriter(path, bigtiff=movie.nbytes > _BIG, ome=True) as file:
         file.write(
             _planes(movie),

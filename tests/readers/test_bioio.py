@@ -1,6 +1,7 @@
 """bioio: real plugins against the TIFF reader and against a CZI made here, and what is missing."""
 
 import logging
+import struct
 import sys
 from collections import namedtuple
 from datetime import timedelta
@@ -52,7 +53,7 @@ def test_as_the_tiff_reader(tmp_path, plugin):
         np.testing.assert_array_equal(ds[dim], other[dim])
     np.testing.assert_array_equal(ds.image, other.image)
     np.testing.assert_array_equal(ds.image[1, 1, 1:3, 5:7, ::3], other.image[1, 1, 1:3, 5:7, ::3])
-    assert ds.attrs["assumed"] == ["voxel sizes are in micrometres", "the interval is 1 second"]
+    assert ds.attrs["assumed"] == ["the interval is 1 second"]
     assert not [f for f in psutil.Process().open_files() if f.path == str(path)]
 
 
@@ -151,6 +152,33 @@ def test_units_of_pint(plugin):
     np.testing.assert_allclose(found["spacing"], [2, 0.5, 0.25], rtol=1e-12)
 
 
+@ours
+@pytest.mark.parametrize(
+    ("unit", "step", "clock", "expected"),
+    [
+        ("nm", 2, "min", [0.00025, 120.0]),
+        ("mm", 0.5, "h", [250.0, 1800.0]),
+        ("pixel", 500, "ms", [1.0, 0.5]),
+    ],
+)
+def test_units_of_ome_that_the_plugin_leaves_behind(tmp_path, plugin, unit, step, clock, expected):
+    said = {f"PhysicalSize{d}": 0.25 for d in "XYZ"} | {f"PhysicalSize{d}Unit": unit for d in "XYZ"}
+    said |= {"TimeIncrement": step, "TimeIncrementUnit": clock}
+    ds = open_bioio(write(tmp_path / "a.ome.tif", pixels(3, 2, 4, 20, 30), **said))
+    # 0.25 nm = 0.00025 um; 2 min = 120 s
+    assert [ds[dim].attrs["spacing"] for dim in "xt"] == pytest.approx(expected)
+    quoted = [f"the voxel size along {dim} is 1 micrometre: its size along {dim} is 0.25 'pixel', "
+              "which is no length" for dim in "zyx"]  # fmt: skip
+    assert ds.attrs.get("assumed") == (quoted if unit == "pixel" else None)
+
+
+def test_a_unit_of_pint_that_is_no_length(plugin):
+    units = pytest.importorskip("bioio_base.types").ureg
+    found = said((2, 0.5, 0.25), (units.pixel, units.pixel, units.micrometer))
+    assert found["spacing"] == [1, 1, 0.25]
+    assert found["attrs"]["assumed"][0].endswith("it is 2 'pixel', which is no length")
+
+
 def test_channels_that_are_not_all_named():
     assert "channels" not in said((1, 1, 1), names=None)
 
@@ -239,6 +267,60 @@ def test_what_plugins_raise_is_one_line(tmp_path, monkeypatch, error, kind, mess
     with pytest.raises(kind, match=message):
         open_bioio(tmp_path / "a.nd2")
     assert logging.getLogger("bioio").handlers
+
+
+def warning(library: str, level: int):
+    """A plugin whose library logs something while a file is opened."""
+
+    class Image:
+        scenes, current_scene_index, dtype, dims = ("Image:0",), 0, "u2", Tczyx(1, 1, 1, 2, 2)
+        shape, current_scene, channel_names, time_interval = (1, 1, 1, 2, 2), "Image:0", None, None
+        physical_pixel_sizes = Zyx(1, 1, 1)
+        dimension_properties = Zyx(*(SimpleNamespace(unit=None) for _ in range(3)))
+
+        def __init__(self, path, reader):
+            logging.getLogger(library).log(level, "frames are\nmissing")
+
+    Image.dims = SimpleNamespace(order="TCZYX", T=1, C=1, Z=1)
+    return SimpleNamespace(BioImage=Image)
+
+
+@pytest.mark.parametrize(
+    ("library", "level", "refused"),
+    [
+        ("tifffile", logging.WARNING, True),
+        ("tifffile", logging.INFO, False),
+        ("nd2", logging.ERROR, True),
+        ("nd2.reader", logging.WARNING, False),
+    ],
+)
+def test_what_a_library_warns_of(tmp_path, monkeypatch, library, level, refused):
+    monkeypatch.setitem(sys.modules, "bioio", warning(library, level))
+    monkeypatch.setitem(sys.modules, "bioio_nd2", SimpleNamespace(Reader=None))
+    (tmp_path / "a.nd2").write_bytes(b"rubbish")
+    if refused:
+        with pytest.raises(InputError, match=r"a.nd2: damaged: frames are missing; fetch or exp"):
+            open_bioio(tmp_path / "a.nd2")
+        return
+    noted = open_bioio(tmp_path / "a.nd2").attrs.get("notes")
+    told = level >= logging.WARNING
+    assert noted == (["nd2 warns: frames are missing"] if told else None)
+
+
+@ours
+def test_a_wrong_page_pointer(tmp_path, plugin):
+    """The chain jumps from page 1 to page 3: the plugin would show zeros, or other pages."""
+    path = write(tmp_path / "a.ome.tif", pixels(3, 2, 1, 20, 30), axes="TCZYX", **SAID)
+    with tifffile.TiffFile(path) as tif:
+        at = [page.offset for page in tif.pages]
+    with path.open("r+b") as file:
+        file.seek(at[1])
+        (count,) = struct.unpack("<H", file.read(2))
+        file.seek(at[1] + 2 + 12 * count)
+        file.write(struct.pack("<I", at[3]))
+    for read in (open_bioio, open_tiff):
+        with pytest.raises(InputError, match=r"a.ome.tif: "):
+            read(path).image.compute()
 
 
 def test_other_dims_are_refused(tmp_path, monkeypatch):

@@ -4,6 +4,7 @@ import logging
 import pickle
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import fsspec
 import numpy as np
@@ -13,8 +14,9 @@ import tifffile
 
 from dpipe import pages, schema
 from dpipe.errors import InputError, StoreError, UsageError
-from dpipe.readers import _tiff_facts, tiff
+from dpipe.readers import _tiff_facts, _tiff_ome, _tiff_open
 from dpipe.readers.tiff import find, open_tiff
+from dpipe.readers.tiff_crops import open_crops
 from dpipe.sources import Item, list_items
 
 
@@ -205,7 +207,7 @@ def test_a_plain_stack_of_unnamed_pages(tmp_path):
 
 
 def test_large_volumes_are_cut_along_z(tmp_path, monkeypatch):
-    monkeypatch.setattr(tiff, "BLOCK_BYTES", 3 * 20 * 30 * 2)
+    monkeypatch.setattr(_tiff_open, "BLOCK_BYTES", 3 * 20 * 30 * 2)
     path, pixels = movie(tmp_path)
     ds = open_tiff(path)
     assert ds.image.data.chunks[2] == (3, 1)
@@ -315,7 +317,9 @@ def test_ome_times_of_planes(tmp_path):
 )
 def test_ome_xml_of_others(shared_data, file, number, sizes, expected):
     xml = (shared_data / "formats" / "ome_xml" / file).read_text(encoding="utf-8")
-    found = _tiff_facts._ome(xml, number, sizes)
+    found = _tiff_ome.ome_facts(xml, number, sizes, range(sizes["t"]), ("spacing", "interval"))
+    if "spacing" in found:
+        found["spacing"] = {d: s.value for d, s in found["spacing"].items() if s.value is not None}
     assert {key: found[key] for key in expected} == expected
     assert bool(found) == bool(expected)
 
@@ -341,7 +345,7 @@ def test_imagej_facts(tmp_path):
 
 @pytest.mark.parametrize(
     ("unit", "spacing"),
-    [("\\u00B5m", 0.5), ("nm", 0.0005), ("cm", 5000), ("inch", 1), ("pixel", 1), ("", 1)],
+    [("\\u00B5m", 0.5), ("nm", 0.0005), ("cm", 5000), ("inch", 12700), ("pixel", 1), ("", 1)],
 )
 def test_imagej_units(tmp_path, unit, spacing):
     said = {"axes": "TYX", "unit": unit, "fps": 4.0}
@@ -352,16 +356,22 @@ def test_imagej_units(tmp_path, unit, spacing):
 
 
 @pytest.mark.parametrize(
-    ("unit", "spacing", "assumed"),
-    [("CENTIMETER", 5.0, False), ("INCH", 1.0, True), ("NONE", 1.0, True)],
+    ("unit", "spacing", "reason"),
+    [
+        ("CENTIMETER", 5.0, ""),
+        (4, 0.5, ""),  # millimetres
+        (5, 0.0005, ""),  # micrometres
+        ("INCH", 1.0, "2000 pixels an inch (12.7 um each) are mostly for printing"),
+        ("NONE", 1.0, "its resolution is 2000, of no unit"),
+    ],
 )
-def test_resolution_tags(tmp_path, unit, spacing, assumed):
+def test_resolution_tags(tmp_path, unit, spacing, reason):
     # 2000 pixels a centimetre are 5 um each
     write(tmp_path / "a.tif", noise((5, 6)), resolution=(2000, 2000), resolutionunit=unit)
     ds = open_tiff(tmp_path / "a.tif")
     assert schema.spacing(ds, "x") == pytest.approx(spacing)
-    expected = ["voxel size along y, x is 1 micrometre: the file is silent"] if assumed else None
-    assert ds.attrs.get("assumed") == expected
+    told = f"voxel size along y, x is 1 micrometre: {reason}; say spacing=[z, y, x]"
+    assert ds.attrs.get("assumed") == ([told] if reason else None)
 
 
 def test_what_is_assumed_is_said(tmp_path):
@@ -673,18 +683,6 @@ def write_ome(path, frames, data):
     write(path, noise((2, 5, 6)), description=OME.format(frames=frames, data=data), metadata=None)
 
 
-def test_planes_in_other_files_are_refused(tmp_path):
-    data = "".join(
-        f'<TiffData FirstT="{t}" IFD="0" PlaneCount="1">'
-        f'<UUID FileName="{name}">urn:uuid:{uuid}</UUID></TiffData>'
-        for t, name, uuid in ((0, "a.ome.tif", "a"), (1, "b.ome.tif", "b"))
-    )
-    write_ome(tmp_path / "a.ome.tif", 2, data)
-    write(tmp_path / "b.ome.tif", noise((5, 6)))
-    with pytest.raises(InputError, match="spreads the planes over several files"):
-        open_tiff(tmp_path / "a.ome.tif")
-
-
 def test_planes_that_are_missing(tmp_path):
     write_ome(tmp_path / "a.ome.tif", 3, '<TiffData IFD="0" PlaneCount="2"/>')
     with pytest.raises(InputError, match=r"a.ome.tif: 2 planes found, 3 expected"):
@@ -726,3 +724,72 @@ def test_names_of_parts_are_paths_below_the_source(tmp_path):
     assert part.stem == "CHO_01"
     assert [Path(item.uri).name for item in part.items] == ["t000.tif", "t001.tif", "t002.tif"]
     assert open_tiff([item.uri for item in part.items]).sizes["t"] == 3
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"bitspersample": 12},
+        {"photometric": "miniswhite"},
+        {"photometric": "palette", "colormap": np.zeros((3, 256), "u2"), "dtype": "u1"},
+        {"byteorder": ">", "compression": "lzw"},
+    ],
+    ids=["12 bits", "min is white", "palette", "big endian"],
+)
+def test_grey_values_are_as_stored(tmp_path, said):
+    pixels = noise((20, 30)).astype(said.pop("dtype", "u2"))
+    write(tmp_path / "a.tif", pixels, **said)
+    np.testing.assert_array_equal(values(open_tiff(tmp_path / "a.tif")).squeeze(), pixels)
+
+
+@pytest.mark.parametrize("axis", "APRHELVMJK")
+def test_axes_that_a_movie_does_not_have(tmp_path, axis):
+    """As OME's modulo, LSM and FluoView name them: said by their letter, and a way on."""
+    write(tmp_path / "a.tif", noise((4, 5, 6)), metadata={"axes": f"{axis}YX"})
+    with pytest.raises(InputError, match=f"axes {axis}YX of .* make no movie; say axes="):
+        open_tiff(tmp_path / "a.tif")
+    assert open_tiff(tmp_path / "a.tif", axes="TYX").sizes["t"] == 4
+
+
+@pytest.mark.parametrize("kind", ["ome", "imagej", "tifffile"])
+def test_headers_that_promise_planes_without_end(tmp_path, kind):
+    """No list is made of them: neither here nor in tifffile."""
+    path = tmp_path / "Neu1_cell1.tif"
+    said = {"ome": {"ome": True}, "imagej": {"imagej": True}, "tifffile": {}}[kind]
+    write(path, noise((3, 5, 6)), metadata={"axes": "TYX"}, **said)
+    data = path.read_bytes()
+    old, new = {
+        "ome": (b'SizeT="3"', b'SizeT="3000000000"'),
+        "imagej": (b"images=3\nframes=3\n", b"images=3\nframes=3000000000\n"),
+        "tifffile": (b'{"shape": [3, 5, 6]', b'{"shape": [3000000000, 5, 6]'),
+    }[kind]
+    with tifffile.TiffFile(path, mode="r+b") as file:
+        text = file.pages[0].tags["ImageDescription"].value.encode()
+        assert old in text or kind == "imagej"
+        new_text = text.replace(old, new).replace(b"frames=3\n", b"frames=3000000000\n")
+        file.pages[0].tags["ImageDescription"].overwrite(new_text)
+    assert path.read_bytes() != data
+    for read in (open_tiff, open_crops):
+        for options in ({}, {"whole_frames": True}):
+            if read is open_tiff or not options:
+                with pytest.raises(InputError, match=r"Neu1_cell1.tif: "):
+                    read(path, **options)
+
+
+@pytest.mark.parametrize(
+    ("kind", "coords", "units", "expected"),
+    [
+        ("lsm", {"X": (0.0, 3.0), "Y": (0.0, 2.0), "Z": (0.0, 8.0), "T": np.array([0, 5.0])},
+         {"X": "micrometer", "Y": "micrometer", "Z": "micrometer"}, [2, 0.5, 0.5, 5]),
+        ("stk", {"X": np.arange(6) * 0.25}, {"X": "micrometer"}, [None, None, 0.25, None]),
+        ("sis", {"T": np.array([0.0, 500])}, {"T": "millisecond"}, [None, None, None, 0.5]),
+        ("fluoview", {}, {}, [None] * 4),
+    ],
+)  # fmt: skip
+def test_headers_of_other_programs(kind, coords, units, expected):
+    series = SimpleNamespace(kind=kind, axes="TZYX", shape=(2, 4, 4, 6), coords=coords, units=units)
+    found = _tiff_facts._other(SimpleNamespace(series=[series]), 0, ("spacing", "interval"))
+    sizes = [found["spacing"][dim] for dim in "zyx"] + [found["interval"]]
+    assert [said.value for said in sizes] == expected
+    silent = f"its {kind.upper()} header gives none"
+    assert all(said.doubt == ("" if said.value else silent) for said in sizes)

@@ -182,3 +182,11 @@ def test_bad_options(tmp_path):
     writers.export({"a": table()}, "emdb-sff", tmp_path)
     with pytest.raises(UsageError, match=r"a.sff: is there already"):
         writers.export({"a": table()}, "emdb-sff", tmp_path)
+
+
+@pytest.mark.parametrize("per_frame", [False, True])
+def test_all_parts_or_none(tmp_path, per_frame):
+    good, bad = table(), table().isel(surface=slice(0, 0))
+    with pytest.raises(SchemaError, match="b: "):
+        writers.export({"a": good, "b": bad}, "emdb-sff", tmp_path / "out", per_frame=per_frame)
+    assert list(tmp_path.iterdir()) == []

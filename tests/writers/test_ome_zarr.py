@@ -212,6 +212,12 @@ def test_what_fails_leaves_nothing(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_all_parts_or_none(tmp_path):
+    with pytest.raises(SchemaError, match="b: no variable 'image'"):
+        write_ome_zarr({"a": movie(), "b": movie().rename(image="other")}, tmp_path / "out")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_by_name(tmp_path):
     (path,) = export({"a": movie(labels=False)}, "ome-zarr", tmp_path, levels=1)
     assert open_ome_zarr(path).attrs["resolution_levels"] == 1

@@ -125,7 +125,10 @@ def test_the_same_pixels_in_two_splits(tmp_path):
         (lambda ds: ds.drop_vars("labels"), {}, SchemaError, "Neu1: no variable 'labels'"),
         (lambda ds: ds.drop_vars("image"), {}, SchemaError, "Neu1: no variable 'image' to write"),
         (lambda ds: ds.assign(image=ds.image[0]), {}, SchemaError, "Neu1: labels {'t': 3"),
-        (lambda ds: ds.astype("u8"), {}, SchemaError, "Neu1_t0000: OME-TIFF holds no uint64"),
+        (
+            lambda ds: ds.assign(labels=ds.labels.astype("u8") * 2**32), {},
+            SchemaError, "Neu1: OME-TIFF holds no uint64 from 0 to",
+        ),
         (
             lambda ds: ds.assign(labels=ds.labels * 300),
             {"file": "png", "dims": 2, "channels": "GFP"},
@@ -138,4 +141,29 @@ def test_what_is_refused(tmp_path, change, options, error, said):
         write_segmentation({"Neu1": change(marked())}, tmp_path / "out", split="train", **options)
     assert said in str(told.value)
     assert "\n" not in str(told.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("file", "kinds"), [("tiff", ("u4", "u4")), ("png", ("u2", "u2"))])
+def test_numbers_of_64_bits_that_fit(tmp_path, file, kinds):
+    ds = marked().assign_coords(c=["GFP", "DiD"])
+    wide = ds.assign(image=ds.image.astype("i8"), labels=ds.labels.astype("u8"))
+    options = {"split": "train", "file": file, "dims": 2, "channels": "GFP"}
+    write_segmentation({"Neu1": wide}, tmp_path / "out", **options)
+    for row in read(tmp_path / "out"):
+        frame = ds.isel(t=int(row["frame"])).max("z")
+        for kind, expected, dtype in zip(
+            ("image", "mask"), (frame.image.sel(c="GFP"), frame.labels), kinds, strict=True
+        ):
+            path = tmp_path / "out" / row[kind]
+            found = tifffile.imread(path) if file == "tiff" else np.asarray(Image.open(path))
+            np.testing.assert_array_equal(found.squeeze(), expected)
+            assert found.dtype == dtype
+
+
+def test_numbers_of_64_bits_that_do_not_fit_leave_nothing(tmp_path):
+    ds = marked()
+    wide = ds.assign(labels=ds.labels.astype("u8") + 2**33)
+    with pytest.raises(SchemaError, match=r"b: OME-TIFF holds no uint64 from 8589934592 to 858993"):
+        write_segmentation({"a": ds, "b": wide}, tmp_path / "new" / "out", split="train")
     assert list(tmp_path.iterdir()) == []

@@ -134,8 +134,8 @@ def test_a_folder_is_whole_or_not_there(tmp_path):
     to = tmp_path / "new" / "out"
     with pytest.raises(IsADirectoryError), whole_folder(to) as folder:
         folder.write_text("not a file")
-    assert list((tmp_path / "new").iterdir()) == []
-    (tmp_path / "new" / ".out.partial").mkdir()  # of one that was killed
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "new" / ".out.partial").mkdir(parents=True)  # of one that was killed
     (tmp_path / "new" / ".out.partial" / "old").write_text("old")
     to.mkdir()
     with whole_folder(to) as folder:

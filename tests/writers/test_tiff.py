@@ -105,6 +105,70 @@ def test_labels(tmp_path):
     assert len(write_tiff({"c": both[["labels"]]}, tmp_path, image="labels")) == 1
 
 
+@pytest.mark.parametrize(
+    ("dtype", "shift", "stored"),
+    [
+        ("i8", 0, "u4"),
+        ("u8", 0, "u4"),
+        ("i8", 2**32 - 100, "u4"),  # the largest value is 2**32 - 1
+        ("i8", -(2**31), "i4"),
+        ("i8", -1, "i4"),
+        ("?", 0, "u1"),
+        ("f2", 0, "f4"),
+    ],
+)
+def test_numbers_that_fit_a_narrower_kind(tmp_path, dtype, shift, stored):
+    pixels = movie(chunks=(1, 1, 4, 20, 30)).image.data % 100
+    pixels[0, 0, 0, 0, :2] = [0, 99]
+    pixels = pixels.astype(dtype) + np.array(shift).astype(dtype) if shift else pixels.astype(dtype)
+    ds = schema.movie(pixels)
+    (path,) = write_tiff({"a": ds}, tmp_path)
+    found = open_tiff(path)
+    assert found.image.dtype == stored
+    np.testing.assert_array_equal(found.image.values.astype(dtype), ds.image)
+
+
+def test_labels_of_64_bits(tmp_path):
+    """As many programs make them; they come in as uint64 and must be able to go out."""
+    ds = movie()
+    cells = (ds.image.isel(c=0, drop=True) % 7).astype("u8")
+    paths = write_tiff({"a": ds.merge(schema.LABELS.wrap(cells))}, tmp_path)
+    found = open_tiff(paths[1])
+    assert found.image.dtype == "u4"
+    np.testing.assert_array_equal(found.image[:, 0], cells)
+
+
+def test_a_refused_export_leaves_nothing(tmp_path):
+    """Neither the image beside the labels, nor the parts before, nor folders."""
+    ds = movie()
+    cells = (ds.image.isel(c=0, drop=True) % 7).astype("u8")
+    both = ds.merge(schema.LABELS.wrap(cells + 2**40))
+    good = ds.merge(schema.LABELS.wrap(cells))
+    to = tmp_path / "new" / "folder"
+    with pytest.raises(SchemaError, match="b_labels: OME-TIFF holds no uint64 from 1099511627776"):
+        write_tiff({"a": good, "b": both}, to)
+    assert list(tmp_path.iterdir()) == []
+    to.mkdir(parents=True)
+    (to / "b.ome.tif").write_text("mine")
+    with pytest.raises(UsageError, match=r"b.ome.tif: is there already"):
+        write_tiff({"a": good, "b": good}, to)
+    assert [path.name for path in to.iterdir()] == ["b.ome.tif"]
+    with pytest.raises(SchemaError, match=r"two files would be called a_labels.ome.tif"):
+        write_tiff({"a": good, "a_labels": ds}, tmp_path / "other")
+    assert not (tmp_path / "other").exists()
+
+
+def test_a_part_that_fails_takes_those_before_with_it(tmp_path):
+    def fail(block_info=None):
+        raise OSError(28, "No space left on device")
+
+    chunks = ((1, 1, 1), (2,), (4,), (20,), (30,))
+    broken = schema.movie(da.map_blocks(fail, chunks=chunks, meta=np.empty((0,) * 5, "u2")))
+    with pytest.raises(OSError, match="No space left"):
+        write_tiff({"a": movie(), "b": broken}, tmp_path / "out")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_big_files(tmp_path, monkeypatch):
     monkeypatch.setattr(tiff, "_BIG", 1000)
     ds = movie()
@@ -138,7 +202,12 @@ def test_frame_by_frame(tmp_path, step, most):
     ("change", "message"),
     [
         (lambda ds: ds.rename(image="other"), "a: neither 'image' nor 'labels'.*Found: other"),
-        (lambda ds: ds.astype("u8"), "OME-TIFF holds no uint64; convert 'image' first"),
+        (lambda ds: ds.astype("c8"), "a: OME-TIFF holds no complex64; convert 'image' first"),
+        (
+            lambda ds: ds.astype("u8") + 2**32 - 1,
+            "a: OME-TIFF holds no uint64 from 4294967295 to .*; convert 'image' first",
+        ),
+        (lambda ds: ds.astype("i8") - 2**31 - 1, "a: OME-TIFF holds no int64 from -2147483649"),
         (lambda ds: ds.isel(y=0), r"'image' has dims \(t, c, z, x\)"),
         (lambda ds: ds.rename(z="record"), "expected y, x and any of t, c, z"),
     ],
