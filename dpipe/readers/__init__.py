@@ -13,6 +13,7 @@ import xarray as xr
 
 from dpipe.errors import UsageError, unknown
 from dpipe.readers import (
+    _alike,
     bioio,
     conditions,
     emdb_sff,
@@ -61,6 +62,13 @@ class Reader:
     content : callable, optional
         ``content(file)`` returns a number of 64 bits that files of the same pixels share, 0 where
         it cannot tell: by it a census finds pictures that are there twice.
+    added : tuple of str
+        Options that came after the first release: at their defaults fingerprints do not count
+        them, so parts that were made before stay.
+    alike : callable, optional
+        ``alike(sealed, fresh)`` tells of a part that an older version made whether this one would
+        make the same: then it stays. It gets the sealed Dataset, and a function that opens the
+        source.
     """
 
     find: Callable[[Iterable[Item]], Iterator[Part]]
@@ -71,6 +79,8 @@ class Reader:
     guess: Callable[..., xr.Dataset] | None = None
     resume: Callable[..., xr.Dataset] | None = None
     content: Callable[[BinaryIO], int] | None = None
+    added: tuple[str, ...] = ()
+    alike: Callable[[xr.Dataset, Callable[[], xr.Dataset]], bool] | None = None
 
     def parts(self, where: Sequence[str], empty: set[str] | None = None) -> Iterator[Part]:
         """Yield the parts of some sources; what lies in two of them is taken once.
@@ -83,14 +93,18 @@ class Reader:
 
 
 READERS = {
-    "bioio": Reader(bioio.find, bioio.open_bioio, version=1),
-    "conditions": Reader(conditions.find, conditions.open_conditions, version=1),
-    "crops": Reader(tiff_crops.find, tiff_crops.open_crops, version=1),
-    "emdb-sff": Reader(emdb_sff.find, emdb_sff.open_emdb_sff, version=1),
+    "bioio": Reader(bioio.find, bioio.open_bioio, version=2, alike=_alike.same_places),
+    "conditions": Reader(
+        conditions.find, conditions.open_conditions, version=2, alike=_alike.same_values
+    ),
+    "crops": Reader(tiff_crops.find, tiff_crops.open_crops, version=2, alike=_alike.same_places),
+    "emdb-sff": Reader(emdb_sff.find, emdb_sff.open_emdb_sff, version=2, alike=_alike.same_values),
     "ifc": Reader(
         ifc.find,
         ifc.open_ifc,
-        version=1,
+        version=2,
+        added=("threshold",),
+        alike=_alike.sound_masks,
         streams=True,
         state=ifc.state,
         guess=ifc.guess,
@@ -103,12 +117,29 @@ READERS = {
         imaris_surfaces.find, imaris_surfaces.open_imaris_surfaces, version=1
     ),
     "ome-zarr": Reader(ome_zarr.find, ome_zarr.open_ome_zarr, version=1),
-    "phases": Reader(phases.find, phases.open_phases, version=1),
+    "phases": Reader(phases.find, phases.open_phases, version=2, alike=_alike.same_values),
     "spillover": Reader(spillover.find, spillover.open_spillover, version=1),
-    "tiff": Reader(tiff.find, tiff.open_tiff, version=1),
+    "tiff": Reader(
+        tiff.find,
+        tiff.open_tiff,
+        version=2,
+        added=("whole_frames", "spacing", "interval"),
+        alike=_alike.same_places,
+    ),
     "tiff-series": Reader(tiff_series.find, tiff_series.open_tiff_series, version=1),
-    "tracks": Reader(tracks.find, tracks.open_tracks, version=1),
-    "tracks-labels": Reader(tracks_labels.find, tracks_labels.open_tracks_labels, version=1),
+    "tracks": Reader(
+        tracks.find,
+        tracks.open_tracks,
+        version=2,
+        added=("time_unit", "movie", "gaps"),
+        alike=_alike.same_values,
+    ),
+    "tracks-labels": Reader(
+        tracks_labels.find,
+        tracks_labels.open_tracks_labels,
+        version=1,
+        added=("first_frame", "frames", "planes"),
+    ),
 }
 """Every reader by its name in recipes and on the command line."""
 
