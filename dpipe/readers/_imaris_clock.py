@@ -26,7 +26,6 @@ _TIME = r"(?P<H>\d\d?):(?P<M>\d\d):(?P<S>\d\d)(?:[.,:](?P<f>\d{1,6})\d*)?"
 _DATE = re.compile(f"(?:{_YEAR_FIRST}|{_DAY_FIRST})[ T]+{_TIME}")
 _ROUNDED_TO = (60.0, 1.0, 0.1, 0.01, 0.001)
 _MOST_NAMED = 8
-_MOST_LAGS = 2000
 
 
 class Clock(NamedTuple):
@@ -112,26 +111,38 @@ def _moment(stamp: str) -> datetime | None:
 def _rounded(passed: Mapping[int, float], frames: int) -> tuple[float, str] | None:
     """Return the step of stamps that stand still for several frames and move by one unit.
 
-    All stamps together allow some steps and no others; of these the one of fewest digits near
-    their middle is taken. None where stamps are not of that kind.
+    A step is possible if stamps stray by less than the unit from multiples of it. Taken is the one
+    from which they stray least, and of those near it the one of fewest digits. None where stamps
+    are not of that kind.
     """
     moves = [b - a for a, b in itertools.pairwise([passed[k] for k in sorted(passed)])]
     units = {round(move, 6) for move in moves if move > 0}
     unit = next((u for u in _ROUNDED_TO if units == {u}), None)
     if unit is None or min(moves) < 0 or moves.count(0.0) < 2 or len(passed) < frames:
         return None
-    seconds = np.array([passed[k] for k in range(frames)])
-    low, high = 0.0, math.inf
-    for lag in range(max(1, frames - _MOST_LAGS), frames):
-        gained = seconds[lag:] - seconds[:-lag]
-        low, high = max(low, (gained.max() - unit) / lag), min(high, (gained.min() + unit) / lag)
-    middle = (low + high) / 2
-    step = next(s for n in range(1, 18) if low < (s := float(f"{middle:.{n}g}")) < high)
-    allowed = f"{low:.3g} to {high:.3g} s fit"
-    return (
-        step,
-        f"frames are about {step:g} s apart: time stamps are rounded to {unit:g} s, {allowed}",
+    seconds, count = np.array([passed[k] for k in range(frames)]), np.arange(frames)
+
+    def strayed(step: float) -> float:
+        return float(np.ptp(seconds - step * count)) / unit
+
+    low, high = 0.0, unit
+    for _ in range(60):  # convex: the smallest lies between
+        third = (high - low) / 3
+        low, high = (
+            (low, high - third)
+            if strayed(low + third) < strayed(high - third)
+            else (low + third, high)
+        )
+    best = (low + high) / 2
+    if strayed(best) > 1.001:
+        return None
+    step = next(
+        value
+        for digits in range(1, 18)
+        if strayed(value := float(f"{best:.{digits}g}")) <= min(1.001, strayed(best) + 0.1)
     )
+    line = f"frames are about {step:g} s apart: all time stamps are rounded to {unit:g} s"
+    return step, line
 
 
 def _repaired(passed: Mapping[int, float], frames: int) -> _Found | None:

@@ -110,17 +110,17 @@ MENDED = {
     "rounded to seconds": (
         [int(0.4 * k) for k in range(11)],
         [0.4 * k for k in range(11)],
-        "frames are about 0.4 s apart: time stamps are rounded to 1 s, 0.375 to 0.429 s fit",
+        "frames are about 0.4 s apart: all time stamps are rounded to 1 s",
     ),
     "rounded to minutes": (
         [60 * (20 * k // 60) for k in range(11)],
         [20 * k for k in range(11)],
-        "frames are about 20 s apart: time stamps are rounded to 60 s, 17.1 to 22.5 s fit",
+        "frames are about 20 s apart: all time stamps are rounded to 60 s",
     ),
     "rounded, a few frames": (
         [0, 0, 0, 1],
-        [0, 0.2, 0.4, 0.6],
-        "frames are about 0.2 s apart: time stamps are rounded to 1 s, 0 to 0.5 s fit",
+        [0, 0.3, 0.6, 0.9],
+        "frames are about 0.3 s apart: all time stamps are rounded to 1 s",
     ),
 }
 
@@ -197,6 +197,20 @@ def test_stamps_of_more_frames_than_there_are(tmp_path):
 
 def test_a_single_frame_needs_no_date(tmp_path):
     assert "assumed" not in opened(tmp_path, ["soon"]).attrs
+
+
+@pytest.mark.parametrize("step", [0.1, 0.25, 0.333, 0.47, 0.5, 0.8, 0.95])
+@pytest.mark.parametrize("start", [0, 0.37, 0.8])
+def test_the_step_of_rounded_stamps(step, start):
+    """Within a hundredth, from a hundred stamps that were cut to seconds."""
+    passed = {k: float(int(start + step * k)) for k in range(100)}
+    found, _ = _imaris_clock._rounded(passed, 100)
+    assert found == pytest.approx(step, rel=0.01)
+
+
+def test_stamps_that_stand_still_and_go_on_are_not_rounded():
+    passed = dict(enumerate([0.0] * 6 + [1.0, 2.0, 3.0, 4.0]))
+    assert _imaris_clock._rounded(passed, 10) is None
 
 
 def test_many_frames_are_mended_quickly():
