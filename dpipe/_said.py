@@ -22,7 +22,7 @@ _SAID = {
 _ABOUT = {
     "spacing": r"\b(voxel|pixel)s? sizes?\b|\bphysical sizes?\b|\bz step\b|^lengths\b|^spacing\b",
     "origin": r"^(the )?(origin|places?|positions?)\b",
-    "interval": r"\bapart\b|\binterval\b|\btime ?stamps?\b|\bDeltaT\b|^(the )?(times?|clock)\b",
+    "interval": r"\bapart\b|\binterval\b|\btime ?stamps?\b|\bDeltaT\b|^(the )?(times|clock)\b",
     "channels": r"\bnames? of (the )?channels?\b|\bchannel names?\b",
     "colors": r"\bcolou?rs? of (the )?channels?\b|\bchannel colou?rs?\b",
 }

@@ -22,7 +22,7 @@ from zarr.core.buffer import default_buffer_prototype
 from zarr.storage import MemoryStore
 
 from dpipe import _shard, pyramid
-from dpipe._source import Source, open_array
+from dpipe._source import Source, not_there, open_array
 from dpipe.errors import SchemaError
 from dpipe.objects import Objects, Put
 
@@ -34,6 +34,7 @@ __all__ = [
     "encode",
     "fitted",
     "found",
+    "not_there",
     "open_group",
     "write_region",
 ]

@@ -194,13 +194,21 @@ NOTES = {
     "channels": ["channel names: DataSetInfo counts its channels from 1"],
     "colors": ["colours of channels: 'red' of channel 0 is not RRGGBB"],
 }
-KEPT = "Spots 0: Scene8 is right: it holds 3 spots, Scene 2"
+KEPT = [
+    "Spots 0: Scene8 is right: it holds 3 spots, Scene 2",
+    "Spots 0: lengths are micrometres: the unit is 'pixel'",
+    "the time points of DataSet are counted from 1: taken in their order",
+    "a recording that was stopped: 4 of 10 time points are whole and taken",
+    "DataSetInfo promises 3 channels, 2 are there",
+    "2 of 96 chunks not there: 0/0; read as the fill value",
+    "labels left out: 'cells', 'nuclei'; labels=NAME reads one of them",
+]
 
 
 @pytest.mark.parametrize("keys", [["spacing"], ["interval"], ["interval", "channels"], [*NOTES]])
 def test_what_was_overruled_is_not_said(keys: list[str]) -> None:
     every = [line for lines in NOTES.values() for line in lines]
-    ds = a_movie(attrs={"assumed": [*every, KEPT], "notes": every, "verdict": "interval: doubtful"})
+    ds = a_movie(attrs={"assumed": [*every, *KEPT], "notes": every, "verdict": "interval: doubtful"})
     values = {
         "spacing": [2, 0.5, 0.5],
         "origin": [0, 0, 0],
@@ -210,7 +218,7 @@ def test_what_was_overruled_is_not_said(keys: list[str]) -> None:
     }
     said = schema.revise(ds, **{key: values[key] for key in keys})
     left = [line for key, lines in NOTES.items() if key not in keys for line in lines]
-    assert said.attrs["assumed"] == [*left, KEPT]
+    assert said.attrs["assumed"] == [*left, *KEPT]
     assert said.attrs.get("notes", []) == left
     assert said.attrs["verdict"] == "interval: doubtful"
     assert ds.attrs["notes"] == every  # untouched

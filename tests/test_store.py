@@ -604,7 +604,7 @@ def test_arrays_opened_in_many_threads_know_damage(memory: Objects) -> None:
 def test_a_sealed_store_is_read_only(part: Any) -> None:
     objects, template, ds = part
     document = template.documents["0/image/zarr.json"]
-    place = _source.Sealed(objects.url, "p/0/image", {"zarr.json": document})
+    place = _source.Sealed(objects, "p/0/image", {"zarr.json": document})
     array = zarr.open_array(place, mode="r", zarr_format=3)
     np.testing.assert_array_equal(array[...], ds["image"])
     with pytest.raises(ValueError, match="read-only"):
