@@ -110,6 +110,14 @@ def lazy_array(uri: str, path: str, *, fill_missing: bool = False) -> Any:
     return _opened(source)
 
 
+def dimension_names(uri: str, path: str) -> list[str]:
+    """Return what an array of format 3 calls its dimensions; [] if it does not name all."""
+    _, metadata = _source(uri, path, fill=True)
+    named = metadata.get("dimension_names")
+    names = named if isinstance(named, list) else []
+    return names if all(isinstance(name, str) and name for name in names) else []
+
+
 def missing_chunks(uri: str, path: str) -> str:
     """Say how many chunks of an array are not there, and which; "" if none is missing.
 

@@ -208,7 +208,9 @@ KEPT = [
 @pytest.mark.parametrize("keys", [["spacing"], ["interval"], ["interval", "channels"], [*NOTES]])
 def test_what_was_overruled_is_not_said(keys: list[str]) -> None:
     every = [line for lines in NOTES.values() for line in lines]
-    ds = a_movie(attrs={"assumed": [*every, *KEPT], "notes": every, "verdict": "interval: doubtful"})
+    ds = a_movie(
+        attrs={"assumed": [*every, *KEPT], "notes": every, "verdict": "interval: doubtful"}
+    )
     values = {
         "spacing": [2, 0.5, 0.5],
         "origin": [0, 0, 0],

@@ -205,15 +205,15 @@ def read_box(dataset: h5py.Dataset, box: Box, out: np.ndarray, *, fill: bool = F
     dataset.read_direct(out, box)
 
 
-def has_all_chunks(dataset: h5py.Dataset, size: Sequence[int]) -> bool:
-    """Tell whether the file holds every chunk of a dataset that its true size reaches into."""
+def missing_chunks(dataset: h5py.Dataset, size: Sequence[int]) -> int:
+    """Count the chunks that the file does not hold, of those that a dataset's true size needs."""
     if dataset.chunks is None:
-        return dataset.id.get_storage_size() > 0
-    needed = math.prod(-(-n // k) for n, k in zip(size, dataset.chunks, strict=True))
-    if dataset.id.get_num_chunks() < needed:
-        return False
+        return int(dataset.id.get_storage_size() == 0)
+    every = math.prod(-(-n // k) for n, k in zip(dataset.shape, dataset.chunks, strict=True))
+    if dataset.id.get_num_chunks() == every:
+        return 0
     box = tuple(slice(0, n) for n in size)
-    return not any(_is_hole(dataset, corner) for corner in _corners(box, dataset.chunks))
+    return sum(_is_hole(dataset, corner) for corner in _corners(box, dataset.chunks))
 
 
 def _filters(dataset: h5py.Dataset) -> list[int]:

@@ -17,7 +17,7 @@ from dpipe.readers._hdf5 import (
     Flaw,
     check_volume,
     child,
-    has_all_chunks,
+    missing_chunks,
     numbered,
     open_hdf5,
     read_box,
@@ -87,7 +87,8 @@ def survey(h5: h5py.File, level: int, *, whole_frames: bool, fill: bool) -> Pixe
     if hole:
         raise Flaw(hole)
     first = (start, first_channel)
-    sizes, kinds, problem = _looked_at(group, level, first, (frames, channels), whole_frames, fill)
+    look = _Look(group, level, first, channels, fill or whole_frames, fill)
+    sizes, kinds, problem, holes = _looked_at(look, frames)
     if problem is not None and not (whole_frames and sizes):
         raise Flaw(problem + f"; set whole_frames to take the {len(sizes)} before it" * bool(sizes))
     lost = problem or gap
@@ -99,6 +100,11 @@ def survey(h5: h5py.File, level: int, *, whole_frames: bool, fill: bool) -> Pixe
         )
     notes = _notes(promised, frames, lost, first)
     dtype = _common(kinds)
+    if holes:
+        named = ", ".join(f"{count} in {where}" for where, count in list(holes.items())[:8])
+        more = ", ..." if len(holes) > 8 else ""
+        total = sum(holes.values())
+        notes.append(f"{total} chunks not in the file, read as the fill value: {named}{more}")
     if len(kinds) > 1:
         notes.append(f"pixels are {_listed(kinds)} in the file; all are held as {dtype}")
     size, chunk = sizes[0]
@@ -123,18 +129,28 @@ def _notes(
     return notes
 
 
+class _Look(NamedTuple):
+    """What is looked at: the group of a level, its numbers, and whether chunks are counted."""
+
+    group: h5py.Group
+    level: int
+    first: tuple[int, int]
+    channels: int
+    chunks: bool
+    fill: bool
+
+
+_Found = list[tuple[tuple[int, ...], tuple[int, ...]]]
+
+
 def _looked_at(
-    group: h5py.Group,
-    level: int,
-    first: tuple[int, int],
-    counts: tuple[int, int],
-    whole_frames: bool,
-    fill: bool,
-) -> tuple[list[tuple[tuple[int, ...], tuple[int, ...]]], list[np.dtype], str | None]:
-    """Return size and chunk of each time point, all dtypes, and what ends the first bad one."""
-    frames, channels = counts
-    found: list[tuple[tuple[int, ...], tuple[int, ...]]] = []
+    look: _Look, frames: int
+) -> tuple[_Found, list[np.dtype], str | None, dict[str, int]]:
+    """Return size and chunk of each time point, all dtypes, what ends the first bad one, holes."""
+    group, first, channels = look.group, look.first, look.channels
+    found: _Found = []
     kinds: list[np.dtype] = []
+    holes: dict[str, int] = {}
     for t in range(frames):
         try:
             seen: list[Volume] = []
@@ -145,20 +161,22 @@ def _looked_at(
             if here != channels:
                 raise Flaw(f"TimePoint {t} has {here} channels; TimePoint 0 has {channels}")
             for c in range(channels):
-                dataset, volume = _volume(group, level, t + first[0], c + first[1])
+                dataset, volume = _volume(group, look.level, t + first[0], c + first[1])
                 wanted = found[0][0] if found else seen[0].size if seen else volume.size
                 if volume.size != wanted:
                     raise Flaw(
                         f"TimePoint {t} Channel {c} is {volume}; expected (z, y, x) = {wanted}"
                     )
-                if whole_frames and not fill and not has_all_chunks(dataset, volume.size):
-                    raise Flaw(f"TimePoint {t} Channel {c} lacks some of its chunks")
+                lost = missing_chunks(dataset, volume.size) if look.chunks else 0
+                if lost and not look.fill:
+                    raise Flaw(f"TimePoint {t} Channel {c} lacks {lost} of its chunks")
+                holes |= {f"TimePoint {t} Channel {c}": lost} if lost else {}
                 seen.append(volume)
         except Flaw as flaw:
-            return found, kinds, str(flaw)
+            return found, kinds, str(flaw), holes
         found.append((seen[0].size, seen[0].chunk))
         kinds += dict.fromkeys(v.dtype for v in seen if v.dtype not in kinds)
-    return found, kinds, None
+    return found, kinds, None, holes
 
 
 def _level(h5: h5py.File, level: int) -> h5py.Group:

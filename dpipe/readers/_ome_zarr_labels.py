@@ -13,7 +13,7 @@ import xarray as xr
 from dpipe import ngff, schema
 from dpipe.containers import read_attributes
 from dpipe.errors import InputError
-from dpipe.readers._ome_zarr_arrays import listed, open_level, sizes_of
+from dpipe.readers._ome_zarr_arrays import listed, look_at, open_level
 
 _DIMS = schema.LABELS.dims
 _HALF = 0.5 + 1e-6
@@ -70,9 +70,8 @@ def with_labels(ds: xr.Dataset, grid: Grid, wanted: str | None) -> xr.Dataset:
         raise InputError(f"labels {name!r}: {error}; labels='' leaves them out") from error
     labels = pixels.array.isel(c=0, drop=True)
     notes = [f"labels {name!r}: {pixels.holes}; read as the fill value"] if pixels.holes else []
-    notes += (
-        [f"labels {name!r} {strays}; they are taken to lie as the image does"] if strays else []
-    )
+    if strays := strays or _unsized(found):
+        notes.append(f"labels {name!r} {strays}; they are taken to lie as the image does")
     if labels.dtype.kind != "u":
         labels = _unsigned(labels, grid, name)
         if grid.background:
@@ -96,17 +95,16 @@ def _fitting(
         raise InputError(f"are {1 + len(more)} images in one group; dpipe reads one")
     levels = sorted(range(len(found.levels)), key=lambda level: level != grid.level)
     expected = tuple(1 if dim == "c" else ds.sizes[dim] for dim in schema.MOVIE_DIMS)
-    sizes = {level: sizes_of(grid.uri, path, found, level) for level in levels}
-    fits = [level for level in levels if sizes[level] == expected]
+    looks = {level: look_at(grid.uri, path, found, level) for level in levels}
+    fits = [level for level in levels if looks[level][0] == expected]
     if not fits:
-        have = " or ".join(str(sizes[level]) for level in sorted(levels))
+        have = " or ".join(str(looks[level][0]) for level in sorted(levels))
         raise InputError(
             f"are (t, c, z, y, x) = {have}; the image is {expected} at its level {grid.level}"
         )
-    strayed = {level: _strays(ds, ngff.coords(found, level, _shape(found, sizes[level])), found)
-               for level in fits}  # fmt: skip
+    strayed = {level: _strays(ds, looks[level][1], found) for level in fits}
     level = next((level for level in fits if not strayed[level]), fits[0])
-    dtype = open_level(grid.uri, path, found, level, fill=True).array.dtype
+    dtype = looks[level][2]
     if strayed[level] and not asked:
         raise InputError(strayed[level] + "; labels=NAME reads them all the same")
     if dtype.kind == "f" and not asked:
@@ -114,16 +112,25 @@ def _fitting(
     return found, level, strayed[level]
 
 
-def _shape(found: ngff.Multiscale, sizes: tuple[int, ...]) -> list[int]:
-    by_dim = dict(zip(schema.MOVIE_DIMS, sizes, strict=True))
-    return [by_dim[axis] for axis in found.axes]
+def _sized(found: ngff.Multiscale, dim: str) -> bool:
+    """Tell whether labels say a size along an axis; by the rules 1 without a unit says none."""
+    unsaid = {axis for axis, *_ in found.unsaid}
+    return dim in found.axes and not (
+        dim in unsaid and found.levels[0].scale[found.axes.index(dim)] == 1
+    )
+
+
+def _unsized(found: ngff.Multiscale) -> str:
+    """Say along which axes labels have no size; "" for none."""
+    without = [dim for dim in _DIMS if dim in found.axes and not _sized(found, dim)]
+    return f"say no size along {', '.join(without)}" if without else ""
 
 
 def _strays(ds: xr.Dataset, said: dict[str, Any], found: ngff.Multiscale) -> str:
     """Say along which axes labels begin or end elsewhere than the image; "" for none."""
     apart = []
     for dim in _DIMS:
-        if dim not in found.axes:
+        if not _sized(found, dim):
             continue
         step, places = schema.spacing(ds, dim), ds[dim].values
         if dim == "t":

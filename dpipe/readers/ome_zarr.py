@@ -139,7 +139,8 @@ def open_ome_zarr(
         uri = _root(uri)
         path, attributes = _image(uri, (image or "").strip("/"))
         found = _chosen(ngff.read(attributes, how), multiscale)
-        ds = _movie(open_level(uri, path, found, level, fill=fill_missing), attributes, found)
+        pixels = open_level(uri, path, found, level, fill=fill_missing, named=axes is not None)
+        ds = _movie(pixels, attributes, found)
         ds = _with_the_rest_said(ds, uri, path, labels)
         if labels == "":
             return ds

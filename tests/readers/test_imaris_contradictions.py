@@ -331,10 +331,13 @@ def test_a_frame_without_some_of_its_chunks(movie):
     assert open_imaris(path).sizes["t"] == 4  # which computing refuses
     ds = open_imaris(path, whole_frames=True)
     np.testing.assert_array_equal(values(ds), pixels[:2])
-    assert "TimePoint 2 Channel 0 lacks some of its chunks" in ds.attrs["notes"][0]
+    assert "TimePoint 2 Channel 0 lacks 4 of its chunks" in ds.attrs["notes"][0]
     filled = open_imaris(path, whole_frames=True, fill_missing=True)
     assert filled.sizes["t"] == 4
-    assert "notes" not in filled.attrs
+    assert filled.attrs["notes"] == [
+        "4 chunks not in the file, read as the fill value: 4 in TimePoint 2 Channel 0"
+    ]
+    assert open_imaris(path, fill_missing=True).attrs["notes"] == filled.attrs["notes"]
 
 
 def test_nothing_whole(movie):

@@ -395,6 +395,20 @@ def test_bad_containers(tmp_path):
         open_ome_zarr(path)
 
 
+def test_the_array_calls_its_axes_otherwise(tmp_path):
+    pixels = noise((3, 20, 20))
+    path = write(tmp_path / "a.zarr", pixels, "zyx")
+    array = json.loads((path / "0" / "zarr.json").read_text())
+    for names in (list("ZYX"), [None] * 3, list("abc")):
+        (path / "0" / "zarr.json").write_text(json.dumps(array | {"dimension_names": names}))
+        np.testing.assert_array_equal(values(open_ome_zarr(path).image)[0, 0], pixels)
+    (path / "0" / "zarr.json").write_text(json.dumps(array | {"dimension_names": list("xyz")}))
+    with pytest.raises(InputError, match=r"array '0' calls its dims x, y, z, its image z, y, x"):
+        open_ome_zarr(path)
+    found = open_ome_zarr(path, axes="zyx").image
+    np.testing.assert_array_equal(values(found)[0, 0], pixels)
+
+
 def test_the_array_has_other_dimensions_than_the_metadata(tmp_path):
     path = write(tmp_path / "a.zarr", noise((20, 20)), "yx")
     zarr.open_group(path).create_array("1", shape=(2, 20, 20), dtype="u1")

@@ -253,6 +253,24 @@ def test_of_another_place(image, said, place):
     assert float(ds["labels"].y[-1]) == 9.5
 
 
+def test_without_a_size(image):
+    """A scale of 1 without a unit means that nobody knows it."""
+    add(image, numbers(), steps=dict.fromkeys("tczyx", 1.0))
+    said = dict(zarr.open_group(image / "labels" / "cells").attrs)
+    for one in said["ome"]["multiscales"][0]["axes"]:
+        one.pop("unit", None)
+    zarr.open_group(image / "labels" / "cells").attrs.update(said)
+    ds = open_ome_zarr(image)
+    np.testing.assert_array_equal(values(ds["labels"])[:, 0], numbers())
+    assert ds.attrs["notes"] == [
+        "labels 'cells' say no size along t, y, x; they are taken to lie as the image does"
+    ]
+    said["ome"]["multiscales"][0]["axes"][2]["unit"] = "micrometer"
+    zarr.open_group(image / "labels" / "cells").attrs.update(said)
+    (note,) = open_ome_zarr(image).attrs["notes"]
+    assert "left out: they say another place: x from 0 to 19, the image from 0 to 9.5" in note
+
+
 def test_half_a_voxel_is_no_other_place(image):
     """Writers name corners, or leave the shift of a lower level out."""
     add(image, numbers(), start=[0, 0.25, -0.25])

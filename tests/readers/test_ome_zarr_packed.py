@@ -165,10 +165,13 @@ def test_in_a_bucket(request, tmp_path, raw, kind):
     url = f"memory://{name}" if kind == "memory" else request.getfixturevalue("bucket")
     places = open_objects(url)
     places.put(f"{name}/m.zarr.zip", Path(packed(tmp_path / "a.zip", raw)).read_bytes())
+    places.put(f"{name}/o/o.ozx", Path(tmp_path / "a.zip").read_bytes())
     places.put(f"{name}/n.zip", Path(packed(tmp_path / "b.zip", raw, "n.zarr")).read_bytes())
-    assert parts(f"{url}/{name}") == {"m": f"{url}/{name}/m.zarr.zip"}
+    ozx = f"{url}/{name}/o/o.ozx"
+    assert parts(f"{url}/{name}") == {"m": f"{url}/{name}/m.zarr.zip", "o": ozx}
+    assert parts(f"{url}/{name}/o/*.ozx") == {"o": ozx}
     assert parts(f"{url}/{name}/n.zip") == {"n": f"{url}/{name}/n.zip/n.zarr"}
-    for uri in (f"{url}/{name}/m.zarr.zip", f"{url}/{name}/n.zip"):
+    for uri in (f"{url}/{name}/m.zarr.zip", f"{url}/{name}/n.zip", ozx):
         np.testing.assert_array_equal(open_ome_zarr(uri).image, movie().image)
 
 
