@@ -21,12 +21,14 @@ from dpipe import schema
 from dpipe._ngff_maps import Map, composed, end_of, kind_of, listed, says_size, short
 from dpipe.errors import InputError, UsageError
 
+NONE = "none"
+"""What a person says to have nothing of a kind."""
 _AXES = "tczyx"
 _NAMES = {"time": "t", "frame": "t", "channel": "c", "ch": "c", "depth": "z", "height": "y"}
 _NAMES |= {"width": "x"} | {axis: axis for axis in _AXES}
 _TYPES = {"time": "t", "channel": "c"}
 _KIND_OF = {"t": "time", "c": "channel"}
-_WAY = "system='' takes the image as it lies, without what holds for all its levels"
+_WAY = "option system=none takes the image as it lies, without what holds for all its levels"
 
 
 class Level(NamedTuple):
@@ -81,7 +83,7 @@ class Reading(NamedTuple):
     unit, time_unit : str or None
         Units of lengths and of times, over what the file says.
     system : str or None
-        Which coordinate system of several; "" that of the levels.
+        Which coordinate system of several; "none" that of the levels.
     """
 
     axes: str | None = None
@@ -170,7 +172,7 @@ def _axes(
         return _given_axes(how.axes, said)
     if not isinstance(said, list) or not said:
         raise InputError(
-            f"axes are {short(said)}; expected a list. Say what they are, as in axes='czyx'"
+            f"axes are {short(said)}; expected a list. Say what they are, as in option axes=czyx"
         )
     axes = [_axis(axis) for axis in said]
     names = [axis.name for axis in axes]
@@ -178,7 +180,7 @@ def _axes(
         listed = ", ".join(axis.word for axis in axes)
         raise InputError(
             f"axes ({listed}); dpipe needs y, x, each axis once. Say what they are, as in "
-            "axes='czyx'"
+            "option axes=czyx"
         )
     return axes
 
@@ -210,16 +212,19 @@ def _own_axes(image: Mapping[str, Any], datasets: Sequence[Any]) -> Any:
 def _axis(axis: Any) -> _Axis:
     said: Mapping[str, Any] = {"name": axis} if isinstance(axis, str) else axis
     if not isinstance(said, Mapping) or not isinstance(said.get("name"), str):
-        raise InputError(f"axis {short(axis)} has no name. Say what axes are, as in axes='czyx'")
+        raise InputError(
+            f"axis {short(axis)} has no name. Say what axes are, as in option axes=czyx"
+        )
     word, kind = said["name"], _text(said.get("type"))
     name = _NAMES.get(word.strip().lower()) or _TYPES.get(kind, "")
     if not name:
         raise InputError(
-            f"axis {word[:20]!r}; dpipe reads t, c, z, y, x. Say what axes are, as in axes='czyx'"
+            f"axis {word[:20]!r}; dpipe reads t, c, z, y, x. Say what axes are, as in option "
+            "axes=czyx"
         )
     if kind in ("space", "time", "channel") and kind != _KIND_OF.get(name, "space"):
         raise InputError(
-            f"axis {word[:20]!r} is of the type {kind!r}. Say what axes are, as in axes='czyx'"
+            f"axis {word[:20]!r} is of the type {kind!r}. Say what axes are, as in option axes=czyx"
         )
     return _Axis(name, word, _text(said.get("unit")))
 
@@ -242,7 +247,7 @@ def _factors(axes: Sequence[_Axis], how: Reading) -> tuple[np.ndarray, list[tupl
             example = "s" if time else "um"
             raise InputError(
                 f"unit {unit[:30]!r} of axis {axis.word} is not known; say what it is, as in "
-                f"{option}={example}"
+                f"option {option}={example}"
             )
         if factor is None:
             reason = f"the unit is {unit!r}" if unit else "no unit is said"
@@ -304,7 +309,7 @@ def _for_all_levels(
     plain = [each for each in said if not end_of(each, "output")]
     named = {end_of(each, "output"): each for each in said if each not in plain}
     named = {name: each for name, each in named.items() if name != own}
-    if wanted == "" or (wanted and wanted == own):
+    if wanted == NONE or (wanted is not None and wanted == own):
         return nothing, {}, []
     if wanted is not None and wanted not in named:
         known = ", ".join(filter(None, (own, *named))) or "none"
@@ -315,8 +320,8 @@ def _for_all_levels(
         return nothing, {}, [f"coordinate systems left out: {', '.join(away)}"] if away else []
     if wanted is None and len({repr(_content(each)) for each in named.values()}) > 1:
         raise InputError(f"several coordinate systems: {', '.join(told)}; say which, as in "
-                         f"system=NAME; {_WAY}")  # fmt: skip
-    chosen = [named[wanted]] if wanted else list(named.values())[:1]
+                         f"option system=NAME; {_WAY}")  # fmt: skip
+    chosen = [named[wanted]] if wanted is not None else list(named.values())[:1]
     try:
         for each in chosen:
             _check_ends(each, words)

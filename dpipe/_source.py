@@ -154,7 +154,7 @@ def not_there(count: int, names: Sequence[str], total: int | None = None) -> str
     listed = ", ".join(names[:5]) + (", ..." if count > 5 else "")
     number = str(count) if total is None else f"{count} of {total}"
     noun = "chunk" if max(count, total or 0) == 1 else "chunks"
-    way = "fetch it again, or, if nothing was ever written there, set fill_missing"
+    way = "fetch it again, or, if nothing was ever written there, give option fill_missing=true"
     return f"{number} {noun} not there: {listed}; {way}"
 
 

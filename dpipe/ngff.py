@@ -27,10 +27,19 @@ from ome_zarr_models.v05.labels import LabelsAttrs
 from pydantic import ValidationError
 
 from dpipe import schema
-from dpipe._ngff_read import Level, Multiscale, Reading, assumed, multiscale, version_of
+from dpipe._ngff_read import (
+    NONE,
+    Level,
+    Multiscale,
+    Reading,
+    assumed,
+    multiscale,
+    version_of,
+)
 from dpipe.errors import InputError, SchemaError
 
 __all__ = [
+    "NONE",
     "PALETTE",
     "VERSION",
     "Level",
@@ -367,6 +376,8 @@ def _instead(said: Mapping[str, Any]) -> str:
     for key, kind in kinds.items():
         if key in said:
             field = "A/1/0" if key == "plate" else "0"
-            return f"found {kind} ({key}), not one image; open one of them with image='{field}'"
+            return (
+                f"found {kind} ({key}), not one image; open one of them with option image={field}"
+            )
     found = ", ".join(sorted(map(str, said))) or "nothing"
     return f"no OME-Zarr image: no 'multiscales' in the group's attributes. Found: {found}"

@@ -100,9 +100,9 @@ def test_missing_chunks_are_counted_and_refused(tmp_path: Path, case: str) -> No
     (tmp_path / "a" / "7.7").write_text("beyond the array")
     gone = containers.missing_chunks(str(tmp_path), "a")
     assert gone.startswith(f"3 of 4 chunks not there: {', '.join(NAMES[case])}; ")
-    assert gone.endswith("set fill_missing")
+    assert gone.endswith("option fill_missing=true")
     assert lazily(tmp_path, fill_missing=True).tolist() == [[5, 5, -7]] * 2 + [[-7] * 3] * 2
-    with pytest.raises(InputError, match=r"/a: 1 chunk not there: .*; .* set fill_missing"):
+    with pytest.raises(InputError, match=r"/a: 1 chunk not there: .*; .* option fill_missing=true"):
         lazily(tmp_path)
     array[...] = 1
     assert containers.missing_chunks(str(tmp_path), "a") == ""

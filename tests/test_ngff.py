@@ -328,7 +328,7 @@ def _scaled(*scale: Any, unit: str = "micrometer") -> dict[str, Any]:
         pytest.param({"ome": {"version": "0.5", "plate": {}}}, "a plate .*A/1/0", id="plate"),
         pytest.param({"well": {}}, "a well", id="well"),
         pytest.param({"bioformats2raw.layout": 3}, "several images", id="several"),
-        pytest.param(_axes({"name": "angle"}, _Y, _X), "axis 'angle'; .* as in axes=", id="angle"),
+        pytest.param(_axes({"name": "angle"}, _Y, _X), "axis 'angle'; .*axes=czyx", id="angle"),
         pytest.param(_axes({"type": "space"}, _X), "has no name", id="no name"),
         pytest.param(_axes({"name": "y", "type": "time"}, _X), "of the type 'time'", id="type"),
         pytest.param(old(axes=""), r"axes are \[\]; expected a list", id="no axes"),
@@ -337,11 +337,11 @@ def _scaled(*scale: Any, unit: str = "micrometer") -> dict[str, Any]:
         ),
         pytest.param(_axes({"name": "z", "type": "space"}, _Y), "dpipe needs y, x", id="no x"),
         pytest.param(
-            _axes({**_Y, "unit": "furlong"}, _X), "unit 'furlong' of axis y .* unit=um", id="unit"
+            _axes({**_Y, "unit": "furlong"}, _X), "unit 'furlong' of axis y .*unit=um", id="unit"
         ),
         pytest.param(
             _axes({"name": "t", "type": "time", "unit": "fortnight"}, _Y, _X),
-            "unit 'fortnight' of axis t .* time_unit=s", id="unit of time",
+            "unit 'fortnight' of axis t .* option time_unit=s", id="unit of time",
         ),
         pytest.param(_scaled(1, -1), "scale -1 and start 0 along x", id="scale below 0"),
         pytest.param(_scaled(1, 1e308, unit="meter"), "scale inf", id="scale beyond all numbers"),
@@ -486,17 +486,17 @@ def test_transformations_that_are_refused(whole, says):
     with pytest.raises(InputError, match=says) as caught:
         ngff.read(_of([_scale(2, 3)], [whole]))
     assert "\n" not in str(caught.value)
-    assert "system='' takes the image as it lies" in str(caught.value)
-    (image,) = ngff.read(_of([_scale(2, 3)], [whole]), ngff.Reading(system=""))
+    assert "option system=none takes the image as it lies" in str(caught.value)
+    (image,) = ngff.read(_of([_scale(2, 3)], [whole]), ngff.Reading(system="none"))
     assert image.levels[0].scale == (2, 3)
     with pytest.raises(InputError, match=f"level '0': .*{says}") as caught:
         ngff.read(_of([whole]))
-    assert "system=" not in str(caught.value)  # which would not help
+    assert "option system=" not in str(caught.value)  # which would not help
 
 
 def test_a_coordinate_system_of_other_axes():
     with pytest.raises(
-        InputError, match=r"its output has the axes \['x', 'y'\], not y, x; system="
+        InputError, match=r"its output has the axes \['x', 'y'\], not y, x; option system="
     ):
         ngff.read(_of([_scale(2, 3)], [_to("global", _scale(1, 1), axes="xy")]))
 
@@ -507,7 +507,7 @@ def test_several_coordinate_systems():
     listed = r"'global' \(scale\), 'aligned' \(rotation\), 'small' \(scale\)"
     with pytest.raises(InputError, match=f"several coordinate systems: {listed}; say which"):
         ngff.read(said)
-    for system, scale in (("global", (4, 6)), ("small", (1, 1.5)), ("", (2, 3))):
+    for system, scale in (("global", (4, 6)), ("small", (1, 1.5)), ("none", (2, 3))):
         (image,) = ngff.read(said, ngff.Reading(system=system))
         assert image.levels[0].scale == scale
     with pytest.raises(InputError, match="turned or mixed"):
@@ -654,7 +654,9 @@ def test_units_that_are_none_are_said(unit):
 
 @pytest.mark.parametrize("unit", STRANGE)
 def test_units_that_are_not_known_are_refused_by_name(unit):
-    with pytest.raises(InputError, match="is not known; say what it is, as in unit=um") as caught:
+    with pytest.raises(
+        InputError, match="is not known; say what it is, as in option unit=um"
+    ) as caught:
         ngff.read(_in_units(unit, "s"))
     assert unit[:30] in str(caught.value)
     assert len(str(caught.value)) < 200

@@ -259,7 +259,7 @@ def _read_chunks(dataset: h5py.Dataset, box: Box, out: np.ndarray, fill: bool) -
 def _missing(dataset: h5py.Dataset, corner: Sequence[int]) -> Flaw:
     return Flaw(
         f"{_at(dataset, corner)} is not in the file; fetch or export it again, or, if it was "
-        "never written, set fill_missing"
+        "never written, give option fill_missing=true"
     )
 
 

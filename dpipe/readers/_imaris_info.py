@@ -67,13 +67,15 @@ def micrometres(said: str, given: str | None) -> tuple[float, str]:
     Flaw
         That of the file is a word that is not known.
     """
-    scale = schema.micrometres_in(said if given is None else given)
+    scale = schema.micrometres_in(said if given is None else str(given))
     if scale is not None:
         return scale, ""
     if given is not None:
         raise UsageError(f"unit={given!r}: expected a unit of length, such as um, nm or mm")
     if said.lower() not in schema.UNITLESS:
-        raise Flaw(f"its unit of length, {said!r}, is not known; say what it is, as in unit=um")
+        raise Flaw(
+            f"its unit of length, {said!r}, is not known; say what it is, as in option unit=um"
+        )
     return 1.0, f"the unit is {said!r}"
 
 

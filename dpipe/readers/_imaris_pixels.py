@@ -81,7 +81,7 @@ def survey(h5: h5py.File, level: int, *, whole_frames: bool, fill: bool) -> Pixe
     promised = whole(text(info(h5, "TimeInfo"), "FileTimePoints"))
     start, frames, gap = _counted(group, "TimePoint", promised)
     if gap and not whole_frames:
-        raise Flaw(f"{gap}; set whole_frames to take the {frames} before it")
+        raise Flaw(f"{gap}; option whole_frames=true takes the {frames} before it")
     head = _child(group, f"TimePoint {start}")
     first_channel, channels, hole = _counted(head, "Channel", None)
     if hole:
@@ -90,13 +90,15 @@ def survey(h5: h5py.File, level: int, *, whole_frames: bool, fill: bool) -> Pixe
     look = _Look(group, level, first, channels, fill or whole_frames, fill)
     sizes, kinds, problem, holes = _looked_at(look, frames)
     if problem is not None and not (whole_frames and sizes):
-        raise Flaw(problem + f"; set whole_frames to take the {len(sizes)} before it" * bool(sizes))
+        raise Flaw(
+            problem + f"; option whole_frames=true takes the {len(sizes)} before it" * bool(sizes)
+        )
     lost = problem or gap
     frames = len(sizes)
     if promised is not None and promised > frames and not whole_frames:
         raise Flaw(
-            f"TimeInfo promises {promised} time points, {frames} are there; set whole_frames to "
-            "take them, or export it again"
+            f"TimeInfo promises {promised} time points, {frames} are there; option "
+            "whole_frames=true takes them, or export it again"
         )
     notes = _notes(promised, frames, lost, first)
     dtype = _common(kinds)

@@ -78,7 +78,7 @@ def open_level(
     if not named and own != list(found.axes) and sorted(own) == sorted(found.axes):
         raise InputError(
             f"array {place!r} calls its dims {', '.join(own)}, its image {', '.join(found.axes)}; "
-            "say which they are, as in axes='czyx'"
+            "say which they are, as in option axes=czyx"
         )
     if array.dtype.kind not in "uifb" or array.dtype.itemsize > 8 or 0 in array.shape:
         raise InputError(f"pixels are {array.dtype} {array.shape}; expected integers or floats")

@@ -52,7 +52,9 @@ def with_labels(ds: xr.Dataset, grid: Grid, wanted: str | None) -> xr.Dataset:
     if wanted is not None and wanted not in names and not elsewhere:
         raise InputError(f"no labels {wanted!r}. Found: {', '.join(names) or 'none'}")
     if wanted is None and len(names) > 1:
-        line = f"labels left out: {', '.join(map(repr, names))}; labels=NAME reads one of them"
+        line = (
+            f"labels left out: {', '.join(map(repr, names))}; option labels=NAME reads one of them"
+        )
         return _noted(ds, [line])
     if not names and not elsewhere:
         return ds
@@ -67,7 +69,7 @@ def with_labels(ds: xr.Dataset, grid: Grid, wanted: str | None) -> xr.Dataset:
     try:
         pixels = open_level(grid.uri, path, found, level, fill=grid.fill)
     except InputError as error:
-        raise InputError(f"labels {name!r}: {error}; labels='' leaves them out") from error
+        raise InputError(f"labels {name!r}: {error}; option labels=none leaves them out") from error
     labels = pixels.array.isel(c=0, drop=True)
     notes = [f"labels {name!r}: {pixels.holes}; read as the fill value"] if pixels.holes else []
     if strays := strays or _unsized(found):
@@ -89,7 +91,9 @@ def _fitting(
     ds: xr.Dataset, grid: Grid, path: str, *, asked: bool
 ) -> tuple[ngff.Multiscale, int, str]:
     """Find the level of labels that has the image's size and place; what strays, if asked for."""
-    how = grid.how._replace(axes=None, system="" if grid.how.system == "" else None)
+    how = grid.how._replace(
+        axes=None, system=grid.how.system if grid.how.system == ngff.NONE else None
+    )
     (found, *more) = ngff.read(read_attributes(grid.uri, path), how)
     if more:
         raise InputError(f"are {1 + len(more)} images in one group; dpipe reads one")
@@ -106,9 +110,9 @@ def _fitting(
     level = next((level for level in fits if not strayed[level]), fits[0])
     dtype = looks[level][2]
     if strayed[level] and not asked:
-        raise InputError(strayed[level] + "; labels=NAME reads them all the same")
+        raise InputError(strayed[level] + "; option labels=NAME reads them all the same")
     if dtype.kind == "f" and not asked:
-        raise InputError(f"are {dtype}; labels=NAME reads them if all are whole numbers")
+        raise InputError(f"are {dtype}; option labels=NAME reads them if all are whole numbers")
     return found, level, strayed[level]
 
 
@@ -166,11 +170,11 @@ def _cast(
         if odd.size:
             raise InputError(
                 f"{what} {odd[0]:g}, {odd.size} such in a block; expected whole numbers up to "
-                f"{exact}; labels='' leaves them out"
+                f"{exact}; option labels=none leaves them out"
             )
     if held.size and (least := held.min()) < 0:
         raise InputError(
-            f"{what} {int(least)}, which is no object number; background={int(least)} reads it as "
-            "no object, labels='' leaves them out"
+            f"{what} {int(least)}, which is no object number; option background={int(least)} reads it "
+            "as no object, option labels=none leaves them out"
         )
     return held.astype(dtype)

@@ -25,6 +25,7 @@ SUFFIXES = (".ome.zarr", ".zarr")
 PACKED = (".ome.zarr.zip", ".zarr.zip", ".ozx", ".zarr.tar", ".zip", ".tar")
 _ZIPPED = (".zarr.zip", ".ozx")
 _ARCHIVES = (".zip", ".ozx", ".tar")
+_FETCHED = ("https:", "http:", "zenodo:")
 _METADATA = ("zarr.json", ".zgroup", ".zattrs")
 _MOST_NAMED = 20
 
@@ -73,9 +74,9 @@ def open_ome_zarr(
     url: str | os.PathLike[str] | Sequence[str],
     *,
     level: int = 0,
-    image: str | None = None,
+    image: str | int | None = None,
     multiscale: str | int | None = None,
-    labels: str | None = None,
+    labels: str | int | None = None,
     background: int = 0,
     fill_missing: bool = False,
     axes: str | None = None,
@@ -91,15 +92,15 @@ def open_ome_zarr(
         The container: a folder, ``s3://...``, ``memory://...``, or a zip that holds one.
     level : int
         Resolution level, 0 the finest.
-    image : str, optional
+    image : str or int, optional
         Path of the image in a container that holds several, for example ``"0"``, or ``"A/1/0"``
         in a plate.
     multiscale : str or int, optional
         Name or number (from 0) of the image, where one group describes several.
-    labels : str, optional
+    labels : str or int, optional
         Name of the labels to read along as ``labels(t, z, y, x)``; with a slash their path in
         the container. By default those of the image, if there are just one and they are integers
-        of its size at the same place; ``""`` reads none. Labels that are named may be floats of
+        of its size at the same place; ``"none"`` reads none. Labels that are named may be floats of
         whole numbers and may say another place, which is noted. Of their levels that of the
         image's size is taken.
     background : int
@@ -113,8 +114,8 @@ def open_ome_zarr(
     unit, time_unit : str, optional
         Units of lengths and of times, over what the file says.
     system : str, optional
-        Name of the coordinate system, where the metadata lead to several; ``""`` takes the image
-        without transformations that hold for all levels.
+        Name of the coordinate system, where the metadata lead to several; ``"none"`` takes the
+        image without transformations that hold for all levels.
 
     Returns
     -------
@@ -131,36 +132,43 @@ def open_ome_zarr(
     UsageError
         Several containers, or none; an option that is none.
     """
-    uri, how = _one(url), ngff.Reading(axes, unit, time_unit, system)
-    name = uri.rpartition("/")[2]
+    uri, how = _one(url), ngff.Reading(*map(_text, (axes, unit, time_unit, system)))
+    for option, value in {"level": level, "background": background}.items():
+        if type(value) is not int:
+            raise UsageError(f"{option}={value!r}: expected a whole number")
     if background > 0:
         raise UsageError(f"background={background}: expected 0 or below; other numbers are objects")
+    name, wanted = uri.rpartition("/")[2], _text(labels)
     try:
         uri = _root(uri)
-        path, attributes = _image(uri, (image or "").strip("/"))
+        path, attributes = _image(uri, (_text(image) or "").strip("/"))
         found = _chosen(ngff.read(attributes, how), multiscale)
         pixels = open_level(uri, path, found, level, fill=fill_missing, named=axes is not None)
         ds = _movie(pixels, attributes, found)
-        ds = _with_the_rest_said(ds, uri, path, labels)
-        if labels == "":
+        ds = _with_the_rest_said(ds, uri, path, wanted)
+        if wanted in ("", ngff.NONE):
             return ds
         grid = Grid(uri, path, level, how, fill_missing, background)
-        return with_labels(ds, grid, labels)
+        return with_labels(ds, grid, wanted)
     except InputError as error:
         text = str(error).removeprefix(f"{uri}: ")
         raise InputError(f"{name}: {text}") from error
 
 
+def _text(option: Any) -> str | None:
+    """Return an option as text: on the command line ``image=0`` is a number."""
+    return None if option is None else str(option)
+
+
 def _with_the_rest_said(ds: xr.Dataset, uri: str, path: str, labels: str | None) -> xr.Dataset:
     """Name what lies beside the image and is not read with it."""
     beside = {"tables": listed(uri, f"{path}/tables".strip("/"), "tables")}
-    if labels is None and path.startswith(
-        "images/"
-    ):  # of SpatialData, which keeps labels apart from images
+    spatial = path.startswith("images/")  # SpatialData keeps labels apart from images
+    if spatial and labels is None:
         beside["labels"] = [f"labels/{name}" for name in folders_below(uri, "labels")]
     lines = [
         f"{kind} left out: {', '.join(map(repr, names[:_MOST_NAMED]))}"
-        + "; labels=NAME reads one of them" * (kind == "labels")
+        + "; option labels=NAME reads one of them" * (kind == "labels")
         for kind, names in beside.items()
         if names
     ]
@@ -177,12 +185,17 @@ def _one(url: str | os.PathLike[str] | Sequence[str]) -> str:
 
 def _unpacked(item: Item) -> Iterable[Item]:
     """Return the files of a zipped container that lies among others; any other file as it is."""
-    if not item.uri.lower().endswith(_ZIPPED):
+    if not _is_zipped(item.uri):
         return [item]
     try:
         return list_items(item.uri)
     except UsageError:  # damaged, which opening will say
         return [item]
+
+
+def _is_zipped(uri: str) -> bool:
+    """Tell a zipped container by its name; one of a web server or a record would be fetched."""
+    return uri.lower().endswith(_ZIPPED) and not uri.startswith(_FETCHED)
 
 
 def _roots_in_archives(items: Sequence[Item]) -> set[str]:
@@ -193,7 +206,7 @@ def _roots_in_archives(items: Sequence[Item]) -> set[str]:
         archive = _archive(item.uri)
         if archive is None:
             continue
-        if archive == item.uri and archive.lower().endswith(_ZIPPED):
+        if archive == item.uri and _is_zipped(archive):
             found.setdefault(archive, set()).add(archive)
         elif name in _METADATA:
             found.setdefault(archive, set()).add(folder)
@@ -249,7 +262,9 @@ def _chosen(found: Sequence[ngff.Multiscale], wanted: str | int | None) -> ngff.
     if isinstance(wanted, int) and 0 <= wanted < len(found):
         return found[wanted]
     listed = ", ".join(f"{i} {one.name!r}" for i, one in enumerate(found[:_MOST_NAMED]))
-    asked = "open one with multiscale=" if wanted is None else f"no multiscale {wanted!r}"
+    asked = (
+        "open one with option multiscale=NUMBER" if wanted is None else f"no multiscale {wanted!r}"
+    )
     raise InputError(f"{len(found)} images in one group; {asked}. Found: {listed}")
 
 
@@ -269,7 +284,9 @@ def _image(uri: str, path: str) -> tuple[str, dict[str, Any]]:
         return path, attributes
     if len(inside) > 1:
         named = ", ".join(inside[:_MOST_NAMED])
-        raise InputError(f"{len(inside)} images are inside; open one with image=. Found: {named}")
+        raise InputError(
+            f"{len(inside)} images are inside; open one with option image=PATH. Found: {named}"
+        )
     return (inside or ["0"])[0], read_attributes(uri, (inside or ["0"])[0])
 
 

@@ -303,7 +303,7 @@ def test_the_whole_frames_of_a_stopped_recording(movie, change, says):
     with pytest.raises(ImarisError) as caught:
         open_imaris(path)
     assert says in str(caught.value)
-    assert "set whole_frames to take the 2 before it" in str(caught.value)
+    assert "option whole_frames=true takes the 2 before it" in str(caught.value)
     ds = open_imaris(path, whole_frames=True)
     np.testing.assert_array_equal(values(ds), pixels[:2])
     assert ds.t.values.tolist() == [0, 30]
@@ -316,7 +316,7 @@ def test_the_whole_frames_of_a_stopped_recording(movie, change, says):
 def test_fewer_frames_than_promised(movie):
     path, pixels = movie
     edit(path, lambda h5: say(h5["DataSetInfo/TimeInfo"], FileTimePoints=10))
-    with pytest.raises(ImarisError, match="promises 10 time points, 4 are there; set whole_frames"):
+    with pytest.raises(ImarisError, match="promises 10 time points, 4 are there; option whole"):
         open_imaris(path)
     ds = open_imaris(path, whole_frames=True)
     np.testing.assert_array_equal(values(ds), pixels)

@@ -107,7 +107,7 @@ def test_real_containers(shared_data, path, options, shape):
 def test_real_missing_chunks_are_counted(shared_data):
     path = shared_data / "formats/ome_zarr/ome-zarr-examples/image-04.zarr"
     with pytest.raises(
-        InputError, match=r"array '1': 2 of 2 chunks not there: 0/0/0, 1/0/0; .*set"
+        InputError, match=r"array '1': 2 of 2 chunks not there: 0/0/0, 1/0/0; .*option fill"
     ):
         open_ome_zarr(path, level=1)
     (note,) = open_ome_zarr(path, level=1, fill_missing=True).attrs["notes"]
@@ -225,7 +225,9 @@ def test_spatial_data(spatial):
     ds = open_ome_zarr(spatial)
     np.testing.assert_array_equal(values(ds.image)[0, :, 0], noise((2, 20, 20)))
     assert [schema.spacing(ds, dim) for dim in "yx"] == [0.5, 0.5]
-    assert ds.attrs["notes"] == ["labels left out: 'labels/cells'; labels=NAME reads one of them"]
+    assert ds.attrs["notes"] == [
+        "labels left out: 'labels/cells'; option labels=NAME reads one of them"
+    ]
     ds = open_ome_zarr(spatial, labels="labels/cells")
     np.testing.assert_array_equal(values(ds["labels"])[0, 0], noise((20, 20)))
     assert "notes" not in ds.attrs
@@ -300,9 +302,9 @@ def test_several_images_must_be_named(tmp_path):
     path = wrap(tmp_path / "a.zarr", ["0", "1"])
     with pytest.raises(InputError, match=r"2 images are inside; open one .*Found: 0, 1"):
         open_ome_zarr(path)
-    np.testing.assert_array_equal(
-        values(open_ome_zarr(path, image="1").image).squeeze(), noise((20, 20)) + 1
-    )
+    for one in ("1", 1):  # on the command line it is a number
+        found = values(open_ome_zarr(path, image=one).image).squeeze()
+        np.testing.assert_array_equal(found, noise((20, 20)) + 1)
 
 
 @pytest.mark.parametrize("listed", [True, False])
@@ -321,7 +323,7 @@ def test_a_field_of_a_plate(tmp_path):
     path = tmp_path / "a.zarr"
     zarr.open_group(path, mode="a", attributes={"ome": {"version": "0.5", "plate": {}}})
     write(path / "A" / "1" / "0", noise((20, 20)), "yx")
-    with pytest.raises(InputError, match=r"a.zarr: found a plate .*image='A/1/0'"):
+    with pytest.raises(InputError, match=r"a.zarr: found a plate .*option image=A/1/0"):
         open_ome_zarr(path)
     assert open_ome_zarr(path, image="A/1/0").sizes["y"] == 20
 
@@ -331,7 +333,9 @@ def test_two_images_of_one_group(tmp_path):
     group = zarr.open_group(path)
     said = group.attrs["ome"]
     group.attrs["ome"] = said | {"multiscales": said["multiscales"] * 2}
-    with pytest.raises(InputError, match=r"2 images in one group; .*=. Found: 0 'img', 1 'img'"):
+    with pytest.raises(
+        InputError, match=r"2 images in one group; .*NUMBER. Found: 0 'img', 1 'img'"
+    ):
         open_ome_zarr(path)
     assert open_ome_zarr(path, multiscale=1).sizes["y"] == 20
     (image,) = said["multiscales"]
@@ -378,6 +382,23 @@ def test_a_container_given_itself():
 def test_one_container_is_opened(urls):
     with pytest.raises(UsageError, match=r"expected one folder ending in \.zarr"):
         open_ome_zarr(urls)
+
+
+@pytest.mark.parametrize(
+    ("option", "says"),
+    [
+        ({"level": "1"}, "level='1': expected a whole number"),
+        ({"level": True}, "level=True: expected a whole number"),
+        ({"background": "-1"}, "background='-1': expected a whole number"),
+        ({"unit": 5}, "unit='5': expected a unit such as um"),
+        ({"axes": 5}, "axes='5': expected letters"),
+        ({"system": 5}, r"system='5': no such coordinate system. Found: none"),
+    ],
+)
+def test_options_that_are_none(tmp_path, option, says):
+    path = write(tmp_path / "a.zarr", noise((20, 20)), "yx")
+    with pytest.raises(UsageError, match=says):
+        open_ome_zarr(path, **option)
 
 
 def test_bad_containers(tmp_path):

@@ -73,7 +73,7 @@ def test_integers_become_unsigned(image, dtype):
     assert ds["labels"].dtype.str[1:] == f"u{np.dtype(dtype).itemsize}"
     np.testing.assert_array_equal(values(ds["labels"])[:, 0], cells)
     assert "notes" not in ds.attrs
-    assert "labels" not in open_ome_zarr(image, labels="")
+    assert "labels" not in open_ome_zarr(image, labels="none")
 
 
 @pytest.mark.parametrize(
@@ -94,7 +94,9 @@ def test_a_background_of_minus_one(image, dtype):
     cells[cells == 0] = -1
     add(image, cells)
     ds = open_ome_zarr(image)
-    with pytest.raises(InputError, match=r"a.zarr: labels 'cells' hold -1, .*background=-1 reads"):
+    with pytest.raises(
+        InputError, match=r"a.zarr: labels 'cells' hold -1, .*option background=-1 reads"
+    ):
         values(ds["labels"])
     ds = open_ome_zarr(image, background=-1)
     np.testing.assert_array_equal(values(ds["labels"])[:, 0], expected)
@@ -102,7 +104,9 @@ def test_a_background_of_minus_one(image, dtype):
     assert ds.attrs["notes"] == ["labels 'cells': -1 is read as 0, no object"]
     cells[1, 2, 3] = -2
     zarr.open_array(image / "labels" / "cells" / "0")[...] = cells
-    with pytest.raises(InputError, match=r"hold -2, which is no object number; background=-2"):
+    with pytest.raises(
+        InputError, match=r"hold -2, which is no object number; option background=-2"
+    ):
         values(ds["labels"])
 
 
@@ -118,8 +122,8 @@ def test_floats_are_read_when_they_are_named(image, dtype):
     ds = open_ome_zarr(image)
     assert "labels" not in ds
     assert ds.attrs["notes"] == [
-        f"labels 'cells' left out: they are {cells.dtype}; labels=NAME reads them if all are whole "
-        "numbers"
+        f"labels 'cells' left out: they are {cells.dtype}; option labels=NAME reads them if all are "
+        "whole numbers"
     ]
     ds = open_ome_zarr(image, labels="cells")
     assert ds["labels"].dtype == f"u{cells.dtype.itemsize}"
@@ -135,7 +139,7 @@ def test_floats_are_read_when_they_are_named(image, dtype):
         ("f8", 1e300, r"hold 1e\+300, 1 such in a block; expected whole numbers up to 90071"),
         ("f4", 2**24 + 2, "expected whole numbers up to 16777216"),
         ("f8", 2**53 + 2, "expected whole numbers up to 9007199254740992"),
-        ("f8", -1, "hold -1, which is no object number; background=-1"),
+        ("f8", -1, "hold -1, which is no object number; option background=-1"),
     ],
 )
 def test_floats_that_are_no_object_numbers(image, dtype, value, says):
@@ -146,7 +150,7 @@ def test_floats_that_are_no_object_numbers(image, dtype, value, says):
     np.testing.assert_array_equal(values(ds["labels"][..., 16:, :16])[:, 0], cells[:, 16:, :16])
     with pytest.raises(InputError, match=says) as caught:
         values(ds["labels"])
-    assert "labels='' leaves them out" in str(caught.value)
+    assert "option labels=none leaves them out" in str(caught.value)
 
 
 def test_a_float_background(image):
@@ -178,12 +182,12 @@ def test_several_are_left_out_and_said(image):
     ds = open_ome_zarr(image)
     assert "labels" not in ds
     assert ds.attrs["notes"] == [
-        "labels left out: 'cells', 'nuclei'; labels=NAME reads one of them"
+        "labels left out: 'cells', 'nuclei'; option labels=NAME reads one of them"
     ]
     found = open_ome_zarr(image, labels="nuclei")
     np.testing.assert_array_equal(values(found["labels"])[:, 0], numbers() * 2)
     assert "notes" not in found.attrs
-    assert "notes" not in open_ome_zarr(image, labels="").attrs
+    assert "notes" not in open_ome_zarr(image, labels="none").attrs
     with pytest.raises(InputError, match=r"a.zarr: no labels 'spots'. Found: cells, nuclei"):
         open_ome_zarr(image, labels="spots")
 
@@ -294,10 +298,12 @@ def test_chunks_of_labels_that_are_not_there(image):
     (image / "labels" / "cells" / "0" / "c" / "0" / "1" / "0").unlink()
     gone = "1 of 4 chunks not there: c/0/1/0"
     for labels in (None, "cells"):
-        says = rf"a.zarr: labels 'cells': array 'labels/cells/0': {gone}; .* set fill_missing"
+        says = (
+            rf"a.zarr: labels 'cells': array 'labels/cells/0': {gone}; .* option fill_missing=true"
+        )
         with pytest.raises(InputError, match=says):
             open_ome_zarr(image, labels=labels)
-    assert "notes" not in open_ome_zarr(image, labels="").attrs
+    assert "notes" not in open_ome_zarr(image, labels="none").attrs
     ds = open_ome_zarr(image, fill_missing=True)
     assert ds.attrs["notes"] == [f"labels 'cells': {gone}; read as the fill value"]
     expected = numbers()

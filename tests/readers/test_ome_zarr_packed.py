@@ -17,7 +17,7 @@ from dpipe.objects import open_objects
 from dpipe.origin import check_unchanged, from_items
 from dpipe.readers import resolve
 from dpipe.readers.ome_zarr import find, open_ome_zarr
-from dpipe.sources import list_items
+from dpipe.sources import Item, list_items
 
 
 def movie(seed=0):
@@ -110,6 +110,14 @@ def test_among_the_files_of_a_folder(tmp_path, raw):
     }
     for uri in found.values():
         np.testing.assert_array_equal(open_ome_zarr(uri).image, movie().image)
+
+
+def test_nothing_is_fetched_to_be_found():
+    """A file of a record is downloaded when it is named itself, not when records are listed."""
+    items = [
+        Item(f"{start}/m.zarr.zip", "m.zarr.zip", 9, "") for start in ("zenodo:7", "https://x")
+    ]
+    assert list(find(items)) == []
 
 
 def test_a_tar(tmp_path, raw):
