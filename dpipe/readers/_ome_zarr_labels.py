@@ -172,9 +172,9 @@ def _cast(
                 f"{what} {odd[0]:g}, {odd.size} such in a block; expected whole numbers up to "
                 f"{exact}; option labels=none leaves them out"
             )
-    if held.size and (least := held.min()) < 0:
+    if held.size and (least := int(held.min())) < 0:
         raise InputError(
-            f"{what} {int(least)}, which is no object number; option background={int(least)} reads it "
-            "as no object, option labels=none leaves them out"
+            f"{what} {least}, which is no object number; option background={least} reads it as no "
+            "object, option labels=none leaves them out"
         )
     return held.astype(dtype)

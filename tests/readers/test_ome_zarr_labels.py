@@ -121,10 +121,11 @@ def test_floats_are_read_when_they_are_named(image, dtype):
     add(image, cells)
     ds = open_ome_zarr(image)
     assert "labels" not in ds
-    assert ds.attrs["notes"] == [
-        f"labels 'cells' left out: they are {cells.dtype}; option labels=NAME reads them if all are "
-        "whole numbers"
-    ]
+    (note,) = ds.attrs["notes"]
+    assert note == (
+        f"labels 'cells' left out: they are {cells.dtype}; option labels=NAME reads them if all "
+        "are whole numbers"
+    )
     ds = open_ome_zarr(image, labels="cells")
     assert ds["labels"].dtype == f"u{cells.dtype.itemsize}"
     np.testing.assert_array_equal(values(ds["labels"])[:, 0], cells)
