@@ -27,8 +27,9 @@ class Map(NamedTuple):
     @property
     def turns(self) -> bool:
         """Whether an axis of the world is not that of the array."""
-        aside = np.abs(self.matrix - np.diag(np.diag(self.matrix)))
-        return bool(aside.max() > 1e-9 * np.abs(self.matrix).max())
+        sizes = np.abs(self.matrix)
+        aside = sizes[~np.eye(len(sizes), dtype=bool)].max(initial=0.0)
+        return bool(aside > 1e-9 * sizes.max())
 
 
 def composed(transformations: Sequence[Any], words: Sequence[str]) -> Map:
@@ -136,7 +137,7 @@ def _permutation(said: Any, words: Sequence[str]) -> np.ndarray:
         names = [said.get(word) for word in words]
         places = [words.index(name) if name in words else -1 for name in names]
     if not isinstance(places, list) or sorted(map(repr, places)) != sorted(map(repr, every)):
-        raise InputError(f"mapAxis is {short(said)}; expected each of {', '.join(words)} once")
+        raise InputError(f"mapAxis is {short(said)}; expected each of {short(list(words))} once")
     return np.eye(len(words))[places]
 
 

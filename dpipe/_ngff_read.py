@@ -24,6 +24,7 @@ from dpipe.errors import InputError, UsageError
 NONE = "none"
 """What a person says to have nothing of a kind."""
 _AXES = "tczyx"
+_MOST_NAMED = 10
 _NAMES = {"time": "t", "frame": "t", "channel": "c", "ch": "c", "depth": "z", "height": "y"}
 _NAMES |= {"width": "x"} | {axis: axis for axis in _AXES}
 _TYPES = {"time": "t", "channel": "c"}
@@ -177,7 +178,7 @@ def _axes(
     axes = [_axis(axis) for axis in said]
     names = [axis.name for axis in axes]
     if len(set(names)) != len(names) or not {"y", "x"} <= set(names):
-        listed = ", ".join(axis.word for axis in axes)
+        listed = ", ".join(axis.word[:20] for axis in axes)
         raise InputError(
             f"axes ({listed}); dpipe needs y, x, each axis once. Say what they are, as in "
             "option axes=czyx"
@@ -246,7 +247,7 @@ def _factors(axes: Sequence[_Axis], how: Reading) -> tuple[np.ndarray, list[tupl
         if factor is None and unit.strip().lower() not in schema.UNITLESS:
             example = "s" if time else "um"
             raise InputError(
-                f"unit {unit[:30]!r} of axis {axis.word} is not known; say what it is, as in "
+                f"unit {unit[:30]!r} of axis {axis.word[:20]} is not known; say what it is, as in "
                 f"option {option}={example}"
             )
         if factor is None:
@@ -269,29 +270,29 @@ def _level(
         own = composed(said, [axis.word for axis in axes])
         sized = any(map(says_size, said)) or not np.array_equal(whole.matrix, np.eye(len(axes)))
     except InputError as error:
-        raise InputError(f"level {path!r}: {error}") from error
+        raise InputError(f"level {short(path)}: {error}") from error
     with np.errstate(over="ignore", invalid="ignore"):  # what comes out is looked at
         placed = own.then(whole)
         sizes, start = np.diag(placed.matrix) * factors, placed.shift * factors
     if placed.turns:
         way = "" if own.turns else f"; {_WAY}"
-        raise InputError(f"level {path!r}: its axes are turned or mixed, which is not read{way}")
+        raise InputError(
+            f"level {short(path)}: its axes are turned or mixed, which is not read{way}"
+        )
     steps, unsaid = np.diag(placed.matrix).copy(), []
     for i, axis in enumerate(axes):
         if axis.name == "c":
             steps[i] = 1.0
         elif not sized or steps[i] == 0:
-            none = f"level {path!r} says none"
+            none = f"level {short(path)} says none"
             none = f"OME-Zarr {version} has no place for it" if version < "0.4" else none
             unsaid.append((axis.name, "size", "the scale is 0" if sized else none))
             steps[i] = 1.0
         else:
             steps[i] = sizes[i]
         if not (math.isfinite(steps[i]) and steps[i] > 0 and math.isfinite(start[i])):
-            raise InputError(
-                f"level {path!r}: scale {steps[i]:g} and start {start[i]:g} along {axis.word}; "
-                "expected numbers above 0 and a number"
-            )
+            found = f"scale {steps[i]:g} and start {start[i]:g} along {axis.name}"
+            raise InputError(f"level {short(path)}: {found}; expected a number above 0, and one")
     return Level(path, tuple(steps.tolist()), tuple(start.tolist())), unsaid
 
 
@@ -312,9 +313,9 @@ def _for_all_levels(
     if wanted == NONE or (wanted is not None and wanted == own):
         return nothing, {}, []
     if wanted is not None and wanted not in named:
-        known = ", ".join(filter(None, (own, *named))) or "none"
+        known = short([name for name in (own, *named) if name])
         raise UsageError(f"system={wanted!r}: no such coordinate system. Found: {known}")
-    told = [f"{name!r} ({kind_of(each)})" for name, each in named.items()]
+    told = [f"{short(name)} ({kind_of(each)[:20]})" for name, each in named.items()][:_MOST_NAMED]
     if wanted is None and version == "0.6":  # these lead away from the image's own system
         away = [line for line in told if not line.endswith("(identity)")]
         return nothing, {}, [f"coordinate systems left out: {', '.join(away)}"] if away else []
@@ -348,7 +349,7 @@ def _check_ends(transformation: Mapping[str, Any], words: Sequence[str]) -> None
         axes = system.get("axes") if isinstance(system, Mapping) else None
         names = [a.get("name") for a in listed(axes) if isinstance(a, Mapping)]
         if names and names != list(words):
-            raise InputError(f"its {end} has the axes {short(names)}, not {', '.join(words)}")
+            raise InputError(f"its {end} has the axes {short(names)}, not {short(list(words))}")
 
 
 def _units(transformations: Sequence[Mapping[str, Any]]) -> dict[str, str]:

@@ -63,6 +63,7 @@ _TYPES = {"t": "time", "c": "channel", "z": "space", "y": "space", "x": "space"}
 _UNITS = {"t": "second", "z": "micrometer", "y": "micrometer", "x": "micrometer"}
 
 
+_MOST = 1e300
 _COLOR = re.compile(r"(?:#|0x)?([0-9A-Fa-f]{6})(?:[0-9A-Fa-f]{2})?")
 
 
@@ -222,7 +223,7 @@ def coords(ms: Multiscale, level: int, shape: Sequence[int]) -> dict[str, Any]:
         raise InputError(f"no level {level}; the image has levels 0 to {len(ms.levels) - 1}")
     if len(shape) != len(ms.axes):
         axes, path = ", ".join(ms.axes), ms.levels[level].path
-        raise InputError(f"array {path!r} has {len(shape)} dimensions; expected ({axes})")
+        raise InputError(f"array {path[:60]!r} has {len(shape)} dimensions; expected ({axes})")
     scale = dict(zip(ms.axes, ms.levels[level].scale, strict=True))
     start = dict(zip(ms.axes, ms.levels[level].translation, strict=True))
     sizes = dict(zip(ms.axes, shape, strict=True))
@@ -352,7 +353,10 @@ def _window(window: Any) -> list[float]:
     given = isinstance(window, Mapping)
     pair: Any = [window.get("start"), window.get("end")] if given else window
     fine = isinstance(pair, list | tuple) and [isinstance(v, int | float) for v in pair] == [1, 1]
-    return [float(value) for value in pair] if fine else []
+    # as a comparison: a whole number of JSON may be larger than any float
+    return (
+        [float(value) for value in pair] if fine and all(-_MOST < v < _MOST for v in pair) else []
+    )
 
 
 def _checked(model: Any, said: Mapping[str, Any]) -> dict[str, Any]:

@@ -392,7 +392,7 @@ def test_one_container_is_opened(urls):
         ({"background": "-1"}, "background='-1': expected a whole number"),
         ({"unit": 5}, "unit='5': expected a unit such as um"),
         ({"axes": 5}, "axes='5': expected letters"),
-        ({"system": 5}, r"system='5': no such coordinate system. Found: none"),
+        ({"system": 5}, r"system='5': no such coordinate system. Found: \[\]"),
     ],
 )
 def test_options_that_are_none(tmp_path, option, says):
