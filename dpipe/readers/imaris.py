@@ -22,7 +22,7 @@ import xarray as xr
 
 from dpipe import schema
 from dpipe.blocks import lazy
-from dpipe.readers._hdf5 import numbered, open_hdf5, text
+from dpipe.readers._hdf5 import Flaw, numbered, open_hdf5, text
 from dpipe.readers._imaris_clock import clock
 from dpipe.readers._imaris_info import (
     SUFFIXES,
@@ -237,8 +237,14 @@ def _contradictions(h5: h5py.File, image: h5py.Group | None, pixels: Pixels) -> 
 
 def _custom(group: h5py.Group | None) -> dict[str, str]:
     """Return what a microscope or a person noted beside, as far as a listing can hold it."""
-    names = [] if group is None else sorted(map(str, group.attrs))
-    return {name: text(group, name)[:_LONGEST_CUSTOM] for name in names[:_MOST_CUSTOM]}
+    found: dict[str, str] = {}
+    for name in [] if group is None else sorted(map(str, group.attrs))[:_MOST_CUSTOM]:
+        key = name.encode("utf-8", "replace").decode()
+        try:
+            found[key] = text(group, name)[:_LONGEST_CUSTOM]
+        except Flaw:  # larger than text is; no reason to refuse the pixels
+            found[key] = "(too long)"
+    return found
 
 
 def _places(

@@ -129,6 +129,23 @@ def test_what_stands_beside_the_names(movie):
     assert ds.attrs["custom_data"] == {"Objective": "25x/1.05", "Laser": "x" * 500}
 
 
+def test_custom_data_without_end(tmp_path):
+    path = tmp_path / "a.ims"
+    with h5py.File(path, "w", libver="latest") as h5:
+        h5[DATA.format(0, 0)] = np.ones((1, 4, 4), "u1")
+        group = h5.create_group("DataSetInfo/CustomData")
+        group.attrs["Log"] = np.full(2 << 20, b"m")
+        for k in range(150):
+            group.attrs[f"{k:03}"] = "x"
+    found = open_imaris(path).attrs["custom_data"]
+    assert len(found) == 100
+    assert "Log" not in found
+    with h5py.File(path, "r+") as h5:
+        for k in range(120):
+            del h5["DataSetInfo/CustomData"].attrs[f"{k:03}"]
+    assert open_imaris(path).attrs["custom_data"]["Log"] == "(too long)"
+
+
 def test_all_that_is_counted_from_1(movie):
     path, pixels = movie
     level = "DataSet/ResolutionLevel 0"
