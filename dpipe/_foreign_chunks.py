@@ -5,10 +5,12 @@ the fill value; one that was lost looks the same. This module knows Zarr's keys 
 shard; Zarr itself it leaves to ``store``.
 """
 
+import contextlib
 import json
 import math
 import re
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import islice, product
 from typing import Any, NamedTuple
@@ -18,10 +20,12 @@ import numpy as np
 from dpipe import store
 from dpipe._foreign import LARGEST_JSON, Place, place_at
 from dpipe.blocks import Region
-from dpipe.errors import InputError, NotFoundError, StoreError
+from dpipe.errors import InputError, NotFoundError
 
 _ABSENT = 2**64 - 1
 _MOST_NAMED = 5
+_MOST_KNOWN = 64
+_IN_FLIGHT = 32
 _MOST_OBJECTS = 10_000_000
 _LARGEST_VALUE = 16
 """Bytes that a value of a chunk takes at most: 8, and as many again for what does not compress."""
@@ -78,8 +82,11 @@ class Foreign(store.Source):
         shape = [cut.stop for cut in region]
         first = [cut.start // n for cut, n in zip(region, index.shard, strict=True)]
         last = [-(-cut.stop // n) for cut, n in zip(region, index.shard, strict=True)]
+        base = f"{self.prefix}/".lstrip("/")
         for corner in product(*map(range, first, last)):
-            gone += index.missing(place, f"{self.prefix}/".lstrip("/"), corner, shape)
+            with contextlib.suppress(NotFoundError):  # a shard that is not there is told by Zarr
+                whole = place.size(base + index.keys.of(corner))
+                gone += index.missing(place, base, corner, shape, whole)
         if gone:
             raise InputError(f"{self.url}/{self.prefix}: {store.not_there(len(gone), gone)}")
 
@@ -102,16 +109,13 @@ class _Index(NamedTuple):
         )
 
     def missing(
-        self, place: Place, base: str, corner: Sequence[int], shape: Sequence[int]
+        self, place: Place, base: str, corner: Sequence[int], shape: Sequence[int], whole: int
     ) -> list[str]:
-        """Name the chunks that a shard lacks, of those in a shape; none of a shard not there."""
+        """Name the chunks that a shard of so many bytes lacks, of those that lie in a shape."""
         grid = [n // k for n, k in zip(self.shard, self.inner, strict=True)]
         size = 16 * math.prod(grid)
         key = self.keys.of(corner)
-        try:
-            start = place.size(base + key) - size - 4 * self.checked if self.at_end else 0
-        except NotFoundError:
-            return []
+        start = whole - size - 4 * self.checked if self.at_end else 0
         data = place.read_range(base + key, max(0, start), max(0, start) + size)
         if start < 0 or len(data) < size:
             return []  # a shard that was cut off: decoding will tell
@@ -191,45 +195,55 @@ def holes(
     Returns
     -------
     Holes
-        None where the list of files is not to be had. In an archive the indexes of shards are not
-        read.
+        In an archive the indexes of shards are not read.
+
+    Raises
+    ------
+    StoreError
+        The list of files is not to be had.
     """
     base, grid = f"{path}/".lstrip("/"), [-(-n // k) for n, k in zip(shape, cut, strict=True)]
-    try:
-        listed = sorted(place.list(base))
-    except StoreError:  # a bucket that lets nobody list it; what is missing is found on reading
-        return Holes(0, 0, ())
+    listed = sorted(place.list(base))
     told = (place.url, path, hash(tuple(listed)), repr(metadata))
-    if told not in _known:
-        if len(_known) >= 64:
+    found = _known.get(told)
+    if found is None:
+        keys, index = _keys_of(metadata), _index_of(metadata)
+        there = {keys.corner(key.removeprefix(base), grid): size for key, size, _ in listed}
+        there.pop(None, None)
+        found = _without_shards(keys, grid, there)
+        if index is not None:
+            found = _with_shards(place, base, index, shape, there, found.names)
+        if len(_known) >= _MOST_KNOWN:
             _known.clear()
-        keys = _keys_of(metadata)
-        there = {keys.corner(key.removeprefix(base), grid) for key, *_ in listed} - {None}
-        index = _index_of(metadata)
-        _known[told] = _holes(place, base, shape, grid, there, keys, index)
-    return _known[told]
+        _known[told] = found
+    return found
 
 
-def _holes(
+def _without_shards(keys: _Keys, grid: Sequence[int], there: Mapping[Any, int]) -> Holes:
+    total = math.prod(grid)
+    gone = (corner for corner in np.ndindex(*grid) if corner not in there)
+    named = islice(gone, _MOST_NAMED) if total > len(there) else ()
+    return Holes(total - len(there), total, tuple(map(keys.of, named)))
+
+
+def _with_shards(
     place: Place,
     base: str,
+    index: _Index,
     shape: Sequence[int],
-    grid: Sequence[int],
-    there: set[Any],
-    keys: _Keys,
-    index: _Index | None,
+    there: Mapping[Any, int],
+    names: Sequence[str],
 ) -> Holes:
-    total, names = math.prod(grid), list[str]()
-    count = total - len(there)
-    if count:
-        gone = (corner for corner in np.ndindex(*grid) if corner not in there)
-        names = [keys.of(corner) for corner in islice(gone, _MOST_NAMED)]
-    if index is None:
-        return Holes(count, total, tuple(names))
+    """Count chunks of shards; those of a bucket are asked many at a time."""
     total = math.prod(-(-n // k) for n, k in zip(shape, index.inner, strict=True))
-    count = total - sum(math.prod(index.inside(corner, shape)) for corner in there)
-    for corner in () if place.packed else sorted(there):
-        lacking = index.missing(place, base, corner, shape)
-        count += len(lacking)
-        names += lacking[: max(0, _MOST_NAMED - len(names))]
-    return Holes(count, total, tuple(names))
+    lost = total - sum(math.prod(index.inside(corner, shape)) for corner in there)
+    corners = [] if place.packed else sorted(there)
+
+    def ask(corner: tuple[int, ...]) -> list[str]:
+        return index.missing(place, base, corner, shape, there[corner])
+
+    with ThreadPoolExecutor(_IN_FLIGHT) as pool:
+        for lacking in (pool.map if "://" in place.url else map)(ask, corners):
+            lost += len(lacking)
+            names = [*names, *lacking[: max(0, _MOST_NAMED - len(names))]]
+    return Holes(lost, total, tuple(names))

@@ -17,7 +17,7 @@ import xarray as xr
 from dpipe import blocks, pyramid, store
 from dpipe._foreign import groups_in, place_at, read_json
 from dpipe._foreign_chunks import Foreign, holes
-from dpipe.errors import InputError, NotFoundError
+from dpipe.errors import InputError, NotFoundError, StoreError
 from dpipe.objects import Objects, open_objects
 
 _MOST_FOLDERS, _MOST_KEYS = 20, 20_000
@@ -118,15 +118,19 @@ def dimension_names(uri: str, path: str) -> list[str]:
     return names if all(isinstance(name, str) and name for name in names) else []
 
 
-def missing_chunks(uri: str, path: str) -> str:
+def missing_chunks(uri: str, path: str, *, fill_missing: bool = False) -> str:
     """Say how many chunks of an array are not there, and which; "" if none is missing.
 
     They are found by the list of files and, where there are shards, by the index of each. In an
-    archive the chunks inside of shards are not looked at.
+    archive the chunks inside of shards are not looked at. In a bucket that lets nobody list it,
+    those that are not to be filled are found on reading.
     """
     source, metadata = _source(uri, path, fill=True)
     array = _opened(source)
-    found = holes(place_at(uri), source.path, metadata, array.shape, array.chunksize)
+    try:
+        found = holes(place_at(uri), source.path, metadata, array.shape, array.chunksize)
+    except StoreError as error:
+        return f"nobody can count the chunks that are not there ({error})" if fill_missing else ""
     return store.not_there(found.lost, found.names, found.total) if found.lost else ""
 
 

@@ -141,6 +141,21 @@ def test_chunks_that_a_shard_lacks(tmp_path: Path, said: dict[str, Any]) -> None
     )
 
 
+def test_shards_of_a_bucket_are_asked_many_at_a_time(tmp_path: Path) -> None:
+    array = zarr.create_array(
+        tmp_path, name="a", shape=(40, 4), dtype="u2", chunks=(1, 2), shards=(2, 4)
+    )
+    array[...] = 7
+    array[1::8, 2:] = 0  # of every fourth shard the last chunk
+    place = open_objects(f"memory://{uuid.uuid4().hex}")
+    for file in tmp_path.rglob("*"):
+        if file.is_file():
+            place.put(str(file.relative_to(tmp_path)), file.read_bytes())
+    assert containers.missing_chunks(place.url, "a").startswith(
+        "5 of 80 chunks not there: c/0/0[1, 1], c/4/0[1, 1], c/8/0[1, 1], c/12/0[1, 1], c/16/0["
+    )
+
+
 def test_shards_that_were_cut_off(tmp_path: Path) -> None:
     array = zarr.create_array(
         tmp_path, name="a", shape=(4, 4), dtype="u2", chunks=(1, 2), shards=(2, 4)
@@ -172,6 +187,8 @@ def test_a_bucket_that_nobody_may_list(tmp_path: Path, monkeypatch: pytest.Monke
 
     monkeypatch.setattr(type(open_objects(tmp_path)), "list", refuse)
     assert containers.missing_chunks(str(tmp_path), "a") == ""
+    told = containers.missing_chunks(str(tmp_path), "a", fill_missing=True)
+    assert told == "nobody can count the chunks that are not there (s3://b: access denied)"
     with pytest.raises(InputError, match=r"1 chunk not there: c/[01]"):
         lazily(tmp_path)
 

@@ -1,8 +1,12 @@
 """Units by what programs write: sizes by hand, case where it matters, nothing guessed."""
 
+import re
+
 import pytest
 
 from dpipe import schema
+from dpipe.readers._hdf5 import Flaw
+from dpipe.readers._imaris_info import micrometres
 
 LENGTHS = {
     "m": 1e6, "dm": 1e5, "cm": 1e4, "mm": 1e3, "um": 1, "nm": 1e-3, "pm": 1e-6, "fm": 1e-9,
@@ -36,6 +40,22 @@ def test_times(unit, size):
 def test_what_is_neither(unit):
     assert schema.micrometres_in(unit) is None
     assert schema.seconds_in(unit) is None
+
+
+@pytest.mark.parametrize(("unit", "size"), LENGTHS.items())
+def test_imaris_knows_them_all(unit, size):
+    assert micrometres(unit.strip(), None) == (pytest.approx(size, rel=1e-12), "")
+
+
+@pytest.mark.parametrize("unit", [*TIMES, *NEITHER])
+def test_imaris_refuses_what_is_no_length(unit):
+    with pytest.raises(Flaw, match=re.escape(repr(unit))):
+        micrometres(unit, None)
+
+
+@pytest.mark.parametrize("unit", sorted(schema.UNITLESS))
+def test_imaris_says_what_is_no_unit(unit):
+    assert micrometres(unit, None) == (1.0, f"the unit is {unit!r}")
 
 
 def test_no_word_is_both():

@@ -82,7 +82,7 @@ def open_level(
         )
     if array.dtype.kind not in "uifb" or array.dtype.itemsize > 8 or 0 in array.shape:
         raise InputError(f"pixels are {array.dtype} {array.shape}; expected integers or floats")
-    holes = missing_chunks(uri, place)
+    holes = missing_chunks(uri, place, fill_missing=fill)
     if holes and not fill:
         raise InputError(f"array {place!r}: {holes}")
     array = array.astype(np.uint8) if array.dtype.kind == "b" else array
