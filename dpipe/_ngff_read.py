@@ -67,11 +67,12 @@ class Multiscale:
 
 
 class _Axis(NamedTuple):
-    """One axis: our name, the file's, and its unit as the file has it."""
+    """One axis: our name, the file's, its unit as the file has it, and what is odd about it."""
 
     name: str
     word: str
     unit: str
+    odd: str = ""
 
 
 class Reading(NamedTuple):
@@ -135,6 +136,7 @@ def multiscale(image: Any, version: str, how: Reading) -> Multiscale:
         unsaid += [one for one in odd if one not in unsaid]
     names = tuple(axis.name for axis in axes)
     name = _text(image.get("name"))
+    notes = [*filter(None, (axis.odd for axis in axes)), *notes]
     return Multiscale(name, version, names, tuple(levels), tuple(unsaid), tuple(notes))
 
 
@@ -223,11 +225,9 @@ def _axis(axis: Any) -> _Axis:
             f"axis {word[:20]!r}; dpipe reads t, c, z, y, x. Say what axes are, as in option "
             "axes=czyx"
         )
-    if kind in ("space", "time", "channel") and kind != _KIND_OF.get(name, "space"):
-        raise InputError(
-            f"axis {word[:20]!r} is of the type {kind!r}. Say what axes are, as in option axes=czyx"
-        )
-    return _Axis(name, word, _text(said.get("unit")))
+    wrong = kind in ("space", "time", "channel") and kind != _KIND_OF.get(name, "space")
+    odd = f"axis {word[:20]!r} is of the type {kind!r}; it is taken by its name" if wrong else ""
+    return _Axis(name, word, _text(said.get("unit")), odd)
 
 
 def _factors(axes: Sequence[_Axis], how: Reading) -> tuple[np.ndarray, list[tuple[str, str, str]]]:

@@ -330,7 +330,6 @@ def _scaled(*scale: Any, unit: str = "micrometer") -> dict[str, Any]:
         pytest.param({"bioformats2raw.layout": 3}, "several images", id="several"),
         pytest.param(_axes({"name": "angle"}, _Y, _X), "axis 'angle'; .*axes=czyx", id="angle"),
         pytest.param(_axes({"type": "space"}, _X), "has no name", id="no name"),
-        pytest.param(_axes({"name": "y", "type": "time"}, _X), "of the type 'time'", id="type"),
         pytest.param(old(axes=""), r"axes are \[\]; expected a list", id="no axes"),
         pytest.param(
             _axes({"name": "q", "type": "time"}, {"name": "t"}, _Y, _X), "axis once", id="two t"
@@ -693,6 +692,14 @@ def test_axes_that_a_person_says():
 def test_words_for_axes(words, axes):
     said = _axes(*({"name": word} for word in words))
     assert ngff.read(said)[0].axes == tuple(axes)
+
+
+def test_an_axis_of_a_type_that_is_not_its_own():
+    (found,) = ngff.read(
+        _axes({"name": "t", "type": "space"}, {"name": "q", "type": "channel"}, _Y, _X)
+    )
+    assert found.axes == ("t", "c", "y", "x")
+    assert found.notes == ("axis 't' is of the type 'space'; it is taken by its name",)
 
 
 def test_places_beyond_all_numbers():
