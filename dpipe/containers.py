@@ -49,6 +49,17 @@ def read_attributes(uri: str, path: str = "") -> dict[str, Any]:
     InputError
         There is no Zarr group, or its metadata are damaged.
     """
+    if (found := find_attributes(uri, path)) is not None:
+        return found
+    group = f"{path.strip('/')}/".lstrip("/") or "/"
+    raise InputError(
+        f"{uri}: no Zarr group {group}; expected zarr.json or .zattrs. Give the folder that holds "
+        "one of them"
+    )
+
+
+def find_attributes(uri: str, path: str) -> dict[str, Any] | None:
+    """Return the attributes of a group, as `read_attributes` does; None where there is none."""
     place = place_at(uri)
     prefix = f"{path.strip('/')}/" if path.strip("/") else ""
     for name in ("zarr.json", ".zattrs"):
@@ -60,10 +71,7 @@ def read_attributes(uri: str, path: str = "") -> dict[str, Any]:
         if not isinstance(attributes, dict):
             raise InputError(f"{uri}: {prefix}{name}: its attributes are no object; it is damaged")
         return attributes
-    raise InputError(
-        f"{uri}: no Zarr group {prefix or '/'}; expected zarr.json or .zattrs. "
-        "Give the folder that holds one of them"
-    )
+    return None
 
 
 def groups_inside(uri: str) -> list[str]:

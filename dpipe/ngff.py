@@ -289,8 +289,10 @@ def channel_notes(attributes: Mapping[str, Any], count: int) -> list[str]:
 
 def names(attributes: Mapping[str, Any], key: str) -> list[str]:
     """Read a list of paths: key ``labels`` of the group labels, ``series`` of the group OME."""
-    listed = version_of(attributes)[0].get(key)
-    return [str(name) for name in listed] if isinstance(listed, list) else []
+    listed = version_of(attributes)[0].get(key, [])
+    if not isinstance(listed, list):
+        raise InputError(f"{key!r} is {str(listed)[:40]!r}; expected a list of names")
+    return [str(name) for name in listed]
 
 
 def _image(ds: xr.Dataset, variable: str) -> xr.DataArray:

@@ -767,7 +767,9 @@ def test_channels_of_careless_files(omero, expected):
 
 def test_lists_of_names():
     assert ngff.names({"ome": {"version": "0.5", "series": ["0", "1"]}}, "series") == ["0", "1"]
-    assert ngff.names({"labels": "cells"}, "labels") == []
+    assert ngff.names({}, "labels") == []
+    with pytest.raises(InputError, match="'labels' is 'cells'; expected a list of names"):
+        ngff.names({"labels": "cells"}, "labels")
 
 
 NOT_READ = {"mismatch_axes_units", "untyped_axes", "custom_type_axes"}

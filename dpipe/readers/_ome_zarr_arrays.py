@@ -9,7 +9,7 @@ import numpy as np
 import xarray as xr
 
 from dpipe import ngff, schema
-from dpipe.containers import dimension_names, lazy_array, missing_chunks, read_attributes
+from dpipe.containers import dimension_names, find_attributes, lazy_array, missing_chunks
 from dpipe.errors import InputError
 
 
@@ -33,10 +33,8 @@ class Pixels(NamedTuple):
 
 def listed(uri: str, group: str, key: str) -> list[str]:
     """Return the paths that a group lists; none where there is no such group."""
-    try:
-        return ngff.names(read_attributes(uri, group), key)
-    except InputError:
-        return []
+    attributes = find_attributes(uri, group)
+    return [] if attributes is None else ngff.names(attributes, key)
 
 
 def open_level(

@@ -47,7 +47,12 @@ class Grid(NamedTuple):
 
 def with_labels(ds: xr.Dataset, grid: Grid, wanted: str | None) -> xr.Dataset:
     """Add the labels that are wanted, or the only ones if they fit; say what is left out."""
-    names = listed(grid.uri, f"{grid.path}/labels".strip("/"), "labels")
+    try:
+        names = listed(grid.uri, f"{grid.path}/labels".strip("/"), "labels")
+    except InputError as error:
+        if wanted is not None:
+            raise
+        return _noted(ds, [f"labels left out: {error}"])
     elsewhere = wanted is not None and "/" in wanted and wanted not in names
     if wanted is not None and wanted not in names and not elsewhere:
         raise InputError(f"no labels {wanted!r}. Found: {', '.join(names) or 'none'}")

@@ -15,7 +15,7 @@ import numpy as np
 import xarray as xr
 
 from dpipe import ngff, schema
-from dpipe.containers import folders_below, groups_inside, read_attributes
+from dpipe.containers import find_attributes, folders_below, groups_inside, read_attributes
 from dpipe.errors import InputError, UsageError
 from dpipe.readers._ome_zarr_arrays import Pixels, listed, open_level
 from dpipe.readers._ome_zarr_labels import Grid, with_labels
@@ -162,7 +162,10 @@ def _text(option: Any) -> str | None:
 
 def _with_the_rest_said(ds: xr.Dataset, uri: str, path: str, labels: str | None) -> xr.Dataset:
     """Name what lies beside the image and is not read with it."""
-    beside = {"tables": listed(uri, f"{path}/tables".strip("/"), "tables")}
+    try:
+        beside = {"tables": listed(uri, f"{path}/tables".strip("/"), "tables")}
+    except InputError:
+        beside = {"tables": ["tables"]}  # whatever they are
     spatial = path.startswith("images/")  # SpatialData keeps labels apart from images
     if spatial and labels is None:
         beside["labels"] = [f"labels/{name}" for name in folders_below(uri, "labels")]
@@ -293,9 +296,7 @@ def _image(uri: str, path: str) -> tuple[str, dict[str, Any]]:
 def _counted(uri: str) -> Iterator[str]:
     """Yield the paths of images that nobody lists: by the rule they are counted from 0."""
     for number in itertools.count():
-        try:
-            read_attributes(uri, str(number))
-        except InputError:
+        if find_attributes(uri, str(number)) is None:
             return
         yield str(number)
 

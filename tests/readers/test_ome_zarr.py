@@ -319,6 +319,14 @@ def test_two_images_that_nobody_lists(tmp_path):
         open_ome_zarr(path)
 
 
+def test_an_image_that_is_damaged_is_not_the_end_of_them(tmp_path):
+    path = wrap(tmp_path / "a.zarr", ["0", "1"], listed=False)
+    (path / "1" / ".zattrs").write_text("{")
+    with pytest.raises(InputError, match=r"a.zarr: 1/.zattrs: its metadata are damaged: no JSON"):
+        open_ome_zarr(path)
+    assert open_ome_zarr(path, image=0).sizes["y"] == 20
+
+
 def test_a_field_of_a_plate(tmp_path):
     path = tmp_path / "a.zarr"
     zarr.open_group(path, mode="a", attributes={"ome": {"version": "0.5", "plate": {}}})

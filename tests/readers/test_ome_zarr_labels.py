@@ -293,6 +293,24 @@ def test_what_cannot_be_read_does_not_spoil_the_image(image):
         open_ome_zarr(image, labels="cells")
 
 
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("{", "labels/zarr.json: its metadata are damaged: no JSON"),
+        ('{"attributes": {"ome": {"labels": "cells"}}}', "'labels' is 'cells'; expected a list"),
+        ('{"attributes": {"ome": {"version": "0.9", "labels": []}}}', "OME-Zarr version '0.9'"),
+    ],
+)
+def test_a_list_that_cannot_be_read(image, text, says):
+    add(image, numbers())
+    (image / "labels" / "zarr.json").write_text(text)
+    (note,) = open_ome_zarr(image).attrs["notes"]
+    assert note.startswith("labels left out: ")
+    assert says in note
+    with pytest.raises(InputError, match=says):
+        open_ome_zarr(image, labels="cells")
+
+
 def test_chunks_of_labels_that_are_not_there(image):
     """As of an image; zarr-python leaves those out that hold nothing but background."""
     add(image, numbers())
