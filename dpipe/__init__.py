@@ -11,12 +11,13 @@ in partitions that can be repeated. The **catalog** records what exists and how 
     dpipe.save(quality, "s3://lab/store", "leuko-quality", message="median of 5")
 
 The package is a total order of files: each uses only those above it. Vocabulary (``errors``,
-``redaction``, ``schema``, ``metadata``, ``ngff``, ``config``), machines (``arrays``, ``blocks``,
-``pyramid``, ``objects``, ``documents``, ``heartbeat``, ``sources``, ``spreadsheets``, ``pages``,
-``units``, ``store``, ``containers``, ``cluster``), shelves (``readers``, ``operators``,
-``writers``), service (``versions``, ``catalog``, ``seal``, ``origin``, ``outline``, ``marks``,
-``parts``, ``tree``, ``recipe``, ``plan``, ``drive``, ``outcome``, ``run``, ``plot``, ``report``,
-``checks``, ``repair``, ``upkeep``, ``census``), doors (``view``, ``batches``, ``demo``, ``cli``).
+``redaction``, ``units``, ``schema``, ``metadata``, ``ngff``, ``config``), machines (``arrays``,
+``blocks``, ``pyramid``, ``objects``, ``documents``, ``heartbeat``, ``sources``, ``spreadsheets``,
+``pages``, ``measures``, ``store``, ``containers``, ``cluster``), shelves (``readers``,
+``operators``, ``writers``), service (``versions``, ``catalog``, ``seal``, ``origin``, ``outline``,
+``marks``, ``parts``, ``tree``, ``recipe``, ``plan``, ``drive``, ``outcome``, ``run``, ``plot``,
+``report``, ``checks``, ``repair``, ``upkeep``, ``census``), doors (``view``, ``batches``,
+``demo``, ``cli``).
 """
 
 __version__ = "0.1.0"

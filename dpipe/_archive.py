@@ -21,7 +21,8 @@ from dpipe._remote import Remote
 from dpipe.errors import InputError, StoreError
 from dpipe.objects import Objects, open_objects, safe_key
 
-_ENDS = (".zip", ".tar")
+_ZIPS = (".zip", ".ozx")  # the latter is a zipped OME-Zarr
+_ENDS = (*_ZIPS, ".tar")
 _PACKED = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")
 _HEAD, _LONGEST_EXTRA, _LARGEST = 30, 1 << 16, 1 << 30
 _IN_A_BUCKET = "a tar in a bucket has no list of its files; copy it to a disk, or make it a zip"
@@ -176,7 +177,7 @@ def _opened(place: str) -> dict[str, Member]:
 def _open(place: str, size: int, changed: str) -> dict[str, Member]:
     """Read what an archive holds, once a process while it stays the same."""
     if not place.startswith("/"):
-        if not place.lower().endswith(".zip"):
+        if not place.lower().endswith(_ZIPS):
             raise InputError(f"{place}: {_IN_A_BUCKET}")
         places, key = bucket_of(place)
         with Remote(places, key, size) as file, zipfile.ZipFile(file) as packed:

@@ -99,8 +99,8 @@ def write_imaris(
         for t in range(n_t):
             for c in range(n_c):
                 volume = np.asarray(draw(t, c), dtype)
-                low, high = ranges[c]
-                ranges[c] = (min(low, float(volume.min())), max(high, float(volume.max())))
+                (low, high), (least, most) = ranges[c], _range(volume)
+                ranges[c] = (min(low, least), max(high, most))
                 for level, target in enumerate(sizes):
                     volume = _reduced(volume, target)
                     group = h5.create_group(
@@ -211,6 +211,12 @@ def _write_channels(
         )
 
 
+def _range(volume: np.ndarray) -> tuple[float, float]:
+    """Return the least and the largest of the values that are numbers; 0 where none is."""
+    known = volume[np.isfinite(volume)]
+    return (float(known.min()), float(known.max())) if known.size else (0.0, 0.0)
+
+
 def _write_volume(
     group: h5py.Group,
     volume: np.ndarray,
@@ -222,9 +228,9 @@ def _write_volume(
     full = np.full(padded, padding, volume.dtype)
     full[tuple(map(slice, volume.shape))] = volume
     group.create_dataset("Data", data=full, chunks=tuple(chunks), **filters)
-    low, high = float(volume.min()), float(volume.max())
+    low, high = _range(volume)
     counts = np.zeros(256, np.uint64)
-    bins = (volume.ravel() - low) * (255 / (high - low) if high > low else 0)
+    bins = (volume[np.isfinite(volume)] - low) * (255 / (high - low) if high > low else 0)
     counts += np.bincount(bins.astype(np.uint8), minlength=256).astype(np.uint64)
     group.create_dataset("Histogram", data=counts)
     for axis, n in zip("ZYX", volume.shape, strict=True):

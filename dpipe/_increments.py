@@ -17,7 +17,7 @@ import numpy as np
 from dpipe import catalog, seal, sources
 from dpipe.errors import DamageError
 from dpipe.objects import Objects
-from dpipe.origin import Origin
+from dpipe.origin import Origin, is_older
 from dpipe.readers import Reader
 from dpipe.sources import Item, Part
 
@@ -69,7 +69,7 @@ def split(
     except DamageError:
         return [(part.stem, whole)]
     before = [_before(made, one.provenance["origin"]) for one in sealed]
-    if any(a.fingerprint != b.fingerprint for a, b in zip(before, refs, strict=True)):
+    if not all(_is_of(ref, origin) for ref, origin in zip(refs, before, strict=True)):
         return [(part.stem, whole)]  # made with other options, or by another version
     held = [item for origin in before for item in origin.items]
     if _sum(held) == _sum(whole.items):
@@ -100,6 +100,10 @@ def _before(made: Made, said: Mapping[str, Any]) -> Origin:
     """Return the origin of a part, from what its seal says of it."""
     origin = made([_item(item) for item in said["items"]])
     return replace(origin, attempt=said.get("attempt", 0))
+
+
+def _is_of(ref: catalog.PartRef, made: Origin) -> bool:
+    return ref.fingerprint == made.fingerprint or is_older(ref.fingerprint, made)
 
 
 def _looked_again(ref: catalog.PartRef) -> bool:

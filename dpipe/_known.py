@@ -8,7 +8,8 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from dpipe import catalog, marks, seal
+from dpipe import catalog, marks, origin, readers, seal
+from dpipe.errors import InputError, SchemaError
 from dpipe.objects import Objects
 from dpipe.origin import Origin
 from dpipe.outline import base_of
@@ -60,12 +61,12 @@ class Sealed:
         """
         found = cls()
         rest = []
-        for stem, origin in wanted:
+        for stem, made in wanted:
             ref = known.get(stem)
-            if ref is not None and _is_of(ref, origin):
-                found.named[stem] = replace(ref, fingerprint=origin.fingerprint)
+            if ref is not None and _is_of(objects, ref, made):
+                found.named[stem] = replace(ref, fingerprint=made.fingerprint)
             else:
-                rest.append(base_of(dataset, stem, origin.fingerprint))
+                rest.append(base_of(dataset, stem, made.fingerprint))
         if len(rest) > _FEW:
             there = objects.below(f"parts/{dataset}/")
             prefix = f"parts/{dataset}/"
@@ -81,20 +82,31 @@ class Sealed:
         return found
 
 
-def _is_of(ref: PartRef, origin: Origin) -> bool:
-    """Tell whether a part is the one that is wanted, or was before user's code counted."""
-    if ref.fingerprint == origin.fingerprint:
+def _is_of(objects: Objects, ref: PartRef, made: Origin) -> bool:
+    """Tell whether a part is the one wanted, or one of an earlier dpipe that is alike."""
+    if ref.fingerprint == made.fingerprint:
         return True
-    return bool(origin.code) and ref.fingerprint == replace(origin, code="").fingerprint
+    if not origin.is_older(ref.fingerprint, made):
+        return False
+    if made.kind != "reader":
+        return True  # the code of a user was not recorded then
+    reader = readers.resolve(made.name)
+    if reader.alike is None:
+        return False
+    try:
+        sealed = seal.open_named(objects, ref)
+        return reader.alike(sealed, lambda: origin.read(made))
+    except (InputError, SchemaError):  # refused today: the plan says why
+        return False
 
 
-def why_made(step: Step, stem: str, origin: Origin, parent: catalog.Version | None) -> str:
+def why_made(step: Step, stem: str, made: Origin, parent: catalog.Version | None) -> str:
     """Say why a part is made: it is new, or what changed."""
     if parent is None or stem not in parent.parts.by_stem:
         return "new"
     before, now = parent.recipe, json.loads(json.dumps(step.to_dict(), default=str))
-    if origin.code and before.get("code", "") not in ("", origin.code):
-        return f"the code of {origin.name} changed"
+    if made.code and before.get("code", "") not in ("", made.code):
+        return f"the code of {made.name} changed"
     changed = [
         words
         for key, words in _CHANGES.items()
@@ -102,7 +114,7 @@ def why_made(step: Step, stem: str, origin: Origin, parent: catalog.Version | No
     ]
     if changed:
         return f"{' and '.join(changed)} changed"
-    return "its source changed" if origin.kind == "reader" else "its inputs changed"
+    return "its source changed" if made.kind == "reader" else "its inputs changed"
 
 
 _CHANGES = {

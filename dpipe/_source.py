@@ -1,15 +1,16 @@
 """Stored arrays as tasks read them: text that travels, opened where it is needed.
 
 A private neighbour of ``dpipe.store``. A missing object or one that cannot be decoded is an
-error, never zeros; only in foreign containers, whose format says so, is it the fill value.
+error, never zeros; only where a person says so is it the fill value.
 """
 
 import json
+import re
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import zarr
@@ -37,6 +38,14 @@ def open_array(place: Store, mode: str, zarr_format: int = 3, **config: bool) ->
         return zarr.open_array(place, mode=mode, zarr_format=zarr_format, config=config)
 
 
+class Readable(Protocol):
+    """A place whose bytes are read; `Objects` is one."""
+
+    def read(self, key: str) -> bytes: ...
+    def read_range(self, key: str, start: int, stop: int) -> bytes: ...
+    def size(self, key: str) -> int: ...
+
+
 @dataclass(frozen=True)
 class Source:
     """One stored array; it travels in tasks as text and is opened inside them.
@@ -52,7 +61,9 @@ class Source:
     path : str
         The array's key below its part.
     foreign : bool
-        Others wrote it: missing chunks hold the fill value, damage is an InputError.
+        Others wrote it: damage is an InputError.
+    fill : bool
+        Missing chunks hold the fill value.
     """
 
     url: str
@@ -61,6 +72,14 @@ class Source:
     inline: tuple[tuple[str, bytes], ...]
     path: str
     foreign: bool = False
+    fill: bool = False
+
+    def place(self) -> Readable:
+        """Return where its objects are read."""
+        return open_objects(self.url)
+
+    def check(self, region: blocks.Region) -> None:
+        """Refuse a region before it is read; nothing is refused here."""
 
     def lazy(self) -> Any:
         """Return a Dask array whose blocks are shards, or chunks where there are none."""
@@ -97,8 +116,8 @@ def _open(source: Source) -> tuple[Any, tuple[int, ...]]:
         document = json.dumps(metadata).encode()
     held = {".zarray" if zarr_format == 2 else "zarr.json": document}
     held |= {key.removeprefix(f"{source.path}/"): data for key, data in source.inline}
-    place = Sealed(source.url, source.prefix, held)
-    return open_array(place, "r", zarr_format, read_missing_chunks=source.foreign), shape
+    place = Sealed(source.place(), source.prefix, held)
+    return open_array(place, "r", zarr_format, read_missing_chunks=source.fill), shape
 
 
 def _read(source: Source, region: blocks.Region) -> np.ndarray:
@@ -111,8 +130,12 @@ def _read(source: Source, region: blocks.Region) -> np.ndarray:
         )
     )
     try:
+        source.check(wider)
         values = np.asarray(array[wider])
     except ChunkNotFoundError as error:
+        if source.foreign:
+            gone = re.findall("chunk '(.*?)'", str(error))
+            raise InputError(f"{where}: {not_there(len(gone), gone)}") from error
         raise DamageError(f"{where}: an object is missing; run dpipe verify") from error
     except (DpipeError, MemoryError):
         raise
@@ -126,6 +149,15 @@ def _read(source: Source, region: blocks.Region) -> np.ndarray:
     return values[tuple(slice(0, r.stop - r.start) for r in region)].copy()
 
 
+def not_there(count: int, names: Sequence[str], total: int | None = None) -> str:
+    """Say how many chunks are missing, which, and what to do."""
+    listed = ", ".join(names[:5]) + (", ..." if count > 5 else "")
+    number = str(count) if total is None else f"{count} of {total}"
+    noun = "chunk" if max(count, total or 0) == 1 else "chunks"
+    way = "fetch it again, or, if nothing was ever written there, give option fill_missing=true"
+    return f"{number} {noun} not there: {listed}; {way}"
+
+
 class Sealed(MemoryStore):
     """Read-only Zarr store over objects; what it holds in memory costs no request.
 
@@ -133,10 +165,10 @@ class Sealed(MemoryStore):
     here are those of the memory.
     """
 
-    def __init__(self, url: str, prefix: str, held: Mapping[str, bytes]) -> None:
+    def __init__(self, place: Readable, prefix: str, held: Mapping[str, bytes]) -> None:
         make = default_buffer_prototype().buffer.from_bytes
         super().__init__({key: make(data) for key, data in held.items()}, read_only=True)
-        self._objects, self._prefix = open_objects(url), prefix
+        self._objects, self._prefix = place, prefix
 
     def get_sync(
         self,

@@ -7,6 +7,7 @@ OME-Zarr metadata (``ngff`` does) or of datasets.
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,12 @@ import numpy as np
 import xarray as xr
 
 from dpipe import blocks, pyramid, store
-from dpipe.errors import InputError, NotFoundError
+from dpipe._foreign import groups_in, place_at, read_json
+from dpipe._foreign_chunks import Foreign, holes
+from dpipe.errors import InputError, NotFoundError, StoreError
 from dpipe.objects import Objects, open_objects
 
+_MOST_FOLDERS, _MOST_KEYS = 20, 20_000
 _ALLOWED_CODECS = frozenset(
     "bytes endian transpose blosc zstd gzip zlib crc32c crc32 adler32 fletcher32 sharding_indexed "
     "vlen-utf8 delta shuffle lz4 numcodecs.blosc numcodecs.zlib numcodecs.lz4 numcodecs.zstd "
@@ -30,7 +34,8 @@ def read_attributes(uri: str, path: str = "") -> dict[str, Any]:
     Parameters
     ----------
     uri : str
-        The container: a folder, ``s3://...`` or ``memory://...``.
+        The container: a folder, ``s3://...``, ``memory://...``, or an archive (a zip, or a tar on
+        disk) or a folder in one.
     path : str
         The group below it.
 
@@ -44,24 +49,49 @@ def read_attributes(uri: str, path: str = "") -> dict[str, Any]:
     InputError
         There is no Zarr group, or its metadata are damaged.
     """
-    objects = open_objects(uri)
+    if (found := find_attributes(uri, path)) is not None:
+        return found
+    group = f"{path.strip('/')}/".lstrip("/") or "/"
+    raise InputError(
+        f"{uri}: no Zarr group {group}; expected zarr.json or .zattrs. Give the folder that holds "
+        "one of them"
+    )
+
+
+def find_attributes(uri: str, path: str) -> dict[str, Any] | None:
+    """Return the attributes of a group, as `read_attributes` does; None where there is none."""
+    place = place_at(uri)
     prefix = f"{path.strip('/')}/" if path.strip("/") else ""
     for name in ("zarr.json", ".zattrs"):
         try:
-            found = _parsed(objects.read(prefix + name), f"{uri}: {prefix}{name}")
+            _, found = read_json(place, prefix + name, f"{uri}: {prefix}{name}")
         except NotFoundError:
             continue
         attributes = found.get("attributes") or {} if name == "zarr.json" else found
         if not isinstance(attributes, dict):
             raise InputError(f"{uri}: {prefix}{name}: its attributes are no object; it is damaged")
         return attributes
-    raise InputError(
-        f"{uri}: no Zarr group {prefix or '/'}; expected zarr.json or .zattrs. "
-        "Give the folder that holds one of them"
-    )
+    return None
 
 
-def lazy_array(uri: str, path: str) -> Any:
+def groups_inside(uri: str) -> list[str]:
+    """Return the paths of the outermost groups in an archive; ``[""]`` for anything else."""
+    place = place_at(uri)
+    return groups_in(place) if place.packed else [""]
+
+
+def folders_below(uri: str, path: str) -> list[str]:
+    """Return the names of the first folders below a folder of a container."""
+    start, found = f"{path.strip('/')}/", dict[str, None]()
+    for key, *_ in islice(place_at(uri).list(start), _MOST_KEYS):
+        name, slash, _ = key.removeprefix(start).partition("/")
+        found |= {name: None} if slash else {}
+        if len(found) == _MOST_FOLDERS:
+            break
+    return list(found)
+
+
+def lazy_array(uri: str, path: str, *, fill_missing: bool = False) -> Any:
     """Open one array of a foreign Zarr container, format 2 or 3, lazily.
 
     Parameters
@@ -70,34 +100,71 @@ def lazy_array(uri: str, path: str) -> Any:
         The container.
     path : str
         The array below it.
+    fill_missing : bool
+        Read chunks that are not there as the fill value, as the format has it. By default they
+        are an error on computing: one that was lost looks the same.
 
     Returns
     -------
     dask.array.Array
-        Blocks are shards, or chunks where there are none; chunks that are missing hold the fill
-        value, as the format says.
+        Blocks are shards, or chunks where there are none.
 
     Raises
     ------
     InputError
         There is no such array, or it has a codec that dpipe does not run on foreign files.
     """
-    objects = open_objects(uri)
-    base = path.strip("/")
+    source, _ = _source(uri, path, fill_missing)
+    return _opened(source)
+
+
+def dimension_names(uri: str, path: str) -> list[str]:
+    """Return what an array of format 3 calls its dimensions; [] if it does not name all."""
+    _, metadata = _source(uri, path, fill=True)
+    named = metadata.get("dimension_names")
+    names = named if isinstance(named, list) else []
+    return names if all(isinstance(name, str) and name for name in names) else []
+
+
+def missing_chunks(uri: str, path: str, *, fill_missing: bool = False) -> str:
+    """Say how many chunks of an array are not there, and which; "" if none is missing.
+
+    They are found by the list of files and, where there are shards, by the index of each. In an
+    archive the chunks inside of shards are not looked at. In a bucket that lets nobody list it,
+    those that are not to be filled are found on reading.
+    """
+    source, metadata = _source(uri, path, fill=True)
+    array = _opened(source)
+    try:
+        found = holes(place_at(uri), source.path, metadata, array.shape, array.chunksize)
+    except StoreError as error:
+        return f"nobody can count the chunks that are not there ({error})" if fill_missing else ""
+    return store.not_there(found.lost, found.names, found.total) if found.lost else ""
+
+
+def _source(uri: str, path: str, fill: bool) -> tuple[Foreign, dict[str, Any]]:
+    place, base = place_at(uri), path.strip("/")
     where = f"{uri}: array {base or '/'!r}"
     for name in ("zarr.json", ".zarray"):
-        key = f"{base}/{name}" if base else name
         try:
-            document = objects.read(key)
+            document, found = read_json(place, f"{base}/{name}" if base else name, where)
         except NotFoundError:
             continue
-        _check_codecs(_parsed(document, where), where)
-        try:
-            return store.Source(uri, base, document, (), base, foreign=True).lazy()
-        except Exception as error:  # Zarr raises anything on metadata that break the rules
-            text = " ".join(str(error).split())[:200]
-            raise InputError(f"{where}: its metadata are damaged: {text}") from error
+        _check_codecs(found, where)
+        return Foreign(uri, base, document, (), base, foreign=True, fill=fill), found
     raise InputError(f"{uri}: no Zarr array {base or '/'}; expected zarr.json or .zarray there")
+
+
+def _opened(source: Foreign) -> Any:
+    where = f"{source.url}: array {source.path or '/'!r}"
+    try:
+        source = source.bounded()
+        return source.lazy()
+    except InputError as error:
+        raise InputError(f"{where}: its metadata are damaged: {error}") from error
+    except Exception as error:  # Zarr raises anything on metadata that break the rules
+        text = " ".join(str(error).split())[:200]
+        raise InputError(f"{where}: its metadata are damaged: {text}") from error
 
 
 def write_tree(
@@ -140,19 +207,6 @@ def _write_levels(objects: Objects, path: str, image: xr.DataArray, levels: int)
         for array, place, values in pyramid.levels_of(layouts, cut, np.asarray(block)):
             for key, data in store.encode(documents[array.path], place, values).items():
                 objects.put(f"{array.path}/{key}", data)
-
-
-def _parsed(document: bytes, where: str) -> dict[str, Any]:
-    try:
-        found = json.loads(document)
-    except ValueError as error:
-        raise InputError(f"{where}: its metadata are damaged: no JSON ({error})") from error
-    if not isinstance(found, dict):
-        raise InputError(
-            f"{where}: its metadata are damaged: found {type(found).__name__}, expected "
-            "a JSON object"
-        )
-    return found
 
 
 def _check_codecs(metadata: Mapping[str, Any], where: str) -> None:

@@ -1,24 +1,24 @@
-"""OME-Zarr metadata, 0.5 (and 0.4 when reading), to and from dims, coordinates and scale.
+"""OME-Zarr metadata, 0.5 (and 0.1 to 0.6 when reading), to and from dims, coordinates and scale.
 
 Scale and translation follow dpipe's one convention: ``world = translation + index * scale`` is
 the *centre* of a voxel, in micrometres and seconds. A level of a pyramid whose pixels are means
 of ``n x n`` pixels has its first centre ``(n - 1) / 2`` pixels further in; many writers leave
 that translation out, so reading takes what is written and no more.
 
-This module turns Datasets into dicts of attributes and back, checked by the models of
-ome-zarr-models. It does no I/O and knows nothing of Zarr, stores or blocks.
+This module turns Datasets into dicts of attributes, checked by the models of ome-zarr-models, and
+back; how others write them stands in ``_ngff_read.py``. It does no I/O and knows nothing of Zarr,
+stores or blocks.
 """
 
 import itertools
+import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import xarray as xr
 from ome_zarr_models.common.omero import Omero
-from ome_zarr_models.v04 import multiscales as v04
 from ome_zarr_models.v05 import multiscales as v05
 from ome_zarr_models.v05.axes import Axis
 from ome_zarr_models.v05.image import ImageAttrs
@@ -27,40 +27,48 @@ from ome_zarr_models.v05.labels import LabelsAttrs
 from pydantic import ValidationError
 
 from dpipe import schema
+from dpipe._ngff_read import (
+    NONE,
+    Level,
+    Multiscale,
+    Reading,
+    assumed,
+    multiscale,
+    version_of,
+)
 from dpipe.errors import InputError, SchemaError
+
+__all__ = [
+    "NONE",
+    "PALETTE",
+    "VERSION",
+    "Level",
+    "Multiscale",
+    "Reading",
+    "assumed",
+    "channel_notes",
+    "channels",
+    "coords",
+    "image_attributes",
+    "labels_attributes",
+    "labels_group_attributes",
+    "names",
+    "read",
+]
 
 VERSION = "0.5"
 PALETTE = ("00FF00", "FF00FF", "00FFFF", "FFFF00", "FF0000", "0000FF", "FFFFFF")
 """Display colours of channels that have none, if there are several; a single one is white."""
 _TYPES = {"t": "time", "c": "channel", "z": "space", "y": "space", "x": "space"}
 _UNITS = {"t": "second", "z": "micrometer", "y": "micrometer", "x": "micrometer"}
-_SECONDS = {"nanosecond": 1e-9, "microsecond": 1e-6, "millisecond": 1e-3, "ms": 1e-3}
-_SECONDS |= {"second": 1.0, "s": 1.0, "minute": 60.0, "hour": 3600.0, "day": 86400.0}
-_MICROMETRES = {"angstrom": 1e-4, "picometer": 1e-6, "nanometer": 1e-3, "nm": 1e-3}
-_MICROMETRES |= dict.fromkeys(("micrometer", "micron", "um", "\u00b5m", "\u03bcm"), 1.0)
-_MICROMETRES |= {"millimeter": 1e3, "mm": 1e3, "centimeter": 1e4, "meter": 1e6, "inch": 25400.0}
+
+
+_MOST = 1e300
+_COLOR = re.compile(r"(?:#|0x)?([0-9A-Fa-f]{6})(?:[0-9A-Fa-f]{2})?")
 
 
 class _ImageAttrs(ImageAttrs):
     omero: Omero | None = None
-
-
-class Level(NamedTuple):
-    """One resolution: path of its array, step along each axis, centre of the first voxel."""
-
-    path: str
-    scale: tuple[float, ...]
-    translation: tuple[float, ...]
-
-
-@dataclass(frozen=True)
-class Multiscale:
-    """One image of a group: axes among t, c, z, y, x, and levels, the highest resolution first."""
-
-    name: str
-    version: str
-    axes: tuple[str, ...]
-    levels: tuple[Level, ...]
 
 
 def image_attributes(
@@ -156,37 +164,39 @@ def labels_group_attributes(names: Sequence[str]) -> dict[str, Any]:
     return _checked(LabelsAttrs, {"labels": list(names)})
 
 
-def read(attributes: Mapping[str, Any]) -> list[Multiscale]:
+def read(attributes: Mapping[str, Any], how: Reading | None = None) -> list[Multiscale]:
     """Read what the attributes of a group say of its images.
 
     Parameters
     ----------
     attributes : mapping
-        Of a Zarr group: 0.5 (below ``ome``) or 0.4.
+        Of a Zarr group: 0.5 and 0.6 (below ``ome``), or older.
+    how : Reading, optional
+        What a person says over the file, and which coordinate system is meant.
 
     Returns
     -------
     list of Multiscale
-        Transformations that hold for all levels are multiplied in. A length or time without a
-        unit is taken to be in micrometres or seconds.
+        Transformations that hold for all levels are multiplied in. What the file does not say is
+        1 micrometre or second, and stands in ``unsaid``.
 
     Raises
     ------
     InputError
-        No image or several (plate, well, bioformats2raw), or metadata that break the rules.
+        No image or several (plate, well, bioformats2raw), or metadata that cannot be read.
+    UsageError
+        A unit, axes or coordinate system that there are not.
     """
-    said, version = _said(attributes)
+    said, version = version_of(attributes)
     if "multiscales" not in said:
         raise InputError(_instead(said))
     images = said["multiscales"]
     if not isinstance(images, list) or not images:
         raise InputError("OME-Zarr: 'multiscales' is not a list of images; the file is damaged")
-    model: Any = v05.Multiscale if version == VERSION else v04.Multiscale
     try:
-        checked = [model.model_validate(image) for image in images]
-    except ValidationError as error:
-        raise InputError(f"OME-Zarr {version}: {_first(error)}") from error
-    return [_multiscale(image, version) for image in checked]
+        return [multiscale(image, version, how or Reading()) for image in images]
+    except InputError as error:
+        raise InputError(f"OME-Zarr {version}: {error}") from error
 
 
 def coords(ms: Multiscale, level: int, shape: Sequence[int]) -> dict[str, Any]:
@@ -213,10 +223,14 @@ def coords(ms: Multiscale, level: int, shape: Sequence[int]) -> dict[str, Any]:
         raise InputError(f"no level {level}; the image has levels 0 to {len(ms.levels) - 1}")
     if len(shape) != len(ms.axes):
         axes, path = ", ".join(ms.axes), ms.levels[level].path
-        raise InputError(f"array {path!r} has {len(shape)} dimensions; expected ({axes})")
+        raise InputError(f"array {path[:60]!r} has {len(shape)} dimensions; expected ({axes})")
     scale = dict(zip(ms.axes, ms.levels[level].scale, strict=True))
     start = dict(zip(ms.axes, ms.levels[level].translation, strict=True))
-    frames, interval = dict(zip(ms.axes, shape, strict=True)).get("t", 1), scale.get("t", 1.0)
+    sizes = dict(zip(ms.axes, shape, strict=True))
+    for dim, step in scale.items():
+        if not math.isfinite(start[dim] + step * sizes[dim]):
+            raise InputError(f"a scale of {step:g} leads beyond all numbers along {dim}")
+    frames, interval = sizes.get("t", 1), scale.get("t", 1.0)
     return {
         "spacing": tuple(scale.get(dim, 1.0) for dim in schema.SPACE_DIMS),
         "origin": tuple(start.get(dim, 0.0) for dim in schema.SPACE_DIMS),
@@ -235,22 +249,50 @@ def channels(
     labels, colors, windows : list or None
         One entry a channel, None if the file says nothing; a window is a pair (start, end).
     """
-    omero = _said(attributes)[0].get("omero")
+    omero = version_of(attributes)[0].get("omero")
     listed = omero.get("channels") if isinstance(omero, Mapping) else None
     if not isinstance(listed, list) or not all(isinstance(c, Mapping) for c in listed):
         return None, None, None
-    labels = [str(c.get("label", "")) for c in listed]
-    found = [re.fullmatch(r"#?([0-9A-Fa-f]{6})", str(c.get("color"))) for c in listed]
+    labels = ["" if c.get("label") is None else str(c["label"]) for c in listed]
+    found = [_COLOR.fullmatch(str(c.get("color"))) for c in listed]
     colors = [match[1] if match else "FFFFFF" for match in found]
     windows = [_window(c.get("window")) for c in listed]
     windows = windows if all(windows) else []
     return labels if any(labels) else None, colors if any(found) else None, windows or None
 
 
+def channel_notes(attributes: Mapping[str, Any], count: int) -> list[str]:
+    """Say what of the channels is described, and cannot be read.
+
+    Parameters
+    ----------
+    attributes : mapping
+        Of the group of an image.
+    count : int
+        How many channels the image has; for another number nobody knows which is which.
+    """
+    omero = version_of(attributes)[0].get("omero")
+    if omero is None:
+        return []
+    listed = omero.get("channels") if isinstance(omero, Mapping) else omero
+    if listed is None:
+        return []
+    if not isinstance(listed, list) or not all(isinstance(c, Mapping) for c in listed):
+        return ["channel names are left out: what omero says of channels is no list of objects"]
+    if len(listed) != count:
+        return [f"channel names are left out: omero describes {len(listed)} of {count} channels"]
+    said = {i: c["color"] for i, c in enumerate(listed) if c.get("color") not in (None, "")}
+    odd = [f"{c!r:.20} of {i}" for i, c in said.items() if not _COLOR.fullmatch(str(c))]
+    line = f"colours of channels are white where they are not RRGGBB: {', '.join(odd[:8])}"
+    return [line] if odd else []
+
+
 def names(attributes: Mapping[str, Any], key: str) -> list[str]:
     """Read a list of paths: key ``labels`` of the group labels, ``series`` of the group OME."""
-    listed = _said(attributes)[0].get(key)
-    return [str(name) for name in listed] if isinstance(listed, list) else []
+    listed = version_of(attributes)[0].get(key, [])
+    if not isinstance(listed, list):
+        raise InputError(f"{key!r} is {str(listed)[:40]!r}; expected a list of names")
+    return [str(name) for name in listed]
 
 
 def _image(ds: xr.Dataset, variable: str) -> xr.DataArray:
@@ -313,7 +355,10 @@ def _window(window: Any) -> list[float]:
     given = isinstance(window, Mapping)
     pair: Any = [window.get("start"), window.get("end")] if given else window
     fine = isinstance(pair, list | tuple) and [isinstance(v, int | float) for v in pair] == [1, 1]
-    return [float(value) for value in pair] if fine else []
+    # as a comparison: a whole number of JSON may be larger than any float
+    return (
+        [float(value) for value in pair] if fine and all(-_MOST < v < _MOST for v in pair) else []
+    )
 
 
 def _checked(model: Any, said: Mapping[str, Any]) -> dict[str, Any]:
@@ -331,70 +376,14 @@ def _first(error: ValidationError) -> str:
     return ": ".join(filter(None, (".".join(str(part) for part in first["loc"]), text)))
 
 
-def _said(attributes: Mapping[str, Any]) -> tuple[Mapping[str, Any], str]:
-    """Return the OME metadata of a group and its version."""
-    said = attributes.get("ome", attributes)
-    if not isinstance(said, Mapping):
-        raise InputError("OME-Zarr: attribute 'ome' is not an object; the file is damaged")
-    images = said.get("multiscales")
-    first = images[0] if "ome" not in attributes and isinstance(images, list) and images else said
-    usual = VERSION if "ome" in attributes else "0.4"
-    version = str(first.get("version", usual)) if isinstance(first, Mapping) else usual
-    for known in ("0.4", VERSION):
-        if version == known or version.startswith(known + "-"):
-            return said, known
-    raise InputError(f"OME-Zarr version {version}; dpipe reads 0.4 and 0.5")
-
-
 def _instead(said: Mapping[str, Any]) -> str:
     """Say what a group holds that is no image."""
     kinds = {"plate": "a plate", "well": "a well", "bioformats2raw.layout": "several images"}
     for key, kind in kinds.items():
         if key in said:
             field = "A/1/0" if key == "plate" else "0"
-            return f"found {kind} ({key}), not one image; open one of them with image='{field}'"
+            return (
+                f"found {kind} ({key}), not one image; open one of them with option image={field}"
+            )
     found = ", ".join(sorted(map(str, said))) or "nothing"
     return f"no OME-Zarr image: no 'multiscales' in the group's attributes. Found: {found}"
-
-
-def _multiscale(image: Any, version: str) -> Multiscale:
-    axes = tuple(_axis(axis) for axis in image.axes)
-    if len(set(axes)) != len(axes) or not {"y", "x"} <= set(axes):
-        raise InputError(f"OME-Zarr axes ({', '.join(axes)}); dpipe needs y, x, each axis once")
-    unit = np.array([_factor(name, axis.unit) for name, axis in zip(axes, image.axes, strict=True)])
-    scale_all, shift_all = _transforms(image.coordinateTransformations or (), len(axes))
-    levels = []
-    for dataset in image.datasets:
-        scale, shift = _transforms(dataset.coordinateTransformations, len(axes))
-        steps, start = unit * scale_all * scale, unit * (scale_all * shift + shift_all)
-        if not (np.all(np.isfinite(steps)) and np.all(steps > 0) and np.all(np.isfinite(start))):
-            raise InputError(f"OME-Zarr scale {steps.tolist()}; expected numbers above 0")
-        levels.append(Level(dataset.path, tuple(steps.tolist()), tuple(start.tolist())))
-    return Multiscale(str(image.name or ""), version, axes, tuple(levels))
-
-
-def _axis(axis: Any) -> str:
-    name, by_type = str(axis.name or "").lower(), {"time": "t", "channel": "c"}
-    if name not in _TYPES and axis.type not in by_type:
-        raise InputError(f"OME-Zarr axis {axis.name!r}; dpipe reads t, c, z, y, x")
-    return name if name in _TYPES else by_type[axis.type]
-
-
-def _factor(name: str, unit: Any) -> float:
-    """Return what one unit is in micrometres or seconds."""
-    if name == "c" or unit in (None, "", "pixel", "frame"):
-        return 1.0
-    known = _SECONDS if name == "t" else _MICROMETRES
-    if str(unit) not in known:
-        raise InputError(f"OME-Zarr unit {unit!r} of axis {name}; known are {', '.join(known)}")
-    return known[str(unit)]
-
-
-def _transforms(transforms: Sequence[Any], ndim: int) -> tuple[np.ndarray, np.ndarray]:
-    found = {"scale": np.ones(ndim), "translation": np.zeros(ndim)}
-    for transform in transforms:
-        value = getattr(transform, transform.type, None)
-        if not isinstance(value, list):
-            raise InputError(f"OME-Zarr {transform.type} lies in an array; dpipe reads numbers")
-        found[transform.type] = np.array(value, float)
-    return found["scale"], found["translation"]

@@ -14,7 +14,8 @@ import itertools
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
+from functools import cache
 from typing import Any
 
 import xarray as xr
@@ -79,7 +80,7 @@ class Origin:
             "kind": self.kind,
             "name": self.name,
             "version": self.version,
-            "params": self.params,
+            "params": _counted(self),
             "said": self.said,
             "levels": self.levels,
             "items": [[item["path"], item["size"], item["etag"]] for item in self.items],
@@ -103,6 +104,39 @@ class Origin:
     def from_dict(cls, given: Mapping[str, Any]) -> "Origin":
         """Make one of what JSON holds."""
         return cls(**{**given, "items": tuple(given["items"])})
+
+
+def _counted(origin: Origin) -> dict[str, Any]:
+    """Return the parameters that a fingerprint counts: not those that came later, unless given."""
+    known: Any = {"reader": readers.READERS, "operator": operators.OPERATORS}.get(origin.kind, {})
+    entry = known.get(origin.name)
+    if entry is None or not entry.added:
+        return origin.params
+    defaults = _defaults(entry.open if origin.kind == "reader" else entry.function)
+    return {
+        name: value
+        for name, value in origin.params.items()
+        if name not in entry.added or value != defaults[name]
+    }
+
+
+@cache
+def _defaults(function: Callable[..., Any]) -> dict[str, Any]:
+    return {name: p.default for name, p in inspect.signature(function).parameters.items()}
+
+
+def is_older(fingerprint: str, origin: Origin) -> bool:
+    """Tell whether a fingerprint is that of the same part as an earlier version of dpipe named it.
+
+    Of an operator of a user's own, that is without the code; of a reader, of a smaller version,
+    whose parts may hold something else.
+    """
+    if origin.code and fingerprint == replace(origin, code="").fingerprint:
+        return True
+    return origin.kind == "reader" and any(
+        fingerprint == replace(origin, version=version).fingerprint
+        for version in range(1, origin.version)
+    )
 
 
 def from_items(

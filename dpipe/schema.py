@@ -7,7 +7,6 @@ coordinate carries its step in ``attrs["spacing"]``, so an axis of one element h
 This module knows names and meanings; it knows nothing of files, blocks or clusters.
 """
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -21,6 +20,7 @@ from dpipe._group_names import *  # noqa: F403 - names of the vocabulary too
 from dpipe._picture_names import *  # noqa: F403 - names of the vocabulary too
 from dpipe._picture_names import OF_COLLECTIONS
 from dpipe._pixel_names import *  # noqa: F403 - names of the vocabulary too
+from dpipe._said import check_said, still_true
 from dpipe._surface_names import *  # noqa: F403 - names of the vocabulary too
 from dpipe._table_names import *  # noqa: F403 - names of the vocabulary too
 from dpipe._variable import Variable
@@ -326,7 +326,7 @@ def revise(ds: xr.Dataset, **said: Any) -> xr.Dataset:
     Returns
     -------
     xarray.Dataset
-        The same values under the coordinates said.
+        The same values under the coordinates said. Notes on what was overruled are gone.
 
     Raises
     ------
@@ -345,45 +345,20 @@ def revise(ds: xr.Dataset, **said: Any) -> xr.Dataset:
     }
     if "interval" not in said:
         kept |= {"times": ds["t"].values, "interval": spacing(ds, "t")}
-    revised = movie(image, attrs=ds.attrs, **(kept | said))
+    used = kept | said
+    for dim, step in zip(("t", *SPACE_DIMS), (used["interval"], *used["spacing"]), strict=True):
+        if not np.isfinite(float(step) * ds.sizes[dim]):
+            raise SchemaError(f"set: a step of {step:g} leads beyond all numbers along {dim}")
+    revised = movie(image, attrs=still_true(ds.attrs, said), **used)
     for dim in MOVIE_DIMS:
         revised[dim].attrs = ds[dim].attrs | revised[dim].attrs
     others = {name: ds[name].variable for name in ds.variables if name not in revised.variables}
+    if "interval" in said and SPOT_T.name in others and FRAME.name in others:
+        seconds = others[FRAME.name].values * float(said["interval"])
+        others[SPOT_T.name] = others[SPOT_T.name].copy(data=seconds)
     return revised.assign(
         {name: others[name] for name in ds.data_vars if name in others}
     ).assign_coords({name: others[name] for name in ds.coords if name in others})
-
-
-def check_said(said: Mapping[str, Any]) -> None:
-    """Refuse what a person wrote and `revise` cannot take; YAML holds anything."""
-    for key, value in said.items():
-        if key not in _SAID:
-            raise SchemaError(f"cannot set {key!r}; what can be set: {', '.join(_SAID)}")
-        expected, count = _SAID[key]
-        values = value if isinstance(value, list | tuple | np.ndarray) else [value]
-        good = isinstance(value, list | tuple | np.ndarray) == (count is not None)
-        if key in ("channels", "colors"):
-            good &= all(isinstance(v, str) for v in values)
-            good &= key == "channels" or all(re.fullmatch("[0-9A-Fa-f]{6}", str(v)) for v in values)
-        else:
-            good &= len(values) == (count or 1)
-            good &= all(_is_number(v) and (v > 0 or key == "origin") for v in values)
-        if not good:
-            raise SchemaError(f"set {key}: found {value!r}; expected {expected}")
-
-
-_SAID = {
-    "spacing": ("three numbers above 0 (z, y, x in micrometres)", 3),
-    "origin": ("three numbers (z, y, x in micrometres)", 3),
-    "interval": ("a number of seconds above 0", None),
-    "channels": ("a list of names", 0),
-    "colors": ("a list of RRGGBB, each as text", 0),
-}
-
-
-def _is_number(value: Any) -> bool:
-    known = isinstance(value, int | float | np.integer | np.floating)
-    return known and not isinstance(value, bool) and bool(np.isfinite(value))
 
 
 def _same_length(what: str, found: int, dim: str, expected: int) -> None:

@@ -20,7 +20,7 @@ from zarr.storage import MemoryStore
 
 from dpipe import _coordinates, _shard, _zarr_documents, pyramid
 from dpipe._opening import open_group
-from dpipe._source import Source, open_array
+from dpipe._source import Source, not_there, open_array
 from dpipe._zarr_documents import stored
 from dpipe.errors import NotFoundError, SchemaError, StoreError
 from dpipe.objects import Objects, Put, put_of
@@ -34,6 +34,7 @@ __all__ = [
     "encode",
     "fitted",
     "keep",
+    "not_there",
     "open_group",
     "stored",
     "write_region",

@@ -1,154 +1,118 @@
-"""Units as programs of the field write them: micrometres and seconds of lengths and times.
+"""Units of length and time, by all the spellings that programs of the field write.
 
-Knows the words of OME's schema of 2016-06 (UnitsLength, UnitsTime), of ImageJ and of people. What
-is no unit at all (pixels, frames, a reference frame) is told apart from a word that nobody knows.
+Symbols go by their case (``Mm`` is no ``mm``), words do not. A word that is not known is never
+taken for another one: the reader that found it names it and asks.
+
+Knows the words of OME's schema of 2016-06, of UDUNITS, ImageJ, Imaris and people; no file format.
 """
 
-import math
-from typing import Any, NamedTuple
+from itertools import product
 
-from dpipe.pages import Flaw
+__all__ = ["LENGTHS", "TIMES", "UNITLESS", "micrometres_in", "seconds_in"]
 
 _PREFIXES = {
-    "yotta": ("Y", 24), "zetta": ("Z", 21), "exa": ("E", 18), "peta": ("P", 15), "tera": ("T", 12),
-    "giga": ("G", 9), "mega": ("M", 6), "kilo": ("k", 3), "hecto": ("h", 2), "deca": ("da", 1),
-    "": ("", 0), "deci": ("d", -1), "centi": ("c", -2), "milli": ("m", -3), "micro": ("u", -6),
-    "nano": ("n", -9), "pico": ("p", -12), "femto": ("f", -15), "atto": ("a", -18),
-    "zepto": ("z", -21), "yocto": ("y", -24),
+    "yocto": ("y", 1e-24), "zepto": ("z", 1e-21), "atto": ("a", 1e-18), "femto": ("f", 1e-15),
+    "pico": ("p", 1e-12), "nano": ("n", 1e-9), "micro": ("u", 1e-6), "milli": ("m", 1e-3),
+    "centi": ("c", 1e-2), "deci": ("d", 1e-1), "": ("", 1.0), "deca": ("da", 1e1),
+    "hecto": ("h", 1e2), "kilo": ("k", 1e3), "mega": ("M", 1e6), "giga": ("G", 1e9),
+    "tera": ("T", 1e12), "peta": ("P", 1e15), "exa": ("E", 1e18), "zetta": ("Z", 1e21),
+    "yotta": ("Y", 1e24),
 }  # fmt: skip
-_INCH = 25_400.0
-
-LENGTHS = {symbol + "m": 10.0 ** (power + 6) for symbol, power in _PREFIXES.values()}
-"""Micrometres of each unit of length, by its symbol or word; the micro sign is written u."""
-TIMES = {symbol + "s": 10.0**power for symbol, power in _PREFIXES.values()}
-"""Seconds of each unit of time, likewise."""
-for _word, (_, _power) in _PREFIXES.items():
-    for _end in ("meter", "meters", "metre", "metres"):
-        LENGTHS[_word + _end] = 10.0 ** (_power + 6)
-    for _end in ("second", "seconds"):
-        TIMES[_word + _end] = 10.0**_power
-LENGTHS |= dict.fromkeys(("u", "micron", "microns", "mikron", "mkm"), 1.0)
-LENGTHS |= dict.fromkeys(("\u00c5", "angstrom", "angstroms", "\u00e5ngstr\u00f6m"), 1e-4)
-LENGTHS |= dict.fromkeys(("in", "inch", "inches", '"'), _INCH)
-LENGTHS |= dict.fromkeys(("thou", "mil", "mils"), _INCH / 1000)
-LENGTHS |= {"li": _INCH / 12, "line": _INCH / 12}
-LENGTHS |= dict.fromkeys(("pt", "point", "points"), _INCH / 72)
-LENGTHS |= dict.fromkeys(("ft", "foot", "feet"), 12 * _INCH)
-LENGTHS |= dict.fromkeys(("yd", "yard", "yards"), 36 * _INCH)
-LENGTHS |= dict.fromkeys(("mi", "mile", "miles"), 63_360 * _INCH)
-LENGTHS |= {"ua": 149_597_870_700e6, "ly": 9_460_730_472_580_800e6, "pc": 3.0856775814913673e22}
-TIMES |= dict.fromkeys(("sec", "secs"), 1.0) | dict.fromkeys(("msec", "msecs"), 1e-3)
-TIMES |= dict.fromkeys(("usec", "usecs"), 1e-6) | dict.fromkeys(("nsec", "nsecs"), 1e-9)
-TIMES |= dict.fromkeys(("min", "mins", "minute", "minutes"), 60.0)
-TIMES |= dict.fromkeys(("h", "hr", "hrs", "hour", "hours"), 3600.0)
-TIMES |= dict.fromkeys(("d", "day", "days"), 86_400.0)
-COUNTS = frozenset(
-    "pixel pixels pix px voxel voxels frame frames slice slices plane planes index "
-    "timepoint timepoints none null unknown undefined uncalibrated n/a".split()
-) | {"reference frame", "referenceframe", "time point", "time points"}
-"""Words that stand where a unit should, and count instead of measuring."""
+_MICRO = (
+    *("\u00b5", "\u03bc", "\u00c2\u00b5", "\\u00b5", "\\u00B5", "\\u03bc", "\\u03BC"),
+    *("&#181;", "&micro;"),
+)
+"""The micro sign, the letter mu, and what both become in wrong encodings or escapes."""
 
 
-class Said(NamedTuple):
-    """What a file says of one size: micrometres or seconds; else None, and why it is no size."""
+def _table(symbol: str, words: tuple[str, ...], one: float) -> dict[str, float]:
+    """Return a unit with every prefix, by symbol and by word, in a table of its sizes."""
+    found: dict[str, float] = {}
+    for name, (short, factor) in _PREFIXES.items():
+        # one rounding: 1e-9 * 1e6 is not 1e-3
+        size = float(f"{factor * one:.12g}")
+        signs = _MICRO if short == "u" else ()
+        found |= dict.fromkeys([sign + symbol for sign in (short, *signs)], size)
+        found |= {f"{name}{word}{end}": size for word, end in product(words, ("", "s"))}
+    return found
 
-    value: float | None = None
-    doubt: str = ""
+
+LENGTHS = _table("m", ("meter", "metre"), 1e6)
+"""Micrometres in a unit of length, by spelling."""
+LENGTHS |= dict.fromkeys(("micron", "microns", "mikron", "mkm", *_MICRO, "UM"), 1.0)
+LENGTHS |= {"NM": 1e-3, "MM": 1e3, "CM": 1e4, "IN": 25400.0}
+LENGTHS |= dict.fromkeys(
+    ("angstrom", "angstroms", "\u00e5ngstr\u00f6m", "\u00c5", "\u212b", "ang"), 1e-4
+)
+LENGTHS |= dict.fromkeys(("inch", "inches", "in", '"'), 25400.0)
+LENGTHS |= dict.fromkeys(("thou", "mil", "mils"), 25.4)
+LENGTHS |= dict.fromkeys(("li", "line"), 25400 / 12)
+LENGTHS |= dict.fromkeys(("pt", "point", "points"), 25400 / 72)
+LENGTHS |= dict.fromkeys(("foot", "feet", "ft"), 304800.0)
+LENGTHS |= dict.fromkeys(("yard", "yards", "yd"), 914400.0)
+LENGTHS |= dict.fromkeys(("mile", "miles", "mi"), 1609344e3)
+LENGTHS |= dict.fromkeys(("parsec", "parsecs", "pc"), 3.0856775814913673e22)
+LENGTHS |= {"ly": 9.4607304725808e21, "ua": 149597870700e6, "au": 149597870700e6}
+
+TIMES = _table("s", ("second", "sec"), 1.0)
+"""Seconds in a unit of time, by spelling."""
+TIMES |= {f"{short}sec": TIMES[f"{short}s"] for short in ("m", "u", "n", "\u00b5", "\u03bc")}
+TIMES |= dict.fromkeys(("minute", "minutes", "min", "mins"), 60.0)
+TIMES |= dict.fromkeys(("hour", "hours", "h", "H", "hr", "hrs"), 3600.0)
+TIMES |= dict.fromkeys(("day", "days", "d"), 86400.0)
+TIMES |= dict.fromkeys(("week", "weeks"), 604800.0)
+
+UNITLESS = frozenset(
+    [
+        *("", "pixel", "pixels", "px", "voxel", "voxels", "unit", "units", "frame", "frames"),
+        *("index", "none", "null", "unknown", "undefined", "dimensionless", "1", "a.u."),
+        *("pix", "slice", "slices", "plane", "planes", "uncalibrated", "n/a", "referenceframe"),
+        *("reference frame", "timepoint", "timepoints", "time point", "time points"),
+    ]
+)
+"""Words, in small letters, by which a program says that it knows no unit."""
 
 
-def length(value: Any, word: str, what: str) -> Said:
-    """Turn a length into micrometres.
+def micrometres_in(unit: str) -> float | None:
+    """Return how many micrometres a unit of length is.
 
     Parameters
     ----------
-    value : str, number or None
-        As it stands in the file; None or "" where it says nothing.
-    word : str
-        Its unit.
-    what : str
-        What the file calls it, for messages.
+    unit : str
+        Its symbol or name, such as ``"um"``, ``"nanometer"`` or ``"inch"``.
 
     Returns
     -------
-    Said
-        Nothing and no doubt where the file is silent.
-
-    Raises
-    ------
-    Flaw
-        Nobody knows the unit.
+    float or None
+        None for what is no unit of length, or none that is known.
 
     Examples
     --------
-    >>> length("0.5", "inch", "pixel width").value
-    12700.0
-    >>> length(1, "pixel", "pixel width").doubt
-    "pixel width is 1 'pixel', which is no length"
+    >>> micrometres_in("nm"), micrometres_in("Millimetres"), micrometres_in("s")
+    (0.001, 1000.0, None)
     """
-    return _measured(value, word, what, LENGTHS, "length", "spacing=[z, y, x] in micrometres")
+    return _found(LENGTHS, unit)
 
 
-def duration(value: Any, word: str, what: str) -> Said:
-    """Turn a time into seconds; as `length`.
+def seconds_in(unit: str) -> float | None:
+    """Return how many seconds a unit of time is; None for what is none that is known.
+
+    Parameters
+    ----------
+    unit : str
+        Its symbol or name, such as ``"ms"``, ``"minute"`` or ``"h"``.
 
     Examples
     --------
-    >>> duration(500, "msec", "finterval").value
-    0.5
+    >>> seconds_in("ms"), seconds_in("Hours"), seconds_in("um")
+    (0.001, 3600.0, None)
     """
-    return _measured(value, word, what, TIMES, "time", "interval= in seconds")
+    return _found(TIMES, unit)
 
 
-def stamp(value: Any, word: str, what: str) -> float | None:
-    """Return the seconds of a moment, which may be 0 or lie before the first; None for none."""
-    found = number(value)
-    if found is None:
-        return None
-    scale = _scale(word, what, TIMES, "interval= in seconds")
-    return number(found * scale) if scale is not None else None
-
-
-def number(value: Any) -> float | None:
-    """Return a finite number, None for anything else."""
-    try:
-        found = float(value)
-    except (TypeError, ValueError, OverflowError):
-        return None
-    return found if math.isfinite(found) else None
-
-
-def _measured(
-    value: Any, word: str, what: str, known: dict[str, float], kind: str, option: str
-) -> Said:
-    text = " ".join(str("" if value is None else value).split())
-    if not text:
-        return Said()
-    found = number(value)
-    if found is None or found <= 0:
-        return Said(None, f"{what} is {text[:40]!r}")
-    scale = _scale(word, what, known, option)
-    if scale is None:
-        return Said(None, f"{what} is {text[:40]} {word.strip()!r}, which is no {kind}")
-    scaled = number(found * scale)
-    if not scaled or scaled * 2**32 == math.inf:
-        return Said(None, f"{what} is {text[:40]} {word.strip()}, which no {kind} can be")
-    return Said(scaled)
-
-
-def _scale(word: str, what: str, known: dict[str, float], option: str) -> float | None:
-    """Return what a unit is worth, None for a word that counts; refuse one that nobody knows."""
-    plain = spelled(word)
-    for each in (plain, plain.rstrip("."), plain.casefold().rstrip(".")):
-        if each in known:
-            return known[each]
-    if plain.casefold() in COUNTS or not plain:
-        return None
-    raise Flaw(f"{what} is in {word.strip()[:40]!r}, a unit that is not known; say {option}")
-
-
-def spelled(word: str) -> str:
-    """Write the micro sign one way, of the many in which it is found."""
-    text = " ".join(word.split())
-    for sign in ("\\u00b5", "\\u00B5", "\\u03bc", "\\u03BC", "&#181;", "&micro;", "\u00c2\u00b5"):
-        text = text.replace(sign, "u")
-    return text.replace("\u00b5", "u").replace("\u03bc", "u").replace("\u212b", "\u00c5")
+def _found(table: dict[str, float], unit: str) -> float | None:
+    name = unit.strip()
+    lower = name.lower()
+    if name not in table and (len(lower) > 3 or name[1:].islower()):
+        name = lower  # a word: its case says nothing
+    return table.get(name)

@@ -1,6 +1,7 @@
 """Containers of others: read without trust; and those that others shall read."""
 
 import json
+import os
 import pickle
 import uuid
 from pathlib import Path
@@ -14,13 +15,15 @@ import zarr
 from zarr import codecs
 
 from dpipe import containers, ngff, pyramid, schema
-from dpipe.errors import InputError
+from dpipe.errors import InputError, StoreError
+from dpipe.objects import open_objects
 
 VALUES = np.arange(5 * 7, dtype="u2").reshape(5, 7) + 1
 
 
-def lazily(folder: Path, path: str = "a") -> np.ndarray:
-    return np.asarray(containers.lazy_array(str(folder), path).compute(scheduler="sync"))
+def lazily(folder: Path, path: str = "a", **options: Any) -> np.ndarray:
+    array = containers.lazy_array(str(folder), path, **options)
+    return np.asarray(array.compute(scheduler="sync"))
 
 
 # ----------------------------------------------------------------------------------- reading
@@ -68,14 +71,132 @@ def test_arrays_of_format_2(tmp_path: Path, case: str) -> None:
     np.testing.assert_array_equal(lazily(tmp_path), VALUES)
 
 
-@pytest.mark.parametrize("zarr_format", [2, 3])
-def test_missing_chunks_hold_the_fill_value(tmp_path: Path, zarr_format: int) -> None:
+# -------------------------------------------------------------------------- missing chunks
+
+
+KEYS: dict[str, dict[str, Any]] = {
+    "2, dots": {"zarr_format": 2},
+    "2, slashes": {"zarr_format": 2, "chunk_key_encoding": {"name": "v2", "separator": "/"}},
+    "3": {},
+    "3, dots": {"chunk_key_encoding": {"name": "default", "separator": "."}},
+    "3, as 2": {"chunk_key_encoding": {"name": "v2", "separator": "."}},
+}
+NAMES = {
+    "2, dots": ["0.1", "1.0", "1.1"],
+    "2, slashes": ["0/1", "1/0", "1/1"],
+    "3": ["c/0/1", "c/1/0", "c/1/1"],
+    "3, dots": ["c.0.1", "c.1.0", "c.1.1"],
+    "3, as 2": ["0.1", "1.0", "1.1"],
+}
+
+
+@pytest.mark.parametrize("case", KEYS)
+def test_missing_chunks_are_counted_and_refused(tmp_path: Path, case: str) -> None:
     array = zarr.create_array(
-        tmp_path, name="a", shape=(4, 4), dtype="i4", chunks=(2, 2), fill_value=-7,
-        zarr_format=zarr_format,
-    )  # fmt: skip
+        tmp_path, name="a", shape=(4, 3), dtype="i4", chunks=(2, 2), fill_value=-7, **KEYS[case]
+    )
     array[:2, :2] = 5
-    assert lazily(tmp_path).tolist() == [[5, 5, -7, -7]] * 2 + [[-7] * 4] * 2
+    (tmp_path / "a" / "notes.txt").write_text("no chunk")
+    (tmp_path / "a" / "7.7").write_text("beyond the array")
+    gone = containers.missing_chunks(str(tmp_path), "a")
+    assert gone.startswith(f"3 of 4 chunks not there: {', '.join(NAMES[case])}; ")
+    assert gone.endswith("option fill_missing=true")
+    assert lazily(tmp_path, fill_missing=True).tolist() == [[5, 5, -7]] * 2 + [[-7] * 3] * 2
+    with pytest.raises(InputError, match=r"/a: 1 chunk not there: .*; .* option fill_missing=true"):
+        lazily(tmp_path)
+    array[...] = 1
+    assert containers.missing_chunks(str(tmp_path), "a") == ""
+    assert lazily(tmp_path).tolist() == [[1] * 3] * 4
+
+
+@pytest.mark.parametrize(
+    "said",
+    [{}, {"index_location": "start"}, {"index_codecs": [codecs.BytesCodec(endian="big")]}],
+    ids=["end", "start", "big-endian"],
+)
+def test_chunks_that_a_shard_lacks(tmp_path: Path, said: dict[str, Any]) -> None:
+    sharding = codecs.ShardingCodec(chunk_shape=(1, 2), **said)
+    array = zarr.create_array(
+        tmp_path, name="a", shape=(5, 7), dtype="u2", chunks=(2, 4), serializer=sharding,
+        compressors=None, fill_value=9,
+    )  # fmt: skip
+    array[...] = VALUES
+    assert containers.missing_chunks(str(tmp_path), "a") == ""
+    np.testing.assert_array_equal(lazily(tmp_path), VALUES)
+    array[0, 2:4] = 9  # the second chunk of the first shard holds nothing but the fill value
+    expected = VALUES.copy()
+    expected[0, 2:4] = 9
+    # 5 rows of 4 chunks, of which the last is half outside
+    assert containers.missing_chunks(str(tmp_path), "a").startswith(
+        "1 of 20 chunks not there: c/0/0[0, 1]; "
+    )
+    with pytest.raises(InputError, match=r"/a: 1 chunk not there: c/0/0\[0, 1\]; "):
+        lazily(tmp_path)
+    found = containers.lazy_array(str(tmp_path), "a")
+    np.testing.assert_array_equal(found[2:].compute(scheduler="sync"), expected[2:])
+    np.testing.assert_array_equal(lazily(tmp_path, fill_missing=True), expected)
+    (tmp_path / "a" / "c" / "2" / "1").unlink()  # the last: one row of two chunks lies inside
+    assert containers.missing_chunks(str(tmp_path), "a").startswith(
+        "3 of 20 chunks not there: c/2/1, c/0/0[0, 1]; "
+    )
+
+
+def test_shards_of_a_bucket_are_asked_many_at_a_time(tmp_path: Path) -> None:
+    array = zarr.create_array(
+        tmp_path, name="a", shape=(40, 4), dtype="u2", chunks=(1, 2), shards=(2, 4)
+    )
+    array[...] = 7
+    array[1::8, 2:] = 0  # of every fourth shard the last chunk
+    place = open_objects(f"memory://{uuid.uuid4().hex}")
+    for file in tmp_path.rglob("*"):
+        if file.is_file():
+            place.put(str(file.relative_to(tmp_path)), file.read_bytes())
+    assert containers.missing_chunks(place.url, "a").startswith(
+        "5 of 80 chunks not there: c/0/0[1, 1], c/4/0[1, 1], c/8/0[1, 1], c/12/0[1, 1], c/16/0["
+    )
+
+
+def test_shards_that_were_cut_off(tmp_path: Path) -> None:
+    array = zarr.create_array(
+        tmp_path, name="a", shape=(4, 4), dtype="u2", chunks=(1, 2), shards=(2, 4)
+    )
+    array[...] = 7
+    file = tmp_path / "a" / "c" / "0" / "0"
+    file.write_bytes(file.read_bytes()[:20])
+    assert containers.missing_chunks(str(tmp_path), "a") == ""
+    with pytest.raises(InputError, match="an object cannot be decoded"):
+        lazily(tmp_path)
+
+
+def test_an_array_of_no_dims(tmp_path: Path) -> None:
+    for zarr_format in (2, 3):
+        name = f"a{zarr_format}"
+        zarr.create_array(tmp_path, name=name, shape=(), dtype="u2", zarr_format=zarr_format)
+        gone = containers.missing_chunks(str(tmp_path), name)
+        assert gone.startswith("1 of 1 chunk not there: ")
+        zarr.open_array(tmp_path / name)[...] = 3
+        assert containers.missing_chunks(str(tmp_path), name) == ""
+
+
+def test_a_bucket_that_nobody_may_list(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is missing is found on reading then."""
+    zarr.create_array(tmp_path, name="a", shape=(4,), dtype="u2", chunks=(2,))
+
+    def refuse(*_: Any) -> Any:
+        raise StoreError("s3://b: access denied")
+
+    monkeypatch.setattr(type(open_objects(tmp_path)), "list", refuse)
+    assert containers.missing_chunks(str(tmp_path), "a") == ""
+    told = containers.missing_chunks(str(tmp_path), "a", fill_missing=True)
+    assert told == "nobody can count the chunks that are not there (s3://b: access denied)"
+    with pytest.raises(InputError, match=r"1 chunk not there: c/[01]"):
+        lazily(tmp_path)
+
+
+def test_chunks_beyond_counting(tmp_path: Path) -> None:
+    (tmp_path / "zarr.json").write_text(json.dumps(v3("bytes", shape=[10**12])))
+    with pytest.raises(InputError, match="500000000000 chunks or shards; at most 10000000 are"):
+        containers.lazy_array(str(tmp_path), "")
 
 
 def test_big_endian_and_root_arrays(tmp_path: Path) -> None:
@@ -97,6 +218,77 @@ def test_containers_in_other_places(request: pytest.FixtureRequest, place: str) 
 
 
 # ------------------------------------------------------------------------------------- trust
+
+
+DEEP = "[" * 100_000 + "]" * 100_000
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ('{"attributes": ' + DEEP + "}", "100001 brackets inside each other; at most 64 are read"),
+        ("[" * 100_000, "100000 brackets inside each other"),
+        ('{"a": ' * 70 + "1" + "}" * 70, "70 brackets inside each other"),
+        ('{"\\"": ' + "[" * 99 + '"', "100 brackets"),
+        ('"' + '\\"' * 200_000, "no JSON"),
+        ("{" + '"' * 200_001, "no JSON"),
+        ('{"a": 1' + "0" * 5000 + "}", "no JSON"),
+        ('{"attributes": {"a": "' + "[" * 1000 + '"}}', None),
+        ('{"attributes": {"a": "' + '\\"[' * 1000 + '"}}', None),
+    ],
+    ids=["deep", "open", "objects", "quoted", "escapes", "quotes", "digits", "text", "text 2"],
+)
+@pytest.mark.parametrize("name", ["zarr.json", ".zattrs"])
+def test_json_is_bounded(tmp_path: Path, name: str, text: str, says: str | None) -> None:
+    (tmp_path / name).write_text(text)
+    if says is None:
+        assert containers.read_attributes(str(tmp_path))
+        return
+    with pytest.raises(InputError, match=says) as caught:
+        containers.read_attributes(str(tmp_path))
+    assert len(str(caught.value)) < 300 + len(str(tmp_path))
+
+
+@pytest.mark.parametrize("name", ["zarr.json", ".zarray", ".zattrs"])
+@pytest.mark.parametrize("kind", ["zero", "pipe", "large"])
+def test_what_is_no_document_is_not_read(tmp_path: Path, name: str, kind: str) -> None:
+    if kind == "zero":
+        (tmp_path / name).symlink_to("/dev/zero")
+    elif kind == "pipe":
+        os.mkfifo(tmp_path / name)
+    else:
+        (tmp_path / name).touch()
+        os.truncate(tmp_path / name, 1 << 40)
+    says = "larger than 16777216 bytes" if kind == "large" else "a device or a pipe, no file"
+
+    def read() -> None:
+        if name == ".zarray":
+            containers.lazy_array(str(tmp_path), "")
+        else:
+            containers.read_attributes(str(tmp_path))
+
+    with pytest.raises(InputError, match=f"its metadata are damaged: {name} is {says}"):
+        read()
+
+
+@pytest.mark.parametrize("kind", ["zero", "pipe", "large"])
+@pytest.mark.parametrize("shards", [None, (4,)])
+def test_what_is_no_chunk_is_not_read(tmp_path: Path, kind: str, shards: Any) -> None:
+    array = zarr.create_array(
+        tmp_path, name="a", shape=(4,), dtype="u2", chunks=(2,), shards=shards
+    )
+    array[...] = 7
+    file = tmp_path / "a" / "c" / "0"
+    file.unlink()
+    if kind == "zero":
+        file.symlink_to("/dev/zero")
+    elif kind == "pipe":
+        os.mkfifo(file)
+    else:
+        file.touch()
+        os.truncate(file, 1 << 40)
+    with pytest.raises(InputError, match=r"c/0 is (a device or a pipe|larger than)|cannot be dec"):
+        lazily(tmp_path)
 
 
 def v2(**said: Any) -> dict[str, Any]:

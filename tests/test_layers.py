@@ -13,9 +13,9 @@ import pytest
 ROOT = Path(__file__).parents[1] / "dpipe"
 
 TREE = """
-errors redaction schema metadata ngff config
+errors redaction units schema metadata ngff config
 arrays blocks pyramid objects documents heartbeat
-sources spreadsheets pages units store containers cluster
+sources spreadsheets pages measures store containers cluster
 readers operators writers
 versions catalog seal origin outline marks parts tree recipe plan drive outcome run
 plot report checks repair upkeep census

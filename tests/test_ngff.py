@@ -14,7 +14,7 @@ from ome_zarr_models.v05.image import ImageAttrs
 from yaozarrs import v05 as yaozarrs_v05
 
 from dpipe import ngff, schema
-from dpipe.errors import InputError, SchemaError
+from dpipe.errors import InputError, SchemaError, UsageError
 
 
 @pytest.fixture(scope="session")
@@ -302,9 +302,12 @@ def _axes(*axes: dict[str, Any]) -> dict[str, Any]:
 _Y, _X = {"name": "y", "type": "space"}, {"name": "x", "type": "space"}
 
 
-def _scaled(*scale: float) -> dict[str, Any]:
+def _scaled(*scale: Any, unit: str = "micrometer") -> dict[str, Any]:
     transform = [{"type": "scale", "scale": list(scale)}]
-    return old("yx", datasets=[{"path": "0", "coordinateTransformations": transform}])
+    said = old("yx", datasets=[{"path": "0", "coordinateTransformations": transform}])
+    for axis in said["multiscales"][0]["axes"]:
+        axis["unit"] = unit
+    return said
 
 
 @pytest.mark.parametrize(
@@ -313,23 +316,39 @@ def _scaled(*scale: float) -> dict[str, Any]:
         pytest.param({}, "no 'multiscales'.*Found: nothing", id="empty"),
         pytest.param({"spam": 1}, "Found: spam", id="other"),
         pytest.param({"ome": 3}, "'ome' is not an object", id="ome is a number"),
-        pytest.param({"ome": {"version": "0.6", "multiscales": []}}, "version 0.6", id="newer"),
-        pytest.param(old(version="0.3"), "version 0.3", id="older"),
+        pytest.param({"ome": {"version": "0.7"}}, "version '0.7'; dpipe reads 0.1 to", id="newer"),
+        pytest.param({"ome": {"version": 6, "multiscales": []}}, "version '6'", id="a number"),
+        pytest.param(old(version="0.15"), "version '0.15'", id="digits"),
         pytest.param({"multiscales": {}}, "not a list", id="no list"),
         pytest.param({"multiscales": []}, "not a list", id="empty list"),
         pytest.param({"multiscales": [3]}, "OME-Zarr 0.4: ", id="numbers"),
-        pytest.param(old(datasets=[]), "datasets: ", id="no levels"),
+        pytest.param(old(datasets=[]), r"'datasets' is \[\]; expected levels", id="no levels"),
+        pytest.param(old(datasets=[3]), "level 3 has no path", id="a level that is a number"),
+        pytest.param(old(datasets=[{"path": 0}]), "has no path", id="a path that is a number"),
         pytest.param({"ome": {"version": "0.5", "plate": {}}}, "a plate .*A/1/0", id="plate"),
         pytest.param({"well": {}}, "a well", id="well"),
         pytest.param({"bioformats2raw.layout": 3}, "several images", id="several"),
-        pytest.param(_axes({"name": "angle"}, _Y, _X), "axis 'angle'", id="angle"),
+        pytest.param(_axes({"name": "angle"}, _Y, _X), "axis 'angle'; .*axes=czyx", id="angle"),
+        pytest.param(_axes({"type": "space"}, _X), "has no name", id="no name"),
+        pytest.param(old(axes=""), r"axes are \[\]; expected a list", id="no axes"),
         pytest.param(
             _axes({"name": "q", "type": "time"}, {"name": "t"}, _Y, _X), "axis once", id="two t"
         ),
         pytest.param(_axes({"name": "z", "type": "space"}, _Y), "dpipe needs y, x", id="no x"),
-        pytest.param(_axes({**_Y, "unit": "parsec"}, _X), "unit 'parsec'", id="unit"),
-        pytest.param(_scaled(1, 0), "expected numbers above 0", id="scale 0"),
-        pytest.param(_scaled(1), "dimensionality", id="scale too short"),
+        pytest.param(
+            _axes({**_Y, "unit": "furlong"}, _X), "unit 'furlong' of axis y .*unit=um", id="unit"
+        ),
+        pytest.param(
+            _axes({"name": "t", "type": "time", "unit": "fortnight"}, _Y, _X),
+            "unit 'fortnight' of axis t .* option time_unit=s", id="unit of time",
+        ),
+        pytest.param(_scaled(1, -1), "scale -1 and start 0 along x", id="scale below 0"),
+        pytest.param(_scaled(1, 1e308, unit="meter"), "scale inf", id="scale beyond all numbers"),
+        pytest.param(_scaled(1), r"the scale is \[1\]; expected 2 numbers", id="scale too short"),
+        pytest.param(_scaled(1, "x"), r"the scale is \[1, 'x'\]; expected 2", id="text"),
+        pytest.param(_scaled(1, True), "expected 2 numbers", id="a truth value"),
+        pytest.param(_scaled(1, [1]), "expected 2 numbers", id="a list in it"),
+        pytest.param(_scaled(1, float("nan")), "expected 2 numbers", id="nan"),
         pytest.param(
             old("yx", datasets=[
                 {"path": "0", "coordinateTransformations": [{"type": "scale", "path": "s"}]}
@@ -352,6 +371,382 @@ def test_levels_that_are_not_there():
         ngff.coords(image, 0, (3, 3, 3))
 
 
+def _of(transformations: Any, whole: Any = None, **said: Any) -> dict[str, Any]:
+    """Metadata of (y, x) with these transformations of its level, and of all levels."""
+    level = {"path": "0"}
+    level |= {} if transformations is None else {"coordinateTransformations": transformations}
+    more = {} if whole is None else {"coordinateTransformations": whole}
+    return old("yx", datasets=[level], **more, **said)
+
+
+def _scale(*values: float) -> dict[str, Any]:
+    return {"type": "scale", "scale": list(values)}
+
+
+def _shift(*values: float) -> dict[str, Any]:
+    return {"type": "translation", "translation": list(values)}
+
+
+def _system(name: str, unit: str = "unit", axes: str = "yx") -> dict[str, Any]:
+    return {"name": name, "axes": [{"name": a, "type": "space", "unit": unit} for a in axes]}
+
+
+def _to(name: str, transformation: dict[str, Any], **said: Any) -> dict[str, Any]:
+    """A transformation as SpatialData writes it."""
+    return transformation | {"input": _system("yx"), "output": _system(name, **said)}
+
+
+IDENTITY = {"type": "identity"}
+AFFINE = {"type": "affine", "affine": [[2, 0, 5], [0, 4, -1]]}
+TURN = {"type": "rotation", "rotation": [[0, -1], [1, 0]]}
+
+# the level, what holds for all levels, and the steps and starts along y, x, by hand
+READ = {
+    "identity beside the scale": ([IDENTITY, _scale(2, 3)], None, (2, 3), (0, 0)),
+    "identity after it": ([_scale(2, 3), IDENTITY, _shift(1, 1)], None, (2, 3), (1, 1)),
+    "identity of SpatialData": ([_scale(2, 3)], [_to("global", IDENTITY)], (2, 3), (0, 0)),
+    "identity of all levels": ([_scale(2, 3)], [IDENTITY], (2, 3), (0, 0)),
+    "translation first": ([_shift(1, 1), _scale(2, 3)], None, (2, 3), (2, 3)),
+    "scale first": ([_scale(2, 3), _shift(1, 1)], None, (2, 3), (1, 1)),
+    "scale twice": ([_scale(2, 3), _scale(2, 3)], None, (4, 9), (0, 0)),
+    "sequence": (
+        [{"type": "sequence", "transformations": [_scale(2, 3), _shift(1, 1)]}], None,
+        (2, 3), (1, 1),
+    ),
+    "affine": ([AFFINE], None, (2, 4), (5, -1)),
+    "affine with its last row": (
+        [{"type": "affine", "affine": [[2, 0, 5], [0, 4, -1], [0, 0, 1]]}], None, (2, 4), (5, -1)
+    ),
+    "affine of SpatialData": ([_scale(1, 2)], [_to("global", AFFINE)], (2, 8), (5, -1)),
+    "rotation by nothing": ([_scale(1, 2), {"type": "rotation", "rotation": [1, 0, 0, 1]}], None,
+                            (1, 2), (0, 0)),
+    "mapAxis by names": ([_scale(1, 2), {"type": "mapAxis", "mapAxis": {"x": "x", "y": "y"}}],
+                         None, (1, 2), (0, 0)),
+    "mapAxis by places": ([_scale(1, 2), {"type": "mapAxis", "mapAxis": [0, 1]}], None,
+                          (1, 2), (0, 0)),
+    "turned there and back": ([_scale(1, 2), TURN, TURN, TURN, TURN], None, (1, 2), (0, 0)),
+    "byDimension": (
+        [{"type": "byDimension", "transformations": [
+            {"inputAxes": [1], "outputAxes": [1], "transformation": _scale(3)},
+            {"input_axes": ["y"], "output_axes": ["y"], "transformation": {
+                "type": "sequence", "transformations": [_scale(2), _shift(7)]}},
+        ]}],
+        None, (2, 3), (7, 0),
+    ),
+    "bijection": ([{"type": "bijection", "forward": AFFINE, "inverse": {}}], None, (2, 4), (5, -1)),
+    "two names for one place": (
+        [_scale(2, 3)], [_to("global", IDENTITY), _to("aligned", IDENTITY)], (2, 3), (0, 0)
+    ),
+    "units of the system": (
+        [_scale(2, 3)], [_to("global", IDENTITY, unit="nanometer")], (0.002, 0.003), (0, 0)
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("level", "whole", "scale", "start"), READ.values(), ids=READ)
+def test_transformations(level, whole, scale, start):
+    (image,) = ngff.read(_of(level, whole))
+    np.testing.assert_allclose(image.levels[0].scale, scale)
+    np.testing.assert_allclose(image.levels[0].translation, start, atol=1e-12)
+    assert (image.unsaid, image.notes) == ((), ())
+
+
+REFUSED = {
+    "rotation": (TURN, "its axes are turned or mixed"),
+    "shear": ({"type": "affine", "affine": [[1, 0.1, 0], [0, 1, 0]]}, "turned or mixed"),
+    "mapAxis": ({"type": "mapAxis", "mapAxis": {"x": "y", "y": "x"}}, "turned or mixed"),
+    "mapAxis to what is none": ({"type": "mapAxis", "mapAxis": {"x": 1}}, "mapAxis is {'x'"),
+    "displacements": ({"type": "displacements", "path": "d"}, "'displacements' is not one"),
+    "coordinates": ({"type": "coordinates", "path": "d"}, "'coordinates' is not one"),
+    "projectAxis": ({"type": "projectAxis"}, "transformation 'projectAxis' is not one"),
+    "inverseOf": ({"type": "inverseOf"}, "transformation 'inverseOf' is not one"),
+    "unheard of": ({"type": "spline"}, "transformation 'spline' is not one"),
+    "numbers in an array": ({"type": "affine", "path": "a"}, "affine lies in an array, 'a'"),
+    "no type": ({"scale": [1, 1]}, "has no type"),
+    "no object": (3, "transformation 3 has no type"),
+    "three dims": ({"type": "affine", "affine": [[1] * 4] * 3}, "expected 2 x 3 or 3 x 3"),
+    "inside a sequence": (
+        {"type": "sequence", "transformations": [{"type": "spline"}]}, "'spline' is not one"
+    ),
+    "inside a dimension": (
+        {"type": "byDimension", "transformations": [{"inputAxes": [5], "outputAxes": [0]}]},
+        "byDimension maps",
+    ),
+    "a dimension left out": (
+        {"type": "byDimension", "transformations": [
+            {"inputAxes": [0], "outputAxes": [0], "transformation": _scale(1)}]},
+        "byDimension leads to",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("whole", "says"), REFUSED.values(), ids=REFUSED)
+def test_transformations_that_are_refused(whole, says):
+    with pytest.raises(InputError, match=says) as caught:
+        ngff.read(_of([_scale(2, 3)], [whole]))
+    assert "\n" not in str(caught.value)
+    assert "option system=none takes the image as it lies" in str(caught.value)
+    (image,) = ngff.read(_of([_scale(2, 3)], [whole]), ngff.Reading(system="none"))
+    assert image.levels[0].scale == (2, 3)
+    with pytest.raises(InputError, match=f"level '0': .*{says}") as caught:
+        ngff.read(_of([whole]))
+    assert "option system=" not in str(caught.value)  # which would not help
+
+
+def test_a_coordinate_system_of_other_axes():
+    with pytest.raises(
+        InputError, match=r"its output has the axes \['x', 'y'\], not \['y', 'x'\]; option system="
+    ):
+        ngff.read(_of([_scale(2, 3)], [_to("global", _scale(1, 1), axes="xy")]))
+
+
+def test_several_coordinate_systems():
+    whole = [_to("global", _scale(2, 2)), _to("aligned", TURN), _to("small", _scale(0.5, 0.5))]
+    said = _of([_scale(2, 3)], whole)
+    listed = r"'global' \(scale\), 'aligned' \(rotation\), 'small' \(scale\)"
+    with pytest.raises(InputError, match=f"several coordinate systems: {listed}; say which"):
+        ngff.read(said)
+    for system, scale in (("global", (4, 6)), ("small", (1, 1.5)), ("none", (2, 3))):
+        (image,) = ngff.read(said, ngff.Reading(system=system))
+        assert image.levels[0].scale == scale
+    with pytest.raises(InputError, match="turned or mixed"):
+        ngff.read(said, ngff.Reading(system="aligned"))
+    with pytest.raises(UsageError, match=r"system='x': .* Found: \['global', 'aligned', 'small'\]"):
+        ngff.read(said, ngff.Reading(system="x"))
+
+
+def test_coordinate_systems_of_version_6():
+    """Levels lead to the image's own system; what leads away from it is another view."""
+    level = {
+        "path": "s0",
+        "coordinateTransformations": [
+            {
+                "type": "sequence",
+                "input": {"path": "s0"},
+                "output": {"name": "physical"},
+                "transformations": [_scale(2, 3), _shift(1, 0)],
+            }
+        ],
+    }
+    away = {"input": {"name": "physical"}, "output": {"name": "stage"}}
+    image = {
+        "coordinateSystems": [_system("stage", "meter"), _system("physical", "nanometer")],
+        "datasets": [level],
+        "coordinateTransformations": [TURN | away],
+    }
+    for version in ("0.6", "0.6rc0", "0.6.dev3", "0.6-dev2"):
+        said = {"ome": {"version": version, "multiscales": [image]}}
+        (found,) = ngff.read(said)
+        assert found.version == "0.6"
+        np.testing.assert_allclose(found.levels[0].scale, (0.002, 0.003))
+        np.testing.assert_allclose(found.levels[0].translation, (0.001, 0))
+        assert found.notes == ("coordinate systems left out: 'stage' (rotation)",)
+    (own,) = ngff.read(said, ngff.Reading(system="physical"))
+    assert own.levels == found.levels
+    with pytest.raises(InputError, match="turned or mixed"):
+        ngff.read(said, ngff.Reading(system="stage"))
+
+
+@pytest.mark.parametrize("version", ["0.1", "0.2", "0.3"])
+def test_old_versions(version):
+    image = {"version": version, "datasets": [{"path": "0"}, {"path": "1"}]}
+    image |= {"axes": ["t", "c", "z", "y", "x"]} if version == "0.3" else {}
+    (found,) = ngff.read({"multiscales": [image]})
+    assert (found.version, found.axes) == (version, ("t", "c", "z", "y", "x"))
+    assert [level.scale for level in found.levels] == [(1, 1, 1, 1, 1)] * 2
+    assert ngff.assumed(found, {"t": 3}) == [
+        f"frames are 1 s apart: OME-Zarr {version} has no place for it",
+        f"voxel size along z, y, x is 1 micrometre: OME-Zarr {version} has no place for it",
+    ]
+    assert len(ngff.assumed(found, {"t": 1})) == 1
+
+
+def test_versions_that_are_not_said():
+    axes = ["c", "y", "x"]
+    (found,) = ngff.read({"multiscales": [{"axes": axes, "datasets": [{"path": "0"}]}]})
+    assert (found.version, found.axes) == ("0.3", ("c", "y", "x"))
+    said = old("yx")
+    del said["multiscales"][0]["version"]
+    assert ngff.read(said)[0].version == "0.4"
+    assert ngff.read({"ome": said})[0].version == "0.5"
+
+
+@pytest.mark.parametrize("level", [None, [], [_shift(1, 1)], [IDENTITY]])
+def test_without_a_size(level):
+    (found,) = ngff.read(_of(level))
+    assert found.levels[0].scale == (1, 1)
+    assert ngff.assumed(found, {}) == ["voxel size along y, x is 1 micrometre: level '0' says none"]
+
+
+def test_a_scale_of_0_is_none():
+    said = old("tzyx", datasets=[{"path": "0", "coordinateTransformations": [_scale(0, 0, 1, 1)]}])
+    (found,) = ngff.read(said)
+    assert found.levels[0].scale == (1, 1, 1, 1)
+    assert ngff.assumed(found, {"t": 2}) == [
+        "frames are 1 s apart: the scale is 0",
+        "voxel size along z is 1 micrometre: the scale is 0",
+    ]
+
+
+# units: every one that the specification lists, and what programs write besides; by hand
+
+LENGTHS = {
+    "angstrom": 1e-4, "attometer": 1e-12, "centimeter": 1e4, "decimeter": 1e5, "exameter": 1e24,
+    "femtometer": 1e-9, "foot": 304800, "gigameter": 1e15, "hectometer": 1e8, "inch": 25400,
+    "kilometer": 1e9, "megameter": 1e12, "meter": 1e6, "micrometer": 1, "mile": 1609344000,
+    "millimeter": 1e3, "nanometer": 1e-3, "parsec": 3.0856775814913673e22, "petameter": 1e21,
+    "picometer": 1e-6, "terameter": 1e18, "yard": 914400, "yoctometer": 1e-18, "yottameter": 1e30,
+    "zeptometer": 1e-15, "zettameter": 1e27, "um": 1, "\u00b5m": 1, "\u03bcm": 1, "micron": 1,
+    "microns": 1, "Micrometer": 1, "micrometre": 1, "micrometers": 1, "nm": 1e-3, "mm": 1e3,
+    "cm": 1e4, "m": 1e6, "pm": 1e-6, "\u00c5": 1e-4, "Angstrom": 1e-4, "in": 25400, "inches": 25400,
+}  # fmt: skip
+TIMES = {
+    "attosecond": 1e-18, "centisecond": 1e-2, "day": 86400, "decisecond": 0.1, "exasecond": 1e18,
+    "femtosecond": 1e-15, "gigasecond": 1e9, "hectosecond": 100, "hour": 3600, "kilosecond": 1e3,
+    "megasecond": 1e6, "microsecond": 1e-6, "millisecond": 1e-3, "minute": 60, "nanosecond": 1e-9,
+    "petasecond": 1e15, "picosecond": 1e-12, "second": 1, "terasecond": 1e12, "yoctosecond": 1e-24,
+    "yottasecond": 1e24, "zeptosecond": 1e-21, "zettasecond": 1e21, "s": 1, "sec": 1, "seconds": 1,
+    "ms": 1e-3, "msec": 1e-3, "us": 1e-6, "\u00b5s": 1e-6, "ns": 1e-9, "min": 60, "minutes": 60,
+    "h": 3600, "hr": 3600, "hours": 3600, "d": 86400, "days": 86400, "Second": 1,
+}  # fmt: skip
+NO_UNITS = [None, "", "pixel", "pixels", "px", "Pixel", "voxel", "unit", "frame", "index", "1"]
+STRANGE = ["furlong", "Mpx", "degree", "dpi", "um/px", "M", "\u00b0C", "radian", "x" * 500]
+
+
+def _in_units(length: Any, time: Any) -> dict[str, Any]:
+    said = old("tyx")
+    for axis, unit in zip(said["multiscales"][0]["axes"], (time, length, length), strict=True):
+        axis["unit"] = unit
+    return said
+
+
+@pytest.mark.parametrize(("unit", "size"), LENGTHS.items())
+def test_units_of_length(unit, size):
+    (found,) = ngff.read(_in_units(unit, "s"))
+    np.testing.assert_allclose(found.levels[0].scale, (1, size, size), rtol=1e-12)
+    assert found.unsaid == ()
+    with pytest.raises(InputError, match="of axis t is not known"):
+        ngff.read(_in_units("um", unit))
+
+
+@pytest.mark.parametrize(("unit", "size"), TIMES.items())
+def test_units_of_time(unit, size):
+    (found,) = ngff.read(_in_units("um", unit))
+    np.testing.assert_allclose(found.levels[0].scale, (size, 1, 1), rtol=1e-12)
+    assert found.unsaid == ()
+
+
+@pytest.mark.parametrize("unit", NO_UNITS)
+def test_units_that_are_none_are_said(unit):
+    (found,) = ngff.read(_in_units(unit, unit))
+    assert found.levels[0].scale == (1, 1, 1)
+    reason = f"the unit is {unit!r}" if unit else "no unit is said"
+    assert ngff.assumed(found, {"t": 2}) == [
+        f"times are seconds: {reason}",
+        f"lengths along y, x are micrometres: {reason}",
+    ]
+    how = ngff.Reading(unit="nm", time_unit="min")
+    (found,) = ngff.read(_in_units(unit, unit), how)
+    np.testing.assert_allclose(found.levels[0].scale, (60, 1e-3, 1e-3))
+    assert found.unsaid == ()
+
+
+@pytest.mark.parametrize("unit", STRANGE)
+def test_units_that_are_not_known_are_refused_by_name(unit):
+    with pytest.raises(
+        InputError, match="is not known; say what it is, as in option unit=um"
+    ) as caught:
+        ngff.read(_in_units(unit, "s"))
+    assert unit[:30] in str(caught.value)
+    assert len(str(caught.value)) < 200
+    (found,) = ngff.read(_in_units(unit, "s"), ngff.Reading(unit="mm"))
+    assert found.levels[0].scale == (1, 1e3, 1e3)
+
+
+def test_what_a_person_says_must_be_known():
+    for how, says in (
+        (ngff.Reading(unit="span"), "unit='span': expected a unit such as um"),
+        (ngff.Reading(time_unit="um"), "time_unit='um': expected a unit such as s"),
+        (ngff.Reading(axes="zq"), "axes='zq': expected letters of tczyx"),
+        (ngff.Reading(axes="yy"), "each once, with y and x"),
+    ):
+        with pytest.raises(UsageError, match=says):
+            ngff.read(old("tyx"), how)
+
+
+def test_axes_that_a_person_says():
+    said = _axes({"name": "angle", "type": "custom", "unit": "degree"}, _Y, _X)
+    (found,) = ngff.read(said, ngff.Reading(axes="CYX"))
+    assert found.axes == ("c", "y", "x")
+    with pytest.raises(InputError, match="unit 'degree' of axis angle"):
+        ngff.read(said, ngff.Reading(axes="zyx"))
+
+
+@pytest.mark.parametrize(
+    ("words", "axes"),
+    [
+        (("Time", "Channel", "Z", "Y", "X"), "tczyx"),
+        (("frame", "ch", "depth", "height", "width"), "tczyx"),
+    ],
+)
+def test_words_for_axes(words, axes):
+    said = _axes(*({"name": word} for word in words))
+    assert ngff.read(said)[0].axes == tuple(axes)
+
+
+def test_an_axis_of_a_type_that_is_not_its_own():
+    (found,) = ngff.read(
+        _axes({"name": "t", "type": "space"}, {"name": "q", "type": "channel"}, _Y, _X)
+    )
+    assert found.axes == ("t", "c", "y", "x")
+    assert found.notes == ("axis 't' is of the type 'space'; it is taken by its name",)
+
+
+def test_places_beyond_all_numbers():
+    (found,) = ngff.read(_scaled(1e307, 1))
+    with pytest.raises(InputError, match=r"a scale of 1e\+307 leads beyond all numbers along y"):
+        ngff.coords(found, 0, (100, 100))
+
+
+@pytest.mark.parametrize(
+    ("omero", "says"),
+    [
+        (None, []),
+        ({}, []),
+        ({"channels": None}, []),
+        ({"channels": [{"color": "ff0000"}, {"color": "#00FF00FF"}]}, []),
+        ({"channels": [{"label": None, "color": ""}, {"label": 3, "color": None}]}, []),
+        (
+            {"channels": "GFP"},
+            ["channel names are left out: what omero says of channels is no list"],
+        ),
+        (3, ["channel names are left out: what omero says of channels is no list of objects"]),
+        ({"channels": [{}] * 3}, ["channel names are left out: omero describes 3 of 2 channels"]),
+        (
+            {"channels": [{"color": "red"}, {"color": 255}]},
+            ["colours of channels are white where they are not RRGGBB: 'red' of 0, 255 of 1"],
+        ),
+    ],
+)
+def test_what_of_channels_cannot_be_read_is_said(omero, says):
+    notes = ngff.channel_notes({"omero": omero}, 2)
+    assert len(notes) == len(says)
+    assert all(line in note for line, note in zip(says, notes, strict=True))
+
+
+@pytest.mark.parametrize("value", [10**400, float("nan"), float("inf"), "5", None, [1]])
+def test_windows_of_no_numbers(value):
+    window = {"start": 0, "end": value, "min": 0, "max": 9}
+    assert ngff.channels({"omero": {"channels": [{"window": window}]}})[2] is None
+
+
+def test_labels_of_channels_that_are_no_text():
+    labels, colors, _ = ngff.channels(
+        {"omero": {"channels": [{"label": None}, {"label": 7, "color": "0x00ff00ff"}]}}
+    )
+    assert (labels, colors) == (["", "7"], ["FFFFFF", "00ff00"])
+
+
 @pytest.mark.parametrize(
     ("omero", "expected"),
     [
@@ -372,13 +767,19 @@ def test_channels_of_careless_files(omero, expected):
 
 def test_lists_of_names():
     assert ngff.names({"ome": {"version": "0.5", "series": ["0", "1"]}}, "series") == ["0", "1"]
-    assert ngff.names({"labels": "cells"}, "labels") == []
+    assert ngff.names({}, "labels") == []
+    with pytest.raises(InputError, match="'labels' is 'cells'; expected a list of names"):
+        ngff.names({"labels": "cells"}, "labels")
 
 
 NOT_READ = {"mismatch_axes_units", "untyped_axes", "custom_type_axes"}
 """Valid by the schemas: time in micrometres, and axes that dpipe has no name for."""
-FORGIVEN = {"invalid_channels_color", "invalid_channels_window"}
-"""Wrong in what only a display needs: the pixels are read."""
+FORGIVEN = {"invalid_channels_color", "invalid_channels_window", "invalid_axis_type"}
+"""Wrong in what only a display needs, or in the type of an axis that is called y."""
+FORGIVEN |= {"missing_scale", "missing_transformations", "empty_transformations"}
+"""Without a size, which is said."""
+FORGIVEN |= {"duplicate_scale"}
+"""Two scales, one after the other."""
 
 
 def test_official_cases(shared_data):

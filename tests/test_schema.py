@@ -172,9 +172,74 @@ def test_what_a_file_says_is_overruled() -> None:
     assert schema.revise(ds) is ds
 
 
+NOTES = {
+    "spacing": [
+        "voxel size along z is 1 micrometre: the extents are None, None",
+        "lengths are micrometres: the unit is 'pixel'",
+        "voxel size along z, y, x is 1 micrometre: the file is silent",
+        "voxel sizes are in micrometres",
+        "the voxel size along y is 1 micrometre",
+        "spacing is 1",
+    ],
+    "interval": [
+        "frames are 1 s apart: TimeInfo has no date that can be read; set interval",
+        "frames are 1 s apart: the file is silent",
+        "times of some frames are put between those of their neighbours: frame 2",
+        "the clock was set back before frame 2",
+        "times are seconds: no unit is said",
+        "the interval is 1 second",
+        "interval is 1",
+    ],
+    "origin": ["the origin is 0: the translation is not read"],
+    "channels": ["channel names: DataSetInfo counts its channels from 1"],
+    "colors": ["colours of channels: 'red' of channel 0 is not RRGGBB"],
+}
+KEPT = [
+    "Spots 0: Scene8 is right: it holds 3 spots, Scene 2",
+    "Spots 0: lengths are micrometres: the unit is 'pixel'",
+    "the time points of DataSet are counted from 1: taken in their order",
+    "a recording that was stopped: 4 of 10 time points are whole and taken",
+    "DataSetInfo promises 3 channels, 2 are there",
+    "2 of 96 chunks not there: 0/0; read as the fill value",
+    "labels left out: 'cells', 'nuclei'; labels=NAME reads one of them",
+]
+
+
+@pytest.mark.parametrize("keys", [["spacing"], ["interval"], ["interval", "channels"], [*NOTES]])
+def test_what_was_overruled_is_not_said(keys: list[str]) -> None:
+    every = [line for lines in NOTES.values() for line in lines]
+    ds = a_movie(
+        attrs={"assumed": [*every, *KEPT], "notes": every, "verdict": "interval: doubtful"}
+    )
+    values = {
+        "spacing": [2, 0.5, 0.5],
+        "origin": [0, 0, 0],
+        "interval": 30,
+        "channels": ["a", "b"],
+        "colors": ["FF0000", "00FF00"],
+    }
+    said = schema.revise(ds, **{key: values[key] for key in keys})
+    left = [line for key, lines in NOTES.items() if key not in keys for line in lines]
+    assert said.attrs["assumed"] == [*left, *KEPT]
+    assert said.attrs.get("notes", []) == left
+    assert said.attrs["verdict"] == "interval: doubtful"
+    assert ds.attrs["notes"] == every  # untouched
+
+
+def test_the_times_of_spots_go_with_the_interval() -> None:
+    ds = a_movie(times=[0, 1, 5]).assign(spot_t=("spot", [np.nan, 5.0], {"units": "s"}))
+    ds = ds.assign_coords(frame=("spot", [1, 2]))
+    said = schema.revise(ds, interval=30)
+    assert said["spot_t"].values.tolist() == [30, 60]
+    assert said["spot_t"].attrs == {"units": "s"}
+    assert schema.revise(ds, spacing=[1, 1, 1])["spot_t"].values[1] == 5
+
+
 @pytest.mark.parametrize(
     ("said", "message"),
     [
+        ({"spacing": [1, 1, 1e308]}, "set: a step of 1e.308 leads beyond all numbers along x"),
+        ({"interval": 1e308}, "set: a step of 1e.308 leads beyond all numbers along t"),
         ({"spacings": [1, 1, 1]}, "cannot set 'spacings'; what can be set: spacing, origin"),
         ({"spacing": [1, 2]}, r"set spacing: found \[1, 2\]; expected three numbers above 0"),
         ({"spacing": [1, 2, "x"]}, "expected three numbers above 0"),

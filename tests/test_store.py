@@ -1,5 +1,6 @@
 """The store: what is written comes back exactly, or as an error; never as zeros."""
 
+import hashlib
 import json
 import math
 import pickle
@@ -50,7 +51,7 @@ def write(objects: Objects, ds: xr.Dataset, levels: dict[str, int] | None = None
             values = np.asarray(ds[name].isel(cut).values)
             for array, place, block in pyramid.levels_of(arrays, cut, values):
                 document = store.stored(template.documents[f"{array.path}/zarr.json"])
-                store.write_region(objects, "p", array, document, place, block)
+                store.write_region(objects, "p", array, document, place, block, "p.json")
     return template
 
 
@@ -354,18 +355,29 @@ def test_large_coordinates_are_compressed() -> None:
 # ----------------------------------------------------------------------------------- writing
 
 
-def test_nothing_is_overwritten(memory: Objects) -> None:
+def test_what_lies_there_is_kept_if_it_is_the_same_and_never_touched_once_sealed(
+    memory: Objects,
+) -> None:
     ds = a_movie()
     template = write(memory, ds, {"image": 1})
     array, document = template.arrays[0], store.stored(template.documents["0/image/zarr.json"])
     region = pyramid.shards(array, {})[0]
-    (first,) = store.write_region(memory, "p", array, document, region, ds["image"].values[region])
-    before = memory.read(first.key)
-    (again,) = store.write_region(
-        memory, "p", array, document, region, ds["image"].values[region] + 1
+    given = (memory, "p", array, document, region)
+    block = ds["image"].values[region]
+    (first,) = store.write_region(*given, block, "p.json")
+    assert (first.sha256, memory.head(first.key).size) == (
+        hashlib.sha256(memory.read(first.key)).hexdigest(),
+        first.size,
     )
-    assert again == first == store.found(memory, first.key)
-    assert memory.read(first.key) == before
+    memory.put(first.key, memory.read(first.key)[:-9])  # as an interrupted copy leaves it
+    assert store.write_region(*given, block, "p.json") == [first]
+    (other,) = store.write_region(*given, block + 1, "p.json")
+    assert other.sha256 != first.sha256
+    memory.put("p.json", b"sealed")
+    assert store.write_region(*given, block + 1, "p.json") == [other]
+    with pytest.raises(store.SealedError, match=r"p\.json: sealed by another run"):
+        store.write_region(*given, block, "p.json")
+    assert hashlib.sha256(memory.read(first.key)).hexdigest() == other.sha256
 
 
 @pytest.mark.parametrize(
@@ -391,7 +403,7 @@ def test_blocks_unlike_their_promise(
     block = change(ds["image"].values[region])
     document = store.array_document(array, {})
     with pytest.raises(SchemaError, match=message):
-        store.write_region(memory, "p", array, document, region, block)
+        store.write_region(memory, "p", array, document, region, block, "p.json")
     assert list(memory.list()) == []
 
 
@@ -421,7 +433,9 @@ def test_a_region_of_half_a_shard_is_refused(memory: Objects) -> None:
     array, document = template.arrays[0], store.stored(template.documents["0/image/zarr.json"])
     region = (slice(0, 1), *(slice(0, n) for n in array.shape[1:]))
     with pytest.raises(SchemaError, match="is not whole shards of 2"):
-        store.write_region(memory, "p", array, document, region, ds["image"].values[region])
+        store.write_region(
+            memory, "p", array, document, region, ds["image"].values[region], "p.json"
+        )
 
 
 # ----------------------------------------------------------------------------------- damage
@@ -665,7 +679,7 @@ def test_arrays_opened_in_many_threads_know_damage(memory: Objects) -> None:
 def test_a_sealed_store_is_read_only(part: Any) -> None:
     objects, template, ds = part
     document = store.stored(template.documents["0/image/zarr.json"])
-    place = _source.Sealed(objects.url, "p/0/image", {"zarr.json": document})
+    place = _source.Sealed(objects, "p/0/image", {"zarr.json": document})
     array = zarr.open_array(place, mode="r", zarr_format=3)
     np.testing.assert_array_equal(array[...], ds["image"])
     with pytest.raises(ValueError, match="read-only"):

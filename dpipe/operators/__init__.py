@@ -67,6 +67,9 @@ class Operator:
         Digest of the code of a user's own operator; "" for those of the table.
     packages : dict of str to str
         Installed packages that such code imports, with their versions.
+    added : tuple of str
+        Parameters that came after the first release: at their defaults fingerprints do not count
+        them, so parts that were made before stay.
     """
 
     function: Callable[..., xr.Dataset]
@@ -76,6 +79,7 @@ class Operator:
     guess: Callable[..., xr.Dataset] | None = None
     code: str = ""
     packages: dict[str, str] = field(default_factory=dict)
+    added: tuple[str, ...] = ()
 
 
 OPERATORS: dict[str, Operator] = {

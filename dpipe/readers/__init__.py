@@ -111,12 +111,37 @@ READERS = {
         resume=ifc.resume,
         content=ifc.content,
     ),
-    "imaris": Reader(imaris.find, imaris.open_imaris, version=1),
-    "imaris-spots": Reader(imaris_spots.find, imaris_spots.open_imaris_spots, version=1),
-    "imaris-surfaces": Reader(
-        imaris_surfaces.find, imaris_surfaces.open_imaris_surfaces, version=1
+    "imaris": Reader(
+        imaris.find,
+        imaris.open_imaris,
+        version=2,
+        added=("whole_frames", "unit"),
+        alike=_alike.same_places,
     ),
-    "ome-zarr": Reader(ome_zarr.find, ome_zarr.open_ome_zarr, version=1),
+    "imaris-spots": Reader(
+        imaris_spots.find,
+        imaris_spots.open_imaris_spots,
+        version=2,
+        added=("unit",),
+        alike=_alike.same_values,
+    ),
+    "imaris-surfaces": Reader(
+        imaris_surfaces.find,
+        imaris_surfaces.open_imaris_surfaces,
+        version=2,
+        added=("unit",),
+        alike=_alike.same_values,
+    ),
+    "ome-zarr": Reader(
+        ome_zarr.find,
+        ome_zarr.open_ome_zarr,
+        version=2,
+        added=(
+            *("multiscale", "background", "fill_missing", "axes"),
+            *("unit", "time_unit", "system"),
+        ),
+        alike=_alike.same_places,
+    ),
     "phases": Reader(phases.find, phases.open_phases, version=2, alike=_alike.same_values),
     "spillover": Reader(spillover.find, spillover.open_spillover, version=1),
     "tiff": Reader(

@@ -1,13 +1,15 @@
-"""HDF5 of unknown origin: walk hard links only, decode chunks within the size they promise.
+"""HDF5 of unknown origin: never leave the file, decode chunks within the size they promise.
 
 Knows HDF5 groups, attributes, filters and chunks. Knows nothing of Imaris beyond the error it
 raises: how the groups are named and what the attributes mean stands in ``imaris.py``.
 
-Two things differ from plain h5py. Nothing here follows a soft, external or user-defined link, nor
-reads a dataset whose bytes lie in other files (external storage, virtual datasets): a file could
-name any path of this machine that way. And chunks whose filters are deflate, LZ4 and shuffle are
-fetched as they lie and decoded by imagecodecs into a buffer of exactly the size of a chunk, which
-is about three times as fast as the HDF5 library and cannot be made to fill the memory.
+Two things differ from plain h5py. Nothing here follows an external or user-defined link, nor reads
+a dataset whose bytes lie in other files (external storage, virtual datasets): a file could name
+any path of this machine that way. Soft links lead from one place to another of the same file and
+are followed step by step, so that none of these steps leaves it either. And chunks whose filters
+are deflate, LZ4 and shuffle are fetched as they lie and decoded by imagecodecs into a buffer of
+exactly the size of a chunk, which is about three times as fast as the HDF5 library and cannot be
+made to fill the memory.
 """
 
 import itertools
@@ -29,6 +31,7 @@ Box = tuple[slice, ...]
 _DEFLATE, _SHUFFLE, _LZ4 = h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_SHUFFLE, 32004
 _LARGEST_ATTRIBUTE = 1 << 20
 _LARGEST_CHUNK = 1 << 30
+_MOST_LINKS = 32
 _READ_ERRORS = (OSError, RuntimeError, KeyError, ValueError, TypeError, OverflowError)
 
 
@@ -79,20 +82,38 @@ def _diagnosis(said: str) -> str:
 
 
 def child(group: h5py.Group, key: str, kind: type = h5py.Group) -> Any:
-    """Return a member of a group, None where there is none; refuse anything but a hard link."""
-    name = key.encode()
+    """Return a member of a group, None where there is none; refuse what leads out of the file."""
+    found = _followed(group, key, [])
+    if found is None or isinstance(found, kind):
+        return found
+    path = f"{group.name}/{key}".lstrip("/")
+    raise Flaw(f"{path} is a {type(found).__name__.lower()}; expected a {kind.__name__.lower()}")
+
+
+def _followed(group: h5py.Group, key: str, passed: list[str]) -> Any:
+    """Return a member of a group, through soft links; those that were passed are counted."""
+    name = key.encode(errors="surrogateescape")
     links = group.id.links
     if not links.exists(name):
         return None
+    kind = links.get_info(name).type
+    if kind == h5py.h5l.TYPE_HARD:
+        return group[name]
     path = f"{group.name}/{key}".lstrip("/")
-    if links.get_info(name).type != h5py.h5l.TYPE_HARD:
+    if kind != h5py.h5l.TYPE_SOFT:
         raise Flaw(f"{path} is a link to another place, which is not followed; export one file")
-    found = group[key]
-    if not isinstance(found, kind):
-        raise Flaw(
-            f"{path} is a {type(found).__name__.lower()}; expected a {kind.__name__.lower()}"
-        )
-    return found
+    passed.append(path)
+    if len(passed) > _MOST_LINKS:
+        raise Flaw(f"{passed[0]} is a link that leads back to itself; export the file again")
+    target = links.get_val(name).decode(errors="surrogateescape")
+    at: Any = group.file["/"] if target.startswith("/") else group
+    for step in target.split("/"):
+        if step in ("", "."):
+            continue
+        at = _followed(at, step, passed) if isinstance(at, h5py.Group) else None
+        if at is None:
+            raise Flaw(f"{path} is a link to {target!r}, which is not there; export the file again")
+    return at
 
 
 def numbered(group: h5py.Group, word: str) -> list[int]:
@@ -184,6 +205,17 @@ def read_box(dataset: h5py.Dataset, box: Box, out: np.ndarray, *, fill: bool = F
     dataset.read_direct(out, box)
 
 
+def missing_chunks(dataset: h5py.Dataset, size: Sequence[int]) -> int:
+    """Count the chunks that the file does not hold, of those that a dataset's true size needs."""
+    if dataset.chunks is None:
+        return int(dataset.id.get_storage_size() == 0)
+    every = math.prod(-(-n // k) for n, k in zip(dataset.shape, dataset.chunks, strict=True))
+    if dataset.id.get_num_chunks() == every:
+        return 0
+    box = tuple(slice(0, n) for n in size)
+    return sum(_is_hole(dataset, corner) for corner in _corners(box, dataset.chunks))
+
+
 def _filters(dataset: h5py.Dataset) -> list[int]:
     layout = dataset.id.get_create_plist()
     return [layout.get_filter(i)[0] for i in range(layout.get_nfilters())]
@@ -227,7 +259,7 @@ def _read_chunks(dataset: h5py.Dataset, box: Box, out: np.ndarray, fill: bool) -
 def _missing(dataset: h5py.Dataset, corner: Sequence[int]) -> Flaw:
     return Flaw(
         f"{_at(dataset, corner)} is not in the file; fetch or export it again, or, if it was "
-        "never written, set fill_missing"
+        "never written, give option fill_missing=true"
     )
 
 

@@ -1,22 +1,20 @@
-"""What all that is read from an Imaris file shares: its name, its units, its clock.
+"""What all that is read from an Imaris file shares: its name, its groups, its units.
 
 Knows ``DataSetInfo`` and how files are grouped; knows neither pixels nor objects.
 """
 
-import itertools
 import math
 import os
 from collections.abc import Sequence
-from datetime import datetime, timedelta
 
 import h5py
 
+from dpipe import units
 from dpipe.errors import UsageError
-from dpipe.readers._hdf5 import child, text
+from dpipe.readers._hdf5 import Flaw, child, text
 from dpipe.sources import one_each, resolve_uri
 
 SUFFIXES = (".ims", ".h5", ".hdf5")
-MICROMETRES = {"m": 1e6, "mm": 1e3, "um": 1.0, "µm": 1.0, "μm": 1.0, "nm": 1e-3}
 
 
 find = one_each(SUFFIXES)
@@ -32,23 +30,53 @@ def one_file(url: str | os.PathLike[str] | Sequence[str]) -> tuple[str, str]:
     return uri, uri.rstrip("/").rsplit("/", 1)[-1]
 
 
+def directory(h5: h5py.File, usual: str) -> h5py.Group | None:
+    """Return the group ``DataSet`` or ``DataSetInfo``, which a file may call by another name."""
+    said = text(h5, f"{usual}DirectoryName").strip("/")
+    for name in dict.fromkeys((said, usual)):
+        if name and "/" not in name and (group := child(h5, name)) is not None:
+            return group
+    return None
+
+
 def info(h5: h5py.File, key: str) -> h5py.Group | None:
     """Return a group of ``DataSetInfo``, None where there is none."""
-    group = child(h5, "DataSetInfo")
+    group = directory(h5, "DataSetInfo")
     return None if group is None else child(group, key)
 
 
-def seconds(group: h5py.Group | None, frames: int) -> tuple[list[float] | None, str]:
-    """Seconds of each frame after the first, exact to the microsecond; else why not known."""
-    stamps = [text(group, f"TimePoint{t + 1}") for t in range(frames)]
-    try:
-        moments = [datetime.fromisoformat(stamp).replace(tzinfo=None) for stamp in stamps]
-    except ValueError:
-        return None, "time points without a readable date"
-    passed = [(m - moments[0]) / timedelta(seconds=1) for m in moments]
-    if all(a < b for a, b in itertools.pairwise(passed)):
-        return passed, ""
-    return None, "dates that do not increase"
+def micrometres(said: str, given: str | None) -> tuple[float, str]:
+    """Return micrometres in a file's unit of length, and what is wrong with it.
+
+    Parameters
+    ----------
+    said : str
+        The unit of the file, "" none.
+    given : str or None
+        The unit that a person gives instead.
+
+    Returns
+    -------
+    tuple of float and str
+        1 and a reason where nobody says a unit; the reason is "" else.
+
+    Raises
+    ------
+    UsageError
+        The unit given is not known.
+    Flaw
+        That of the file is a word that is not known.
+    """
+    scale = units.micrometres_in(said if given is None else str(given))
+    if scale is not None:
+        return scale, ""
+    if given is not None:
+        raise UsageError(f"unit={given!r}: expected a unit of length, such as um, nm or mm")
+    if said.lower() not in units.UNITLESS:
+        raise Flaw(
+            f"its unit of length, {said!r}, is not known; say what it is, as in option unit=um"
+        )
+    return 1.0, f"the unit is {said!r}"
 
 
 def number(value: str) -> float | None:

@@ -16,7 +16,8 @@ import h5py
 import numpy as np
 
 from dpipe.readers._hdf5 import Flaw, child, numbered, text
-from dpipe.readers._imaris_info import MICROMETRES, info, seconds, whole
+from dpipe.readers._imaris_clock import clock, known_times
+from dpipe.readers._imaris_info import directory, info, micrometres, whole
 
 FIRST_TRACK = 1_000_000_000
 """Imaris numbers tracks from here; two objects of a file do so both."""
@@ -51,8 +52,11 @@ class Thing:
     assumed: list[str] = field(default_factory=list)
 
 
-def things(h5: h5py.File, kind: str) -> list[Thing]:
-    """List the objects of one kind (``Points``, ``Surfaces``, ``MegaSurfaces``) of a file."""
+def things(h5: h5py.File, kind: str, unit: str | None = None) -> list[Thing]:
+    """List the objects of one kind (``Points``, ``Surfaces``, ``MegaSurfaces``) of a file.
+
+    A unit of length that is given holds over what the file says.
+    """
     sides = [_side(h5, scene, kind) for scene in ("Scene", "Scene8")]
     found = []
     for number, key in enumerate(dict.fromkeys([*sides[0], *sides[1]])):
@@ -60,7 +64,7 @@ def things(h5: h5py.File, kind: str) -> list[Thing]:
         group: h5py.Group = old if old is not None else new
         name = text(group, "Name") or group.name.rpartition("/")[2]
         assumed: list[str] = []
-        scale = _scale(h5, group, name, assumed)
+        scale = _scale(h5, group, name, assumed, unit)
         found.append(Thing(name, number, key, old, new, scale, assumed))
     return found
 
@@ -101,24 +105,25 @@ def _side(h5: h5py.File, scene: str, kind: str) -> dict[str, h5py.Group]:
     return sides
 
 
-def _scale(h5: h5py.File, group: h5py.Group, name: str, assumed: list[str]) -> float:
-    unit = text(group, "Unit") or text(info(h5, "Image"), "Unit")
-    if unit not in MICROMETRES:
-        assumed.append(f"{name}: lengths are micrometres: the unit is {unit!r}")
-    return MICROMETRES.get(unit, 1.0)
+def _scale(
+    h5: h5py.File, group: h5py.Group, name: str, assumed: list[str], unit: str | None
+) -> float:
+    scale, problem = micrometres(text(group, "Unit") or text(info(h5, "Image"), "Unit"), unit)
+    assumed += [f"{name}: lengths are micrometres: {problem}"] * bool(problem)
+    return scale
 
 
 # --- frames -----------------------------------------------------------------------------------
 
 
-def clock(h5: h5py.File) -> tuple[int, np.ndarray]:
-    """Return the number of frames, 0 if not known, and their seconds, NaN if not known."""
-    data = child(h5, "DataSet")
+def frame_times(h5: h5py.File) -> tuple[int, np.ndarray, list[str]]:
+    """Return the number of frames, 0 if not known, their seconds, NaN if not known, and why."""
+    data = directory(h5, "DataSet")
     level = None if data is None else child(data, "ResolutionLevel 0")
     frames = len(numbered(level, "TimePoint")) if level is not None else 0
-    known, _ = seconds(info(h5, "TimeInfo"), frames)
-    times = [0.0] if frames == 1 else [math.nan] * frames
-    return frames, np.array(times if known is None else known, float)
+    found = clock(h5, frames)
+    notes = found.notes if found.times is not None else []
+    return frames, known_times(found, frames), notes
 
 
 def check_frames(frame: np.ndarray, frames: int, where: str) -> None:

@@ -26,14 +26,15 @@ def read_spots(
     object: str | int | None = None,
     *,
     centers: bool = False,
+    unit: str | None = None,
 ) -> xr.Dataset:
     """Read them; see `open_imaris_spots`."""
     uri, name = one_file(url)
     kind = "MegaSurfaces" if centers else "Points"
     with opened(uri) as file, open_hdf5(file, name) as h5:
         what = "surfaces that have only centres (MegaSurfaces)" if centers else "spots (Points)"
-        chosen = _scene.choose(_scene.things(h5, kind), object, what)
-        frames, times = _scene.clock(h5)
+        chosen = _scene.choose(_scene.things(h5, kind, unit), object, what)
+        frames, times, odd = _scene.frame_times(h5)
         read = _centers if centers else _spots
         held = [read(thing) for thing in chosen]
         for thing, columns in zip(chosen, held, strict=True):
@@ -55,7 +56,8 @@ def read_spots(
         _scene.described(thing, spots=count) | ({"track_shift": shift} if shift else {})
         for thing, count, shift in zip(chosen, counts, shifts, strict=True)
     ]
-    ds = _table(joined | several, objects, [line for thing in chosen for line in thing.assumed])
+    assumed = [line for thing in chosen for line in thing.assumed]
+    ds = _table(joined | several, objects, assumed + odd)
     found, coords, attrs = _scene_said.variables(told, "spot", uri, name)
     return ds.assign(found).assign_coords(coords).assign_attrs(attrs)
 

@@ -34,18 +34,21 @@ class _Piece(NamedTuple):
 
 
 def read_surfaces(
-    url: str | os.PathLike[str] | Sequence[str], object: str | int | None = None
+    url: str | os.PathLike[str] | Sequence[str],
+    object: str | int | None = None,
+    *,
+    unit: str | None = None,
 ) -> xr.Dataset:
     """Open them; see `open_imaris_surfaces`."""
     uri, name = one_file(url)
     with opened(uri) as file, open_hdf5(file, name) as h5:
-        found = _scene.things(h5, "Surfaces")
-        closed = without_mesh(h5, found)
+        found = _scene.things(h5, "Surfaces", unit)
+        closed = without_mesh(h5, found, unit)
         asked = [each for each in closed if object in (None, each["object"])]
         if asked and not _named(found, object):
             raise _unreadable(asked)
         chosen = _scene.choose(found, object, "surfaces (Surfaces)")
-        frames, _ = _scene.clock(h5)
+        frames, _, _ = _scene.frame_times(h5)
         held = [_surfaces(thing) for thing in chosen]
         for thing, columns in zip(chosen, held, strict=True):
             _scene.check_frames(columns["surface_frame"], frames, thing.name)
@@ -73,11 +76,7 @@ def read_surfaces(
     attrs["object"] = ", ".join(thing.name for thing in chosen)
     if closed and object is None:
         attrs["unreadable"] = closed
-        attrs["notes"] = [
-            f"{each['surfaces']} surfaces of {each['object']!r} left out: nobody can read their "
-            "meshes yet (MegaSurfaces); reader imaris-spots with centers=true gives their centres"
-            for each in closed
-        ]
+        attrs["notes"] = left_out(closed)
     assumed = [line for thing in chosen for line in thing.assumed]
     attrs |= {"assumed": assumed} if assumed else {}
     beside, coords, more = _scene_said.variables(told, "surface", uri, name)
@@ -89,11 +88,22 @@ def _named(found: Sequence[_scene.Thing], wanted: str | int | None) -> bool:
     return any(wanted in (None, thing.name, thing.number) for thing in found)
 
 
-def without_mesh(h5: h5py.File, found: Sequence[_scene.Thing]) -> list[dict[str, Any]]:
+def left_out(closed: Sequence[dict[str, Any]]) -> list[str]:
+    """Say which surfaces `without_mesh` found."""
+    return [
+        f"{each['surfaces']} surfaces of {each['object']!r} left out: nobody can read their "
+        "meshes yet (MegaSurfaces); reader imaris-spots with centers=true gives their centres"
+        for each in closed
+    ]
+
+
+def without_mesh(
+    h5: h5py.File, found: Sequence[_scene.Thing], unit: str | None = None
+) -> list[dict[str, Any]]:
     """Say what is known of the surfaces that have no mesh on either side."""
     readable = {thing.key for thing in found}
     said = []
-    for thing in _scene.things(h5, "MegaSurfaces"):
+    for thing in _scene.things(h5, "MegaSurfaces", unit):
         if thing.key not in readable:
             group = thing.new if thing.new is not None else thing.old
             _, frame, places = _scene.centers(group, thing.assumed, thing.name)

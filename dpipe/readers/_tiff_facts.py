@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 from tifffile import TiffFile
 
+from dpipe.measures import Said, duration, length, number
 from dpipe.pages import Flaw
 from dpipe.readers._tiff_ome import ome_facts
-from dpipe.units import Said, duration, length, number, spelled
 
 _RGB = ["FF0000", "00FF00", "0000FF"]
 _RESOLUTION_UNITS = {3: "cm", 4: "mm", 5: "um"}
@@ -247,7 +247,7 @@ def _shaped(tif: TiffFile, wanted: Sequence[str]) -> Found:
         unit = str(said.get("unit") or "")
         if said.get("spacing") is not None and "z" not in sizes:
             sizes["z"] = length(said["spacing"], unit, "spacing")
-        if unit and spelled(unit) and number(_per(tif.pages.first.tags.valueof(282))):
+        if unit.strip() and number(_per(tif.pages.first.tags.valueof(282))):
             sizes = {d: _calibrated(tif, d, unit) for d in "yx"} | sizes
         found |= {"spacing": sizes} if sizes else {}
     if "interval" in wanted:

@@ -14,12 +14,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from tifffile import TiffFile
 
+from dpipe.measures import Said, length, number, stamp
 from dpipe.pages import Flaw
 from dpipe.readers._tiff_names import tagged
 from dpipe.readers._tiff_planes import short
 from dpipe.readers._tiff_times import named, settled
 from dpipe.sources import opened, stem_of
-from dpipe.units import Said, length, number, stamp
 
 METADATA = "metadata.txt"
 _LARGEST = 1 << 28

@@ -13,9 +13,9 @@ from xml.etree import ElementTree as Xml
 
 import numpy as np
 
+from dpipe.measures import Said, duration, length, number, stamp
 from dpipe.pages import Flaw
 from dpipe.readers._tiff_times import AGREE, named, settled
-from dpipe.units import Said, duration, length, number, stamp
 
 ORIGIN = "dpipe:origin"
 """Namespace of the map annotation in which dpipe's writer keeps the centre of the first voxel."""

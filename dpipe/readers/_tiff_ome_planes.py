@@ -11,9 +11,9 @@ from xml.etree import ElementTree as Xml
 
 import numpy as np
 
+from dpipe.measures import number
 from dpipe.pages import MOST_PLANES, Flaw
 from dpipe.readers._tiff_ome import every
-from dpipe.units import number
 
 _NAMED = 5
 

@@ -16,11 +16,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from tifffile import TiffFile
 
+from dpipe.measures import Said, duration, length, number
 from dpipe.pages import Flaw
 from dpipe.readers._tiff_axes import Axes
 from dpipe.readers._tiff_planes import Planes, by_table
 from dpipe.readers._tiff_times import AGREE
-from dpipe.units import Said, duration, length, number
 
 _COLORS = {
     "red": "FF0000", "green": "00FF00", "blue": "0000FF", "gray": "FFFFFF", "grey": "FFFFFF",

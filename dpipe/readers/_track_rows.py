@@ -10,32 +10,31 @@ from typing import Any
 
 import numpy as np
 
+from dpipe import units
 from dpipe.spreadsheets import Unfit
 
 _MICRO = ("u", "\u00b5", "\u03bc", "\\u00b5", "\u00e2\u00b5", "\u00c2\u00b5")
 """How files write the Greek letter: as it is, escaped, or read in a wrong encoding."""
-_MICROMETRES = {
-    1.0: " ".join(f"{each}m" for each in _MICRO)
-    + " micron microns micrometer micrometers micrometre micrometres",
-    1e-3: "nm nanometer nanometers nanometre nanometres",
-    1e-4: "a \u00e5 angstrom angstroms",
-    1e3: "mm millimeter millimeters millimetre millimetres",
-    1e4: "cm centimeter centimeters centimetre centimetres",
-    1e6: "m meter meters metre metres",
-    25400.0: "in inch inches",
+_PLACES = [f"{each}m" for each in _MICRO if each != "\u00e2\u00b5"] + (
+    "micron microns micrometer micrometers micrometre micrometres nm nanometer nanometers "
+    "nanometre nanometres \u00e5 angstrom angstroms mm millimeter millimeters millimetre "
+    "millimetres cm centimeter centimeters centimetre centimetres m meter meters metre metres in "
+    "inch inches"
+).split()
+_MOMENTS = [f"{each}s" for each in _MICRO if each != "\u00e2\u00b5"] + (
+    "s sec secs second seconds ms msec millisecond milliseconds microsecond microseconds min mins "
+    "minute minutes h hr hrs hour hours d day days"
+).split()
+LENGTHS: dict[str, float] = {word: units.LENGTHS[word] for word in _PLACES if word in units.LENGTHS}
+LENGTHS |= {
+    "\u00e2\u00b5m": 1.0,
+    "a": units.LENGTHS["angstrom"],
+    "\u00e5": units.LENGTHS["angstrom"],
 }
-_SECONDS = {
-    1.0: "s sec secs second seconds",
-    1e-3: "ms msec millisecond milliseconds",
-    1e-6: " ".join(f"{each}s" for each in _MICRO) + " microsecond microseconds",
-    60.0: "min mins minute minutes",
-    3600.0: "h hr hrs hour hours",
-    86400.0: "d day days",
-}
-LENGTHS = {word: factor for factor, words in _MICROMETRES.items() for word in words.split()}
-"""Micrometres in a unit of length, by its names in small letters."""
-TIMES = {word: factor for factor, words in _SECONDS.items() for word in words.split()}
-"""Seconds in a unit of time, by its names in small letters."""
+"""Micrometres in a unit of length, by the words that tables of tracks have, in small letters."""
+TIMES: dict[str, float] = {word: units.TIMES[word] for word in _MOMENTS if word in units.TIMES}
+TIMES |= {"\u00e2\u00b5s": 1e-6}
+"""Seconds in a unit of time, likewise."""
 PIXELS = ("pixel", "pixels", "px", "voxel", "voxels")
 FRAMES = ("frame", "frames", "timepoint", "timepoints")
 
@@ -115,10 +114,11 @@ def micrometres_in(text: str) -> float | None:
     word = word_of(text)
     if word in PIXELS:
         return None
-    if word not in LENGTHS:
+    factor = LENGTHS.get(word, units.micrometres_in(text.strip(" ()[].")))
+    if factor is None:
         found = f"are in {text!r}" if word else "have no unit in the file"
         raise Unfit(f"places {found}; say unit=um, or unit=pixel and spacing=[z, y, x]")
-    return LENGTHS[word]
+    return factor
 
 
 def seconds_in(text: str) -> float | None:
@@ -126,6 +126,7 @@ def seconds_in(text: str) -> float | None:
     word = word_of(text)
     if not word or word in FRAMES:
         return None
-    if word not in TIMES:
+    factor = TIMES.get(word, units.seconds_in(text.strip(" ()[].")))
+    if factor is None:
         raise Unfit(f"times are in {text!r}; say interval= in seconds")
-    return TIMES[word]
+    return factor

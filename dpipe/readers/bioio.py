@@ -21,9 +21,9 @@ import xarray as xr
 from dpipe import schema
 from dpipe.blocks import Region, lazy
 from dpipe.errors import DpipeError, InputError, StoreError, UsageError
+from dpipe.measures import Said, duration, length
 from dpipe.pages import Complaint, Flaw, check_chain, complaints
 from dpipe.sources import one_each, opened, resolve_uri
-from dpipe.units import Said, duration, length
 
 PLUGINS = {
     ".czi": "bioio-czi",

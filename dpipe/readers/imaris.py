@@ -2,9 +2,10 @@
 
 An Imaris 5.5 file is HDF5: one dataset ``Data(z, y, x)`` for each resolution level, time point
 and channel, padded up to whole chunks, and a tree ``DataSetInfo`` of text attributes that says
-what the pixels are. This module knows those names and units, and turns them into dpipe's: the
-true size without padding, seconds after the first frame, micrometres, centres of voxels (Imaris
-gives the outer borders of the volume).
+what the pixels are. This module knows what that tree says and turns it into dpipe's words: seconds
+after the first frame, micrometres, centres of voxels (Imaris gives the outer borders of the
+volume). Where pixels lie stands in ``_imaris_pixels.py``, when they were recorded in
+``_imaris_clock.py``.
 
 How HDF5 is read safely and fast stands in ``_hdf5.py``. Spots and surfaces of the same files are
 read by ``_scene_spots.py`` and ``_scene_surfaces.py``.
@@ -13,53 +14,46 @@ read by ``_scene_spots.py`` and ``_scene_surfaces.py``.
 import math
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
 import h5py
-import numpy as np
 import xarray as xr
 
 from dpipe import schema
-from dpipe.blocks import Region, lazy
-from dpipe.readers._hdf5 import Flaw, check_volume, child, numbered, open_hdf5, read_box, text
+from dpipe.blocks import lazy
+from dpipe.readers._hdf5 import Flaw, numbered, open_hdf5, text
+from dpipe.readers._imaris_clock import clock
 from dpipe.readers._imaris_info import (
-    MICROMETRES,
     SUFFIXES,
+    directory,
     find,
     info,
+    micrometres,
     number,
     one_file,
-    seconds,
     whole,
 )
+from dpipe.readers._imaris_pixels import Pixels, blocks_of, read, survey
 from dpipe.readers._scene import things
 from dpipe.readers._scene_spots import read_spots
-from dpipe.readers._scene_surfaces import read_surfaces, without_mesh
+from dpipe.readers._scene_surfaces import left_out, read_surfaces, without_mesh
 from dpipe.sources import opened
 
 __all__ = ["SUFFIXES", "find", "open_imaris"]
 
-BLOCK_BYTES = 64 << 20
-"""A lazy block is one volume of one channel, or a part of it that is no larger than this."""
-
 _TABLES = {"Points": read_spots, "Surfaces": read_surfaces}
 _SAID = ("name", "label_group")
 _PLACEHOLDERS = ("(name not specified)", "(description not specified)")
-_LARGEST_GRAPH = 10_000_000
-
-
-@dataclass(frozen=True)
-class _Volume:
-    """What all volumes of one resolution level must have in common; sizes are (z, y, x)."""
-
-    size: tuple[int, ...]
-    dtype: np.dtype
-    chunk: tuple[int, ...] = field(compare=False)
-
-    def __str__(self) -> str:
-        return f"{self.dtype} of (z, y, x) = {self.size}"
+_OF_CHANNELS = {
+    "description": "Description",
+    "excitation_wavelength": "LSMExcitationWavelength",
+    "emission_wavelength": "LSMEmissionWavelength",
+    "pinhole": "LSMPinhole",
+}
+"""What stands beside the name of a channel, by the attribute of ``ds["c"]`` that keeps it."""
+_MOST_CUSTOM = 100
+_LONGEST_CUSTOM = 500
 
 
 def open_imaris(
@@ -67,12 +61,15 @@ def open_imaris(
     *,
     level: int = 0,
     fill_missing: bool = False,
+    whole_frames: bool = False,
+    unit: str | None = None,
     objects: bool = False,
 ) -> xr.Dataset:
     """Open an Imaris file as a lazy movie; no pixel is read and no file stays open.
 
     Every dataset's header is looked at, so a movie with a missing or unlike time point or
-    channel is refused here and not halfway through a run.
+    channel is refused here and not halfway through a run. Channels of unlike dtype get the smallest
+    one that holds the values of all exactly.
 
     Parameters
     ----------
@@ -84,6 +81,11 @@ def open_imaris(
     fill_missing : bool
         Read chunks that the file does not hold as its fill value (zero), as HDF5 does. By default
         they are an error on computing, since a damaged index looks the same.
+    whole_frames : bool
+        Of a recording that was stopped, take the time points before the first one that lacks
+        something. By default fewer time points than the file promises are an error.
+    unit : str, optional
+        Unit of its lengths, over what the file says.
     objects : bool
         Open the spots and surfaces of its scene too, as `open_imaris_spots` and
         `open_imaris_surfaces` do, so that they live in the movie's part; without their
@@ -94,9 +96,10 @@ def open_imaris(
     -------
     xarray.Dataset
         ``image(t, c, z, y, x)`` of the file's own dtype. Times are those of ``TimeInfo`` in
-        seconds after the first; places are in micrometres. ``attrs`` hold what else the file
-        says; what it does not say and had to be assumed is listed in ``attrs["assumed"]``.
-        ``ds["c"].attrs["windows"]`` holds the display range of each channel.
+        seconds after the first (stamps that contradict the others are not, which is said);
+        places are in micrometres. ``attrs`` hold what else the file says; what it does not say
+        and had to be assumed is listed in ``attrs["assumed"]``, what is odd in
+        ``attrs["notes"]``. ``ds["c"].attrs["windows"]`` holds the display range of each channel.
 
     Raises
     ------
@@ -120,151 +123,53 @@ def open_imaris(
     """
     uri, name = one_file(url)
     with opened(uri) as file, open_hdf5(file, name) as h5:
-        frames, channels, volume = _survey(h5, level)
-        facts = _facts(h5, frames, channels, volume.size)
-        chunks = (1, 1, *_block(volume, frames * channels))
-    read = partial(_read, uri=uri, name=name, level=level, volume=volume, fill=fill_missing)
-    image = lazy(read, (frames, channels, *volume.size), volume.dtype, chunks)
-    windows = facts.pop("windows")
+        pixels = survey(h5, level, whole_frames=whole_frames, fill=fill_missing)
+        facts, described = _facts(h5, pixels, unit)
+        chunks = (1, 1, *blocks_of(pixels))
+    volume = pixels.volume
+    task = partial(read, uri=uri, name=name, pixels=pixels, fill=fill_missing)
+    image = lazy(task, (pixels.frames, pixels.channels, *volume.size), volume.dtype, chunks)
     ds = schema.movie(image, **facts)
-    if windows:
-        ds["c"].attrs["windows"] = windows
-    return _with_objects(ds, uri, name) if objects else ds
+    ds["c"].attrs |= described
+    return _with_objects(ds, uri, name, unit) if objects else ds
 
 
-def _with_objects(ds: xr.Dataset, uri: str, name: str) -> xr.Dataset:
+def _with_objects(ds: xr.Dataset, uri: str, name: str, unit: str | None) -> xr.Dataset:
     """Add the tables of spots and surfaces that the scene of the file holds."""
     with opened(uri) as file, open_hdf5(file, name) as h5:
-        closed = without_mesh(h5, things(h5, "Surfaces"))
-        kinds = [kind for kind in _TABLES if things(h5, kind)]
+        closed = without_mesh(h5, things(h5, "Surfaces", unit), unit)
+        kinds = [kind for kind in _TABLES if things(h5, kind, unit)]
     scene: dict[str, Any] = {"unreadable": closed} if closed else {}
-    assumed = list(ds.attrs.get("assumed", ()))
+    said = {
+        "assumed": list(ds.attrs.get("assumed", ())),
+        "notes": [*ds.attrs.get("notes", ()), *left_out(closed)],
+    }
     for kind in kinds:
-        table = _TABLES[kind](uri)
+        table = _TABLES[kind](uri, unit=unit)
         scene[kind.lower()] = table.attrs["objects"]
-        assumed += table.attrs.get("assumed", ())
+        for key, lines in said.items():
+            lines += [line for line in table.attrs.get(key, ()) if line not in lines]
         ds = ds.merge(table.drop_dims(_SAID, errors="ignore"), combine_attrs="override")
-    return ds.assign_attrs({"scene": scene} | ({"assumed": assumed} if assumed else {}))
+    return ds.assign_attrs({"scene": scene} | {key: lines for key, lines in said.items() if lines})
 
 
-def _survey(h5: h5py.File, level: int) -> tuple[int, int, _Volume]:
-    """Look at the header of every volume of a level: all there, and all alike."""
-    group = _level(h5, level)
-    frames = _complete(group, "TimePoint")
-    promised = whole(text(info(h5, "TimeInfo"), "FileTimePoints"))
-    if promised is not None and promised > frames:
-        raise Flaw(f"TimeInfo promises {promised} time points, {frames} are there; export it again")
-    channels = _complete(child(group, "TimePoint 0"), "Channel")
-    _, first = _volume(group, 0, 0)
-    for t in range(frames):
-        here = _complete(child(group, f"TimePoint {t}"), "Channel")
-        if here != channels:
-            raise Flaw(f"TimePoint {t} has {here} channels; TimePoint 0 has {channels}")
-        for c in range(channels):
-            _, found = _volume(group, t, c)
-            if found != first:
-                raise Flaw(f"TimePoint {t} Channel {c} is {found}; expected {first}")
-    return frames, channels, first
-
-
-def _level(h5: h5py.File, level: int) -> h5py.Group:
-    data = child(h5, "DataSet")
-    if data is None:
-        names = ", ".join(sorted(h5)[:8]) or "nothing"
-        raise Flaw(f"no group DataSet; this is not an Imaris file. Found: {names}")
-    group = child(data, f"ResolutionLevel {level}")
-    if group is None:
-        levels = ", ".join(map(str, numbered(data, "ResolutionLevel"))) or "none"
-        raise Flaw(f"no resolution level {level}; levels there: {levels}")
-    return group
-
-
-def _complete(group: h5py.Group, word: str) -> int:
-    """Return how many numbered members there are, and refuse gaps."""
-    found, where = numbered(group, word), group.name.lstrip("/")
-    if not found:
-        raise Flaw(f"{where} holds no {word}")
-    if found != list(range(len(found))):
-        missing = sorted(set(range(found[-1])) - set(found))
-        named = ", ".join(map(str, missing[:8])) + (", ..." if len(missing) > 8 else "")
-        raise Flaw(f"{where} lacks {word} {named} of 0 to {found[-1]}")
-    return len(found)
-
-
-def _volume(level: h5py.Group, t: int, c: int) -> tuple[h5py.Dataset, _Volume]:
-    """Walk to the pixels of one time point and channel, and say what they are."""
-    group: Any = level
-    for key in (f"TimePoint {t}", f"Channel {c}"):
-        group = child(group, key)
-        if group is None:
-            raise Flaw(f"no {key}, which was there when the movie was opened")
-    where = group.name.lstrip("/")
-    dataset = child(group, "Data", h5py.Dataset)
-    if dataset is None:
-        raise Flaw(f"{where} holds no Data")
-    check_volume(dataset)
-    size = tuple(whole(text(group, f"ImageSize{axis}")) or 0 for axis in "ZYX")
-    if 0 in size:
-        size = _size_elsewhere(level, where) or dataset.shape
-    if any(not 0 < n <= padded for n, padded in zip(size, dataset.shape, strict=True)):
-        raise Flaw(f"{where} should be (z, y, x) = {size}, but its Data is {dataset.shape}")
-    chunk = dataset.chunks or (1, *dataset.shape[1:])
-    return dataset, _Volume(size, dataset.dtype.newbyteorder("="), chunk)
-
-
-def _size_elsewhere(level: h5py.Group, where: str) -> tuple[int, ...] | None:
-    """Size of the finest level as ``DataSetInfo`` gives it, None if it does not."""
-    image = info(level.file, "Image")
-    size = tuple(whole(text(image, axis)) or 0 for axis in "ZYX")
-    if 0 in size:
-        return None
-    if level.name.rsplit(" ", 1)[-1] != "0":
-        raise Flaw(f"{where} does not say its ImageSizeX, Y, Z; open level 0")
-    return size
-
-
-def _block(volume: _Volume, volumes: int) -> tuple[int, ...]:
-    """Cut z, then y, then x into whole HDF5 chunks until a lazy block is small."""
-    block = list(volume.size)
-    for axis, step in enumerate(volume.chunk):
-        row = math.prod(block) // block[axis] * volume.dtype.itemsize
-        if row * block[axis] > BLOCK_BYTES:
-            block[axis] = min(block[axis], max(1, BLOCK_BYTES // (row * step)) * step)
-    blocks = math.prod(-(-n // b) for n, b in zip(volume.size, block, strict=True))
-    if blocks * volumes > _LARGEST_GRAPH:
-        raise Flaw(f"claims {volumes} volumes of {volume}, more than can be cut into blocks")
-    return tuple(block)
-
-
-def _read(
-    region: Region, *, uri: str, name: str, level: int, volume: _Volume, fill: bool
-) -> np.ndarray:
-    """Read one region of the movie; runs in a task, so it opens the file itself."""
-    out = np.empty([s.stop - s.start for s in region], volume.dtype)
-    with opened(uri) as file, open_hdf5(file, name) as h5:
-        group = _level(h5, level)
-        for i, j in np.ndindex(*out.shape[:2]):
-            t, c = region[0].start + i, region[1].start + j
-            dataset, found = _volume(group, t, c)
-            if found != volume:
-                raise Flaw(f"TimePoint {t} Channel {c} is now {found}; it was {volume}")
-            read_box(dataset, region[2:], out[i, j], fill=fill)
-    return out
-
-
-def _facts(h5: h5py.File, frames: int, channels: int, size: Sequence[int]) -> dict[str, Any]:
-    """Gather what the file says of its pixels, in the words of `schema.movie`."""
-    image, assumed = info(h5, "Image"), list[str]()
-    spacing, origin = _places(image, size, assumed)
-    times, problem = seconds(info(h5, "TimeInfo"), frames)
-    if times is None and frames > 1:
-        assumed.append(f"frames are 1 s apart: TimeInfo has {problem}")
-    groups = [info(h5, f"Channel {c}") for c in range(channels)]
+def _facts(
+    h5: h5py.File, pixels: Pixels, unit: str | None
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Gather what the file says: the words of `schema.movie`, and attributes of the channels."""
+    image, count = info(h5, "Image"), pixels.channels
+    spacing, origin, assumed = _places(image, pixels.volume.size, unit)
+    times, odd = clock(h5, pixels.frames)
+    groups, strange = _channels(h5, count)
     names = [_said(group, "Name") or str(c) for c, group in enumerate(groups)]
     colors = [_color(text(group, "Color")) for group in groups]
     windows = [_numbers(text(group, "ColorRange"), 2) for group in groups]
-    levels = numbered(child(h5, "DataSet"), "ResolutionLevel")
-    attrs = {"format": "imaris", "resolution_levels": len(levels)}
+    described: dict[str, Any] = {"windows": windows} if all(windows) else {}
+    for attribute, key in _OF_CHANNELS.items():
+        values = [_said(group, key) for group in groups]
+        described |= {attribute: values} if any(values) else {}
+    levels = numbered(directory(h5, "DataSet"), "ResolutionLevel")
+    attrs: dict[str, Any] = {"format": "imaris", "resolution_levels": len(levels)}
     told = {
         "format_version": text(h5, "ImarisVersion"),
         "recording_date": text(image, "RecordingDate") or text(info(h5, "TimeInfo"), "TimePoint1"),
@@ -273,42 +178,94 @@ def _facts(h5: h5py.File, frames: int, channels: int, size: Sequence[int]) -> di
         "microscope_modality": _said(image, "MicroscopeModality"),
         "lens_power": _said(image, "LensPower"),
         "numerical_aperture": _said(image, "NumericalAperture"),
+        "custom_data": _custom(info(h5, "CustomData")),
+        "assumed": [*assumed, *odd, *strange],
+        "notes": [*pixels.notes, *_contradictions(h5, image, pixels)],
     }
     attrs |= {key: value for key, value in told.items() if value}
-    if assumed:
-        attrs["assumed"] = assumed
     return {
         "spacing": spacing,
         "origin": origin,
         "times": times,
         "channels": names,
         "colors": [color or "FFFFFF" for color in colors] if any(colors) else None,
-        "windows": windows if all(windows) else None,
         "attrs": attrs,
-    }
+    }, described
+
+
+def _channels(h5: h5py.File, count: int) -> tuple[list[h5py.Group | None], list[str]]:
+    """Return what describes each channel of the pixels, and where the two do not agree.
+
+    The pixels count channels from 0. Some writers count them from 1 where they describe them;
+    what is numbered in any other way cannot be told, and is left out unless the numbers agree.
+    """
+    known = directory(h5, "DataSetInfo")
+    found = [] if known is None else numbered(known, "Channel")
+    if found == list(range(1, count + 1)):
+        line = (
+            "channel names: DataSetInfo counts its channels from 1; they are taken in their order"
+        )
+        return [info(h5, f"Channel {c + 1}") for c in range(count)], [line]
+    usable = 0 in found
+    groups = [info(h5, f"Channel {c}") if usable else None for c in range(count)]
+    if not found or found == list(range(count)):
+        return groups, []
+    numbers = ", ".join(map(str, found[:8])) + (", ..." if len(found) > 8 else "")
+    lost = "those of one number are taken together" if usable else "their names are left out"
+    line = (
+        f"channel names: DataSetInfo describes channels {numbers}, the pixels have 0 to {count - 1}"
+    )
+    return groups, [f"{line}; {lost}"]
+
+
+def _contradictions(h5: h5py.File, image: h5py.Group | None, pixels: Pixels) -> list[str]:
+    """Say where numbers that the file gives of itself are not what is there."""
+    notes = []
+    said = tuple(whole(text(image, axis)) for axis in "ZYX")
+    if pixels.level == 0 and None not in said and said != pixels.volume.size:
+        notes.append(
+            f"DataSetInfo says (z, y, x) = {said}; the pixels are {pixels.volume.size}, over which "
+            "its extents are divided"
+        )
+    channels, sets = whole(text(image, "Noc")), whole(text(h5, "NumberOfDataSets"))
+    if channels not in (None, pixels.channels):
+        notes.append(f"DataSetInfo promises {channels} channels, {pixels.channels} are there")
+    if sets is not None and sets > 1:
+        notes.append(f"the file says that it holds {sets} images; the first one is read")
+    return notes
+
+
+def _custom(group: h5py.Group | None) -> dict[str, str]:
+    """Return what a microscope or a person noted beside, as far as a listing can hold it."""
+    found: dict[str, str] = {}
+    for name in [] if group is None else sorted(map(str, group.attrs))[:_MOST_CUSTOM]:
+        key = name.encode("utf-8", "replace").decode()
+        try:
+            found[key] = text(group, name)[:_LONGEST_CUSTOM]
+        except Flaw:  # larger than text is; no reason to refuse the pixels
+            found[key] = "(too long)"
+    return found
 
 
 def _places(
-    image: h5py.Group | None, size: Sequence[int], assumed: list[str]
-) -> tuple[list[float], list[float]]:
+    image: h5py.Group | None, size: Sequence[int], unit: str | None
+) -> tuple[list[float], list[float], list[str]]:
     """Voxel size and centre of the first voxel along z, y, x, from the borders of the volume."""
-    unit = text(image, "Unit")
-    scale = MICROMETRES.get(unit, 1.0)
-    spacing, origin = [], []
+    scale, problem = micrometres(text(image, "Unit"), unit)
+    spacing, origin, assumed = [], [], []
     for axis, (dim, n) in enumerate(zip("zyx", size, strict=True)):
         k = 2 - axis  # ExtMin0 belongs to x
-        low, high = number(text(image, f"ExtMin{k}")), number(text(image, f"ExtMax{k}"))
-        if low is None or high is None or high <= low:
-            assumed.append(f"voxel size along {dim} is 1 micrometre: the extents are {low}, {high}")
-            low, high = (low or 0.0) * scale, (low or 0.0) * scale + n
-            low, high = low - 0.5, high - 0.5
-        else:
-            low, high = low * scale, high * scale
-        spacing.append((high - low) / n)
-        origin.append(low + spacing[-1] / 2)
-    if unit not in MICROMETRES:
-        assumed.append(f"lengths are micrometres: the unit is {unit!r}")
-    return spacing, origin
+        said = [number(text(image, f"{key}{k}")) for key in ("ExtMin", "ExtMax")]
+        low, high = (None if value is None else value * scale for value in said)
+        if low is not None and high is not None and low < high and math.isfinite(high - low):
+            spacing.append((high - low) / n)
+            origin.append(low + spacing[-1] / 2)
+            continue
+        extents = f"{said[0]}, {said[1]}"
+        assumed.append(f"voxel size along {dim} is 1 micrometre: the extents are {extents}")
+        spacing.append(1.0)
+        origin.append(low if low is not None and math.isfinite(low) else 0.0)
+    return spacing, origin, assumed + [f"lengths are micrometres: {problem}"] * bool(problem)
 
 
 def _said(group: h5py.Group | None, key: str) -> str:
@@ -317,9 +274,13 @@ def _said(group: h5py.Group | None, key: str) -> str:
 
 
 def _color(value: str) -> str:
-    """RRGGBB of Imaris's "r g b" between 0 and 1, which at times lie a little outside."""
-    rgb = _numbers(value, 3)
-    return "".join(f"{round(255 * min(1.0, max(0.0, part))):02X}" for part in rgb or [])
+    """RRGGBB of Imaris's "r g b" between 0 and 1, which at times lie a little outside.
+
+    Other writers count to 255.
+    """
+    rgb = _numbers(value, 3) or []
+    full = 255.0 if max(rgb, default=0.0) > 1.5 else 1.0
+    return "".join(f"{round(255 * min(1.0, max(0.0, part / full))):02X}" for part in rgb)
 
 
 def _numbers(value: str, n: int) -> list[float] | None:

@@ -19,6 +19,7 @@ def open_imaris_spots(
     *,
     object: str | int | None = None,
     centers: bool = False,
+    unit: str | None = None,
 ) -> xr.Dataset:
     """Read the spots of an Imaris file, with the tracks that they belong to.
 
@@ -36,6 +37,8 @@ def open_imaris_spots(
     centers : bool
         Read the centres of mass of surfaces whose meshes cannot be read (``MegaSurfaces``)
         instead of spots.
+    unit : str, optional
+        Unit of their places, over what the file says.
 
     Returns
     -------
@@ -60,4 +63,4 @@ def open_imaris_spots(
     UsageError
         More than one file was given.
     """
-    return read_spots(url, object, centers=centers)
+    return read_spots(url, object, centers=centers, unit=unit)

@@ -15,7 +15,10 @@ __all__ = ["find", "open_imaris_surfaces"]
 
 
 def open_imaris_surfaces(
-    url: str | os.PathLike[str] | Sequence[str], *, object: str | int | None = None
+    url: str | os.PathLike[str] | Sequence[str],
+    *,
+    object: str | int | None = None,
+    unit: str | None = None,
 ) -> xr.Dataset:
     """Open the surfaces of an Imaris file, with the tracks that they belong to.
 
@@ -31,6 +34,8 @@ def open_imaris_surfaces(
         Name of the object as Imaris shows it, or its number from 0; by default all objects, one
         after the other. Track numbers that two objects share are raised in the later one, by a
         multiple of 1,000,000,000 that ``attrs["objects"]`` names.
+    unit : str, optional
+        Unit of their places, over what the file says.
 
     Returns
     -------
@@ -52,4 +57,4 @@ def open_imaris_surfaces(
     UsageError
         More than one file was given.
     """
-    return read_surfaces(url, object)
+    return read_surfaces(url, object, unit=unit)

@@ -156,10 +156,37 @@ def test_unit_of_the_image_and_none(file):
     points(file, 0, [(0, 1, 2, 3, 4)])
     assert open_imaris_spots(file).spot_x.item() == 1000
     with h5py.File(file, "a") as h5:
-        say(h5["DataSetInfo/Image"], Unit="parsec")
+        say(h5["DataSetInfo/Image"], Unit="pixel")
     ds = open_imaris_spots(file)
     assert ds.spot_x.item() == 1
-    assert ds.attrs["assumed"] == ["Spots 0: lengths are micrometres: the unit is 'parsec'"]
+    assert ds.attrs["assumed"] == ["Spots 0: lengths are micrometres: the unit is 'pixel'"]
+
+
+def test_a_unit_that_is_not_known_is_asked_for(file):
+    points(file, 0, [(0, 1, 2, 3, 4)], Unit="furlong")
+    with pytest.raises(
+        ImarisError, match=r"its unit of length, 'furlong', is not known; .*unit=um"
+    ):
+        open_imaris_spots(file)
+    assert open_imaris_spots(file, unit="mm").spot_x.item() == 1000
+
+
+def test_stamps_that_were_mended_are_said(file):
+    with h5py.File(file, "a") as h5:
+        del h5["DataSetInfo/TimeInfo"].attrs["TimePoint3"]
+    points(file, 0, SPOTS)
+    ds = open_imaris_spots(file)
+    assert ds.spot_t.values.tolist() == [0, 0, 60]
+    assert "frame 2 (TimePoint3 is missing)" in ds.attrs["assumed"][-1]
+
+
+def test_spots_behind_links_inside_the_file(file):
+    points(file, 0, SPOTS)
+    expected = open_imaris_spots(file)
+    with h5py.File(file, "a") as h5:
+        h5.move("Scene", "kept/Scene")
+        h5["Scene"] = h5py.SoftLink("/kept/Scene")
+    assert open_imaris_spots(file).identical(expected)
 
 
 def test_undated_frames_have_no_seconds(file):

@@ -25,7 +25,7 @@ def axis(name):
     return {"name": name, "type": kind} | ({"unit": unit} if unit else {})
 
 
-def described(axes, levels=1, **said):
+def described(axes, levels=1, /, **said):
     """Metadata of an image: 0.5 um pixels, 2 um planes, 30 s, halved at each level."""
     step = {"t": 30.0, "c": 1.0, "z": 2.0, "y": 0.5, "x": 0.5}
     datasets = []
@@ -36,7 +36,7 @@ def described(axes, levels=1, **said):
     return {"name": "img", "axes": [axis(a) for a in axes], "datasets": datasets} | said
 
 
-def write(path, pixels, axes, version="0.5", levels=1, extra=None, **said):
+def write(path, pixels, axes, /, version="0.5", levels=1, extra=None, **said):
     """Write an image as other programs do, with zarr alone."""
     three = version == "0.5"
     image = described(axes, levels, **said) | ({} if three else {"version": version})
@@ -76,7 +76,7 @@ REAL = {
     ),
     "0.4, missing chunks": (
         "formats/ome_zarr/ome-zarr-examples/image-04.zarr",
-        {"level": 1},
+        {"level": 1, "fill_missing": True},
         (1, 1, 2, 32, 32),
     ),
     "0.5, bits": ("reference/galaxy_2d_features/input/input9.zarr", {}, (1, 1, 2, 100, 100)),
@@ -102,6 +102,16 @@ def test_real_containers(shared_data, path, options, shape):
     expected = zarr.open_array(folder / str(options.get("level", 0)), mode="r")[...]
     np.testing.assert_array_equal(values(ds.image).squeeze(), expected.squeeze())
     assert ds.attrs["format_version"] == ("0.4" if "examples" in path else "0.5")
+
+
+def test_real_missing_chunks_are_counted(shared_data):
+    path = shared_data / "formats/ome_zarr/ome-zarr-examples/image-04.zarr"
+    with pytest.raises(
+        InputError, match=r"array '1': 2 of 2 chunks not there: 0/0/0, 1/0/0; .*option fill"
+    ):
+        open_ome_zarr(path, level=1)
+    (note,) = open_ome_zarr(path, level=1, fill_missing=True).attrs["notes"]
+    assert note == "2 of 2 chunks not there: 0/0/0, 1/0/0; read as the fill value"
 
 
 def test_real_scale_of_a_lower_level(shared_data):
@@ -142,6 +152,97 @@ def test_levels(tmp_path):
         open_ome_zarr(path, level=2)
 
 
+def test_what_is_not_said_is_assumed(tmp_path):
+    axes = [{"name": "t", "type": "time"}, axis("y"), {"name": "x", "type": "space", "unit": "px"}]
+    path = write(tmp_path / "a.zarr", noise((3, 20, 20)), "tyx", axes=axes)
+    lines = open_ome_zarr(path).attrs["assumed"]
+    assert lines == [
+        "times are seconds: no unit is said",
+        "lengths along x are micrometres: the unit is 'px'",
+    ]
+    ds = open_ome_zarr(path, unit="nm", time_unit="min")
+    assert "assumed" not in ds.attrs
+    assert (schema.spacing(ds, "t"), schema.spacing(ds, "y")) == (1800, 0.0005)
+    revised = schema.revise(open_ome_zarr(path), interval=30, spacing=[1, 1, 1])
+    assert "assumed" not in revised.attrs
+    assert open_ome_zarr(path, axes="zyx").sizes["z"] == 3
+
+
+def test_old_versions_are_read(tmp_path):
+    """Before 0.3 axes were always t, c, z, y, x; sizes had no place."""
+    pixels = noise((2, 1, 3, 20, 20))
+    for version, more in (("0.1", {}), ("0.2", {}), ("0.3", {"axes": list("tczyx")})):
+        path = tmp_path / f"{version}.zarr"
+        write(path, pixels, "tczyx", "0.4")
+        said = {"version": version, "datasets": [{"path": "0"}]} | more
+        (path / ".zattrs").write_text(json.dumps({"multiscales": [said]}))
+        ds = open_ome_zarr(path)
+        np.testing.assert_array_equal(values(ds.image), pixels)
+        assert ds.attrs["format_version"] == version
+        assert [line.split(":")[0] for line in ds.attrs["assumed"]] == [
+            "frames are 1 s apart",
+            "voxel size along z, y, x is 1 micrometre",
+        ]
+        assert "assumed" not in schema.revise(ds, interval=30, spacing=[2, 1, 1]).attrs
+
+
+def test_version_6_is_read(tmp_path):
+    pixels = noise((2, 20, 20))
+    path = write(tmp_path / "a.zarr", pixels, "zyx")
+    to = {"input": {"path": "0"}, "output": {"name": "own"}}
+    scale = {"type": "scale", "scale": [2, 0.5, 0.5]} | to
+    systems = [{"name": "own", "axes": [axis(a) for a in "zyx"]}]
+    image = {"coordinateSystems": systems,
+             "datasets": [{"path": "0", "coordinateTransformations": [scale]}]}  # fmt: skip
+    zarr.open_group(path).attrs["ome"] = {"version": "0.6", "multiscales": [image]}
+    ds = open_ome_zarr(path)
+    np.testing.assert_array_equal(values(ds.image)[0, 0], pixels)
+    assert [schema.spacing(ds, dim) for dim in "zyx"] == [2, 0.5, 0.5]
+    assert {"assumed", "notes"}.isdisjoint(ds.attrs)
+
+
+@pytest.fixture
+def spatial(tmp_path):
+    """A SpatialData container: images and labels apart, identity beside the scale."""
+    root = tmp_path / "s.zarr"
+    zarr.open_group(root, mode="a", attributes={"spatialdata_attrs": {"version": "0.2"}})
+    cyx, yx = ({"name": n, "axes": [axis(a) | {"unit": "unit"} for a in n]} for n in ("cyx", "yx"))
+    for group, name, system, axes in (
+        ("images", "tissue", cyx, "cyx"),
+        ("labels", "cells", yx, "yx"),
+    ):
+        whole = [{"type": "identity", "input": system, "output": system | {"name": "global"}}]
+        shape = tuple({"c": 2, "y": 20, "x": 20}[a] for a in axes)
+        write(root / group / name, noise(shape), axes, coordinateTransformations=whole,
+              axes=[axis(a) for a in axes])  # fmt: skip
+        said = dict(zarr.open_group(root / group / name).attrs)["ome"]
+        said = said | {"version": "0.5-dev-spatialdata", "omero": {"channels": [{"label": 0}] * 2}}
+        zarr.open_group(root / group / name).attrs["ome"] = said
+    return root
+
+
+def test_spatial_data(spatial):
+    ds = open_ome_zarr(spatial)
+    np.testing.assert_array_equal(values(ds.image)[0, :, 0], noise((2, 20, 20)))
+    assert [schema.spacing(ds, dim) for dim in "yx"] == [0.5, 0.5]
+    assert ds.attrs["notes"] == [
+        "labels left out: 'labels/cells'; option labels=NAME reads one of them"
+    ]
+    ds = open_ome_zarr(spatial, labels="labels/cells")
+    np.testing.assert_array_equal(values(ds["labels"])[0, 0], noise((20, 20)))
+    assert "notes" not in ds.attrs
+    write(spatial / "images" / "other", noise((20, 20)), "yx")
+    with pytest.raises(InputError, match=r"2 images are inside; .*: images/other, images/tissue"):
+        open_ome_zarr(spatial)
+    assert open_ome_zarr(spatial, image="images/other").sizes["c"] == 1
+
+
+def test_tables_are_left_out_and_said(tmp_path):
+    path = write(tmp_path / "a.zarr", noise((20, 20)), "yx")
+    zarr.open_group(path / "tables", mode="a").attrs["tables"] = ["nuclei", "rois"]
+    assert open_ome_zarr(path).attrs["notes"] == ["tables left out: 'nuclei', 'rois'"]
+
+
 def test_channels(tmp_path):
     window = {"min": 0, "max": 255, "start": 3, "end": 90}
     listed = [
@@ -156,6 +257,7 @@ def test_channels(tmp_path):
     assert ds.c.attrs["windows"] == [[3, 90], [3, 90]]
     path = write(tmp_path / "b.zarr", pixels, "cyx", extra={"omero": {"channels": listed[:1]}})
     ds = open_ome_zarr(path)  # nobody knows which one it is
+    assert ds.attrs["assumed"] == ["channel names are left out: omero describes 1 of 2 channels"]
     assert ds.c.values.tolist() == ["0", "1"]
     assert "channel_color" not in ds.coords
     assert "windows" not in ds.c.attrs
@@ -181,55 +283,6 @@ def test_from_memory(tmp_path):
     np.testing.assert_array_equal(values(ds.image).squeeze(), pixels)
 
 
-# labels -----------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def labelled(tmp_path):
-    path = write(tmp_path / "a.zarr", noise((3, 2, 20, 20)), "tcyx")
-    return path
-
-
-def test_labels_that_fit_are_read_along(labelled):
-    cells = noise((3, 20, 20), "i4")
-    write_labels(labelled, cells, "tyx")
-    ds = open_ome_zarr(labelled)
-    assert ds["labels"].dims == ("t", "z", "y", "x")
-    assert ds["labels"].dtype == "u4"
-    np.testing.assert_array_equal(values(ds["labels"])[:, 0], cells)
-    assert "labels" not in open_ome_zarr(labelled, labels="")
-
-
-def test_labels_with_a_channel_axis(labelled):
-    write_labels(labelled, noise((3, 1, 20, 20), "u1"), "tcyx")
-    assert open_ome_zarr(labelled)["labels"].dtype == "u1"
-
-
-def test_labels_of_several_must_be_named(labelled):
-    write_labels(labelled, noise((3, 20, 20)), "tyx")
-    write_labels(labelled, noise((3, 20, 20)) * 2, "tyx", name="nuclei")
-    assert "labels" not in open_ome_zarr(labelled)
-    found = open_ome_zarr(labelled, labels="nuclei")["labels"]
-    np.testing.assert_array_equal(values(found)[:, 0], noise((3, 20, 20)) * 2)
-    with pytest.raises(InputError, match=r"a.zarr: no labels 'spots'. Found: cells, nuclei"):
-        open_ome_zarr(labelled, labels="spots")
-
-
-@pytest.mark.parametrize(
-    ("shape", "axes", "dtype"), [((20, 20), "yx", "u2"), ((3, 20, 20), "tyx", "f4")]
-)
-def test_labels_that_do_not_fit(labelled, shape, axes, dtype):
-    write_labels(labelled, noise(shape, dtype), axes)
-    assert "labels" not in open_ome_zarr(labelled)
-    with pytest.raises(InputError, match=r"labels 'cells' are .*; expected integers \(3, 1, 1, 20"):
-        open_ome_zarr(labelled, labels="cells")
-
-
-def test_no_labels(labelled):
-    with pytest.raises(InputError, match=r"no labels 'cells'. Found: none"):
-        open_ome_zarr(labelled, labels="cells")
-
-
 # several images ---------------------------------------------------------------------------------
 
 
@@ -249,9 +302,9 @@ def test_several_images_must_be_named(tmp_path):
     path = wrap(tmp_path / "a.zarr", ["0", "1"])
     with pytest.raises(InputError, match=r"2 images are inside; open one .*Found: 0, 1"):
         open_ome_zarr(path)
-    np.testing.assert_array_equal(
-        values(open_ome_zarr(path, image="1").image).squeeze(), noise((20, 20)) + 1
-    )
+    for one in ("1", 1):  # on the command line it is a number
+        found = values(open_ome_zarr(path, image=one).image).squeeze()
+        np.testing.assert_array_equal(found, noise((20, 20)) + 1)
 
 
 @pytest.mark.parametrize("listed", [True, False])
@@ -266,11 +319,19 @@ def test_two_images_that_nobody_lists(tmp_path):
         open_ome_zarr(path)
 
 
+def test_an_image_that_is_damaged_is_not_the_end_of_them(tmp_path):
+    path = wrap(tmp_path / "a.zarr", ["0", "1"], listed=False)
+    (path / "1" / ".zattrs").write_text("{")
+    with pytest.raises(InputError, match=r"a.zarr: 1/.zattrs: its metadata are damaged: no JSON"):
+        open_ome_zarr(path)
+    assert open_ome_zarr(path, image=0).sizes["y"] == 20
+
+
 def test_a_field_of_a_plate(tmp_path):
     path = tmp_path / "a.zarr"
     zarr.open_group(path, mode="a", attributes={"ome": {"version": "0.5", "plate": {}}})
     write(path / "A" / "1" / "0", noise((20, 20)), "yx")
-    with pytest.raises(InputError, match=r"a.zarr: found a plate .*image='A/1/0'"):
+    with pytest.raises(InputError, match=r"a.zarr: found a plate .*option image=A/1/0"):
         open_ome_zarr(path)
     assert open_ome_zarr(path, image="A/1/0").sizes["y"] == 20
 
@@ -280,8 +341,20 @@ def test_two_images_of_one_group(tmp_path):
     group = zarr.open_group(path)
     said = group.attrs["ome"]
     group.attrs["ome"] = said | {"multiscales": said["multiscales"] * 2}
-    with pytest.raises(InputError, match="2 images in one group"):
+    with pytest.raises(
+        InputError, match=r"2 images in one group; .*NUMBER. Found: 0 'img', 1 'img'"
+    ):
         open_ome_zarr(path)
+    assert open_ome_zarr(path, multiscale=1).sizes["y"] == 20
+    (image,) = said["multiscales"]
+    other = image | {"name": "7", "datasets": [{"path": "no"}]}
+    group.attrs["ome"] = said | {"multiscales": [image, other]}
+    for wanted in ("7", 1, "1"):
+        with pytest.raises(InputError, match="no Zarr array no"):
+            open_ome_zarr(path, multiscale=wanted)
+    for wanted in ("x", 2, -1):
+        with pytest.raises(InputError, match=f"no multiscale {wanted!r}. Found: 0 'img', 1 '7'"):
+            open_ome_zarr(path, multiscale=wanted)
 
 
 # grouping and bad input -------------------------------------------------------------------------
@@ -319,6 +392,23 @@ def test_one_container_is_opened(urls):
         open_ome_zarr(urls)
 
 
+@pytest.mark.parametrize(
+    ("option", "says"),
+    [
+        ({"level": "1"}, "level='1': expected a whole number"),
+        ({"level": True}, "level=True: expected a whole number"),
+        ({"background": "-1"}, "background='-1': expected a whole number"),
+        ({"unit": 5}, "unit='5': expected a unit such as um"),
+        ({"axes": 5}, "axes='5': expected letters"),
+        ({"system": 5}, r"system='5': no such coordinate system. Found: \[\]"),
+    ],
+)
+def test_options_that_are_none(tmp_path, option, says):
+    path = write(tmp_path / "a.zarr", noise((20, 20)), "yx")
+    with pytest.raises(UsageError, match=says):
+        open_ome_zarr(path, **option)
+
+
 def test_bad_containers(tmp_path):
     with pytest.raises(InputError, match=r"a.zarr: no Zarr group"):
         open_ome_zarr(tmp_path / "a.zarr")
@@ -327,11 +417,25 @@ def test_bad_containers(tmp_path):
     with pytest.raises(InputError, match=r"b.zarr: no Zarr array 0"):
         open_ome_zarr(path)
     path = write(tmp_path / "c.zarr", noise((20, 20)), "yx", datasets=[])
-    with pytest.raises(InputError, match=r"c.zarr: OME-Zarr 0.5: datasets: "):
+    with pytest.raises(InputError, match=r"c.zarr: OME-Zarr 0.5: 'datasets' is \[\]; expected"):
         open_ome_zarr(path)
     path = write(tmp_path / "d.zarr", noise((20, 20), "c8"), "yx")
     with pytest.raises(InputError, match=r"d.zarr: pixels are complex64"):
         open_ome_zarr(path)
+
+
+def test_the_array_calls_its_axes_otherwise(tmp_path):
+    pixels = noise((3, 20, 20))
+    path = write(tmp_path / "a.zarr", pixels, "zyx")
+    array = json.loads((path / "0" / "zarr.json").read_text())
+    for names in (list("ZYX"), [None] * 3, list("abc")):
+        (path / "0" / "zarr.json").write_text(json.dumps(array | {"dimension_names": names}))
+        np.testing.assert_array_equal(values(open_ome_zarr(path).image)[0, 0], pixels)
+    (path / "0" / "zarr.json").write_text(json.dumps(array | {"dimension_names": list("xyz")}))
+    with pytest.raises(InputError, match=r"array '0' calls its dims x, y, z, its image z, y, x"):
+        open_ome_zarr(path)
+    found = open_ome_zarr(path, axes="zyx").image
+    np.testing.assert_array_equal(values(found)[0, 0], pixels)
 
 
 def test_the_array_has_other_dimensions_than_the_metadata(tmp_path):
@@ -345,11 +449,22 @@ def test_the_array_has_other_dimensions_than_the_metadata(tmp_path):
         open_ome_zarr(path)
 
 
-@pytest.mark.parametrize("own", [3, {"times": "x"}, {"times": [1, 2]}, {"times": [1, 2, "x"]}])
+@pytest.mark.parametrize(
+    "own",
+    [
+        3,
+        *({"times": t} for t in ("x", [1, 2], [1, 2, "x"], [1, 2, True], [1, 3, 2], [1, 1, 2])),
+        {"times": [1, 2, float("inf")]},
+    ],
+)
 def test_times_that_are_none(tmp_path, own):
     path = write(tmp_path / "a.zarr", noise((3, 20, 20)), "tyx")
-    zarr.open_group(path).attrs["dpipe"] = own
-    np.testing.assert_array_equal(open_ome_zarr(path).t, [0, 30, 60])
+    attributes = json.loads((path / "zarr.json").read_text())
+    attributes["attributes"]["dpipe"] = own
+    (path / "zarr.json").write_text(json.dumps(attributes))
+    ds = open_ome_zarr(path)
+    np.testing.assert_array_equal(ds.t, [0, 30, 60])
+    assert ("assumed" in ds.attrs) == (own != 3)
 
 
 def test_bits_become_bytes(tmp_path):
