@@ -53,13 +53,13 @@ class Store:
 
 def tasks(some: Sequence[Item]) -> dict[str, int]:
     """Return how many tasks a run of all pictures is, by step, from the grids it would have."""
-    facts = ifc._survey(some)
+    facts = ifc._survey(some, None)
     count = -(-ALL // FOLDERS)
     names = [f"{SAMPLE}/cell_{n}.h5" for n in range(count)]
     items = [Item(f"/raw/{name}", name, 1, "0") for name in names]
     found = [facts[n % len(facts)] for n in range(count)]
     levels = "experiment,donor,condition"
-    cells = ifc._collection(items, found, levels=levels, channels=None, block=0)
+    cells = ifc._collection(items, found, levels=levels, channels=None, block=0, threshold=None)
     features = dpipe.cell_features(cells)
     free = operators.resolve("cell-features").free
     size = {"partition_bytes": Settings().partition_bytes}

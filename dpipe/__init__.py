@@ -12,12 +12,12 @@ in partitions that can be repeated. The **catalog** records what exists and how 
 
 The package is a total order of files: each uses only those above it. Vocabulary (``errors``,
 ``redaction``, ``units``, ``schema``, ``metadata``, ``ngff``, ``config``), machines (``arrays``,
-``blocks``, ``pyramid``, ``objects``, ``documents``, ``heartbeat``, ``sources``, ``spreadsheets``,
-``pages``, ``measures``, ``store``, ``containers``, ``cluster``), shelves (``readers``,
-``operators``, ``writers``), service (``versions``, ``catalog``, ``seal``, ``origin``, ``outline``,
-``marks``, ``parts``, ``tree``, ``recipe``, ``plan``, ``drive``, ``outcome``, ``run``, ``plot``,
-``report``, ``checks``, ``repair``, ``upkeep``, ``census``), doors (``view``, ``batches``,
-``demo``, ``cli``).
+``blocks``, ``pyramid``, ``objects``, ``documents``, ``heartbeat``, ``ledger``, ``sources``,
+``spreadsheets``, ``pages``, ``measures``, ``store``, ``containers``, ``cluster``), shelves
+(``readers``, ``operators``, ``writers``), service (``versions``, ``catalog``, ``seal``,
+``parameters``, ``source_checks``, ``origin``, ``outline``, ``marks``, ``parts``, ``tree``,
+``recipe``, ``plan``, ``drive``, ``outcome``, ``run``, ``plot``, ``report``, ``checks``,
+``repair``, ``upkeep``, ``census``), doors (``view``, ``batches``, ``demo``, ``cli``).
 """
 
 __version__ = "0.1.0"

@@ -180,7 +180,7 @@ def _open(place: str, size: int, changed: str) -> dict[str, Member]:
         if not place.lower().endswith(_ZIPS):
             raise InputError(f"{place}: {_IN_A_BUCKET}")
         places, key = bucket_of(place)
-        with Remote(places, key, size) as file, zipfile.ZipFile(file) as packed:
+        with Remote(places, key, size, place) as file, zipfile.ZipFile(file) as packed:
             return _members(packed)
     if zipfile.is_zipfile(place):
         with zipfile.ZipFile(place) as packed:

@@ -22,6 +22,7 @@ from typing import Any, BinaryIO
 
 from tqdm import tqdm
 
+from dpipe._items import Item
 from dpipe.errors import InputError, StoreError
 
 TRIES, FIRST_PAUSE, LONGEST_PAUSE = 6, 0.5, 30.0  # seconds
@@ -264,3 +265,15 @@ class _SafeRedirects(urllib.request.HTTPRedirectHandler):
 
 def _opener() -> urllib.request.OpenerDirector:
     return urllib.request.build_opener(_SafeRedirects)
+
+
+def ask_web(text: str) -> Item:
+    """Return what a web server says of a file, without reading it."""
+    url = urllib.parse.urlsplit(text)
+    name = urllib.parse.unquote(url.path.rpartition("/")[2]) or "index"
+    address = text.partition("#")[0]
+    with contextlib.closing(request(address, "HEAD", accept={405, 501})) as answer:
+        told = answer.headers if answer.status < 400 else {}
+        size = int(told.get("Content-Length") or -1)
+        etag = (told.get("ETag") or told.get("Last-Modified") or "").strip('"')
+    return Item(text, name, size, etag)

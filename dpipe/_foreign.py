@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from dpipe import sources
+from dpipe import ledger, sources
 from dpipe.errors import InputError, NotFoundError, UsageError
 from dpipe.objects import open_objects, safe_key
 
@@ -188,6 +188,8 @@ def read_json(place: Place, key: str, where: str) -> tuple[bytes, dict[str, Any]
         document = place.read(key)
     except InputError as error:
         raise InputError(f"{where}: its metadata are damaged: {error}") from error
+    if (notes := ledger.current()) is not None:
+        notes.whole(f"{place.url}/{key}", document)
     try:
         text = document.decode("utf-8-sig")
         signs = np.frombuffer(_QUOTED.sub("", text).encode("latin-1", "replace"), np.uint8)

@@ -15,6 +15,7 @@ from typing import Any, NoReturn
 import click
 
 from dpipe import errors
+from dpipe.redaction import masked
 
 _STOPPED = 128
 
@@ -57,9 +58,9 @@ def guarded(command: Callable[[], Any]) -> int:
         return _STOPPED + signal.SIGPIPE
     except Exception as error:  # noqa: BLE001  the last door
         if "--debug" in sys.argv:
-            traceback.print_exc()
+            click.echo(masked(traceback.format_exc()), err=True)
         line, code = _told(error)
-        click.echo(line, err=True)
+        click.echo(masked(line), err=True)
         return code
 
 

@@ -72,8 +72,12 @@ def split(
     if not all(_is_of(ref, origin) for ref, origin in zip(refs, before, strict=True)):
         return [(part.stem, whole)]  # made with other options, or by another version
     held = [item for origin in before for item in origin.items]
-    if _sum(held) == _sum(whole.items):
-        return [(r.stem, _again(r, origin)) for r, origin in zip(refs, before, strict=True)]
+    untouched = _stamps(refs) == _stamps([part.items[0]]) or any(map(_looked_again, refs))
+    if _sum(held) == _sum(whole.items) and untouched:
+        return [
+            (r.stem, _stamped(_again(r, origin), r.stamp))
+            for r, origin in zip(refs, before, strict=True)
+        ]
     old = [_files(objects, one) for one in sealed]
     now = {_name(item): item for item in sources.list_items(part.items[0].uri)}
     now = {name: now[name] for name in _names(reader, part.items[0].uri, now.values())}
@@ -82,7 +86,8 @@ def split(
         same = all(name in now and state(now[name]) == files[name] for name in files)
         kept = [now[name] for name in files if name in now]
         if same:
-            found.append((ref.stem, origin))
+            stamp = _subset(reader, part.items[0], kept).stamp
+            found.append((ref.stem, _stamped(_again(ref, origin), stamp)))
         elif len(kept) == len(now):
             return [(part.stem, whole)]
         elif kept:
@@ -114,6 +119,16 @@ def _looked_again(ref: catalog.PartRef) -> bool:
 def _again(ref: catalog.PartRef, origin: Origin) -> Origin:
     """Return the origin of a part whose files are all there; again, if some were gone."""
     return replace(origin, attempt=origin.attempt + 1) if _looked_again(ref) else origin
+
+
+def _stamped(origin: Origin, stamp: str) -> Origin:
+    """Return an origin whose item, a folder or some files of it, has another stamp."""
+    return replace(origin, items=tuple({**item, "stamp": stamp} for item in origin.items))
+
+
+def _stamps(held: Iterable[catalog.PartRef | Item]) -> int:
+    """Return the stamp of all files that parts or items stand for."""
+    return sum(int(one.stamp or "0", 16) for one in held) % _ALL
 
 
 def _files(objects: Objects, sealed: seal.Seal) -> dict[str, int]:

@@ -27,6 +27,9 @@ class Item:
         How many files it stands for, where it is a folder of many.
     names : tuple of str
         Which of the folder's files, where it stands for some only.
+    stamp : str
+        Of a file on disk, what changes whenever anybody writes it, whatever its times say: its
+        inode and time of change of status. No fingerprint counts it.
     """
 
     uri: str
@@ -35,6 +38,7 @@ class Item:
     etag: str
     count: int = 1
     names: tuple[str, ...] = ()
+    stamp: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ import glob
 import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from dpipe import _archive
@@ -16,50 +17,69 @@ from dpipe._archive import bucket_of
 from dpipe.errors import InputError, StoreError, UsageError
 from dpipe.objects import Listed
 
-Found = tuple[str, str, int, str]
+Found = tuple[str, str, int, str, str]
+"""URI, path below the source, size, ETag, stamp."""
 
 
-def list_folder(text: str, empty: set[str]) -> Iterator[Found]:
+@dataclass
+class Oddities:
+    """What is odd about a source on disk, though nothing of it is an input.
+
+    Attributes
+    ----------
+    empty : set of str
+        Folders in which there is nothing.
+    dangling : set of str
+        Links that lead nowhere, as those of an unmounted share or of files not fetched yet.
+    """
+
+    empty: set[str] = field(default_factory=set)
+    dangling: set[str] = field(default_factory=set)
+
+
+def list_folder(text: str, odd: Oddities) -> Iterator[Found]:
     """List a file, a folder to its depth, what a glob matches on disk, or an archive's files.
 
-    A glob with ``**`` may give a file twice. Folders in which there is nothing go into `empty`.
+    A glob with ``**`` may give a file twice. What is odd goes into `odd`.
     """
     if (found := _archive.split(text)) is not None:
         yield from list_archive(*found)
     elif os.path.isfile(text):
         yield _local(text, os.path.basename(text))
     elif os.path.isdir(text):
-        yield from _walk(text, "", frozenset(), empty)
+        yield from _walk(text, "", frozenset(), odd)
     elif glob.has_magic(text):
         names = text.split("/")
         plain = next(i for i, name in enumerate(names) if glob.has_magic(name))
         root = "/".join(names[:plain]) or "/"
         for match in glob.iglob(text, recursive=True):
             below = os.path.relpath(match, root)
-            yield from _matched(match, "" if below == "." else below, text, empty)
+            yield from _matched(match, "" if below == "." else below, text, odd)
 
 
-def _matched(match: str, below: str, pattern: str, empty: set[str]) -> Iterator[Found]:
+def _matched(match: str, below: str, pattern: str, odd: Oddities) -> Iterator[Found]:
     """List what a glob matched: a folder's files, those of an archive that was asked for, or it."""
     base = f"{below}/" if below else ""
     if os.path.isdir(match):
-        yield from _walk(match, base, frozenset(), empty)
+        yield from _walk(match, base, frozenset(), odd)
     elif _archive.is_archive(pattern):
         yield from list_archive(os.path.abspath(match), "", base)
-    elif os.path.isfile(match):  # a link may lead nowhere
+    elif os.path.isfile(match):
         yield _local(match, below)
+    elif os.path.islink(match) and not os.path.exists(match):
+        odd.dangling.add(match)
 
 
 def list_archive(place: str, inside: str, base: str = "") -> Iterator[Found]:
     """List the files of an archive, or of a folder in it."""
     try:
         for uri, path, size, etag in _archive.listed(place, inside):
-            yield uri, base + path, size, etag
+            yield uri, base + path, size, etag, ""
     except InputError as error:
         raise UsageError(str(error)) from error
 
 
-def _walk(folder: str, base: str, above: frozenset[str], empty: set[str]) -> Iterator[Found]:
+def _walk(folder: str, base: str, above: frozenset[str], odd: Oddities) -> Iterator[Found]:
     """List a folder to its depth; a link back to a folder above is not followed."""
     real = os.path.realpath(folder)
     if real in above:
@@ -72,20 +92,25 @@ def _walk(folder: str, base: str, above: frozenset[str], empty: set[str]) -> Ite
                     continue
                 if entry.is_dir():
                     bare = False
-                    yield from _walk(entry.path, f"{base}{entry.name}/", above | {real}, empty)
+                    yield from _walk(entry.path, f"{base}{entry.name}/", above | {real}, odd)
                 elif entry.is_file():
                     bare = False
-                    stat = entry.stat()
-                    yield entry.path, base + entry.name, stat.st_size, str(stat.st_mtime_ns)
+                    yield _found(entry.path, base + entry.name, entry.stat())
+                elif entry.is_symlink() and not os.path.exists(entry.path):
+                    odd.dangling.add(entry.path)
     except OSError as error:
         raise StoreError(f"{folder}: cannot list: {error.strerror or error}") from error
     if bare:
-        empty.add(folder)
+        odd.empty.add(folder)
 
 
 def _local(path: str, below: str) -> Found:
-    stat = os.stat(path)
-    return (os.path.abspath(path), below, stat.st_size, str(stat.st_mtime_ns))
+    return _found(os.path.abspath(path), below, os.stat(path))
+
+
+def _found(path: str, below: str, stat: os.stat_result) -> Found:
+    stamp = f"{stat.st_ino:x}-{stat.st_ctime_ns:x}"
+    return path, below, stat.st_size, str(stat.st_mtime_ns), stamp
 
 
 def list_bucket(text: str) -> Iterator[Found]:
@@ -112,7 +137,7 @@ def list_bucket(text: str) -> Iterator[Found]:
         if _archive.is_archive(key) and _archive.split(uri, anew=True) == (uri, ""):
             yield from list_archive(uri, "", f"{below}/")
         else:
-            yield (uri, below, one.size, one.etag or str(one.mtime))
+            yield (uri, below, one.size, one.etag or str(one.mtime), "")
 
 
 def fits(names: Sequence[str], patterns: Sequence[str]) -> bool:

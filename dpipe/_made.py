@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from dpipe import operators, origin
+from dpipe import operators, parameters
 
 _ATTRIBUTE = "_dpipe_made"
 _arrays: dict[int, tuple[weakref.ref[np.ndarray], int, Any]] = {}
@@ -67,7 +67,7 @@ class Call:
             known = operators.resolve(name)
             roles = {role for role, _ in operators.inputs(known)}
             plain = {key: value for key, value in params.items() if key not in roles}
-            bound = origin.bind_operator(known.function, plain, f"operator {name}")
+            bound = parameters.bind_operator(known.function, plain, f"operator {name}")
         except ValueError:
             return None
         return cls(name, known.version, bound, known.code)

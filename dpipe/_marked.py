@@ -8,16 +8,21 @@ from typing import Any
 
 import xarray as xr
 
-from dpipe import documents, marks
+from dpipe import documents, ledger, marks
 from dpipe._sealing import Made, seal_made
 from dpipe._writing import put_documents, write_partition
-from dpipe.errors import DamageError, NotFoundError
+from dpipe.errors import DamageError, GoneError, NotFoundError
 from dpipe.objects import Listed, Objects, Put
 from dpipe.outline import Outline, lay_out
 
 
 def seal_marked(
-    objects: Objects, base: str, opened: Callable[[], xr.Dataset], who: Mapping[str, str]
+    objects: Objects,
+    base: str,
+    opened: Callable[[], xr.Dataset],
+    who: Mapping[str, str],
+    *,
+    touched: bool = False,
 ) -> dict[str, Any]:
     outline, first = marks.read_init(objects, base)
     done = marks.read_all(objects, outline)
@@ -25,6 +30,9 @@ def seal_marked(
     pieces = marks.Pieces()
     for mark in done.values():
         pieces.read(outline, mark["small"])
+    notes = ledger.Ledger()
+    for mark in (first, *done.values()):
+        notes.take(mark.get("read", {}))
     nothing = [set(mark.get("nothing", ())) for mark in done.values()]
     made = Made(
         puts,
@@ -35,8 +43,14 @@ def seal_marked(
         len(done),
         sum(mark["seconds"] for mark in done.values()),
         set.intersection(*nothing) if nothing else set(),
+        notes,
+        touched,
     )
-    sealed = seal_made(objects, outline, made, opened)
+    try:
+        sealed = seal_made(objects, outline, made, opened)
+    except GoneError:  # a source changed while it was read: nothing that was read of it counts
+        marks.delete(objects, base, list(done))
+        raise
     marks.delete(objects, base, list(done))
     return sealed
 
@@ -59,7 +73,8 @@ def _mended(
     for index, mark in list(done.items()):
         puts = [Put(**put) for put in mark["objects"]]
         if wrong(objects, puts, there):
-            write_partition(objects, outline, opened(), index, anew=True)
+            with ledger.recording():
+                write_partition(objects, outline, opened(), index, anew=True)
             done[index] = marks.read(objects, marks.key(outline.base, index))
             puts = [Put(**put) for put in done[index]["objects"]]
             again += puts

@@ -8,11 +8,16 @@ import math
 import re
 import struct
 from collections.abc import Iterator
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 _SUB_DIRECTORIES = 330
 _KINDS = {4: "I", 13: "I", 16: "Q", 18: "Q"}
 _MOST_TAGS = 4096
+CODECS = {1: "none", 5: "LZW", 8: "deflate", 32946: "deflate", 32773: "PackBits"}
+CODECS |= {34925: "LZMA", 50000: "Zstandard", 34926: "Zstandard"}
+_LARGEST_RATIO = 40_000
+"""No codec of the list packs tighter; a page that promises more is a decompression bomb."""
+_UNSUSPICIOUS = 64 << 20
 MOST_PLANES = 4_000_000
 """No header is believed that promises more planes in a file."""
 
@@ -137,3 +142,30 @@ class _Walker:
                 found = struct.unpack_from(f"{self.order}{count}{_KINDS[kind]}", value)
                 return [int(offset) for offset in found if offset]
         return []
+
+
+def check_page(page: Any, size: int) -> None:
+    """Refuse a page whose bytes are not all there, or that could not hold what it promises."""
+    keyframe = page.keyframe
+    if keyframe.compression not in CODECS:
+        known = ", ".join(dict.fromkeys(CODECS.values()))
+        raise Flaw(f"compression {keyframe.compression!r} is not read; known: {known}")
+    counts = page.databytecounts
+    if not page.dataoffsets or len(counts) != len(page.dataoffsets) or not all(counts):
+        raise Flaw(f"page {page.index} has no pixels; fetch or export it again")
+    end = max(map(sum, zip(page.dataoffsets, counts, strict=True)))
+    if end > size:
+        raise Flaw(f"truncated: {end} bytes expected, {size} found")
+    promised = max(keyframe.nbytes, math.prod(keyframe.chunks) * keyframe.dtype.itemsize)
+    if promised > max(_UNSUSPICIOUS, _LARGEST_RATIO * sum(counts)):
+        raise Flaw(f"a page promises {promised} bytes in {sum(counts)} stored; this cannot be")
+
+
+def is_whole(page: Any, size: int) -> bool:
+    """Tell whether all bytes of a page are there."""
+    try:
+        if page is not None:
+            check_page(page, size)
+    except Flaw:
+        return False
+    return page is not None

@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from dpipe import blocks, checks, documents, pyramid, seal, store
+from dpipe import blocks, checks, documents, ledger, pyramid, seal, store
 from dpipe.errors import DpipeError, NotFoundError
 from dpipe.objects import Objects
-from dpipe.origin import Origin, check_unchanged, lazy
+from dpipe.origin import Origin, check_unchanged, lazy, note_rest
 from dpipe.outline import Outline, lay_out, unreadable
 
 
@@ -149,6 +149,21 @@ class Part:
                 self.objects.put(f"{self.sealed.base}.objects.json", data)
                 return made
         raise NotFoundError("its list of objects cannot be made again with the digest sealed")
+
+    def sources(self) -> str:
+        """Put the list of what was read of sources again; return why not, "" if done."""
+        try:
+            with ledger.recording() as notes:
+                for _ in self.everything():
+                    pass
+            note_rest(self.origin, notes)
+        except (DpipeError, OSError, KeyError, ValueError) as error:
+            return str(error)
+        data = seal.SOURCES.write({"folders": ledger.in_folders(notes.entries())})
+        if documents.sha256(data) != self.sealed.sources["sha256"]:
+            return "what is read of the sources today is not what was read of them then"
+        self.objects.put(seal.sources_key(self.sealed.base), data)
+        return ""
 
     def _there(self) -> Iterator[tuple[str, bytes]]:
         prefix = f"{self.sealed.path}/"

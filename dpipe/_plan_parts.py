@@ -7,12 +7,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from dpipe import catalog, documents
+from dpipe import catalog, documents, sources
 from dpipe.objects import Objects
 from dpipe.origin import Origin
 from dpipe.recipe import Step
 
 _FORM = documents.Form("dpipe-plan", 2, "plan", unsigned=1)
+_MOST_NAMED = 5
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,8 @@ class PartPlan:
         How it is cut.
     items : int
         Source items, or 1 for a part made of parts.
+    stamp : str
+        Of source items on disk, what changes whenever anybody writes them.
     """
 
     dataset: str
@@ -60,6 +63,7 @@ class PartPlan:
     requests: int = 0
     options: dict[str, Any] = field(default_factory=dict)
     items: int = 1
+    stamp: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as JSON holds it."""
@@ -133,3 +137,17 @@ def read_plan(objects: Objects, run: str) -> dict[str, Any]:
     """
     key = f"runs/{run}/plan.json"
     return _FORM.read(objects.read(key), f"{objects.url}/{key}")
+
+
+def odd_lines(odd: sources.Oddities) -> list[str]:
+    """Say in which folders of the sources there is nothing, and which links lead nowhere."""
+    lines = []
+    for words, found, hint in (
+        ("there is nothing in", odd.empty, "is a copy under way?"),
+        ("nothing is at the end of the link", odd.dangling, "is a share not mounted?"),
+    ):
+        if found:
+            more = f" and {len(found) - _MOST_NAMED} more" if len(found) > _MOST_NAMED else ""
+            named = ", ".join(map(repr, sorted(found)[:_MOST_NAMED]))
+            lines.append(f"{words} {named}{more}; {hint}")
+    return lines

@@ -46,6 +46,10 @@ class PartRef:
         sha256 of its seal.
     summary : dict
         Sizes, dtype and so on, for listings.
+    stamp : str
+        Of sources on disk, what changes whenever anybody writes them, whatever their times say.
+    attempt : int
+        Counts up when its sources hold other bytes with the size and time of before.
     """
 
     stem: str
@@ -53,6 +57,13 @@ class PartRef:
     base: str
     seal: str = ""
     summary: dict[str, Any] = field(default_factory=dict)
+    stamp: str = ""
+    attempt: int = 0
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as JSON holds it."""
+        left_out = {"stamp": "", "attempt": 0}
+        return {key: value for key, value in vars(self).items() if left_out.get(key) != value}
 
     @property
     def sealed_fingerprint(self) -> str:
@@ -149,8 +160,8 @@ def parsed(data: bytes | Exception, where: str, name: str, digest: str) -> list[
     fields = _FORM.read(data, where)
     summaries = fields["summaries"]
     return [
-        PartRef(stem, fingerprint, base or f"parts/{name}/{stem}-{fingerprint}", seal, summaries[i])
-        for stem, fingerprint, base, seal, i in fields["parts"]
+        PartRef(stem, digest, base or f"parts/{name}/{stem}-{digest}", seal, summaries[i], *more)
+        for stem, digest, base, seal, i, *more in fields["parts"]
     ]
 
 
@@ -212,7 +223,8 @@ def _page(name: str, group: Sequence[PartRef]) -> bytes:
             places[known] = len(summaries)
             summaries.append(ref.summary)
         usual = ref.base == f"parts/{name}/{ref.stem}-{ref.fingerprint}"
-        rows.append([ref.stem, ref.fingerprint, "" if usual else ref.base, ref.seal, places[known]])
+        row = [ref.stem, ref.fingerprint, "" if usual else ref.base, ref.seal, places[known]]
+        rows.append([*row, ref.stamp, ref.attempt] if ref.stamp or ref.attempt else row)
     fields = {"format": f"{_FORM.name}/{_FORM.number}", "summaries": summaries, "parts": rows}
     return json.dumps(fields, separators=(",", ":")).encode()
 

@@ -12,11 +12,13 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from dpipe import documents, marks, seal, store
+from dpipe import documents, ledger, marks, origin, seal, source_checks, store
 from dpipe._provenance import provenance
 from dpipe._writing import write_cell
+from dpipe.errors import GoneError
 from dpipe.objects import Objects, Put
 from dpipe.outline import Outline, put_aside, unreadable
+from dpipe.redaction import masked
 
 _INLINE_OBJECT = 64 << 10
 
@@ -43,6 +45,10 @@ class Made:
         How long they took.
     nothing : set of str
         Variables of which every value is NaN.
+    notes : Ledger
+        What was read of sources.
+    touched : bool
+        Whether any was written since the run was planned.
     """
 
     puts: dict[str, Put]
@@ -53,6 +59,8 @@ class Made:
     partitions: int
     seconds: float
     nothing: set[str] = field(default_factory=set)
+    notes: ledger.Ledger = field(default_factory=ledger.Ledger)
+    touched: bool = False
 
 
 def seal_made(
@@ -94,8 +102,11 @@ def seal_made(
     if leftovers:
         _drop_leftovers(objects, outline, puts)
     summary = outline.summary | said
-    if notes := _notes(made):
-        summary = summary | {"notes": [*summary.get("notes", ()), *notes]}
+    variables = {array.variable for array in outline.arrays}
+    notes = [*map(masked, summary.get("notes", ())), *_notes(made, variables, "notes" in summary)]
+    if notes:
+        summary = summary | {"notes": notes}
+    sources = _sources(objects, outline.base, made)
     entries = {
         key.removeprefix(f"{outline.path}/"): {"size": put.size, "sha256": put.sha256}
         for key, put in sorted(puts.items())
@@ -124,6 +135,7 @@ def seal_made(
             made.made_by, made.who, partitions=made.partitions, seconds=made.seconds
         ),
         summary=summary,
+        sources=sources,
     )
     data = found.to_bytes()
     if objects.put_if_absent(key, data) is not None:
@@ -143,6 +155,28 @@ def seal_made(
     }
 
 
+def _sources(objects: Objects, base: str, made: Made) -> dict[str, Any]:
+    """Put the list of what was read of sources; return what the seal says of it.
+
+    Raises
+    ------
+    GoneError
+        A source was not the same all the time.
+    """
+    if made.made_by.get("kind") != "reader":
+        return {}
+    found = origin.Origin.from_dict(made.made_by)
+    origin.note_rest(found, made.notes)
+    entries = made.notes.entries()
+    changed = [uri for uri, entry in entries.items() if entry.get("changed")]
+    if changed or (made.touched and any(source_checks.compared(entries.items()))):
+        where = changed[0] if changed else found.items[0]["path"]
+        raise GoneError(f"{where}: changed while it was read; run the same command again")
+    data = seal.SOURCES.write({"folders": ledger.in_folders(entries)})
+    store.keep(objects, seal.sources_key(base), data, seal.key_of(base))
+    return {"sha256": documents.sha256(data), "count": len(entries)}
+
+
 def _drop_leftovers(objects: Objects, outline: Outline, known: Mapping[str, Put]) -> None:
     """Delete what lies below a part that is not sealed and was not made: an older attempt's."""
     left = [e.key for e in objects.list(f"{outline.path}/") if e.key not in known]
@@ -151,8 +185,12 @@ def _drop_leftovers(objects: Objects, outline: Outline, known: Mapping[str, Put]
     objects.delete_many(left)
 
 
-def _notes(made: Made) -> list[str]:
+def _notes(made: Made, variables: set[str], known: bool) -> list[str]:
+    """Say which results hold nothing: of a user's operator each, of ours if it is all."""
+    ours = made.made_by.get("kind") == "operator" and not made.made_by.get("code")
     if made.made_by.get("kind") != "operator" or not made.nothing:
+        return []
+    if ours and (known or made.nothing != variables):
         return []
     return [f"every value of {', '.join(sorted(made.nothing))} is NaN"]
 

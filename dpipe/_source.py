@@ -19,7 +19,7 @@ from zarr.core.buffer import Buffer, BufferPrototype, default_buffer_prototype
 from zarr.errors import ChunkNotFoundError
 from zarr.storage import MemoryStore
 
-from dpipe import blocks
+from dpipe import blocks, ledger
 from dpipe.errors import DamageError, DpipeError, InputError, NotFoundError
 from dpipe.objects import open_objects
 
@@ -116,7 +116,7 @@ def _open(source: Source) -> tuple[Any, tuple[int, ...]]:
         document = json.dumps(metadata).encode()
     held = {".zarray" if zarr_format == 2 else "zarr.json": document}
     held |= {key.removeprefix(f"{source.path}/"): data for key, data in source.inline}
-    place = Sealed(source.place(), source.prefix, held)
+    place = Sealed(source.place(), source.prefix, held, source.url if source.foreign else "")
     return open_array(place, "r", zarr_format, read_missing_chunks=source.fill), shape
 
 
@@ -162,13 +162,15 @@ class Sealed(MemoryStore):
     """Read-only Zarr store over objects; what it holds in memory costs no request.
 
     Zarr's pipeline asks ``get_sync`` where a store has one; the asynchronous methods that are not
-    here are those of the memory.
+    here are those of the memory. What is read of a `source`, which others wrote, is noted.
     """
 
-    def __init__(self, place: Readable, prefix: str, held: Mapping[str, bytes]) -> None:
+    def __init__(
+        self, place: Readable, prefix: str, held: Mapping[str, bytes], source: str = ""
+    ) -> None:
         make = default_buffer_prototype().buffer.from_bytes
         super().__init__({key: make(data) for key, data in held.items()}, read_only=True)
-        self._objects, self._prefix = place, prefix
+        self._objects, self._prefix, self._source = place, prefix, source
 
     def get_sync(
         self,
@@ -181,18 +183,25 @@ class Sealed(MemoryStore):
             return super().get_sync(key, prototype=prototype, byte_range=byte_range)
         full = f"{self._prefix}/{key}" if self._prefix else key
         try:
-            if byte_range is None:
-                data = self._objects.read(full)
-            elif isinstance(byte_range, RangeByteRequest):
-                data = self._objects.read_range(full, byte_range.start, byte_range.end)
-            else:
-                size = self._objects.size(full)
-                known = isinstance(byte_range, SuffixByteRequest)
-                start = max(0, size - byte_range.suffix) if known else byte_range.offset
-                data = self._objects.read_range(full, start, size)
+            start, data = self._bytes(full, byte_range)
         except NotFoundError:
             return None
+        if self._source and (notes := ledger.current()) is not None:
+            uri = f"{self._source}/{full}"
+            notes.whole(uri, data) if byte_range is None else notes.region(uri, start, data)
         return (prototype or default_buffer_prototype()).buffer.from_bytes(data)
+
+    def _bytes(self, key: str, byte_range: ByteRequest | None) -> tuple[int, bytes]:
+        """Read an object or some of its bytes; return also where they start."""
+        if byte_range is None:
+            return 0, self._objects.read(key)
+        if isinstance(byte_range, RangeByteRequest):
+            start, stop = byte_range.start, byte_range.end
+        else:
+            stop = self._objects.size(key)
+            known = isinstance(byte_range, SuffixByteRequest)
+            start = max(0, stop - byte_range.suffix) if known else byte_range.offset
+        return start, self._objects.read_range(key, start, stop)
 
     async def get(
         self,

@@ -5,6 +5,7 @@ A private neighbour of ``dpipe.plan``; it knows names and origins, and reads not
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from dpipe.errors import InputError, UsageError
 from dpipe.objects import safe_key
@@ -69,7 +70,7 @@ def told_apart(origins: Named, known: Mapping[str, PartRef]) -> tuple[Named, lis
 
 
 def _keeps(ref: PartRef | None, origin: Origin) -> bool:
-    return ref is not None and ref.fingerprint == origin.fingerprint
+    return ref is not None and ref.fingerprint == replace(origin, attempt=ref.attempt).fingerprint
 
 
 def _with_folders(stem: str, group: Sequence[Origin]) -> list[str]:

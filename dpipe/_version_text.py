@@ -44,6 +44,7 @@ def row(version: Any) -> dict[str, Any]:
         "created": version.created,
         "author": version.author,
         "message": version.message,
+        "study": str(version.study.get("title", "")),
     }
 
 
@@ -55,10 +56,28 @@ def text(version: Any, made_from: Sequence[str] = ()) -> list[str]:
         f"  {version.message}",
         f"  made by {made_by}" + (f" from {', '.join(made_from[1:])}" if made_from[1:] else ""),
     ]
+    lines += study_lines(version.study)
     lines += [f"  {ref.stem}  {ref.fingerprint}  {describe(ref.summary)}" for ref in version.parts]
     lines += [f"  note: {r.stem}: {n}" for r in version.parts for n in r.summary.get("notes", ())]
     lines += [f"  put aside: {a.get('stem')}: {a.get('reason')}" for a in version.put_aside]
     return lines
+
+
+def study_lines(study: Any, name: str = "study") -> list[str]:
+    """Return a study as it was typed, a line each text of it.
+
+    Examples
+    --------
+    >>> study_lines({"title": "Dying cells", "authors": ["Ann", {"author_last_name": "Ben"}]})
+    ['  study title: Dying cells', '  study authors: Ann', '  study authors author_last_name: Ben']
+    """
+    if isinstance(study, Mapping):
+        return [
+            line for key, value in study.items() for line in study_lines(value, f"{name} {key}")
+        ]
+    if isinstance(study, Sequence) and not isinstance(study, str):
+        return [line for value in study for line in study_lines(value, name)]
+    return [f"  {name}: {line}" for line in str(study).splitlines() or [""]]
 
 
 def version_page(version: Any) -> str:
@@ -67,6 +86,10 @@ def version_page(version: Any) -> str:
         f"<tr><td>{html.escape(ref.stem)}</td><td><code>{html.escape(ref.fingerprint)}</code>"
         f"</td><td>{html.escape(describe(ref.summary))}</td></tr>"
         for ref in version.parts
+    )
+    study = "".join(
+        f"<li>{html.escape(line.removeprefix('  study '))}</li>"
+        for line in study_lines(version.study)
     )
     aside = "".join(
         f"<li>{html.escape(str(item.get('stem', '')))}: "
@@ -77,7 +100,9 @@ def version_page(version: Any) -> str:
         f"<h4>{html.escape(version.label)}</h4><p>{html.escape(version.message)} "
         f"<small>{html.escape(version.created)}, {html.escape(version.author)}</small></p>"
         f"<table><thead><tr><th>part</th><th>fingerprint</th><th>holds</th></tr></thead>"
-        f"<tbody>{rows}</tbody></table>" + (f"<p>Put aside:</p><ul>{aside}</ul>" if aside else "")
+        f"<tbody>{rows}</tbody></table>"
+        + (f"<p>Study:</p><ul>{study}</ul>" if study else "")
+        + (f"<p>Put aside:</p><ul>{aside}</ul>" if aside else "")
     )
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from dpipe import blocks, marks, pyramid, seal, store
+from dpipe import blocks, ledger, marks, pyramid, seal, store
 from dpipe.errors import StoreError
 from dpipe.objects import Objects, Put
 from dpipe.outline import Outline
@@ -128,6 +128,8 @@ def write_partition(
     puts = [asdict(put) for put in made.puts]
     mark = {"partition": index, "objects": puts, "small": made.pieces.to_list()}
     mark |= {"seconds": made.seconds, "nothing": sorted(made.nothing)}
+    if (notes := ledger.current()) is not None:
+        mark["read"] = notes.entries()
     marks.put(objects, marks.key(outline.base, index), mark, anew=anew)
     written = sum(put.size for put in made.puts)
     return {"seconds": made.seconds, "bytes": written, "objects": len(puts)}

@@ -24,7 +24,7 @@ from dpipe import documents, heartbeat, versions
 from dpipe.errors import DamageError, NotAStoreError, NotFoundError, StoreError, UsageError, unknown
 from dpipe.objects import Objects, open_objects
 from dpipe.sources import natural_key
-from dpipe.versions import History, PartRef, Refs, Version, describe, row, text
+from dpipe.versions import History, PartRef, Refs, Version, describe, row, study_lines, text
 
 __all__ = [
     "History",
@@ -44,6 +44,7 @@ __all__ = [
     "resolve",
     "row",
     "same_parts",
+    "study_lines",
     "text",
 ]
 

@@ -12,7 +12,7 @@ import numpy as np
 import xarray as xr
 from tqdm import tqdm
 
-from dpipe import origin, readers, sources
+from dpipe import parameters, readers, sources
 from dpipe.errors import InputError
 from dpipe.metadata import collection_facts, image_facts
 
@@ -42,12 +42,12 @@ def census(
         pictures that were not put aside show what one before them shows, in this folder or
         another, by the part that holds that one; a run keeps them. They are told by shape, dtype
         and 4 KiB from the middle. At last there is a row for each folder on disk in which there
-        is nothing, with 0 files.
+        is nothing and each link that leads nowhere, with 0 files.
     """
-    found, empty = readers.resolve(reader), set[str]()
-    params = origin.bind(found.open, options or {}, f"reader {reader}")
+    found, odd = readers.resolve(reader), sources.Oddities()
+    params = parameters.bind(found.open, options or {}, f"reader {reader}")
     rows, told = [], []
-    for part in tqdm(found.parts(where, empty), desc="census", unit="part", delay=2, disable=None):
+    for part in tqdm(found.parts(where, odd), desc="census", unit="part", delay=2, disable=None):
         row: dict[str, Any] = {
             "stem": part.stem,
             "files": sum(item.count for item in part.items),
@@ -63,8 +63,12 @@ def census(
         rows.append(row)
     _compare(told)
     return rows + [
-        {"stem": folder, "files": 0, "bytes": 0, "problem": "there is nothing in this folder"}
-        for folder in sorted(empty)
+        {"stem": place, "files": 0, "bytes": 0, "problem": problem}
+        for problem, places in (
+            ("there is nothing in this folder", odd.empty),
+            ("nothing is at the end of this link; is a share not mounted?", odd.dangling),
+        )
+        for place in sorted(places)
     ]
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from dpipe import _marks_checks, blocks, catalog, documents, seal
+from dpipe import _marks_checks, blocks, catalog, documents, seal, source_checks
 from dpipe._version_checks import Chain, Finding, chain
 from dpipe.errors import DamageError, NotFoundError, UsageError
 from dpipe.objects import Listed, Objects
@@ -27,7 +27,13 @@ BASE = re.compile(r"(parts/[^/]+/[^/]+-[0-9a-f]{12})(?=[./])")
 
 
 def verify(
-    objects: Objects, labels: Sequence[str], *, mode: str = "bytes", progress: bool = False
+    objects: Objects,
+    labels: Sequence[str],
+    *,
+    mode: str = "bytes",
+    sources: bool = False,
+    silent: list[str] | None = None,
+    progress: bool = False,
 ) -> Iterator[Finding]:
     """Check datasets against what was written.
 
@@ -40,6 +46,11 @@ def verify(
         None for the whole store: all versions, and parts that no version names.
     mode : {"exists", "bytes", "decode"}
         Compare names and sizes; also every byte's digest; also decode every chunk.
+    sources : bool
+        Also read what readers read once more, and compare it with the digests taken then.
+    silent : list of str, optional
+        Takes the keys of parts of readers whose seals say nothing of their sources, since an
+        earlier dpipe made them.
     progress : bool
         Show a bar on stderr.
 
@@ -68,6 +79,8 @@ def verify(
     )
     for ref in bar:
         yield from check_part(objects, ref, mode=mode)
+        if sources:
+            yield from _read_again(objects, ref, [] if silent is None else silent)
     if not labels:
         yield from _unnamed(objects, {base for base, _ in refs}, mode)
 
@@ -164,8 +177,21 @@ def listed(objects: Objects, sealed: seal.Seal) -> tuple[dict[str, Any], str]:
     return dict(json.loads(data)), ""
 
 
+def _read_again(objects: Objects, ref: PartRef, silent: list[str]) -> Iterator[Finding]:
+    """Compare the sources of a part with what was read of them."""
+    try:
+        sealed = seal.read(objects, ref.base)[0]
+        if sealed.provenance["origin"]["kind"] != "reader":
+            return
+        if not sealed.sources:
+            silent.append(ref.base)
+        yield from (Finding(*found) for found in source_checks.differences(objects, sealed))
+    except (DamageError, NotFoundError):  # which `check_part` has said
+        return
+
+
 def _sources(objects: Objects, sealed: seal.Seal, there: Mapping[str, Listed]) -> Iterator[Finding]:
-    key = f"{sealed.base}.sources.json"
+    key = seal.sources_key(sealed.base)
     if not sealed.sources.get("sha256"):
         return
     if key not in there and not objects.exists(key):

@@ -59,7 +59,13 @@ class Job:
         """Return it as a version names it."""
         plan = self.plan
         return plan.ref or catalog.PartRef(
-            plan.stem, plan.origin.fingerprint, plan.base, self.seal, self.summary
+            plan.stem,
+            plan.origin.fingerprint,
+            plan.base,
+            self.seal,
+            self.summary,
+            plan.stamp,
+            plan.origin.attempt,
         )
 
     def put_aside(self) -> dict[str, Any]:
@@ -227,7 +233,7 @@ class Drive:
         job, error = task[0], done.error
         if done.killed or isinstance(error, MemoryError):
             return self._suspect(task, error)
-        if isinstance(error, GoneError) and self._again(task):
+        if isinstance(error, GoneError) and self._again(task, error):
             return 0  # a share that is away for a moment comes back
         if isinstance(error, InputError | SchemaError):
             job.passing = isinstance(error, GoneError)
@@ -267,7 +273,8 @@ class Drive:
         if job.tries["store" + what] > self.retries:
             return False
         time.sleep(_PAUSE * 2 ** job.tries["store" + what])
-        self._todo.appendleft(task)
+        # a part whose source changed under it is begun anew
+        self._todo.appendleft(self._init(job) if type(error) is GoneError else task)
         return True
 
     def _put_aside(self, job: Job, reason: str, trace: str = "") -> int:

@@ -9,9 +9,10 @@ This module knows dictionaries and Datasets; it knows nothing of files or stores
 """
 
 import datetime as dt
+import itertools
 import re
 import typing
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Self
 
@@ -32,6 +33,7 @@ __all__ = [
 
 _EMAIL = re.compile(r"^\S+@[\S+.]+\S+$")
 _ORCID = re.compile(r"^(https?://orcid\.org/|ORCID:)?(\d{4}-){3}\d{3}[\dX]$", re.IGNORECASE)
+_DOI = re.compile(r"(https?://(dx\.)?doi\.org/|doi:)?10\.\d+/\S+$", re.IGNORECASE)
 _MIFA_LICENSES = {"CC0": "CC0", "CC0-1.0": "CC0", "CC-BY": "CC_BY", "CC-BY-4.0": "CC_BY"}
 _REQUIRED = ("title", "description", "keywords", "license", "funding_statement", "link_url")
 
@@ -215,7 +217,10 @@ class Study(_Record):
             said = dict(said)
             keyed = said.get("publications")
             if isinstance(keyed, Mapping) and all(isinstance(v, Mapping) for v in keyed.values()):
-                said["publications"] = [{"publication_doi": k, **v} for k, v in keyed.items()]
+                said["publications"] = [
+                    ({"publication_doi": k} if _DOI.match(str(k)) else {}) | dict(v)
+                    for k, v in keyed.items()
+                ]
             if isinstance(said.get("license"), str):
                 said["license"] = _spdx(said["license"])
         return super().from_dict(said)
@@ -233,9 +238,7 @@ class Study(_Record):
         if self.license:
             said["license"] = _MIFA_LICENSES.get(self.license, self.license)
         if "publications" in said:
-            said["publications"] = {
-                p["publication_doi"]: p for p in said["publications"] if "publication_doi" in p
-            }
+            said["publications"] = _keyed(said["publications"])
         return said
 
     def findings(self) -> list[str]:
@@ -308,6 +311,17 @@ class Version(_Record):
                 "2026-11-20T09:15:00+00:00"
             )
         return lines
+
+
+def _keyed(publications: Sequence[dict[str, str]]) -> dict[str, dict[str, str]]:
+    """Return publications by DOI; one without by its title, further ones of a DOI by a number."""
+    found: dict[str, dict[str, str]] = {}
+    for number, paper in enumerate(publications, 1):
+        name = paper.get("publication_doi") or paper.get("publication_title")
+        name = name or f"publication {number}"
+        names = itertools.chain([name], (f"{name} ({n})" for n in itertools.count(2)))
+        found[next(key for key in names if key not in found)] = paper
+    return found
 
 
 def _read(hint: Any, value: Any, where: str) -> Any:

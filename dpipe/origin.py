@@ -8,6 +8,7 @@ versions, which are provenance.
 This module knows readers, operators and seals; it writes nothing.
 """
 
+import contextlib
 import hashlib
 import inspect
 import itertools
@@ -20,9 +21,18 @@ from typing import Any
 
 import xarray as xr
 
-from dpipe import _growth, operators, readers, schema, seal, sources
+from dpipe import (
+    _growth,
+    ledger,
+    operators,
+    parameters,
+    readers,
+    schema,
+    seal,
+    sources,
+)
 from dpipe.arrays import device
-from dpipe.errors import GoneError, StoreError, UsageError, unknown
+from dpipe.errors import GoneError, InputError, StoreError, UsageError
 from dpipe.objects import Objects
 from dpipe.operators.gate import select_alike
 from dpipe.versions import PartRef
@@ -149,86 +159,9 @@ def from_items(
 ) -> Origin:
     """Return the origin of a part that a reader makes of source items."""
     found = readers.resolve(reader)
-    params = bind(found.open, options or {}, f"reader {reader}")
+    params = parameters.bind(found.open, options or {}, f"reader {reader}")
     plain = tuple(asdict(item) for item in items)
     return Origin("reader", reader, found.version, params, plain, {}, dict(said or {}), levels)
-
-
-def bind(function: Callable[..., Any], given: Mapping[str, Any], what: str) -> dict[str, Any]:
-    """Fill in a function's keyword-only defaults and refuse what it does not take.
-
-    Parameters
-    ----------
-    function : callable
-        A reader's or an operator's function.
-    given : mapping
-        Parameters, as a person wrote them.
-    what : str
-        What the function is called in messages, for example ``"operator frame-quality"``.
-
-    Returns
-    -------
-    dict
-        Every keyword-only parameter with its value; a whole number for a float is a float, so 5
-        and 5.0 are the same.
-
-    Raises
-    ------
-    UsageError
-        An unknown parameter, or a missing one without default.
-    """
-    known = {
-        name: parameter
-        for name, parameter in inspect.signature(function).parameters.items()
-        if parameter.kind is inspect.Parameter.KEYWORD_ONLY
-    }
-    for name in given:
-        if name not in known:
-            raise UsageError(f"{what}: {unknown('parameter', name, known)}")
-    bound = {name: given.get(name, parameter.default) for name, parameter in known.items()}
-    for name, value in bound.items():
-        if value is inspect.Parameter.empty:
-            raise UsageError(f"{what}: needs the parameter {name!r}; give it a value")
-        if type(value) is int and _is_float(known[name]):
-            bound[name] = float(value)
-    return bound
-
-
-def bind_operator(
-    function: Callable[..., Any], given: Mapping[str, Any], what: str
-) -> dict[str, Any]:
-    """Fill in an operator's defaults as `bind` does; it may be given ``where`` too.
-
-    Parameters
-    ----------
-    function, given, what
-        As for `bind`. ``where`` is an expression that chooses records of the first input, as
-        ``dpipe.select`` does, unless the operator has a parameter of that name itself.
-
-    Returns
-    -------
-    dict
-        Every parameter with its value, and ``where`` if it was given.
-
-    Raises
-    ------
-    UsageError
-        As of `bind`, or a ``where`` that is no text.
-    """
-    given = dict(given)
-    where = None if has_where(function) else given.pop("where", None)
-    if where is not None and not (isinstance(where, str) and where.strip()):
-        raise UsageError(f"{what}: where: found {where!r}; expected an expression")
-    return bind(function, given, what) | ({} if where is None else {"where": where})
-
-
-def has_where(function: Callable[..., Any]) -> bool:
-    """Tell whether a function has a parameter ``where`` of its own."""
-    return "where" in inspect.signature(function).parameters
-
-
-def _is_float(parameter: inspect.Parameter) -> bool:
-    return isinstance(parameter.default, float) or parameter.annotation in (float, float | None)
 
 
 def lazy(
@@ -315,7 +248,7 @@ def operate(
     operator = operators.resolve(origin.name)
     given: dict[str, Any] = {}
     params = dict(origin.params)
-    where = None if has_where(operator.function) else params.pop("where", None)
+    where = None if parameters.has_where(operator.function) else params.pop("where", None)
     kinds = operators.inputs(operator)
     if where is not None and made:
         inputs = _chosen(inputs, kinds, where)
@@ -360,12 +293,23 @@ def _chosen(
     return found
 
 
-def check_unchanged(origin: Origin) -> None:
+def check_unchanged(origin: Origin) -> bool:
     """Refuse items whose size or ETag is not what was listed when the run was planned.
 
     Folders of many files may have got more. Those on disk need no look: a file that is another
     when it is read is put aside alone.
+
+    Returns
+    -------
+    bool
+        Whether any was written since then, though its size and time are as they were.
+
+    Raises
+    ------
+    GoneError
+        One is gone, or is another.
     """
+    touched = False
     for item in origin.items:
         reader = readers.resolve(origin.name)
         if reader.state is not None:
@@ -377,6 +321,22 @@ def check_unchanged(origin: Origin) -> None:
             raise GoneError(f"{item['path']}: gone since the plan was made; is the disk mounted?")
         if (now.size, now.etag) != (item["size"], item["etag"]):
             raise GoneError(_growth.changed(item, now.size))
+        touched |= now.stamp != item.get("stamp", "") != ""
+    return touched
+
+
+def note_rest(origin: Origin, notes: ledger.Ledger) -> None:
+    """Note source items of which nothing is noted: they were opened by an earlier task."""
+    for item in origin.items:
+        if notes.knows(item["uri"]) or os.path.isdir(item["uri"]):
+            continue
+        # what is no file, as a folder in an archive, was read file by file or not at all
+        with contextlib.suppress(InputError), sources.opened(item["uri"]) as file:
+            if isinstance(file, str):
+                with open(file, "rb") as local:
+                    notes.digest(item["uri"], local)
+            else:
+                notes.digest(item["uri"], file)
 
 
 def _now(reader: str, item: Mapping[str, Any]) -> sources.Item | None:

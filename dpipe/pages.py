@@ -19,7 +19,16 @@ from typing import Any, BinaryIO, NamedTuple
 import numpy as np
 from tifffile import TiffFile, TiffPage
 
-from dpipe._page_chain import MOST_PLANES, Flaw, check_chain, check_promise
+from dpipe import ledger
+from dpipe._page_chain import (
+    CODECS,
+    MOST_PLANES,
+    Flaw,
+    check_chain,
+    check_page,
+    check_promise,
+    is_whole,
+)
 from dpipe.errors import DpipeError, InputError, StoreError
 
 __all__ = [
@@ -37,11 +46,6 @@ __all__ = [
     "survey",
 ]
 
-CODECS = {1: "none", 5: "LZW", 8: "deflate", 32946: "deflate", 32773: "PackBits"}
-CODECS |= {34925: "LZMA", 50000: "Zstandard", 34926: "Zstandard"}
-_LARGEST_RATIO = 40_000
-"""No codec of the list packs tighter; a page that promises more is a decompression bomb."""
-_UNSUSPICIOUS = 64 << 20
 _READ_ERRORS = (
     *(OSError, RuntimeError, LookupError, ValueError, TypeError, ArithmeticError),
     *(AssertionError, AttributeError, MemoryError, SyntaxError, struct.error),
@@ -202,7 +206,7 @@ def survey(tif: TiffFile, number: int | None, missing: list[int] | None = None) 
     dtype = _dtype(series.dtype)
     if not math.prod(shape):
         raise Flaw(f"an image of shape {shape} holds no pixels")
-    _check(first, tif.filehandle.size)
+    check_page(first, tif.filehandle.size)
     plain = first.is_contiguous and first.predictor == 1 and first.fillorder == 1
     offset = series.dataoffset if plain else None
     if offset is not None:
@@ -250,7 +254,7 @@ def chain(tif: TiffFile, missing: list[int] | None = None) -> Layout:
     page = tuple(int(n) for n in first.shape)
     if not math.prod(page) or first.dtype is None:
         raise Flaw("its first page holds no pixels")
-    _check(first, tif.filehandle.size)
+    check_page(first, tif.filehandle.size)
     shape = (len(found), *page)
     return _looked_up(tif, "I" + first.axes, shape, page, _dtype(first.dtype), found, missing)
 
@@ -291,20 +295,11 @@ def _looked_up(
         if None in found:
             there = wanted - found.count(None)
             raise Flaw(f"{there} planes found, {wanted} expected; fetch or export it again")
-        _check(found[-1], tif.filehandle.size)
+        check_page(found[-1], tif.filehandle.size)
     else:
-        missing += [i for i, each in enumerate(found) if not _is_whole(each, tif.filehandle.size)]
+        missing += [i for i, each in enumerate(found) if not is_whole(each, tif.filehandle.size)]
     positions = np.array([-1 if each is None else each.offset for each in found], np.int64)
     return Layout(axes, shape, dtype, len(page), "", None, positions.tobytes())
-
-
-def _is_whole(page: Any, size: int) -> bool:
-    try:
-        if page is not None:
-            _check(page, size)
-    except Flaw:
-        return False
-    return page is not None
 
 
 def read_pages(tif: TiffFile, layout: Layout, numbers: Iterable[int]) -> Iterator[np.ndarray]:
@@ -324,7 +319,7 @@ def read_pages(tif: TiffFile, layout: Layout, numbers: Iterable[int]) -> Iterato
     numpy.ndarray
         One page, of ``layout.page`` and ``layout.dtype``.
     """
-    handle = tif.filehandle
+    handle, notes = tif.filehandle, ledger.current()
     if layout.offset is not None:
         stored = np.dtype(layout.stored)
         for number in numbers:
@@ -332,6 +327,8 @@ def read_pages(tif: TiffFile, layout: Layout, numbers: Iterable[int]) -> Iterato
             data = handle.read(layout.page_bytes)
             if len(data) != layout.page_bytes:
                 raise Flaw(f"truncated in plane {number}; fetch or export it again")
+            if notes is not None:
+                notes.chunk(handle.path, layout.offset + number * layout.page_bytes, data)
             yield np.frombuffer(data, stored).astype(layout.dtype).reshape(layout.page)
         return
     positions = np.frombuffer(layout.pages, np.int64)
@@ -340,8 +337,17 @@ def read_pages(tif: TiffFile, layout: Layout, numbers: Iterable[int]) -> Iterato
         page = TiffPage(tif, number)
         if tuple(page.shape) != layout.page:
             raise Flaw(f"page {number} has shape {tuple(page.shape)}; expected {layout.page}")
-        _check(page, handle.size)
+        check_page(page, handle.size)
+        if notes is not None and notes.takes(handle.path):
+            _note(notes, handle, page)
         yield page.asarray(maxworkers=1).astype(layout.dtype, copy=False).reshape(layout.page)
+
+
+def _note(notes: ledger.Ledger, handle: Any, page: TiffPage) -> None:
+    """Note the stored bytes of a page."""
+    for start, length in zip(page.dataoffsets, page.databytecounts, strict=True):
+        handle.seek(start)
+        notes.chunk(handle.path, start, handle.read(length))
 
 
 def loose_pages(tif: TiffFile) -> list[TiffPage]:
@@ -358,7 +364,7 @@ def loose_pages(tif: TiffFile) -> list[TiffPage]:
             raise Flaw(f"page {page.index} is {page.dtype}; expected one kind of number")
         if len(page.shape) != 2 or not math.prod(page.shape):
             raise Flaw(f"page {page.index} has shape {tuple(page.shape)}; expected a plane")
-        _check(page, tif.filehandle.size)
+        check_page(page, tif.filehandle.size)
     return pages
 
 
@@ -376,20 +382,3 @@ def _series(tif: TiffFile, number: int | None) -> Any:
     if not 0 <= (number or 0) < len(found):
         raise Flaw(f"no image {number or 0}; it holds {len(found)}")
     return found[number or 0]
-
-
-def _check(page: Any, size: int) -> None:
-    """Refuse a page whose bytes are not all there, or that could not hold what it promises."""
-    keyframe = page.keyframe
-    if keyframe.compression not in CODECS:
-        known = ", ".join(dict.fromkeys(CODECS.values()))
-        raise Flaw(f"compression {keyframe.compression!r} is not read; known: {known}")
-    counts = page.databytecounts
-    if not page.dataoffsets or len(counts) != len(page.dataoffsets) or not all(counts):
-        raise Flaw(f"page {page.index} has no pixels; fetch or export it again")
-    end = max(map(sum, zip(page.dataoffsets, counts, strict=True)))
-    if end > size:
-        raise Flaw(f"truncated: {end} bytes expected, {size} found")
-    promised = max(keyframe.nbytes, math.prod(keyframe.chunks) * keyframe.dtype.itemsize)
-    if promised > max(_UNSUSPICIOUS, _LARGEST_RATIO * sum(counts)):
-        raise Flaw(f"a page promises {promised} bytes in {sum(counts)} stored; this cannot be")

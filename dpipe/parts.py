@@ -18,7 +18,7 @@ from typing import Any
 
 import xarray as xr
 
-from dpipe import marks, origin, seal, store
+from dpipe import ledger, marks, origin, seal, store
 from dpipe._marked import coordinates, seal_marked
 from dpipe._sealing import Made, seal_made
 from dpipe._writing import put_documents, write_cells, write_partition
@@ -80,12 +80,13 @@ def make(
         return _sealed(objects, base)
     if marks.init_key(base) in there:
         return init(url, base, made_by, options)
-    ds = _lazy(url, json.dumps(dict(made_by)))
-    laid = lay_out(ds, base, levels=made_by["levels"], **(options or {}))
-    if laid.grid.partitions > 1:
-        return _begun(objects, write_init(objects, laid, made_by))
-    with contextlib.suppress(store.SealedError):
-        return make_whole(objects, laid, ds, made_by, who, leftovers=bool(there))
+    with ledger.recording():
+        ds = _lazy(url, json.dumps(dict(made_by)))
+        laid = lay_out(ds, base, levels=made_by["levels"], **(options or {}))
+        if laid.grid.partitions > 1:
+            return _begun(objects, write_init(objects, laid, made_by))
+        with contextlib.suppress(store.SealedError):
+            return make_whole(objects, laid, ds, made_by, who, leftovers=bool(there))
     return _sealed(objects, base)
 
 
@@ -142,9 +143,10 @@ def init(
         if isinstance(error, DamageError):  # nothing that it says can be trusted
             keys = [entry.key for entry in objects.list(f"{base}.marks/")]
             objects.delete_many(keys)
-        ds = _lazy(url, json.dumps(dict(made_by)))
-        laid = lay_out(ds, base, levels=made_by["levels"], **(options or {}))
-        outline = write_init(objects, laid, made_by)
+        with ledger.recording():
+            ds = _lazy(url, json.dumps(dict(made_by)))
+            laid = lay_out(ds, base, levels=made_by["levels"], **(options or {}))
+            outline = write_init(objects, laid, made_by)
     return _begun(objects, outline)
 
 
@@ -167,6 +169,8 @@ def write_init(objects: Objects, laid: Outline, made_by: Mapping[str, Any]) -> O
     """
     puts = [asdict(put) for put in put_documents(objects, laid, laid.coordinates)]
     mark = {"origin": dict(made_by), "outline": laid.to_dict(), "objects": puts}
+    if (notes := ledger.current()) is not None:
+        mark["read"] = notes.entries()
     marks.put(objects, marks.init_key(laid.base), mark)
     return marks.read_init(objects, laid.base)[0]
 
@@ -204,8 +208,9 @@ def partition(url: str, base: str, index: int) -> dict[str, Any]:
         outline, mark = marks.read_init(objects, base)
         if not 0 <= index < outline.grid.partitions:
             raise UsageError(f"{base}: no partition {index}; there are {outline.grid.partitions}")
-        ds = _lazy(url, json.dumps(mark["origin"]), base)
-        return write_partition(objects, outline, ds, index)
+        with ledger.recording():
+            ds = _lazy(url, json.dumps(mark["origin"]), base)
+            return write_partition(objects, outline, ds, index)
     except (NotFoundError, store.SealedError):
         if objects.exists(seal.key_of(base)):  # by another run, which took the marks away
             return dict(_NOTHING)
@@ -243,19 +248,19 @@ def finish(url: str, base: str, who: Mapping[str, str] | None = None) -> dict[st
         return _sealed(objects, base)
     try:
         mark = marks.read_init(objects, base)[1]
-        _check_unchanged(objects, base, mark["origin"])
+        touched = _check_unchanged(objects, base, mark["origin"])
         opened = partial(_lazy, url, json.dumps(mark["origin"]), base)
-        return seal_marked(objects, base, opened, who or {})
+        return seal_marked(objects, base, opened, who or {}, touched=touched)
     except (NotFoundError, store.SealedError):
         if objects.exists(seal.key_of(base)):
             return _sealed(objects, base)
         raise
 
 
-def _check_unchanged(objects: Objects, base: str, made_by: Mapping[str, Any]) -> None:
+def _check_unchanged(objects: Objects, base: str, made_by: Mapping[str, Any]) -> bool:
     """Refuse sources that changed while they were read, and forget what was read of them."""
     try:
-        origin.check_unchanged(origin.Origin.from_dict(made_by))
+        return origin.check_unchanged(origin.Origin.from_dict(made_by))
     except GoneError:
         marks.delete(objects, base, marks.done(objects, base))
         raise
@@ -303,6 +308,7 @@ def make_whole(
     """
     puts: dict[str, Put] = {}
     made = Made(puts, dict(laid.coordinates), marks.Pieces(), made_by, who or {}, 0, 0.0)
+    made.notes = ledger.current() or made.notes
     for index in range(laid.grid.partitions):
         cells = write_cells(objects, laid, ds, index)
         puts |= {put.key: put for put in cells.puts}
@@ -314,7 +320,7 @@ def make_whole(
         made.nothing = cells.nothing if not index else made.nothing & cells.nothing
     puts |= {put.key: put for put in put_documents(objects, laid, laid.coordinates)}
     if made_by.get("items"):
-        origin.check_unchanged(origin.Origin.from_dict(made_by))
+        made.touched = origin.check_unchanged(origin.Origin.from_dict(made_by))
     return seal_made(objects, laid, made, lambda: ds, leftovers=leftovers)
 
 

@@ -20,15 +20,17 @@ from dpipe import (
     _increments,
     _pairs,
     _sizes,
+    _touched,
     blocks,
     catalog,
     operators,
     origin,
     readers,
     seal,
+    sources,
 )
 from dpipe._known import Sealed, why_made
-from dpipe._plan_parts import Choice, PartPlan, StepPlan, read_plan, write_plan
+from dpipe._plan_parts import Choice, PartPlan, StepPlan, odd_lines, read_plan, write_plan
 from dpipe._stems import told_apart, wrong_name
 from dpipe.config import Settings
 from dpipe.errors import (
@@ -44,10 +46,9 @@ from dpipe.objects import Objects
 from dpipe.origin import Origin
 from dpipe.outline import Outline, base_of, lay_out
 from dpipe.recipe import Recipe, Step
+from dpipe.redaction import masked
 
 __all__ = ["Choice", "PartPlan", "Planner", "StepPlan", "notes", "read_plan", "write_plan"]
-
-_MOST_NAMED = 5
 
 
 class Planner:
@@ -130,7 +131,7 @@ class Planner:
         if notes and not stems and not made and not self.choice.partial:
             raise UsageError(f"{step.name}: nothing to make; {'; '.join(notes)}")
         wanted = self._wanted(step, origins)
-        sealed = Sealed.look(self.objects, step.name, known, wanted)
+        sealed, wanted = self._there(step, wanted, known)
         chosen = [self._part(step, stem, found, parent, sealed) for stem, found in wanted]
         leaving = self._leaving(step, parent, stems)
         taken = {part.stem for part in chosen}
@@ -138,12 +139,27 @@ class Planner:
         kept = tuple(ref for ref in others if ref.stem not in taken)
         return StepPlan(step, tuple(chosen), leaving, kept, tuple(notes), parent)
 
+    def _there(
+        self, step: Step, wanted: list[tuple[str, Origin]], known: Mapping[str, catalog.PartRef]
+    ) -> tuple[Sealed, list[tuple[str, Origin]]]:
+        """Return what is there of the wanted parts, and the origins of those that were touched."""
+        if step.reader:
+            wanted = _touched.looked_at(self.objects, step.name, wanted, known)
+        sealed = Sealed.look(self.objects, step.name, known, wanted)
+        bases = {base_of(step.name, stem, made.fingerprint): stem for stem, made in wanted}
+        left = {bases[base]: base for base in sealed.bases}
+        if step.reader and left:
+            wanted, again = _touched.unnamed(self.objects, wanted, left)
+            if again:
+                sealed = Sealed.look(self.objects, step.name, known, wanted)
+        return sealed, wanted
+
     def _sources(
         self, step: Step, parent: catalog.Version | None
     ) -> tuple[list[tuple[str, Origin]], list[str]]:
         """Return the parts that a reader finds, and what is to be said of the sources."""
-        reader, empty = readers.resolve(step.reader), set[str]()
-        found = list(reader.parts(step.sources, empty))
+        reader, odd = readers.resolve(step.reader), sources.Oddities()
+        found = list(reader.parts(step.sources, odd))
         if not found:
             raise UsageError(
                 f"{step.name}: reader {step.reader} finds nothing in {', '.join(step.sources)}, "
@@ -161,7 +177,7 @@ class Planner:
             _increments.split(self.objects, known.get(part.stem, ()), reader, part, made)
             for part in found
         ]
-        return [pair for pairs in split for pair in pairs], _nothing_in(sorted(empty))
+        return [pair for pairs in split for pair in pairs], odd_lines(odd)
 
     def _operands(
         self, step: Step, made: Mapping[str, Sequence[catalog.PartRef]]
@@ -259,8 +275,10 @@ class Planner:
     ) -> PartPlan:
         base = base_of(step.name, stem, found.fingerprint)
         items = max(1, sum(item.get("count", 1) for item in found.items))
-        plan = PartPlan(step.name, stem, base, found, "make", "new", items=items)
+        stamp = _touched.stamp_of(found)
+        plan = PartPlan(step.name, stem, base, found, "make", "new", items=items, stamp=stamp)
         if (ref := sealed.named.get(stem)) is not None:
+            ref = replace(ref, stamp=stamp)
             return replace(plan, action="reuse", why="sealed already", base=ref.base, ref=ref)
         if base in sealed.bases:
             return replace(plan, action="reuse", why="sealed already")
@@ -280,14 +298,14 @@ class Planner:
             return self._sized(plan, self._dataset(plan.base, plan.origin))
         except (InputError, SchemaError) as error:
             passing = isinstance(error, GoneError)
-            return replace(plan, action="damaged", why=str(error), passing=passing)
+            return replace(plan, action="damaged", why=masked(str(error)), passing=passing)
         except DpipeError:
             raise
         except Exception as error:
             if plan.origin.kind != "reader":
                 raise
             why, trace = f"a bug: {type(error).__name__}: {error}", traceback.format_exc()
-            return replace(plan, action="damaged", why=why, passing=True, trace=trace)
+            return replace(plan, action="damaged", why=masked(why), passing=True, trace=trace)
 
     def _sized(self, plan: PartPlan, ds: xr.Dataset) -> PartPlan:
         made = plan.origin
@@ -364,15 +382,6 @@ def _aside(parent: catalog.Version | None) -> set[str]:
         for entry in before
         if entry.get("whole", True) and not entry.get("passing")
     }
-
-
-def _nothing_in(folders: Sequence[str]) -> list[str]:
-    """Say in which folders of the sources there is nothing; that counts as no input."""
-    if not folders:
-        return []
-    more = f" and {len(folders) - _MOST_NAMED} more" if len(folders) > _MOST_NAMED else ""
-    named = ", ".join(map(repr, folders[:_MOST_NAMED]))
-    return [f"there is nothing in {named}{more}; is a copy under way?"]
 
 
 def notes(plans: Sequence[StepPlan]) -> str:

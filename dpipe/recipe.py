@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from dpipe import operators, origin, readers, schema
+from dpipe import operators, parameters, readers, schema
 from dpipe._yaml_nodes import Node
 from dpipe.catalog import check_name
 from dpipe.errors import RecipeError, unknown
@@ -132,7 +132,7 @@ def reader_step(
         What is set cannot be.
     """
     schema.check_said(said or {})
-    params = origin.bind(readers.resolve(reader).open, options or {}, f"reader {reader}")
+    params = parameters.bind(readers.resolve(reader).open, options or {}, f"reader {reader}")
     return Step(
         check_name(name),
         reader=reader,
@@ -178,7 +178,7 @@ def operator_step(
         An unknown operator, parameter or input.
     """
     found = operators.resolve(operator)
-    bound = origin.bind_operator(found.function, params or {}, f"operator {operator}")
+    bound = parameters.bind_operator(found.function, params or {}, f"operator {operator}")
     roles = [role for role, _ in operators.inputs(found)]
     if not isinstance(inputs, Mapping):
         listed = [inputs] if isinstance(inputs, str) else list(inputs)
@@ -188,7 +188,7 @@ def operator_step(
                 f"takes at most {len(roles)}: {', '.join(roles)}"
             )
         inputs = dict(zip(roles, listed, strict=False))
-    chosen = ["where"] if "where" in bound and not origin.has_where(found.function) else []
+    chosen = ["where"] if "where" in bound and not parameters.has_where(found.function) else []
     for role in inputs:
         if role not in [*roles, *chosen]:
             raise RecipeError(f"operator {operator}: {unknown('input', role, [*roles, *chosen])}")
@@ -272,8 +272,9 @@ def parse(text: str, where: str = "recipe", folder: Path | None = None) -> Recip
 
 def _study(node: Node) -> dict[str, Any]:
     """Check a study; return it as it was typed."""
-    node.told(Study.from_dict, node.value)
-    return dict(node.typed())
+    typed = node.typed()
+    node.told(Study.from_dict, typed)
+    return dict(typed)
 
 
 def _step(name: str, node: Node, folder: Path | None) -> Step:

@@ -206,8 +206,8 @@ def _part(objects: Objects, ref: PartRef) -> Iterator[Repair]:
         elif finding.key.startswith(f"{ref.base}.marks/"):
             objects.delete(finding.key)
             yield Repair(finding.key, finding.problem)
-        elif finding.key == f"{ref.base}.sources.json":
-            yield Repair(finding.key, finding.problem, "it cannot be made again")
+        elif finding.key == seal.sources_key(ref.base):
+            yield Repair(finding.key, finding.problem, part.sources())
 
 
 def _seal(objects: Objects, ref: PartRef) -> str:

@@ -18,7 +18,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from dpipe import _drawings, _movies, schema
+from dpipe import _drawings, _movies, catalog, schema
 from dpipe._figures import PAPER, WIDTH
 from dpipe.objects import Objects
 from dpipe.outcome import AGAIN, BUG, DONE, SOME_ASIDE, TOO_MANY, Outcome
@@ -269,6 +269,7 @@ def _page(objects: Objects, outcome: Outcome) -> str:
         aside=aside[:_MOST_ASIDE],
         aside_total=len(aside),
         notes=_notes(outcome)[:_MOST_ASIDE],
+        study=_study(shown.makings),
         shown=shown,
         drawings=drawings,
         undrawn=undrawn,
@@ -280,6 +281,13 @@ def _page(objects: Objects, outcome: Outcome) -> str:
         commands=_commands(outcome),
         opened=[f"dpipe.open({outcome.where!r}, {v!r})" for v in _versions(outcome)],
     )
+
+
+def _study(makings: Sequence[_movies.Making]) -> list[tuple[str, str]]:
+    """Return the study that the datasets belong to: name and text of each thing that was typed."""
+    study = next((making.version.study for making in makings if making.version.study), {})
+    lines = (line.removeprefix("  study ").partition(": ") for line in catalog.study_lines(study))
+    return [(name, text) for name, _, text in lines]
 
 
 def _versions(outcome: Outcome) -> list[str]:

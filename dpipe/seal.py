@@ -16,11 +16,12 @@ from typing import Any, Protocol
 
 import xarray as xr
 
-from dpipe import documents, store
+from dpipe import documents, ledger, store
 from dpipe.errors import DamageError, NotFoundError, UsageError
 from dpipe.objects import Objects
 
 _FORM = documents.Form("dpipe-seal", 2, "seal", unsigned=1)
+SOURCES = documents.Form("dpipe-sources", 1, "list of sources")
 OTHER = "the seal is not the one that the version names"
 
 
@@ -148,6 +149,30 @@ def key_of(base: str) -> str:
 def copy_key(base: str) -> str:
     """Return the key of the copy of a part's seal."""
     return f"{base}.copy.json"
+
+
+def sources_key(base: str) -> str:
+    """Return the key of the list of what was read of a part's sources."""
+    return f"{base}.sources.json"
+
+
+def sources_of(objects: Objects, seal: Seal) -> Iterator[tuple[str, ledger.Entry]]:
+    """Yield URI and digests of what was read of each source of a part.
+
+    Raises
+    ------
+    DamageError
+        The list is gone, or is not the one that was sealed.
+    """
+    key = sources_key(seal.base)
+    where = f"{objects.url}/{key}"
+    try:
+        data = objects.read(key)
+    except NotFoundError as error:
+        raise DamageError(f"{where}: the list of sources is missing; run dpipe repair") from error
+    if documents.sha256(data) != seal.sources["sha256"]:
+        raise DamageError(f"{where}: not the list of sources that was sealed; run dpipe repair")
+    yield from ledger.of_folders(SOURCES.read(data, where)["folders"])
 
 
 def named(objects: Objects, refs: Iterable[Named]) -> Iterator[Seal]:

@@ -22,11 +22,19 @@ from functools import partial
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from dpipe import _archive
+from dpipe import _archive, ledger
 from dpipe._archive import bucket_of
-from dpipe._download import download, is_safe, request
+from dpipe._download import ask_web, download, is_safe
 from dpipe._items import Item, Part, one_each, stem_of
-from dpipe._listing import fits, is_hidden, list_bucket, list_folder, natural_key
+from dpipe._listing import (
+    Found,
+    Oddities,
+    fits,
+    is_hidden,
+    list_bucket,
+    list_folder,
+    natural_key,
+)
 from dpipe._remote import Remote, in_turn
 from dpipe._zenodo import address, get_record, resolve_record
 from dpipe.errors import GoneError, InputError, NotFoundError, StoreError, UsageError
@@ -34,6 +42,7 @@ from dpipe.objects import safe_key
 
 __all__ = [
     "Item",
+    "Oddities",
     "Part",
     "cache_folder",
     "fetch",
@@ -105,7 +114,7 @@ def resolve_uri(uri: str | os.PathLike[str]) -> str:
     return text
 
 
-def list_items(source: str | os.PathLike[str], empty: set[str] | None = None) -> list[Item]:
+def list_items(source: str | os.PathLike[str], odd: Oddities | None = None) -> list[Item]:
     """List the files of a source, in natural order.
 
     Parameters
@@ -117,8 +126,8 @@ def list_items(source: str | os.PathLike[str], empty: set[str] | None = None) ->
         HTTPS address of one file; a Zenodo record, whole or with a file's name or a glob after a
         slash. An old record stands for its latest version, which the items name. An archive that
         is named so is downloaded, and its files listed.
-    empty : set of str, optional
-        Folders on disk in which there is nothing are added to it.
+    odd : Oddities, optional
+        Takes what is odd: folders on disk in which there is nothing, links that lead nowhere.
 
     Returns
     -------
@@ -132,16 +141,16 @@ def list_items(source: str | os.PathLike[str], empty: set[str] | None = None) ->
     StoreError
         The disk, the network, a server or a credential failed.
     """
-    return sorted(walk_items(source, empty=empty), key=lambda item: natural_key(item.path))
+    return sorted(walk_items(source, odd=odd), key=lambda item: natural_key(item.path))
 
 
-def walk_items(*given: str | os.PathLike[str], empty: set[str] | None = None) -> Iterator[Item]:
+def walk_items(*given: str | os.PathLike[str], odd: Oddities | None = None) -> Iterator[Item]:
     """Yield the files of some sources as they are found, each once: `list_items` without order.
 
     No item is kept, and 16 bytes of each only where one may be found twice.
     """
     texts = [resolve_uri(one) for one in given]
-    listed = (item for text in texts for item in _walk(text, set() if empty is None else empty))
+    listed = (item for text in texts for item in _walk(text, odd or Oddities()))
     if len(texts) == 1 and "**" not in texts[0]:
         yield from listed
         return
@@ -153,15 +162,15 @@ def walk_items(*given: str | os.PathLike[str], empty: set[str] | None = None) ->
             yield item
 
 
-def _walk(text: str, empty: set[str]) -> Iterator[Item]:
+def _walk(text: str, odd: Oddities) -> Iterator[Item]:
     scheme = _scheme(text)
     if scheme == "zenodo":
         listed: Iterable[Item] = _list_zenodo(text)
     elif scheme in ("http", "https"):
         listed = _list_web(text)
     else:
-        found = list_bucket(text) if scheme else list_folder(text, empty)
-        listed = (Item(*one) for one in found)
+        found = list_bucket(text) if scheme else list_folder(text, odd)
+        listed = map(_item, found)
     some = False
     for item in listed:
         if not any(map(is_hidden, item.path.split("/"))):
@@ -171,6 +180,11 @@ def _walk(text: str, empty: set[str]) -> Iterator[Item]:
         what = "no files in this folder" if os.path.isdir(text) else "no such file or folder"
         what = "the glob matches no file" if glob.has_magic(text) else what
         raise UsageError(f"source {text}: {what}; check the path, or that the disk is mounted")
+
+
+def _item(found: Found) -> Item:
+    uri, path, size, etag, stamp = found
+    return Item(uri, path, size, etag, stamp=stamp)
 
 
 def read_many[T](
@@ -204,7 +218,10 @@ def _read[T](uri: str, take: Callable[[BinaryIO], T]) -> T | InputError:
     try:
         if _is_remote(uri) and _archive.split(uri) is None:
             places, key = bucket_of(uri)
-            return take(io.BytesIO(places.read(key)))
+            data = places.read(key)
+            if (notes := ledger.current()) is not None:
+                notes.whole(uri, data)
+            return take(io.BytesIO(data))
         if (file := _on_disk(uri)) is not None:
             with file:
                 return take(cast("BinaryIO", file))
@@ -255,13 +272,19 @@ def opened(uri: str) -> Iterator[str | BinaryIO]:
     text = resolve_uri(uri)
     scheme = _scheme(text)
     inside = _archive.split(text) if scheme in ("", *_BUCKETS) else None
+    notes = ledger.current()
     if inside is not None and inside[1]:
-        yield io.BytesIO(_archive.read(*inside))
+        data = _archive.read(*inside)
+        if notes is not None:
+            notes.whole(text, data)
+        yield io.BytesIO(data)
         return
     if scheme not in _BUCKETS:
         path = fetch(text, cache_folder()) if scheme else Path(text)
         if not path.exists():
             raise GoneError(f"{text}: no such file; it was there when the source was listed")
+        if notes is not None and path.is_file():
+            notes.open(text, str(path))
         yield str(path)
         return
     places, key = bucket_of(text)
@@ -269,7 +292,7 @@ def opened(uri: str) -> Iterator[str | BinaryIO]:
         size = places.size(key)
     except NotFoundError as error:
         raise GoneError(f"{text}: no such object; is it deleted?") from error
-    with Remote(places, key, size) as file:
+    with Remote(places, key, size, text) as file:
         yield file
 
 
@@ -315,7 +338,7 @@ def fetch(uri: str, folder: str | os.PathLike[str]) -> Path:
         return path
     if _scheme(text) not in ("http", "https"):
         raise UsageError(f"{text}: expected https:// or zenodo:RECORD/file")
-    item, (url, _, said) = _ask_web(text), text.partition("#")
+    item, (url, _, said) = ask_web(text), text.partition("#")
     checksum = said.replace("=", ":", 1) if said.startswith(("md5=", "sha256=")) else ""
     host = urllib.parse.urlsplit(url).netloc.replace(":", "-")
     one = hashlib.sha256(f"{text} {item.size} {item.etag}".encode()).hexdigest()[:16]
@@ -354,7 +377,7 @@ def _list_zenodo(text: str) -> Iterator[Item]:
 
 def _list_web(text: str) -> Iterator[Item]:
     try:
-        yield from _fetched(_ask_web(text))
+        yield from _fetched(ask_web(text))
     except InputError as error:
         raise UsageError(str(error)) from error
 
@@ -369,15 +392,4 @@ def _fetched(item: Item) -> Iterator[Item]:
     except InputError as error:
         raise UsageError(f"{item.uri}: {error}") from error
     path = fetch(item.uri, cache_folder())
-    yield from (Item(*one) for one in list_folder(str(path), set()))
-
-
-def _ask_web(text: str) -> Item:
-    url = urllib.parse.urlsplit(text)
-    name = urllib.parse.unquote(url.path.rpartition("/")[2]) or "index"
-    address = text.partition("#")[0]
-    with contextlib.closing(request(address, "HEAD", accept={405, 501})) as answer:
-        told = answer.headers if answer.status < 400 else {}
-        size = int(told.get("Content-Length") or -1)
-        etag = (told.get("ETag") or told.get("Last-Modified") or "").strip('"')
-    return Item(text, name, size, etag)
+    yield from map(_item, list_folder(str(path), Oddities()))

@@ -6,9 +6,11 @@ it, ``save`` commits what came out by the same path that runs use.
 This module knows the catalog and parts; it knows nothing of recipes or clusters.
 """
 
+import contextlib
+import json
 import secrets
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import xarray as xr
@@ -22,6 +24,7 @@ from dpipe import (
     metadata,
     operators,
     origin,
+    parameters,
     parts,
     schema,
     seal,
@@ -61,7 +64,8 @@ def open(
     -------
     xarray.Dataset or xarray.DataTree
         A Dataset if `part` is given or there is but one part, else a DataTree with one child per
-        stem. Nothing but seals is read; Dask chunks are shards.
+        stem. Nothing but seals is read; Dask chunks are shards. ``attrs["study"]`` of what is
+        returned is the study as a curator typed it, in JSON, if there is one.
 
     Raises
     ------
@@ -83,9 +87,19 @@ def open(
     held = _merged(objects, by_stem, stems, level)
     for label, table in tables.items():
         held = _joined(held, table, label)
+    study = _study(versions)
     if len(held) == 1:
-        return next(iter(held.values()))
-    return xr.DataTree.from_dict({f"/{stem}": ds for stem, ds in held.items()})
+        return next(iter(held.values())).assign_attrs(study)
+    return _tree(held, study)
+
+
+def _study(versions: Sequence[catalog.Version]) -> dict[str, str]:
+    """Return the study of some versions as an attribute: JSON, as it was typed."""
+    said = {v.label: v.study for v in versions if v.study}
+    studies = list(said.values())
+    if any(study != studies[0] for study in studies):
+        return {"study": json.dumps({"studies": said}, ensure_ascii=False)}
+    return {"study": json.dumps(studies[0], ensure_ascii=False)} if studies else {}
 
 
 def history(store: str, name: str) -> catalog.History:
@@ -246,8 +260,8 @@ def each(
     kinds, optional = _inputs(function)
     given = {role: params.pop(role) for role in list(kinds)[1:] if role in params}
     if isinstance(operator, str):
-        origin.bind_operator(function, params, f"operator {operator}")
-    where = None if origin.has_where(function) else params.pop("where", None)
+        parameters.bind_operator(function, params, f"operator {operator}")
+    where = None if parameters.has_where(function) else params.pop("where", None)
     params |= {role: _tree(given.pop(role)) for role in list(given) if kinds[role] == "tree"}
     if next(iter(kinds.values()), "") == "tree":
         held = as_parts(data)
@@ -267,8 +281,8 @@ def each(
         result = function(found.pop("", ds), **found, **params)
         results[stem] = _made.made(result, said, {"": {stem: ds}, **found})
         if isinstance(data, xr.Dataset):
-            return results[stem].assign_attrs(_stem(data))
-    return _tree(results)
+            return results[stem].assign_attrs(_kept(data))
+    return _tree(results, _kept(data))
 
 
 def _inputs(function: Callable[..., xr.Dataset]) -> tuple[dict[str, str], set[str]]:
@@ -285,12 +299,31 @@ def _part(role: str, stem: str, value: DataLike | None) -> xr.Dataset | None:
     return value if isinstance(value, xr.Dataset) else as_parts(value or {}).get(stem)
 
 
-def _tree(data: DataLike) -> xr.DataTree:
-    return xr.DataTree.from_dict({f"/{stem}": ds for stem, ds in as_parts(data).items()})
+def _tree(data: DataLike, attrs: Mapping[str, str] | None = None) -> xr.DataTree:
+    tree = xr.DataTree.from_dict({f"/{stem}": ds for stem, ds in as_parts(data).items()})
+    tree.attrs.update(attrs or {})
+    return tree
 
 
-def _stem(ds: xr.Dataset) -> dict[str, str]:
-    return {"stem": ds.attrs["stem"]} if "stem" in ds.attrs else {}
+def _typed(data: DataLike) -> dict[str, Any]:
+    """Return the study of what is saved, as it was typed."""
+    with contextlib.suppress(ValueError):
+        found = json.loads(_kept(data).get("study", "{}"))
+        return found if isinstance(found, dict) else {}
+    return {}
+
+
+def _without_study(ds: xr.Dataset) -> xr.Dataset:
+    """Return a Dataset without its study, which its version will hold."""
+    kept = ds.copy()
+    kept.attrs.pop("study", None)
+    return kept
+
+
+def _kept(data: DataLike) -> dict[str, str]:
+    """Return what stays of the attributes of what an operator is applied to."""
+    attrs = data.attrs if isinstance(data, xr.Dataset | xr.DataTree) else {}
+    return {key: attrs[key] for key in ("stem", "study") if key in attrs}
 
 
 def save(
@@ -324,7 +357,7 @@ def save(
     catalog.check_name(name)
     objects = catalog.open_store(store, create=True)
     who = Settings.load().author if author is None else author
-    held = as_parts(data)
+    held = {stem: _without_study(ds) for stem, ds in as_parts(data).items()}
     call = _made.common(held.values())
     run = f"save-{secrets.token_hex(4)}"
     with heartbeat.beating(objects, run, [name]) as heart:
@@ -333,7 +366,7 @@ def save(
         def build(parent: catalog.Version | None) -> dict[str, Any] | None:
             if parent and catalog.same_parts(parent.parts, refs):
                 return None
-            study = parent.study if parent else {}
+            study = (parent.study if parent else {}) or _typed(data)
             recipe = {"kind": "saved"} | (call.recipe() if call else {})
             return {"parts": refs, "message": message, "recipe": recipe, "study": study}
 

@@ -14,7 +14,14 @@ from typing import Any
 
 from dpipe import documents
 from dpipe._refs import INLINE, PartRef, Refs, in_pages, page_copy, page_key
-from dpipe._version_text import describe, history_page, row, text, version_page
+from dpipe._version_text import (
+    describe,
+    history_page,
+    row,
+    study_lines,
+    text,
+    version_page,
+)
 from dpipe.errors import DamageError, NotFoundError, unknown
 from dpipe.objects import Objects
 
@@ -34,6 +41,7 @@ __all__ = [
     "parse",
     "read",
     "row",
+    "study_lines",
     "text",
     "totals",
 ]
@@ -236,7 +244,7 @@ def encode(objects: Objects, version: Version, parent: Version | None) -> bytes:
     left_out = ("parts", "sha256", "signed")
     fields = {key: value for key, value in vars(version).items() if key not in left_out}
     if len(version.parts) <= INLINE:
-        fields["parts"] = [vars(ref) for ref in version.parts]
+        fields["parts"] = [ref.to_dict() for ref in version.parts]
     else:
         before = parent.parts if parent else Refs()
         fields["pages"] = in_pages(objects, version.name, version.parts, before)

@@ -326,6 +326,7 @@ def test_row_and_text(place: Objects) -> None:
         ),
         recipe={"operator": "frame-quality", "inputs": {"ds": "leuko@1"}},
         put_aside=({"stem": "c", "reason": "r"},),
+        study={"title": "Dying cells", "keywords": ["a", "b"]},
     )
     assert catalog.row(version) == {
         "dataset": "q",
@@ -337,11 +338,15 @@ def test_row_and_text(place: Objects) -> None:
         "created": "2026-11-20T10:00:00+00:00",
         "author": "ann",
         "message": "why",
+        "study": "Dying cells",
     }
     assert catalog.text(version, ["q@3", "leuko@1"]) == [
         "q@3  2026-11-20T10:00:00+00:00  ann",
         "  why",
         "  made by frame-quality from leuko@1",
+        "  study title: Dying cells",
+        "  study keywords: a",
+        "  study keywords: b",
         "  a  0123456789ab  image uint8 t 2",
         "  b  0123456789ab  ",
         "  put aside: c: r",

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from meshes import box, octahedron, placed, surfaces
 from windows import crops
 
-from dpipe import arrays, containers, demo, ngff, operators, schema, sources, writers
+from dpipe import arrays, containers, demo, ledger, ngff, operators, schema, sources, writers
 from dpipe.errors import InputError, UsageError
 from dpipe.operators import OPERATORS
 from dpipe.readers import READERS
@@ -314,6 +314,19 @@ def test_reader_reads_no_pixel_and_leaves_no_file_open(source):
     for variable in held(name).data_vars:
         np.testing.assert_array_equal(ds[variable].values, held(name)[variable].values)
     assert not {f.path for f in process.open_files()} - before
+
+
+def test_reader_notes_what_it_reads(source):
+    """Every file that it takes values of: a seal holds its digest."""
+    name, path = source
+    with ledger.recording() as notes:
+        READERS[name].open(str(path)).compute()
+    noted = notes.entries()
+    files = [path] if path.is_file() else [p for p in path.rglob("*") if p.is_file()]
+    for file in files:
+        digest = hashlib.sha256(file.read_bytes()).hexdigest()
+        assert noted.pop(str(file)) == {"size": file.stat().st_size, "sha256": digest}
+    assert not noted
 
 
 def test_reader_gives_what_is_in_the_vocabulary_in_few_bytes(source):

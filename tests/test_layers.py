@@ -15,10 +15,10 @@ ROOT = Path(__file__).parents[1] / "dpipe"
 TREE = """
 errors redaction units schema metadata ngff config
 arrays blocks pyramid objects documents heartbeat
-sources spreadsheets pages measures store containers cluster
+ledger sources spreadsheets pages measures store containers cluster
 readers operators writers
-versions catalog seal origin outline marks parts tree recipe plan drive outcome run
-plot report checks repair upkeep census
+versions catalog seal parameters source_checks origin outline marks parts tree recipe plan drive
+outcome run plot report checks repair upkeep census
 view batches sklearn web demo
 __init__ cli __main__
 """.split()

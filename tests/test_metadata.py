@@ -181,7 +181,23 @@ def test_findings_about_papers_and_grants() -> None:
         "publication 1: no publication_doi; MIFA requires it",
         "grant 1: no grant_id or no funder; MIFA requires both",
     ]
-    assert study.to_mifa()["publications"] == {}  # the schema keys them by DOI
+    assert study.to_mifa()["publications"] == {"T": {"publication_title": "T"}}
+
+
+def test_no_publication_is_lost_where_they_are_keyed() -> None:
+    """Two of one DOI, two without, and one that says nothing: all are there, and come back."""
+    papers = [
+        {"publication_title": "A", "publication_doi": "10.1/x"},
+        {"publication_title": "B", "publication_doi": "10.1/x"},
+        {"publication_title": "C"},
+        {"publication_title": "C", "publication_year": "2020"},
+        {"pubmed_id": "7"},
+    ]
+    study = Study.from_dict({"publications": papers})
+    keyed = study.to_mifa()["publications"]
+    assert list(keyed) == ["10.1/x", "10.1/x (2)", "C", "C (2)", "publication 5"]
+    assert list(keyed.values()) == papers
+    assert Study.from_dict({"publications": keyed}) == study
 
 
 def test_publications_keyed_by_doi() -> None:

@@ -15,7 +15,7 @@ import tifffile
 import xarray as xr
 import zarr
 
-from dpipe import arrays, containers, ngff, origin, readers, schema, sources, tree
+from dpipe import arrays, containers, ngff, origin, parameters, readers, schema, sources, tree
 from dpipe.errors import InputError, SchemaError, UsageError
 from dpipe.objects import open_objects
 from dpipe.operators import OPERATORS
@@ -112,7 +112,7 @@ def an_operator(
 
 
 def test_defaults_are_filled_in() -> None:
-    bound = origin.bind(an_operator, {"size": 3}, "operator x")
+    bound = parameters.bind(an_operator, {"size": 3}, "operator x")
     assert bound == {"size": 3, "gain": 2.0, "limit": None, "mode": "fast"}
     assert list(bound) == ["size", "gain", "limit", "mode"]
 
@@ -123,15 +123,15 @@ def test_defaults_are_filled_in() -> None:
     ids=str,
 )
 def test_writing_a_default_down_changes_nothing(given: dict[str, Any]) -> None:
-    bound = [origin.bind(an_operator, {"size": 3} | more, "operator x") for more in ({}, given)]
+    bound = [parameters.bind(an_operator, {"size": 3} | more, "operator x") for more in ({}, given)]
     texts = {Origin("operator", "x", 1, params).fingerprint for params in bound}
     assert len(texts) == 1
 
 
 def test_whole_numbers_for_floats_are_floats() -> None:
-    bound = origin.bind(an_operator, {"size": 3, "gain": 5, "limit": 7}, "operator x")
+    bound = parameters.bind(an_operator, {"size": 3, "gain": 5, "limit": 7}, "operator x")
     assert [type(bound[name]) for name in ("size", "gain", "limit")] == [int, float, float]
-    assert origin.bind(an_operator, {"size": 3, "gain": True}, "x")["gain"] is True
+    assert parameters.bind(an_operator, {"size": 3, "gain": True}, "x")["gain"] is True
 
 
 @pytest.mark.parametrize(
@@ -146,13 +146,13 @@ def test_whole_numbers_for_floats_are_floats() -> None:
 )
 def test_parameters_that_do_not_fit(given: dict[Any, Any], message: str) -> None:
     with pytest.raises(UsageError, match=message):
-        origin.bind(an_operator, given, "operator x")
+        parameters.bind(an_operator, given, "operator x")
 
 
 @pytest.mark.parametrize("name", OPERATORS)
 def test_operators_take_no_unknown_parameter(name: str) -> None:
     with pytest.raises(UsageError, match=f"operator {name}: unknown parameter 'nonsense'"):
-        origin.bind(OPERATORS[name].function, {"nonsense": 1}, f"operator {name}")
+        parameters.bind(OPERATORS[name].function, {"nonsense": 1}, f"operator {name}")
 
 
 # ------------------------------------------------------------------------------------ reading
@@ -162,7 +162,7 @@ def test_a_reader_and_what_the_recipe_says(movie: Path) -> None:
     made = of(movie, said={"spacing": [2, 0.5, 0.25], "interval": 30}, levels=2)
     assert (made.kind, made.name, made.levels) == ("reader", "tiff", 2)
     assert made.version == readers.resolve("tiff").version
-    assert set(made.params) == set(origin.bind(readers.resolve("tiff").open, {}, ""))
+    assert set(made.params) == set(parameters.bind(readers.resolve("tiff").open, {}, ""))
     ds = origin.lazy(open_objects("memory://none"), made)
     assert [schema.spacing(ds, d) for d in "tzyx"] == [30, 2, 0.5, 0.25]
     np.testing.assert_array_equal(ds["image"][:, :, 0], PIXELS)

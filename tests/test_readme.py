@@ -12,7 +12,7 @@ import click
 import pytest
 
 import dpipe
-from dpipe import cli, operators, origin, recipe
+from dpipe import cli, operators, parameters, recipe
 from dpipe.config import Settings
 
 ROOT = Path(__file__).parents[1]
@@ -73,7 +73,7 @@ def test_python_names_what_there_is():
             function = getattr(dpipe, node.args[-1].attr, None)
             if function in [one.function for one in dpipe.OPERATORS.values()]:
                 given = {k.arg: 3 for k in node.keywords if k.arg != "where"}  # every one has it
-                origin.bind(function, given, "README")
+                parameters.bind(function, given, "README")
 
 
 @pytest.mark.parametrize(

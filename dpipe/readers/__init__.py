@@ -30,7 +30,7 @@ from dpipe.readers import (
     tracks,
     tracks_labels,
 )
-from dpipe.sources import Item, Part, list_items, walk_items
+from dpipe.sources import Item, Oddities, Part, list_items, walk_items
 
 __all__ = ["READERS", "Reader", "resolve"]
 
@@ -82,14 +82,14 @@ class Reader:
     added: tuple[str, ...] = ()
     alike: Callable[[xr.Dataset, Callable[[], xr.Dataset]], bool] | None = None
 
-    def parts(self, where: Sequence[str], empty: set[str] | None = None) -> Iterator[Part]:
+    def parts(self, where: Sequence[str], odd: Oddities | None = None) -> Iterator[Part]:
         """Yield the parts of some sources; what lies in two of them is taken once.
 
-        Folders on disk in which there is nothing are added to `empty`.
+        What is odd about them goes into `odd`.
         """
         if self.streams:
-            return self.find(walk_items(*where, empty=empty))
-        return self.find({i.uri: i for one in where for i in list_items(one, empty)}.values())
+            return self.find(walk_items(*where, odd=odd))
+        return self.find({i.uri: i for one in where for i in list_items(one, odd)}.values())
 
 
 READERS = {

@@ -14,6 +14,7 @@ made to fill the memory.
 
 import itertools
 import math
+import os
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -24,6 +25,7 @@ import hdf5plugin  # noqa: F401  registers the filters of HDF5, among them LZ4
 import imagecodecs
 import numpy as np
 
+from dpipe import ledger
 from dpipe.errors import DpipeError, ImarisError, StoreError
 
 Box = tuple[slice, ...]
@@ -202,7 +204,23 @@ def read_box(dataset: h5py.Dataset, box: Box, out: np.ndarray, *, fill: bool = F
         hole = (0, 0, 0) if dataset.id.get_storage_size() == 0 else None
     if hole is not None and not fill:
         raise _missing(dataset, hole)
+    note_values(dataset)
     dataset.read_direct(out, box)
+
+
+def note_values(dataset: h5py.Dataset) -> None:
+    """Note all values of a dataset, as they lie in a file on disk, before they are read."""
+    notes, path = ledger.current(), dataset.file.filename
+    if notes is None or not notes.takes(path):
+        return
+    places = [(dataset.id.get_offset(), dataset.id.get_storage_size())]
+    if dataset.chunks is not None:
+        places = []
+        dataset.id.chunk_iter(lambda one: places.append((one.byte_offset, one.size)))
+    with open(path, "rb", buffering=0) as file:
+        for start, length in places:
+            if start is not None:  # None: never written, or it lies in the dataset's header
+                notes.chunk(path, start, os.pread(file.fileno(), length, start))
 
 
 def missing_chunks(dataset: h5py.Dataset, size: Sequence[int]) -> int:
@@ -236,6 +254,8 @@ def _read_chunks(dataset: h5py.Dataset, box: Box, out: np.ndarray, fill: bool) -
     # what does not compress grows by less than this; h5py refuses a stored chunk above it
     stored = np.empty(size + size // 64 + 4096, np.uint8)
     scratch = {code: np.empty(size, np.uint8) for _, code in codes}
+    notes = ledger.current()
+    path = "" if notes is None else dataset.file.filename
     for corner in _corners(box, chunk):
         inside, target = _overlap(corner, chunk, box)
         found = _stored(dataset, corner, stored)
@@ -245,6 +265,9 @@ def _read_chunks(dataset: h5py.Dataset, box: Box, out: np.ndarray, fill: bool) -
             out[target] = dataset.fillvalue
             continue
         skipped, data = found
+        if notes is not None:
+            at = dataset.id.get_chunk_info_by_coord(corner).byte_offset
+            notes.chunk(path, at, data)
         try:
             for i, code in reversed(codes):
                 if not skipped >> i & 1:

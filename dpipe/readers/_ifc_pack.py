@@ -16,7 +16,7 @@ from typing import Any, BinaryIO
 import numpy as np
 import xarray as xr
 
-from dpipe import blocks, schema, sources
+from dpipe import blocks, ledger, schema, sources
 from dpipe.errors import GoneError, InputError
 from dpipe.readers._ifc_file import Facts, planes
 
@@ -262,10 +262,12 @@ def _planes_of(
     file: BinaryIO, *, threshold: float | None
 ) -> tuple[np.ndarray, np.ndarray | None, int | None]:
     """Return picture and mask, and of a file on disk its state once it is read."""
-    image, mask = planes(file.read(), threshold)
-    name = getattr(file, "name", None)
+    data, name = file.read(), getattr(file, "name", None)
+    image, mask = planes(data, threshold)
     if not isinstance(name, str):
         return image, mask, None
+    if (notes := ledger.current()) is not None:
+        notes.whole(name, data)
     stat = os.fstat(file.fileno())
     told = state_of(os.path.basename(name), stat.st_size, str(stat.st_mtime_ns))
     return image, mask, int.from_bytes(told[:8], "big") >> 1

@@ -15,7 +15,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from dpipe.readers._hdf5 import Flaw, child, numbered, text
+from dpipe.readers._hdf5 import Flaw, child, note_values, numbered, text
 from dpipe.readers._imaris_clock import clock, known_times
 from dpipe.readers._imaris_info import directory, info, micrometres, whole
 
@@ -289,6 +289,7 @@ def _dataset(group: h5py.Group, key: str) -> h5py.Dataset:
             raise Flaw(f"{_at(group, key)}: HDF5 filter {layout.get_filter(i)[0]} is not installed")
     if dataset.size and _is_missing(dataset):
         raise Flaw(f"damaged: rows of {_at(group, key)} are not in the file; export it again")
+    note_values(dataset)
     return dataset
 
 

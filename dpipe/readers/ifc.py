@@ -54,7 +54,7 @@ def find(items: Iterable[Item]) -> Iterator[Part]:
     Part
         One a folder, named after its path below the source. Its one item is the folder: the
         size is that of all its files, the etag a digest of their names, sizes and etags, the
-        count their number.
+        count their number, the stamp a digest of their names and stamps.
 
     Examples
     --------
@@ -67,16 +67,20 @@ def find(items: Iterable[Item]) -> Iterator[Part]:
     for item in items:
         if item.uri.lower().endswith(SUFFIXES):
             uri = item.uri.rpartition("/")[0]
-            entry = folders.setdefault(uri, [item.path.rpartition("/")[0], 0, 0, 0])
+            entry = folders.setdefault(uri, [item.path.rpartition("/")[0], 0, 0, 0, 0])
             entry[1] += item.size
             entry[2] += 1
             entry[3] += int.from_bytes(_told(item)[:16], "big")  # a sum: in any order
+            if item.stamp:
+                told = hashlib.sha256(f"{item.uri.rpartition('/')[2]}\0{item.stamp}".encode())
+                entry[4] += int.from_bytes(told.digest()[:16], "big")
     ordered = sorted(folders, key=lambda uri: natural_key(folders[uri][0]))
     stems = _stems([(uri, folders[uri][0]) for uri in ordered])
     for uri, stem in zip(ordered, stems, strict=True):
-        path, size, count, digest = folders[uri]
-        etag = f"{digest % 2**128:032x}"
-        yield Part(stem, (Item(uri, path or uri.rpartition("/")[2], size, etag, count),))
+        path, size, count, digest, told = folders[uri]
+        etag, stamp = (f"{number % 2**128:032x}" for number in (digest, told))
+        name = path or uri.rpartition("/")[2]
+        yield Part(stem, (Item(uri, name, size, etag, count, stamp=stamp if told else ""),))
 
 
 def state(item: Item) -> int:

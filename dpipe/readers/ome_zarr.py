@@ -66,7 +66,9 @@ def find(items: Iterable[Item]) -> Iterator[Part]:
         told = sorted((item.uri.removeprefix(container), item.size, item.etag) for item in group)
         digest = hashlib.sha256(repr(told).encode()).hexdigest()
         path = container.rpartition("/")[2]
-        whole = Item(container, path, sum(item.size for item in group), digest)
+        stamps = "".join(item.stamp for item in group)
+        stamp = hashlib.sha256(stamps.encode()).hexdigest()[:16] if stamps else ""
+        whole = Item(container, path, sum(i.size for i in group), digest, stamp=stamp)
         yield Part(stem_of(container, (*SUFFIXES, *PACKED)), (whole,))
 
 

@@ -14,6 +14,7 @@ import xarray as xr
 
 from dpipe.errors import UsageError, unknown
 from dpipe.operators.gate import select
+from dpipe.writers._study import write_study
 from dpipe.writers.anndata import write_anndata
 from dpipe.writers.classification import write_classification
 from dpipe.writers.coco import write_coco
@@ -66,7 +67,8 @@ def export(
     ----------
     data : xarray.Dataset, xarray.DataTree or mapping of str to xarray.Dataset
         What `dpipe.open` returns, or Datasets by stem. A single Dataset is called
-        ``attrs["stem"]``, or ``data``.
+        ``attrs["stem"]``, or ``data``. A study in its ``attrs`` is written beside the files as
+        ``study.json``: as it was typed, and in the form of MIFA.
     writer : str
         A key of `WRITERS`.
     to : str or path
@@ -119,7 +121,8 @@ def export(
         raise UsageError(
             "nothing to write: no parts" + (" with such records" * (where is not None))
         )
-    return write(parts, to, **options)
+    study = getattr(data, "attrs", {}).get("study")
+    return write(parts, to, **options) + ([write_study(study, to)] if study else [])
 
 
 def _parts(data: xr.Dataset | xr.DataTree | Mapping[str, xr.Dataset]) -> dict[str, xr.Dataset]:

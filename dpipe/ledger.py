@@ -1,0 +1,197 @@
+"""What was read of sources: a digest of every small file, and of each region of a large one.
+
+While a ledger is open, ``sources`` and the readers note in it what they read. A file of at most
+1 MiB is noted whole, when it is opened. Of a larger one on disk the first bytes are noted, and each
+region whose bytes a reader takes; one of which no reader says what it took is noted whole at the
+end. A seal names the digest of all that, so a source that was changed while it was read, and
+changed back, can be told for ever.
+
+This module knows files, bytes and digests; it knows nothing of formats.
+"""
+
+import contextlib
+import hashlib
+import os
+import threading
+from collections.abc import Iterable, Iterator, Mapping
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import Any, BinaryIO
+
+SMALL = 1 << 20
+"""Bytes up to which a file is noted whole."""
+HEAD = 64 << 10
+"""Bytes of the head of a larger file."""
+_STEP = 4 << 20
+Entry = dict[str, Any]
+"""Of a file: ``size`` and ``sha256`` of the whole, or ``regions``, each ``"START+LENGTH SHA256"``,
+in their order, or both; ``changed`` (True) if it was not the same all the time."""
+
+
+@dataclass
+class _File:
+    """What is noted of one file."""
+
+    path: str = ""
+    stat: tuple[int, ...] = ()
+    whole: tuple[int, str] | None = None
+    regions: dict[tuple[int, int], str] = field(default_factory=dict)
+    changed: bool = False
+
+    def note(self, size: int, digest: str) -> None:
+        self.changed |= self.whole not in (None, (size, digest))
+        self.whole = (size, digest)
+
+    def note_region(self, start: int, length: int, digest: str) -> None:
+        self.changed |= self.regions.setdefault((start, length), digest) != digest
+
+    def entry(self) -> Entry:
+        """Return it as JSON holds it; one of which only the head is known is read whole."""
+        if self.whole is None and self.path and self.regions.keys() <= {(0, HEAD)}:
+            with contextlib.suppress(OSError), open(self.path, "rb") as file:
+                self.note(os.fstat(file.fileno()).st_size, digest_of(file))
+        entry: Entry = {}
+        if self.whole is not None:
+            entry["size"], entry["sha256"] = self.whole
+        if self.regions:
+            ordered = sorted(self.regions.items())
+            entry["regions"] = [f"{start}+{n} {digest}" for (start, n), digest in ordered]
+        return entry | ({"changed": True} if self.changed else {})
+
+    def take(self, entry: Mapping[str, Any]) -> None:
+        """Note what another ledger says."""
+        self.changed |= bool(entry.get("changed"))
+        if "sha256" in entry:
+            self.note(entry["size"], entry["sha256"])
+        for region in _regions(entry):
+            self.note_region(*region)
+
+
+class Ledger:
+    """Notes of what one task reads."""
+
+    def __init__(self) -> None:
+        self._files: dict[str, _File] = {}
+        self._uris: dict[str, str] = {}
+        self._lock = threading.Lock()
+
+    def open(self, uri: str, path: str) -> None:
+        """Note a file on disk that is about to be read."""
+        stat = os.stat(path)
+        now = (stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino)
+        with self._lock:
+            known = self._files.setdefault(uri, _File())
+            self._uris[path] = uri
+        if known.stat == now:
+            return
+        with open(path, "rb") as file:
+            if stat.st_size <= SMALL:
+                known.note(stat.st_size, digest_of(file))
+            else:
+                head = file.read(HEAD)
+                known.note_region(0, len(head), hashlib.sha256(head).hexdigest())
+        known.stat, known.path = now, path
+
+    def whole(self, uri: str, data: bytes | memoryview) -> None:
+        """Note a file that was read whole."""
+        digest = hashlib.sha256(data).hexdigest()
+        with self._lock:
+            self._files.setdefault(uri, _File()).note(len(data), digest)
+
+    def digest(self, uri: str, file: BinaryIO) -> None:
+        """Note a file whole that is read for nothing else."""
+        digest = digest_of(file)
+        self._files.setdefault(uri, _File()).note(file.tell(), digest)
+
+    def region(self, uri: str, start: int, data: Any) -> None:
+        """Note some bytes of a file."""
+        view = memoryview(data).cast("B")
+        digest = hashlib.sha256(view).hexdigest()
+        with self._lock:
+            self._files.setdefault(uri, _File()).note_region(start, len(view), digest)
+
+    def takes(self, path: str) -> bool:
+        """Tell whether regions of a file on disk are noted: it is large, and was opened here."""
+        return path in self._uris and self._files[self._uris[path]].whole is None
+
+    def chunk(self, path: str, start: int, data: Any) -> None:
+        """Note some bytes of a file on disk, if such are noted."""
+        if self.takes(path):
+            self.region(self._uris[path], start, data)
+
+    def knows(self, uri: str) -> bool:
+        """Tell whether anything is noted of a file, or of one in a folder."""
+        return uri in self._files or any(known.startswith(f"{uri}/") for known in self._files)
+
+    def entries(self) -> dict[str, Entry]:
+        """Return what was noted, by URI."""
+        return {uri: known.entry() for uri, known in sorted(self._files.items())}
+
+    def take(self, entries: Mapping[str, Mapping[str, Any]]) -> None:
+        """Note what the ledgers of other tasks say."""
+        for uri, entry in entries.items():
+            self._files.setdefault(uri, _File()).take(entry)
+
+
+_current: ContextVar[Ledger | None] = ContextVar("ledger", default=None)
+
+
+@contextlib.contextmanager
+def recording() -> Iterator[Ledger]:
+    """Note what is read in this thread, until the end."""
+    ledger = Ledger()
+    token = _current.set(ledger)
+    try:
+        yield ledger
+    finally:
+        _current.reset(token)
+
+
+def current() -> Ledger | None:
+    """Return the ledger that is open in this thread, None if nothing is noted."""
+    return _current.get()
+
+
+def digest_of(file: BinaryIO) -> str:
+    """Return the sha256 of a file from where it stands."""
+    whole = hashlib.sha256()
+    while data := file.read(_STEP):
+        whole.update(data)
+    return whole.hexdigest()
+
+
+def compared(entry: Mapping[str, Any], file: BinaryIO) -> str:
+    """Hold a file against what was noted of it; return what differs, "" if nothing does."""
+    if "sha256" in entry:
+        file.seek(0)
+        if digest_of(file) != entry["sha256"]:
+            return "its bytes are not those that were read"
+        return ""
+    for start, length, digest in _regions(entry):
+        file.seek(start)
+        if hashlib.sha256(file.read(length)).hexdigest() != digest:
+            return f"its {length} bytes from {start} on are not those that were read"
+    return ""
+
+
+def _regions(entry: Mapping[str, Any]) -> Iterator[tuple[int, int, str]]:
+    for text in entry.get("regions", ()):
+        place, _, digest = text.partition(" ")
+        start, _, length = place.partition("+")
+        yield int(start), int(length), digest
+
+
+def in_folders(entries: Mapping[str, Entry]) -> dict[str, dict[str, Entry]]:
+    """Return entries by folder and name, as they are stored."""
+    found: dict[str, dict[str, Entry]] = {}
+    for uri, entry in entries.items():
+        folder, _, name = uri.rpartition("/")
+        found.setdefault(folder, {})[name] = entry
+    return found
+
+
+def of_folders(stored: Mapping[str, Mapping[str, Entry]]) -> Iterable[tuple[str, Entry]]:
+    """Yield URI and entry of what `in_folders` returned."""
+    for folder, files in stored.items():
+        for name, entry in files.items():
+            yield f"{folder}/{name}" if folder else name, entry

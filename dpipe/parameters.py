@@ -1,0 +1,87 @@
+"""Parameters of readers and operators: defaults filled in, what is not known refused.
+
+This module knows signatures; it calls nothing.
+"""
+
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from dpipe.errors import UsageError, unknown
+
+
+def bind(function: Callable[..., Any], given: Mapping[str, Any], what: str) -> dict[str, Any]:
+    """Fill in a function's keyword-only defaults and refuse what it does not take.
+
+    Parameters
+    ----------
+    function : callable
+        A reader's or an operator's function.
+    given : mapping
+        Parameters, as a person wrote them.
+    what : str
+        What the function is called in messages, for example ``"operator frame-quality"``.
+
+    Returns
+    -------
+    dict
+        Every keyword-only parameter with its value; a whole number for a float is a float, so 5
+        and 5.0 are the same.
+
+    Raises
+    ------
+    UsageError
+        An unknown parameter, or a missing one without default.
+    """
+    known = {
+        name: parameter
+        for name, parameter in inspect.signature(function).parameters.items()
+        if parameter.kind is inspect.Parameter.KEYWORD_ONLY
+    }
+    for name in given:
+        if name not in known:
+            raise UsageError(f"{what}: {unknown('parameter', name, known)}")
+    bound = {name: given.get(name, parameter.default) for name, parameter in known.items()}
+    for name, value in bound.items():
+        if value is inspect.Parameter.empty:
+            raise UsageError(f"{what}: needs the parameter {name!r}; give it a value")
+        if type(value) is int and _is_float(known[name]):
+            bound[name] = float(value)
+    return bound
+
+
+def bind_operator(
+    function: Callable[..., Any], given: Mapping[str, Any], what: str
+) -> dict[str, Any]:
+    """Fill in an operator's defaults as `bind` does; it may be given ``where`` too.
+
+    Parameters
+    ----------
+    function, given, what
+        As for `bind`. ``where`` is an expression that chooses records of the first input, as
+        ``dpipe.select`` does, unless the operator has a parameter of that name itself.
+
+    Returns
+    -------
+    dict
+        Every parameter with its value, and ``where`` if it was given.
+
+    Raises
+    ------
+    UsageError
+        As of `bind`, or a ``where`` that is no text.
+    """
+    given = dict(given)
+    where = None if has_where(function) else given.pop("where", None)
+    if where is not None and not (isinstance(where, str) and where.strip()):
+        raise UsageError(f"{what}: where: found {where!r}; expected an expression")
+    return bind(function, given, what) | ({} if where is None else {"where": where})
+
+
+def has_where(function: Callable[..., Any]) -> bool:
+    """Tell whether a function has a parameter ``where`` of its own."""
+    return "where" in inspect.signature(function).parameters
+
+
+def _is_float(parameter: inspect.Parameter) -> bool:
+    return isinstance(parameter.default, float) or parameter.annotation in (float, float | None)
