@@ -43,6 +43,7 @@ def seal_marked(
         len(done),
         sum(mark["seconds"] for mark in done.values()),
         set.intersection(*nothing) if nothing else set(),
+        {name for mark in done.values() for name in mark.get("unsteady", ())},
         notes,
         touched,
     )

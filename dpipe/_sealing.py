@@ -45,6 +45,8 @@ class Made:
         How long they took.
     nothing : set of str
         Variables of which every value is NaN.
+    unsteady : set of str
+        Variables that gave two answers when they were computed twice.
     notes : Ledger
         What was read of sources.
     touched : bool
@@ -59,6 +61,7 @@ class Made:
     partitions: int
     seconds: float
     nothing: set[str] = field(default_factory=set)
+    unsteady: set[str] = field(default_factory=set)
     notes: ledger.Ledger = field(default_factory=ledger.Ledger)
     touched: bool = False
 
@@ -187,12 +190,16 @@ def _drop_leftovers(objects: Objects, outline: Outline, known: Mapping[str, Put]
 
 def _notes(made: Made, variables: set[str], known: bool) -> list[str]:
     """Say which results hold nothing: of a user's operator each, of ours if it is all."""
-    ours = made.made_by.get("kind") == "operator" and not made.made_by.get("code")
-    if made.made_by.get("kind") != "operator" or not made.nothing:
+    if made.made_by.get("kind") != "operator":
         return []
-    if ours and (known or made.nothing != variables):
-        return []
-    return [f"every value of {', '.join(sorted(made.nothing))} is NaN"]
+    lines = []
+    if made.unsteady:
+        named = ", ".join(sorted(made.unsteady))
+        lines.append(f"not deterministic: {named} computed twice gave two answers")
+    ours = not made.made_by.get("code")
+    if made.nothing and not (ours and (known or made.nothing != variables)):
+        lines.append(f"every value of {', '.join(sorted(made.nothing))} is NaN")
+    return lines
 
 
 def _without_unreadable(

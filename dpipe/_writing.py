@@ -29,6 +29,8 @@ class Cells:
         Values of small variables.
     nothing : set of str
         Variables of which every value is NaN.
+    unsteady : set of str
+        Variables that were computed twice, and gave two answers.
     seconds : float
         How long it took.
     """
@@ -36,6 +38,7 @@ class Cells:
     puts: list[Put] = field(default_factory=list)
     pieces: marks.Pieces = field(default_factory=marks.Pieces)
     nothing: set[str] = field(default_factory=set)
+    unsteady: set[str] = field(default_factory=set)
     seconds: float = 0.0
 
 
@@ -57,14 +60,38 @@ def put_documents(
     return found
 
 
-def write_cells(objects: Objects, outline: Outline, ds: xr.Dataset, index: int) -> Cells:
-    """Compute one partition of a lazy Dataset and write it, cell by cell."""
+def write_cells(
+    objects: Objects, outline: Outline, ds: xr.Dataset, index: int, again: xr.Dataset | None = None
+) -> Cells:
+    """Compute one partition of a lazy Dataset and write it, cell by cell.
+
+    Parameters
+    ----------
+    objects : Objects
+        The store.
+    outline : Outline
+        How the part is cut.
+    ds : xarray.Dataset
+        What it will hold.
+    index : int
+        Which partition.
+    again : xarray.Dataset, optional
+        The same, made once more: its values are compared.
+
+    Returns
+    -------
+    Cells
+        What became of them.
+    """
     began, made = time.perf_counter(), Cells()
     dims = {str(name): variable.dims for name, variable in ds.data_vars.items()}
     some: set[str] = set()
     for cell in outline.grid.cells(index):
         names = [name for name in dims if outline.grid.owns(cell, dims[name])]
+        second = blocks.compute_region(again, names, cell) if again is not None else {}
         for name, values in blocks.compute_region(ds, names, cell).items():
+            if name in second and not _same(values, second[name]):
+                made.unsteady.add(name)
             (made.nothing if _is_nothing(values) else some).add(name)
             if name in outline.small:
                 made.pieces.add(outline.levels(name)[0], cell, values)
@@ -102,7 +129,13 @@ def _is_nothing(values: np.ndarray) -> bool:
 
 
 def write_partition(
-    objects: Objects, outline: Outline, ds: xr.Dataset, index: int, *, anew: bool = False
+    objects: Objects,
+    outline: Outline,
+    ds: xr.Dataset,
+    index: int,
+    *,
+    again: xr.Dataset | None = None,
+    anew: bool = False,
 ) -> dict[str, Any]:
     """Compute one partition of a lazy Dataset and write it, cell by cell.
 
@@ -116,6 +149,8 @@ def write_partition(
         What it will hold.
     index : int
         Which partition.
+    again : xarray.Dataset, optional
+        The same, made once more: its values are compared.
     anew : bool
         Replace the mark that is there.
 
@@ -124,12 +159,18 @@ def write_partition(
     dict
         As `partition`.
     """
-    made = write_cells(objects, outline, ds, index)
+    made = write_cells(objects, outline, ds, index, again)
     puts = [asdict(put) for put in made.puts]
     mark = {"partition": index, "objects": puts, "small": made.pieces.to_list()}
     mark |= {"seconds": made.seconds, "nothing": sorted(made.nothing)}
+    mark |= {"unsteady": sorted(made.unsteady)} if made.unsteady else {}
     if (notes := ledger.current()) is not None:
         mark["read"] = notes.entries()
     marks.put(objects, marks.key(outline.base, index), mark, anew=anew)
     written = sum(put.size for put in made.puts)
     return {"seconds": made.seconds, "bytes": written, "objects": len(puts)}
+
+
+def _same(one: np.ndarray, other: np.ndarray) -> bool:
+    """Tell whether two results are equal, bit for bit but for kinds of NaN."""
+    return np.array_equal(one, other, equal_nan=one.dtype.kind in "fc")

@@ -51,6 +51,9 @@ class Settings:
         Whom versions name; by default the user of the operating system.
     grace_hours : float
         What is younger is not swept.
+    recompute : int
+        Of so many partitions of operators one is computed twice, and what differs is noted; 0
+        for none, 1 for all.
     """
 
     store: str | None = None
@@ -64,6 +67,7 @@ class Settings:
     max_quarantine: str | None = None
     author: str = ""
     grace_hours: float = 48.0
+    recompute: int = 0
 
     def __post_init__(self) -> None:
         """Fill in what depends on the machine."""

@@ -117,6 +117,8 @@ class Drive:
         ``author`` and ``run``, for the provenance of parts.
     retries : int
         How often a task is tried again after a fault of the store.
+    recompute : int
+        Of so many partitions of operators one is computed twice.
     record : callable
         Called with a job that was put aside and a traceback or "".
     progress : bool
@@ -131,11 +133,13 @@ class Drive:
         *,
         who: Mapping[str, str],
         retries: int,
+        recompute: int = 0,
         record: Callable[[Job, str], None],
         progress: bool,
     ) -> None:
         self.name, self.url, self.workers, self.who = name, url, workers, dict(who)
         self.retries, self.record, self.progress = retries, record, progress
+        self.recompute = recompute
         self._todo: deque[_Task] = deque()
         self._alone: deque[_Task] = deque()
         self._flying: dict[str, _Task] = {}
@@ -214,7 +218,7 @@ class Drive:
         job.left = len(left)
         url, base = self.url, job.plan.base
         self._todo.extendleft(
-            (job, str(i), parts.partition, (url, base, i)) for i in reversed(left)
+            (job, str(i), parts.partition, (url, base, i, self.recompute)) for i in reversed(left)
         )
         if not left:
             self._todo.appendleft(self._finish(job))
@@ -222,7 +226,8 @@ class Drive:
 
     def _init(self, job: Job) -> _Task:
         plan = job.plan
-        args = (self.url, plan.base, plan.origin.to_dict(), plan.options, self.who)
+        given = (plan.origin.to_dict(), plan.options, self.who, self.recompute)
+        args = (self.url, plan.base, *given)
         return job, "init", parts.make, args
 
     def _finish(self, job: Job) -> _Task:

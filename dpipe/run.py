@@ -175,6 +175,7 @@ class _Driver:
                 workers,
                 who={"author": self.settings.author, "run": self.outcome.run},
                 retries=self.settings.retries,
+                recompute=self.settings.recompute,
                 record=self._record,
                 progress=self.progress,
             )

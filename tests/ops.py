@@ -85,5 +85,40 @@ def _slow(frame: np.ndarray, *, stem: str, seconds: float) -> list[float]:
     return [float(frame.mean())]
 
 
-for _function in (bug, deadly, hungry, picky, slow):
+def drifting(ds: xr.Dataset) -> xr.Dataset:
+    """Give another answer each time that the process counts on."""
+    return _numbers(ds, _drifting, seed=_count("drift"))
+
+
+def _drifting(frame: np.ndarray, *, stem: str, seed: int) -> list[float]:
+    return [float(frame.mean()) + seed]
+
+
+def blank(ds: xr.Dataset) -> xr.Dataset:
+    """Give nothing but NaN."""
+    return _numbers(ds, _blank)
+
+
+def _blank(frame: np.ndarray, *, stem: str) -> list[float]:
+    return [float("nan")]
+
+
+def array(ds: xr.Dataset) -> xr.DataArray:
+    """Return no Dataset."""
+    return _numbers(ds, _blank)["number"]
+
+
+def leaking(ds: xr.Dataset) -> xr.Dataset:
+    """Raise with a password in the text, from the environment and in the shape of one."""
+    return _numbers(ds, _leaking)
+
+
+def _leaking(frame: np.ndarray, *, stem: str) -> list[float]:
+    if stem == BAD:
+        url = "https://ann:hunter2@example.org/db?token=abc123def"
+        raise RuntimeError(f"{url} refused {os.environ['LAB_PASSWORD']}")
+    return [float(frame.mean())]
+
+
+for _function in (bug, deadly, hungry, picky, slow, drifting, blank, leaking):
     _function.free = ("t", "c")  # type: ignore[attr-defined]
