@@ -42,7 +42,9 @@ class Folder(Objects):
             return _listed(key, path.stat())
 
     def list(self, prefix: str = "") -> Iterator[Listed]:
-        return (_listed(k, s) for k, s in walk(self.root, prefix))
+        head = prefix.rpartition("/")[0]
+        base = f"{head}/" if head else ""
+        return (_listed(k, s) for k, s in walk(self.root / head, prefix, base))
 
     def below(self, prefix: str) -> Below:
         folder = self.root / prefix if prefix else self.root

@@ -6,6 +6,7 @@ results are put back into the order of the records.
 """
 
 import itertools
+import math
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from typing import Any
 import dask.array as da
 import numpy as np
 import xarray as xr
+from dask.highlevelgraph import HighLevelGraph
 
 from dpipe import schema
 from dpipe._regions import Read, Region, Source, behind, remember
@@ -23,6 +25,8 @@ from dpipe.errors import SchemaError
 
 _ROWS = ("pixels", "mask_code", "picture_flag")
 _TABLE = ("offset", "height", "width", "in_slot")
+_EDGES, _LARGEST_BLOCK = 8, 64 << 20
+"""Rows of a block in another order for each block that it may take from; bytes of one at most."""
 
 
 def map_records(
@@ -62,7 +66,8 @@ def map_records(
     xarray.DataArray
         (record, `dim`), lazy, in the order of the records, with their coordinates; NaN, or 0 if
         they are no floats, for pictures that were put aside. Any order is right; one that runs
-        through the blocks costs nothing, a random one of many blocks brings each beside each.
+        through the blocks costs nothing; of a random one each block of the result waits for the
+        blocks that it takes rows of.
     """
     made = map_rows(kernel, ds, sizes={dim: len(names)}, dtype=dtype, **params)
     return made.assign_coords({dim: np.array(list(names), dtype=str)})
@@ -157,10 +162,46 @@ def _packed(
     )
     known = {name: found.read for name, found in reads.items() if found and found.column is None}
     if order is not None:
-        return result[np.argsort(order, kind="stable")]
+        return _put_back(result, np.argsort(order, kind="stable"))
     if known.keys() == reads.keys():
         lengths = {name: array.shape[1] for name, array in rows.items()}
         remember(result, Records(run, known, lengths, table, places, counts, new, dtype))
+    return result
+
+
+def _put_back(result: da.Array, order: np.ndarray) -> da.Array:
+    """Return rows in another order: a task a block of it, over the blocks that it takes rows of.
+
+    Dask's own selection makes a task for each pair of blocks. These blocks are larger than those
+    that they take from, so that few tasks wait for many.
+    """
+    counts, rest = result.chunks[0], (0,) * (result.ndim - 1)
+    row = max(1, math.prod(result.shape[1:]) * result.dtype.itemsize)
+    size = max(*counts, min(_EDGES * len(counts), _LARGEST_BLOCK // row))
+    ends = np.cumsum(counts)
+    name, tasks = f"records-in-order-{uuid.uuid4().hex}", {}
+    made = [len(order[k : k + size]) for k in range(0, len(order), size)]
+    for k in range(len(made)):
+        rows = order[k * size : (k + 1) * size]
+        blocks = np.searchsorted(ends, rows, side="right")
+        used, which = np.unique(blocks, return_inverse=True)
+        held = [(result.name, int(block), *rest) for block in used]
+        tasks[name, k, *rest] = (_gathered, held, which, rows - (ends - counts)[blocks])
+    graph = HighLevelGraph.from_collections(name, tasks, dependencies=[result])
+    chunks = (tuple(made), *result.chunks[1:])
+    return da.Array(graph, name, chunks, dtype=result.dtype, meta=result._meta)
+
+
+def _gathered(blocks: Sequence[np.ndarray], which: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """Take a row of a block for each pair of block and row."""
+    result = np.empty((len(rows), *blocks[0].shape[1:]), blocks[0].dtype)
+    order = np.argsort(which, kind="stable")
+    ends = np.searchsorted(which[order], np.arange(len(blocks)), side="right")
+    first = 0
+    for block, end in zip(blocks, ends, strict=True):
+        places = order[first:end]
+        result[places] = block[rows[places]]
+        first = end
     return result
 
 

@@ -6,7 +6,6 @@ that differs between two arrays of one kind is shape, dims and attributes.
 A private neighbour of ``dpipe.store``.
 """
 
-import copy
 import json
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
@@ -70,10 +69,10 @@ def array(
         Zarr has no such dtype.
     """
     try:
-        made = _kind(dtype, tuple(chunk), None if shard is None else tuple(shard), compressed)
+        kind = _kind(dtype, tuple(chunk), None if shard is None else tuple(shard), compressed)
     except (TypeError, ValueError) as error:
         raise SchemaError(f"{path}: cannot be stored as Zarr: {error}") from error
-    made = copy.deepcopy(made) | {"shape": [int(n) for n in shape]}
+    made: Document = json.loads(kind) | {"shape": [int(n) for n in shape]}
     made["attributes"] = dict(attributes)
     if dims:
         made["dimension_names"] = list(dims)
@@ -88,7 +87,7 @@ def stored(document: Mapping[str, Any]) -> bytes:
 @lru_cache(maxsize=1024)
 def _kind(
     dtype: str, chunk: tuple[int, ...], shard: tuple[int, ...] | None, compressed: bool
-) -> Document:
+) -> bytes:
     """Have Zarr make an array of one object."""
     memory: dict[str, Any] = {}
     text = dtype == "str"
@@ -103,7 +102,7 @@ def _kind(
         dimension_names=["d"] * len(chunk) or None,
         fill_value="" if text else np.zeros((), dtype).item(),
     )
-    return dict(json.loads(memory["a/zarr.json"].to_bytes()))
+    return bytes(memory["a/zarr.json"].to_bytes())
 
 
 def _blosc() -> BloscCodec:

@@ -11,16 +11,16 @@ stores or blocks.
 """
 
 import itertools
+import json
 import math
 import re
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 import xarray as xr
 from ome_zarr_models.common.omero import Omero
-from ome_zarr_models.v05 import multiscales as v05
-from ome_zarr_models.v05.axes import Axis
 from ome_zarr_models.v05.image import ImageAttrs
 from ome_zarr_models.v05.image_label import ImageLabelAttrs
 from ome_zarr_models.v05.labels import LabelsAttrs
@@ -323,13 +323,18 @@ def _pyramid(array: xr.DataArray, levels: int, factor: int, path: str) -> dict[s
     datasets = []
     for level in range(levels):
         ratio = {dim: factor**level if dim in ("y", "x") else 1 for dim in dims}
-        built = v05.Dataset.build(
-            path=path.format(level=level, variable=array.name),
-            scale=[step[dim] * ratio[dim] for dim in dims],
-            translation=[start[dim] + (ratio[dim] - 1) / 2 * step[dim] for dim in dims],
+        scale = [step[dim] * ratio[dim] for dim in dims]
+        translation = [start[dim] + (ratio[dim] - 1) / 2 * step[dim] for dim in dims]
+        datasets.append(
+            {
+                "path": path.format(level=level, variable=array.name),
+                "coordinateTransformations": [
+                    {"type": "scale", "scale": scale},
+                    {"type": "translation", "translation": translation},
+                ],
+            }
         )
-        datasets.append(built.model_dump())
-    axes = [Axis(name=dim, type=_TYPES[dim], unit=_UNITS.get(dim)).model_dump() for dim in dims]
+    axes = [{"name": dim, "type": _TYPES[dim], "unit": _UNITS.get(dim)} for dim in dims]
     return {"axes": axes, "datasets": datasets}
 
 
@@ -362,11 +367,17 @@ def _window(window: Any) -> list[float]:
 
 
 def _checked(model: Any, said: Mapping[str, Any]) -> dict[str, Any]:
+    return {"ome": json.loads(_validated(model, json.dumps({"version": VERSION, **said})))}
+
+
+@lru_cache(maxsize=64)
+def _validated(model: Any, said: str) -> str:
+    """Return metadata as the model has them; movies of one microscope often say the same."""
     try:
-        checked = model.model_validate({"version": VERSION, **said})
+        checked = model.model_validate_json(said)
     except ValidationError as error:
         raise SchemaError(f"OME-Zarr {VERSION} cannot hold this: {_first(error)}") from error
-    return {"ome": checked.model_dump(mode="json", by_alias=True, exclude_none=True)}
+    return str(checked.model_dump_json(by_alias=True, exclude_none=True))
 
 
 def _first(error: ValidationError) -> str:

@@ -363,5 +363,5 @@ def _length(ds: xr.Dataset, array: pyramid.Array, dim: str, small: bool) -> int:
         return 0
     if not small:
         return array.shard[array.dims.index(dim)]
-    chunks = ds[array.variable].chunksizes.get(dim)
+    chunks = ds.variables[array.variable].chunksizes.get(dim)
     return max(1, int(chunks[0])) if chunks else 0
