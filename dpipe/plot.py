@@ -53,8 +53,10 @@ def figure3(data: DataLike, *, by: str = "stem", panels: str = LETTERS) -> "Figu
     distance to the nearest other cell. E: share of cells in clusters. F: when disruption starts,
     as a share of the event. G: distance along each track. H: how many frames an event lasts. I, J:
     consensus of annotators on events and on phases. A panel without data says what it needs.
-    Movies are compared by groups, with the tests and stars of ``group_tests``; over pairs these
-    are not corrected for their number, as in the study.
+    Movies are compared by groups, with the tests and stars of ``group_tests``: a movie counts once,
+    of events and tracks it is their mean, for those of one movie are not independent. Over pairs
+    p is not corrected for their number, as in the study. Groups that are too small to differ are
+    said.
 
     Parameters
     ----------
@@ -81,7 +83,9 @@ def figure3(data: DataLike, *, by: str = "stem", panels: str = LETTERS) -> "Figu
     -----
     A movie's number is the mean over its frames, then over its channels. An event lasts from its
     first to its last frame, both included: with n frames of which k come before disruption, F is
-    k / n. H takes the frames of tracks, without tracks those of phases.
+    k / n. H takes the frames of tracks, without tracks those of phases. E takes clusters of at
+    least three cells, as the study's caption says, where ``cell_density`` tells them
+    (``cell_clustered_three``), else the clusters of its text; the figure says which.
     """
     return _figure3.draw(_panels.panels(_panels.leaves(data), by, panels), by)
 
@@ -97,7 +101,8 @@ def panels(data: DataLike, *, by: str = "stem", panels: str = LETTERS) -> list[P
     Returns
     -------
     list of Panel
-        With ``groups`` (numbers by group), ``tests``, ``source`` and ``left_out``.
+        With ``groups`` (numbers by group), ``movies`` (how many, by group), ``tests`` (of
+        movies), ``source``, ``left_out`` and ``rule``.
 
     Examples
     --------

@@ -104,6 +104,61 @@ def test_the_numbers_of_figure_3():
     assert found["F"].tests is None
 
 
+def test_movies_are_compared_not_their_events():
+    """Forty events of two movies are two movies: no p below 2 / C(4, 2) is possible."""
+    starts = {"Neu1": 2, "Neu 2": 3, "Den1": 6, "Den2": 7}
+    rows, names = [], []
+    for name, start in starts.items():
+        rows += [[0, start - 1, start, 9]] * 10
+        names += [name] * 10
+    (panel,) = plot.panels({"t": phases(rows, names)}, panels="F")
+    assert {k: v.size for k, v in panel.groups.items()} == {"Den": 20, "Neu": 20}
+    assert panel.movies == {"Den": 2, "Neu": 2}
+    assert panel.tests.sizes == {"Den": 2, "Neu": 2}
+    assert panel.tests.medians == pytest.approx({"Den": 0.65, "Neu": 0.25})
+    assert panel.tests.p == pytest.approx(1 / 3)
+    assert panel.tests.pairs["Den", "Neu"] == (4, pytest.approx(1 / 3))
+    spelled = phases([[0, 1, 2, 9]] * 2, ["Neu1", "neu 1"])
+    (panel,) = plot.panels({"t": spelled}, panels="F")
+    assert (panel.movies, panel.groups["Neu"].size) == ({"Neu": 1}, 2)
+
+
+@pytest.mark.parametrize(
+    ("neighbours", "drop", "value", "said"),
+    [
+        (3, False, 0.75, "at least 2 others within 20 µm, as the figure's caption has it"),
+        (3, True, 0.25, "at least 3 others within 20 µm, as the study's text has it"),
+        (4, True, 0.25, "at least 4 others within 20 µm, as neither the study's text nor"),
+    ],
+)
+def test_clusters_are_those_of_the_caption(drawing, neighbours, drop, value, said):
+    t, c = ("t", "c"), np.ones((1, 1))
+    held = xr.Dataset({
+        "cell_clustered": (t, c * 0.25, {"neighbours": neighbours, "radius": 20.0}),
+        "cell_clustered_three": (t, c * 0.75, {"neighbours": 2, "radius": 20.0}),
+    })  # fmt: skip
+    held = held.drop_vars("cell_clustered_three") if drop else held
+    (panel,) = plot.panels({"Neu1": held}, panels="E")
+    assert panel.groups["Neu"].tolist() == [value]
+    assert said in panel.rule
+    drawn = plot.figure3({"Neu1": held}, panels="E")
+    assert said in " ".join(drawn.texts[-1].get_text().split())
+
+
+def test_a_movie_of_cells_has_both_rules():
+    """Three cells in a row, 10 µm apart: the middle one has two others near, and so on."""
+    y, x = np.mgrid[:96, :96]
+    cells = [200 - 3 * ((y - 24) ** 2 + (x - at) ** 2) for at in (20, 40, 60)]
+    pixels = np.maximum(20, np.max(cells, axis=0))[None, None, None].astype("uint8")
+    movie = dpipe.schema.movie(pixels, spacing=(2.0, 0.5, 0.5))
+    found = dpipe.cell_density(movie, equalise=False, radius=20).compute()
+    assert found.cell_clustered.item() == 0
+    assert found.cell_clustered_three.item() == 1
+    near = dpipe.cell_density(movie, equalise=False, radius=10, neighbours=1).compute()
+    assert near.cell_clustered.item() == 1
+    assert near.cell_clustered_three.item() == pytest.approx(1 / 3)
+
+
 def test_durations_are_of_phases_where_there_are_no_tracks():
     held = {"table": phases([[0, 3, 4, 7], [NAN] * 4], ["Neu1", "Neu1"])}
     (panel,) = plot.panels(held, panels="H")
@@ -210,6 +265,19 @@ def test_the_dots_are_the_numbers(drawing):
     low, high = snr.get_ylim()
     assert low <= dots(snr).min()
     assert dots(snr).max() < high
+
+
+def test_groups_that_are_too_small_are_said(drawing):
+    drawn = plot.figure3(many(2, shift=9), panels="A")
+    words = [text.get_text() for text in drawn.axes[0].texts]
+    assert "Kruskal-Wallis p = 0.33 ns, n too small" in words
+    legend = " ".join(drawn.texts[-1].get_text().split())
+    assert "n too small: so few movies cannot have a p below 0.05." in legend
+    assert "Tests compare movies" in legend
+    assert "not corrected for the 1 pairs" in legend
+    events = phases([[0, 3, 4, 7]] * 3, ["Neu1", "Neu1", "Neu2"])
+    ax = plot.figure3({"t": events}, panels="F").axes[0]
+    assert [label.get_text() for label in ax.get_xticklabels()] == ["Neu\n(3 in 2)"]
 
 
 def test_no_stars_where_nothing_differs(drawing):
