@@ -4,6 +4,7 @@ Knows how panels stand on paper; what they show is worked out in ``_panels.py``.
 """
 
 import itertools
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -114,7 +115,7 @@ def _marks(panel: Panel, shown: Sequence[str]) -> list[tuple[float, float, str]]
 def _note(panel: Panel) -> str:
     """Say under the title what a test over all groups gives, and what is left out."""
     said = []
-    if panel.tests is not None and panel.tests.p == panel.tests.p:
+    if panel.tests is not None and not math.isnan(panel.tests.p):
         said.append(f"Kruskal-Wallis {_ink.p_said(panel.tests.p, stars(panel.tests.p))}")
         said += ["n too small"] if panel.tests.least >= _SHOWS else []
     elif panel.tests is None:
@@ -182,7 +183,7 @@ def _legend(panels: Sequence[Panel], by: str) -> str:
     tested = [panel.tests for panel in panels if panel.tests]
     if tested:
         grouped = "the letters of their names" if by == "stem" else by
-        pairs = sum(p == p for one in tested for _, p in one.pairs.values())
+        pairs = sum(not math.isnan(p) for one in tested for _, p in one.pairs.values())
         said.append(
             f"Movies are grouped by {_ink.text(grouped)}; numbers in brackets count dots, and the "
             "movies that they are in. Tests compare movies, of events and tracks their means: over "

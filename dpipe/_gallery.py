@@ -7,7 +7,7 @@ out. Crops follow their event, so the centres of their windows are its track.
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,8 +22,10 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _GAP, _STRIP = 3.0, 12.0
-_TILE, _LEFT = 1.0, 1.45
-"""Inches of a picture, and of the names beside it."""
+_TILE, _LEFT, _FOOT = 1.0, 1.45, 0.54
+"""Inches of a picture, of the names beside it, and of what is said below."""
+CONTRASTS = ("gallery", "row")
+"""Which pictures have the same grey values for black and white."""
 OUTLINE, TRACK = "#F0E442", "#00E5C3"
 _KINDS = {"event": "apoptotic", "cell": "a cell, not dying", "before": "before its event"}
 
@@ -37,7 +39,9 @@ class Row:
     name, said : str
         Of the event, and what it is.
     pictures : numpy.ndarray, shape (frames, y, x), uint8
-        Stretched over all pictures of the row.
+        Stretched from `low` to `high`.
+    low, high : float
+        The grey values that are black and white.
     seconds : numpy.ndarray, shape (frames,)
         After the event's first frame.
     phases : numpy.ndarray, shape (frames,)
@@ -58,6 +62,8 @@ class Row:
     paths: Sequence[np.ndarray]
     outlines: Sequence[Sequence[np.ndarray]]
     pixel: float
+    low: float = 0.0
+    high: float = 0.0
 
 
 def holds_crops(ds: xr.Dataset) -> bool:
@@ -72,8 +78,11 @@ def rows(
     most: int,
     columns: int,
     channel: str | None,
+    contrast: str,
 ) -> list[Row]:
     """Choose events and frames, and make pictures of them; only these are computed."""
+    if contrast not in CONTRASTS:
+        raise UsageError(f"contrast: found {contrast!r}; expected {' or '.join(CONTRASTS)}")
     for name, whole in (("most", most), ("columns", columns)):
         if isinstance(whole, bool) or not isinstance(whole, int) or whole < 1:
             raise UsageError(f"{name}: found {whole!r}; expected a whole number from 1")
@@ -85,7 +94,14 @@ def rows(
     chosen = _chosen(crops, most)
     if not chosen:
         raise SchemaError("a gallery needs crops; what is there holds no event")
-    return [_row(leaf, i, masks, columns, channel) for leaf, i in chosen]
+    found = [_row(leaf, i, masks, columns, channel) for leaf, i in chosen]
+    one = _limits([row.pictures for row in found])
+    made = []
+    for row in found:
+        low, high = one if contrast == "gallery" else _limits([row.pictures])
+        pictures = _stretched(row.pictures, low, high)
+        made.append(replace(row, pictures=pictures, low=low, high=high))
+    return made
 
 
 def _chosen(crops: Sequence[Leaf], most: int) -> list[tuple[Leaf, int]]:
@@ -121,7 +137,7 @@ def _row(
     array = ds[name].isel(t=at, c=c).transpose("t", *[d for d in variable.dims if d in "zyx"])
     (pixels,) = compute(array.data)
     pixels = np.asarray(pixels, np.float32)
-    pictures = _stretched(pixels.max(axis=1) if pixels.ndim == 4 else pixels)
+    pictures = pixels.max(axis=1) if pixels.ndim == 4 else pixels
     steps = np.asarray([schema.spacing(leaf.ds, dim) for dim in "yx"])
     centres = np.stack([_values(ds, f"crop_{d}", np.zeros(frames.size)) for d in "yx"], axis=1)
     shape = np.asarray(pictures.shape[1:])
@@ -182,14 +198,17 @@ def _frames(there: np.ndarray, phases: np.ndarray, columns: int) -> np.ndarray:
     return there[np.unique(places)]
 
 
-def _stretched(pixels: np.ndarray) -> np.ndarray:
+def _limits(pictures: Sequence[np.ndarray]) -> tuple[float, float]:
+    """Return the grey values of black and white: percentiles 0.5 and 99.7 of what is finite."""
+    held = np.concatenate([one[np.isfinite(one)] for one in pictures])
+    if not held.size:
+        return 0.0, 0.0
+    low, high = np.percentile(held, [0.5, 99.7])
+    return (float(low), float(high)) if high > low else (float(held.min()), float(held.max()))
+
+
+def _stretched(pixels: np.ndarray, low: float, high: float) -> np.ndarray:
     """Return pictures in 8 bit; what is not finite is black."""
-    finite = pixels[np.isfinite(pixels)]
-    if not finite.size:
-        return np.zeros(pixels.shape, np.uint8)
-    low, high = np.percentile(finite, [0.5, 99.7])
-    if high <= low:
-        low, high = float(finite.min()), float(finite.max())
     spread = high - low if high > low else math.inf
     level = np.clip((np.where(np.isfinite(pixels), pixels, low) - low) / spread, 0, 1)
     return np.rint(255 * level).astype(np.uint8)
@@ -243,16 +262,17 @@ def draw(shown: Sequence[Row]) -> "Figure":
     step = (tall + strip + 2 * _GAP * wide / 64, wide + _GAP * wide / 64)
     inch = _TILE / wide
     width = _LEFT + max(columns * step[1] * inch, 4.2) + 0.12
-    height = len(shown) * step[0] * inch + 0.42
+    height = len(shown) * step[0] * inch + _FOOT + 0.06
     made = _ink.figure(width, height)
-    ax = made.add_axes((_LEFT / width, 0.36 / height, 1 - (_LEFT + 0.12) / width,
-                        1 - 0.42 / height))  # fmt: skip
+    ax = made.add_axes((_LEFT / width, _FOOT / height, 1 - (_LEFT + 0.12) / width,
+                        1 - (_FOOT + 0.06) / height))  # fmt: skip
     span = ((width - _LEFT - 0.12) / inch, len(shown) * step[0])
     ax.set_xlim(0, span[0])
     ax.set_ylim(span[1], 0)
     ax.set_axis_off()
     canvas = np.full((math.ceil(span[1]), math.ceil(columns * step[1])), 255, np.uint8)
     paths, outlines, strips = [], [], []
+    one = len({(row.low, row.high) for row in shown if len(row.pictures)}) < 2
     for r, row in enumerate(shown):
         for k, picture in enumerate(row.pictures):
             top, left = round(r * step[0]), round(k * step[1])
@@ -267,13 +287,15 @@ def draw(shown: Sequence[Row]) -> "Figure":
                     color=_ink.QUIET)  # fmt: skip
         ax.text(-0.1 / inch, r * step[0] + tall / 2, _ink.text(row.name, 18), ha="right",
                 va="bottom", fontsize=8.5, fontweight="bold", color=_ink.INK)  # fmt: skip
-        ax.text(-0.1 / inch, r * step[0] + tall / 2 + 2, row.said, ha="right", va="top",
+        said = row.said if one else f"{row.said}\ngrey {_range(row)}"
+        ax.text(-0.1 / inch, r * step[0] + tall / 2 + 2, said, ha="right", va="top",
                 fontsize=7.5, color=_ink.QUIET)  # fmt: skip
+        if len(row.pictures):
+            _bar(ax, row, r * step[0], tall)
     ax.imshow(canvas, cmap="gray", vmin=0, vmax=255, interpolation="nearest", aspect="auto",
               extent=(0, canvas.shape[1], canvas.shape[0], 0))  # fmt: skip
     _over(ax, paths, outlines, strips)
-    _bar(ax, next((row for row in shown if len(row.pictures)), None), tall)
-    _legend(made, shown, bool(outlines))
+    _legend(made, shown, bool(outlines), one)
     return made
 
 
@@ -318,23 +340,26 @@ def _clock(seconds: float) -> str:
     return f"{'−' if round(seconds) < 0 else ''}{minutes}:{rest:02d}"
 
 
-def _bar(ax: Any, row: Row | None, tall: float) -> None:
-    """Draw a scale bar in the first picture: a round number, about a third of its width."""
-    if row is None:
-        return
+def _bar(ax: Any, row: Row, top: float, tall: float) -> None:
+    """Draw a scale bar in the first picture of a row: a round number, about a third of it."""
     third = row.pictures.shape[2] * row.pixel / 3
     power = 10.0 ** math.floor(math.log10(third)) if third > 0 else 1.0
     length = max(k * power for k in (1, 2, 5) if k * power <= third * (1 + 1e-9))
     height = row.pictures.shape[1]
-    left, y = 0.06 * row.pictures.shape[2], height * 0.92
-    ax.plot([left, left + length / row.pixel], [y, y], color="white", linewidth=2.2,
-            solid_capstyle="butt")  # fmt: skip
+    left, y = 0.06 * row.pictures.shape[2], top + height * 0.92
+    for color, wide in (("black", 4), ("white", 2.2)):  # seen on whatever lies below
+        ax.plot([left, left + length / row.pixel], [y, y], color=color, linewidth=wide,
+                solid_capstyle="butt")  # fmt: skip
     ax.text(left, y - 0.05 * tall, f"{length:g} µm", color="white", fontsize=6.5, va="bottom",
             bbox={"facecolor": "black", "alpha": 0.6, "pad": 1, "linewidth": 0})  # fmt: skip
 
 
-def _legend(made: "Figure", shown: Sequence[Row], outlined: bool) -> None:
-    """Say below what strips, lines and numbers mean."""
+def _range(row: Row) -> str:
+    return f"{row.low:.4g} to {row.high:.4g}"
+
+
+def _legend(made: "Figure", shown: Sequence[Row], outlined: bool, one: bool) -> None:
+    """Say below what strips, lines, numbers and grey values mean."""
     width, height = made.get_size_inches()
     seen = {int(phase) for row in shown for phase in row.phases}
     items = [(f"{letter}  {name}", color, "s") for phase, (name, letter, color)
@@ -344,13 +369,17 @@ def _legend(made: "Figure", shown: Sequence[Row], outlined: bool) -> None:
     items += [("masks", OUTLINE, "_")] if outlined else []
     at = _LEFT
     for said, color, kind in items:
-        box = made.add_artist(_patch(at / width, 0.16 / height, color, kind, width, height))
+        box = made.add_artist(_patch(at / width, 0.34 / height, color, kind, width, height))
         box.set_zorder(5)
-        made.text((at + 0.19) / width, 0.2 / height, said, fontsize=7.5, color=_ink.INK,
+        made.text((at + 0.19) / width, 0.38 / height, said, fontsize=7.5, color=_ink.INK,
                   va="center")  # fmt: skip
         at += 0.36 + 0.075 * len(said)
-    made.text(at / width, 0.2 / height, "min:s after the event's first frame", fontsize=7.5,
-              color=_ink.QUIET, va="center")  # fmt: skip
+    drawn = [row for row in shown if len(row.pictures)]
+    said = "black to white: each row's own grey values"
+    if one and drawn:
+        said = f"black to white: grey values {_range(drawn[0])} in every row"
+    made.text(0.1 / width, 0.16 / height, f"{said}; min:s after the event's first frame",
+              fontsize=7.5, color=_ink.QUIET, va="center")  # fmt: skip
 
 
 def _patch(x: float, y: float, color: str, kind: str, width: float, height: float) -> Any:

@@ -26,7 +26,8 @@ INK, QUIET, RULE = "#1d2329", "#5a636c", "#d9dbd6"
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#333333")
 """Okabe and Ito's colours, told apart by people who see fewer; with `MARKERS`, by shape too."""
 MARKERS = "os^DvPX"
-VERDICTS = ("#8cc5a6", "#d99a1c", "#9c1f2b")
+VERDICTS = ("#56B4E9", "#E69F00", "#333333")
+"""Good, doubtful, unusable: of the same colours, darker and drawn higher the worse."""
 PHASES: Mapping[int, tuple[str, str, str]] = {
     0: ("healthy", "H", "#c4c9ce"),
     1: ("blebbing", "B", "#56B4E9"),

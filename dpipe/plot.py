@@ -11,13 +11,13 @@ neighbours. Stores are only read, by `gather`.
 import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import xarray as xr
 
 from dpipe import _figure3, _gallery, _ink, _panels, _sheet, blocks, catalog, seal
 from dpipe._gallery import Row, holds_crops
-from dpipe._ink import available
+from dpipe._ink import COLORS, available
 from dpipe._panels import LETTERS, Panel
 from dpipe.objects import Objects
 from dpipe.tree import DataLike, as_parts
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 __all__ = [
+    "COLORS",
     "LETTERS",
     "Panel",
     "Row",
@@ -122,13 +123,14 @@ def gallery(
     most: int = 12,
     columns: int = 10,
     channel: str | None = None,
+    contrast: Literal["gallery", "row"] = "gallery",
 ) -> "Figure":
     """Draw crops as a gallery: a row an event, over time, with phases, track and outlines.
 
-    Frames are chosen evenly, and among them the first of each phase. Grey values are stretched
-    over a row from its percentile 0.5 to 99.7; of a volume the maximum over z is shown. Below
-    each picture stands its phase, by letter and colour, and its time. The line is the track so
-    far: the places of the window's centre.
+    Frames are chosen evenly, and among them the first of each phase. Black and white are the
+    percentiles 0.5 and 99.7 of all pictures shown, which the figure says; of a volume the maximum
+    over z is shown. Each row has a scale bar. Below each picture stands its phase, by letter and
+    colour, and its time. The line is the track so far: the places of the window's centre.
 
     Parameters
     ----------
@@ -142,6 +144,9 @@ def gallery(
         Pictures of an event at most.
     channel : str, optional
         Which one to show; by default that in which the event was marked, else the first.
+    contrast : {"gallery", "row"}
+        "row" stretches each row by itself, and says of each from which grey value to which: for
+        movies of unlike brightness, which then do not compare.
 
     Returns
     -------
@@ -157,7 +162,8 @@ def gallery(
     """
     if isinstance(crops, list):
         return _gallery.draw(crops)
-    return _gallery.draw(rows(crops, masks=masks, most=most, columns=columns, channel=channel))
+    found = rows(crops, masks=masks, most=most, columns=columns, channel=channel, contrast=contrast)
+    return _gallery.draw(found)
 
 
 def rows(
@@ -167,12 +173,13 @@ def rows(
     most: int = 12,
     columns: int = 10,
     channel: str | None = None,
+    contrast: Literal["gallery", "row"] = "gallery",
 ) -> list[Row]:
     """Return what `gallery` draws: a row an event.
 
     Parameters
     ----------
-    crops, masks, most, columns, channel
+    crops, masks, most, columns, channel, contrast
         As in `gallery`.
 
     Returns
@@ -186,6 +193,7 @@ def rows(
         most=most,
         columns=columns,
         channel=channel,
+        contrast=contrast,
     )
 
 

@@ -470,13 +470,51 @@ def test_frames_of_a_row(there, phases, columns, chosen):
 
 @pytest.mark.parametrize("value", [0.0, 5.0, NAN])
 def test_pictures_of_one_grey_value(value):
-    assert _gallery._stretched(np.full((1, 2, 2), value)).tolist() == [[[0, 0], [0, 0]]]
+    pixels = np.full((1, 2, 2), value)
+    assert _gallery._stretched(pixels, *_gallery._limits([pixels])).tolist() == [[[0, 0], [0, 0]]]
 
 
 def test_one_bright_pixel_is_seen():
     pixels = np.zeros((1, 40, 40))
     pixels[0, 3, 3] = 9
-    assert _gallery._stretched(pixels)[0, 3, 3] == 255
+    assert _gallery._stretched(pixels, *_gallery._limits([pixels]))[0, 3, 3] == 255
+
+
+def test_all_rows_have_one_contrast_unless_each_has_its_own(drawing):
+    """Den1 is three times as bright: of the darker rows nothing is stretched, unless it is said."""
+    dark, bright = crops(), crops(stem="Den1")
+    bright["crop"] = bright["crop"] * 3
+    held = {"Neu1": dark, "Den1": bright}
+    one, other = plot.rows(held)
+    assert [(row.low, row.high) for row in (one, other)] == [(7, 1521)] * 2
+    # grey 507 of 7 to 1521 is (507 - 7) / (1521 - 7) of white: 84
+    assert [int(row.pictures[-1].max()) for row in (one, other)] == [255, 84]
+    apart = plot.rows(held, contrast="row")
+    assert [(row.low, row.high) for row in apart] == [(21, 1521), (7, 507)]
+    assert [int(row.pictures[-1].max()) for row in apart] == [255, 255]
+
+    def words(drawn):
+        return [t.get_text() for t in (*drawn.texts, *drawn.axes[0].texts)]
+
+    said = words(plot.gallery(held))
+    assert any("grey values 7 to 1521 in every row" in text for text in said)
+    said = words(plot.gallery(held, contrast="row"))
+    assert any("each row's own grey values" in text for text in said)
+    assert [text for text in said if "grey 21 to 1521" in text]
+    with pytest.raises(UsageError, match="contrast: found 'best'; expected gallery or row"):
+        plot.rows(held, contrast="best")
+
+
+def test_each_row_has_the_bar_of_its_own_scale(drawing):
+    """5 pixels of 0.5 µm: a third is 0.83 µm; 5 of 4 µm: 6.7 µm."""
+    wide = crops(stem="Den1")
+    wide = wide.assign_coords({d: (d, wide[d].values * 8, {"spacing": 4.0}) for d in "yx"})
+    drawn = plot.gallery({"Neu1": crops(), "Den1": wide})
+    (ax,) = drawn.axes
+    bars = [t.get_text() for t in ax.texts if t.get_text().endswith(" µm")]
+    assert bars == ["5 µm", "0.5 µm"]
+    lines = [line.get_xdata() for line in ax.lines if line.get_color() == "white"]
+    assert [float(x[1] - x[0]) for x in lines] == [5 / 4, 0.5 / 0.5]
 
 
 @pytest.mark.parametrize(
@@ -584,7 +622,7 @@ def test_a_sheet_is_drawn(drawing):
     assert [line.get_ydata()[-1] for line in snr.lines[:2]] == [4, 5]
     words = [text.get_text() for text in snr.texts]
     assert {"4 good", "1 doubtful", "1 unusable", "5 dB"} <= set(words)
-    assert drawn.axes[0].texts[0].get_text() == "GFP, maximum over z, frame 1"
+    assert drawn.axes[0].texts[0].get_text() == "GFP: maximum over z, frame 1, grey 27.83 to 199"
     plot.png(drawn)
 
 

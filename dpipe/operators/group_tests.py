@@ -163,8 +163,8 @@ def _notes(found: Mapping[str, Comparison], adjust: str) -> dict[str, list[str]]
     lines = [
         f"{name}: {line}" for name, one in found.items() for line in (*one.untested, *one.small)
     ]
-    pairs = sum(p == p for one in found.values() for _, p in one.pairs.values())
-    whole = sum(one.p == one.p for one in found.values())
+    pairs = sum(not math.isnan(p) for one in found.values() for _, p in one.pairs.values())
+    whole = sum(not math.isnan(one.p) for one in found.values())
     if pairs > 1:
         said = "p of the pairs of a measure corrected for their number (Holm)"
         said = said if adjust == "holm" else "p not corrected for that (adjust=holm corrects pairs)"
