@@ -133,9 +133,9 @@ def _rule(held: Sequence[Leaf], source: str) -> str:
         said = next((ds[name].attrs for ds in own if name in ds), None)
         if said is not None:
             others = said.get("neighbours", 3)
-            by = by if others in (2, 3) else "neither the study's text nor its caption"
+            whose = by if others in (2, 3) else "neither the study's text nor its caption"
             near = f" within {said['radius']:g} µm" if "radius" in said else ""
-            return f"a cell with at least {others} others{near}, as {by} has it"
+            return f"a cell with at least {others} others{near}, as {whose} has it"
     return ""
 
 

@@ -79,7 +79,7 @@ class Operator:
 
 
 OPERATORS: dict[str, Operator] = {
-    "cell-density": Operator(cell_density, version=1, free=("t", "c")),
+    "cell-density": Operator(cell_density, version=2, free=("t", "c")),
     "cell-features": Operator(cell_features, version=2, free=("record",)),
     "channel-statistics": Operator(channel_statistics, version=2),
     "channel-sums": Operator(channel_sums, version=2, free=("block",)),
@@ -87,13 +87,13 @@ OPERATORS: dict[str, Operator] = {
     "clean-features": Operator(clean_features, version=1, free=("record",), guess=all_features),
     "compensate": Operator(compensate, version=2, free=("block",)),
     "consensus-phases": Operator(consensus_phases, version=1, makes="table"),
-    "consensus-tracks": Operator(consensus_tracks, version=1, makes="table"),
+    "consensus-tracks": Operator(consensus_tracks, version=2, makes="table"),
     "derive-masks": Operator(derive_masks, version=1, free=("block",)),
     "feature-statistics": Operator(feature_statistics, version=2),
     "feature-sums": Operator(feature_sums, version=2),
     "frame-quality": Operator(frame_quality, version=1, free=("t", "c")),
     "gate": Operator(gate, version=1, free=("record",)),
-    "group-tests": Operator(group_tests, version=1, makes="table"),
+    "group-tests": Operator(group_tests, version=2, makes="table"),
     "mesh-masks": Operator(mesh_masks, version=1, free=("t", "z")),
     "phase-tracks": Operator(phase_tracks, version=2, makes="table"),
     "picture-quality": Operator(picture_quality, version=1, free=("record",)),
@@ -109,7 +109,7 @@ OPERATORS: dict[str, Operator] = {
     "surface-measures": Operator(surface_measures, version=1),
     "thumbnails": Operator(thumbnails, version=1, free=("c",)),
     "track-checks": Operator(track_checks, version=1, makes="table"),
-    "track-crops": Operator(track_crops, version=2, free=("event", "c")),
+    "track-crops": Operator(track_crops, version=3, free=("event", "c")),
     "track-measures": Operator(track_measures, version=1),
 }
 

@@ -63,12 +63,9 @@ def identities(ds: xr.Dataset) -> np.ndarray:
 
 def sound(ds: xr.Dataset) -> np.ndarray:
     """Return which records have a picture: those that were not put aside."""
-    good = np.ones(ds.sizes["record"], dtype=bool)
-    if schema.PUT_ASIDE.name in ds.coords:
-        good &= np.asarray(ds[schema.PUT_ASIDE.name].values == "", dtype=bool)
-    if schema.HEIGHT.name in ds.coords:
-        good &= np.asarray(ds[schema.HEIGHT.name].values > 0, dtype=bool)
-    return good
+    if schema.PUT_ASIDE.name not in ds.coords:
+        return np.ones(ds.sizes["record"], dtype=bool)
+    return np.asarray(ds[schema.PUT_ASIDE.name].values == "", dtype=bool)
 
 
 def places(names: Iterable[str], seed: int) -> np.ndarray:

@@ -47,7 +47,9 @@ def consensus_tracks(ds: xr.Dataset, *, distance: float = 10.0, annotators: int 
         annotators with a spot there; ``spot_channel``, where there is one, names all channels in
         which the event was marked, by commas. Over ``track_id``, every event, also those that one
         annotator alone has seen: ``track_agreement`` (annotators), ``track_left_out`` (frames)
-        and, over ``person``, ``annotator_track``. ``consensus_ratio`` is the share of events
+        and, over ``person``, ``annotator_track``. Over ``mark``, every spot of every annotator:
+        ``mark_frame``, ``mark_z``, ``mark_y``, ``mark_x``, so that whoever looks for what nobody
+        marked finds it. ``consensus_ratio`` is the share of events
         that at least two agree on, NaN without any. It is computed at once, since the number of
         spots depends on their places.
 
@@ -92,6 +94,13 @@ def consensus_tracks(ds: xr.Dataset, *, distance: float = 10.0, annotators: int 
     result |= schema.ANNOTATOR_TRACK.wrap(xr.DataArray(whose, dims=("track_id", "person")))
     ratio = float((seen > 1).mean()) if seen.size else math.nan
     result |= schema.CONSENSUS_RATIO.wrap(xr.DataArray(ratio))
+    marked = [np.concatenate([[], *(one.frames for one in tracks)])]
+    marked += list(np.concatenate([np.zeros((0, 3)), *(one.rows[:, 1:4] for one in tracks)]).T)
+    kinds = ("i8", "f8", "f8", "f8")
+    for variable, values, kind in zip(
+        (schema.MARK_FRAME, *schema.MARK_PLACES), marked, kinds, strict=True
+    ):
+        result |= variable.wrap(xr.DataArray(values.astype(kind), dims="mark"))
     number = np.repeat(np.arange(len(events)), [one[0].size for one in merged])
     coords = schema.TRACK.wrap(xr.DataArray(number.astype(np.int64), dims="spot"))
     coords |= schema.FRAME.wrap(xr.DataArray(frames.astype(np.int64), dims="spot"))

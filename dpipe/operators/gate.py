@@ -226,6 +226,8 @@ def without_aside(ds: xr.Dataset) -> tuple[xr.Dataset, int]:
     if "record" not in ds.dims:
         return ds, 0
     good = sound(ds)
+    if schema.HEIGHT.name in ds.coords:
+        good &= np.asarray(ds[schema.HEIGHT.name].values > 0, dtype=bool)
     count = int((~good).sum())
     return (_taken(ds, "record", np.flatnonzero(good)) if count else ds), count
 
