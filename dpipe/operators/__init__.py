@@ -83,7 +83,7 @@ OPERATORS: dict[str, Operator] = {
     "cell-features": Operator(cell_features, version=2, free=("record",)),
     "channel-statistics": Operator(channel_statistics, version=2),
     "channel-sums": Operator(channel_sums, version=2, free=("block",)),
-    "class-frequencies": Operator(class_frequencies, version=2, makes="table"),
+    "class-frequencies": Operator(class_frequencies, version=3, makes="table"),
     "clean-features": Operator(clean_features, version=1, free=("record",), guess=all_features),
     "compensate": Operator(compensate, version=2, free=("block",)),
     "consensus-phases": Operator(consensus_phases, version=1, makes="table"),

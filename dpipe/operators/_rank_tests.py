@@ -212,6 +212,20 @@ def stars(p: float) -> str:
     return next((mark for limit, mark in _STARS if p < limit), "ns")
 
 
+def notes(found: Mapping[str, Comparison], adjust: str) -> dict[str, list[str]]:
+    """Say which tests there are not, which can show nothing, and how many there are."""
+    lines = [
+        f"{name}: {line}" for name, one in found.items() for line in (*one.untested, *one.small)
+    ]
+    pairs = sum(not math.isnan(p) for one in found.values() for _, p in one.pairs.values())
+    whole = sum(not math.isnan(one.p) for one in found.values())
+    if pairs > 1:
+        said = "p of the pairs of a measure corrected for their number (Holm)"
+        said = said if adjust == "holm" else "p not corrected for that (adjust=holm corrects pairs)"
+        lines.append(f"{pairs} tests of pairs, {whole} over all groups: {said}")
+    return {"notes": lines} if lines else {}
+
+
 def described(found: Mapping[str, Comparison], kinds: Sequence[str]) -> dict[str, xr.DataArray]:
     """Name what comparisons found, over ``measure``, ``group`` and ``pair``."""
     every, pairs = list(found.values()), list(itertools.combinations(kinds, 2))

@@ -16,7 +16,7 @@ import xarray as xr
 from dpipe import schema
 from dpipe.blocks import compute
 from dpipe.errors import SchemaError, UsageError, unknown
-from dpipe.operators._rank_tests import Comparison, compare, described, stars, wrap
+from dpipe.operators._rank_tests import Comparison, compare, described, notes, stars, wrap
 
 __all__ = [
     "Comparison",
@@ -154,22 +154,8 @@ def group_tests(
             "untested": [f"{name}: {line}" for name, one in found.items() for line in one.untested],
             "without_group": [stem for stem in stems if not groups[stem]],
         }
-        | _notes(found, adjust),
+        | notes(found, adjust),
     )
-
-
-def _notes(found: Mapping[str, Comparison], adjust: str) -> dict[str, list[str]]:
-    """Say which tests there are not, which can show nothing, and how many there are."""
-    lines = [
-        f"{name}: {line}" for name, one in found.items() for line in (*one.untested, *one.small)
-    ]
-    pairs = sum(not math.isnan(p) for one in found.values() for _, p in one.pairs.values())
-    whole = sum(not math.isnan(one.p) for one in found.values())
-    if pairs > 1:
-        said = "p of the pairs of a measure corrected for their number (Holm)"
-        said = said if adjust == "holm" else "p not corrected for that (adjust=holm corrects pairs)"
-        lines.append(f"{pairs} tests of pairs, {whole} over all groups: {said}")
-    return {"notes": lines} if lines else {}
 
 
 def grouped(
