@@ -1,8 +1,9 @@
 """Cells that die in a movie of the demo: where and when they do, and who saw what of it.
 
 Knows the plan of every death, of debris that one annotator took for a death, of cells that live
-beside them, and of what three annotators marked, so that what they agree on is known to the frame and the micrometre. Places are
-multiples of a quarter micrometre: float32 and the six digits that Imaris prints hold them exactly.
+beside them, and of what three annotators marked, so that what they agree on is known to the frame
+and the micrometre. Places are multiples of a quarter micrometre: float32 and the six digits that
+Imaris prints hold them exactly.
 Knows no files and draws nothing.
 """
 
@@ -132,8 +133,8 @@ def plant(said: Mapping[str, Any], number: int) -> dict[str, Any]:
         first and last in which it is drawn. Besides: ``deaths`` and ``debris`` (``cell``, its
         index; ``track`` in the scene; ``marks`` of each annotator: ``frames`` and ``places`` (z,
         y, x); deaths also ``frames`` that at least two marked, ``left_out``, and ``spot_frames``
-        of the scene), ``living`` (indices of cells that do not die), ``lone_marks``, ``phases`` (rows of a table, frames from 0, with the
-        ``marks`` of each annotator) and ``consensus_ratio``.
+        of the scene), ``living`` (indices of cells that do not die), ``lone_marks``, ``phases``
+        (rows of a table, frames from 0, with the ``marks`` of each annotator) and ``consensus_ratio``.
 
     Raises
     ------

@@ -141,37 +141,42 @@ class _Drawing:
     def _before(self, one: Clip) -> Clip | None:
         """Return where a cell was before it died, in frames like those of its crop."""
         valid = self._valid(one)
-        own, others = self._own(one.event)
-        end = min([one.start, *(int(event.frames[0]) for event in (one.event, *own))])
-        end = int(min(end, self.marks.starts.get(one.event.track, end)))
-        numbers = self.shown.numbers
-        if not valid.size:
+        start = self._start(one, valid)
+        if start is None:
             return None
-        least, most = int(numbers.min()) - valid[0], end - 1 - valid[-1]
-        if most < least:
-            return None
-        single = one.name != one.event.name  # one frame of several: any before the event
-        start = int(self.random.integers(least, most + 1)) if single else int(most)
         frames = start + valid
-        if not np.isin(frames, numbers).all() or not self.marks.free(frames):
-            return None
         channel, c = _channel(self.movie, one.event.channel)
         first = int(one.event.frames[0])
         path = self._cells(c).path(first, one.event.at(np.asarray([first]))[0])
         if not path.covers(frames) or not self._fits(one, valid, path, frames):
             return None
         event = _moving(path, frames, one.event.track, channel)
-        places = event.at(frames)
-        for other in others:
-            theirs = other.at(frames)
-            apart = np.linalg.norm((theirs - places)[:, 1:], axis=1)
-            if (apart <= self.wanted.distance).any() or self._inside(theirs, places):
-                return None
-        new = _Negative(c, path, places)
-        if any(self._same(new, other) for other in self.drawn):
+        new = _Negative(c, path, event.at(frames))
+        near = any(self._near(other, frames, new.places) for other in self._own(one.event)[1])
+        if near or any(self._same(new, other) for other in self.drawn):
             return None
         self.drawn.append(new)
         return Clip(f"{one.name}_before", "before", event, start, one.length, one.name)
+
+    def _start(self, one: Clip, valid: np.ndarray) -> int | None:
+        """Return where frames like those of a crop begin before anybody says that it dies."""
+        own, _ = self._own(one.event)
+        end = min([one.start, *(int(event.frames[0]) for event in (one.event, *own))])
+        end = int(min(end, self.marks.starts.get(one.event.track, end)))
+        numbers = self.shown.numbers
+        if not valid.size or end - 1 - valid[-1] < numbers.min() - valid[0]:
+            return None
+        least, most = int(numbers.min() - valid[0]), int(end - 1 - valid[-1])
+        single = one.name != one.event.name  # one frame of several: any before the event
+        start = int(self.random.integers(least, most + 1)) if single else most
+        there = np.isin(start + valid, numbers).all() and self.marks.free(start + valid)
+        return start if there else None
+
+    def _near(self, mark: Event, frames: np.ndarray, places: np.ndarray) -> bool:
+        """Tell whether a mark comes near a cell in some frames, or into its window."""
+        theirs = mark.at(frames)
+        apart = np.linalg.norm((theirs - places)[:, 1:], axis=1)
+        return bool((apart <= self.wanted.distance).any()) or self._inside(theirs, places)
 
     def around_cells(self, positives: Sequence[Clip]) -> list[Clip]:
         """Draw cells that nobody marked, each in the very frames of an event."""

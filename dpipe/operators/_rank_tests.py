@@ -60,6 +60,8 @@ class Comparison:
 
 METHODS = ("exact", "permutations", "asymptotic")
 """All ways counted; ways drawn by chance; the distribution of many numbers."""
+_SMALL = 8
+"""Up to so many numbers a group is small: its p is counted out."""
 _FEW = 5
 """With fewer numbers in a group the distribution of many is no guide."""
 _SHOWS = 0.05
@@ -160,7 +162,7 @@ def _tested(groups: Sequence[np.ndarray], method: str, *, pair: bool = False) ->
     u = sums[0] / 2 - sizes[0] * (sizes[0] + 1) / 2
     if pair:  # with its correction for continuity
         p = float(stats.mannwhitneyu(*groups, method="asymptotic").pvalue)
-    if method == "asymptotic":
+    if method == "asymptotic" or (method == "auto" and min(sizes) > _SMALL):
         return _Test(h, u, p, "asymptotic", math.nan)
     counted = rank_sums(twice, sizes)
     if counted is not None:

@@ -74,9 +74,10 @@ def group_tests(
         How p is found. "exact": the share of all ways to put the ranks into groups of these sizes,
         ties as they are, that differ at least as much. "asymptotic": chi squared for Kruskal and
         Wallis, for Mann and Whitney a normal distribution with the corrections for ties and
-        continuity. "auto": exact where the ways can be counted (about 30 movies in two groups, 15
-        in three), else asymptotic if every group has five numbers, else the share of 20,000 ways
-        drawn by chance, always the same.
+        continuity. "auto": asymptotic if every group has more than 8 numbers; else exact where
+        the ways can be counted (some 15 movies in three groups, many in two), else asymptotic if
+        every group has five numbers, else the share of 20,000 ways drawn by chance, always the
+        same.
     adjust : {"none", "holm"}
         ``"holm"`` corrects the p of the pairs of a measure for their number. The study says of no
         correction.

@@ -125,9 +125,11 @@ def test_small_groups_have_the_p_of_all_ways(groups):
 def test_without_ties_pairs_have_scipys_exact_p(n, m):
     numbers = np.random.default_rng(n).permutation(n + m) + 0.5
     expected = stats.mannwhitneyu(numbers[:n], numbers[n:], method="exact")
-    found = compare({"a": numbers[:n], "b": numbers[n:]})
+    found = compare({"a": numbers[:n], "b": numbers[n:]}, method="exact")
     assert found.pairs["a", "b"] == (expected.statistic, pytest.approx(expected.pvalue))
     assert (found.how, found.pair_how["a", "b"]) == ("exact", "exact")
+    how = compare({"a": numbers[:n], "b": numbers[n:]}).pair_how["a", "b"]
+    assert how == ("exact" if n <= 8 else "asymptotic")
 
 
 @pytest.mark.parametrize(

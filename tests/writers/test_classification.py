@@ -52,7 +52,8 @@ def test_sequences(tmp_path, dtype, chunks):
     assert rows[1] | {"inside": ""} == {
         "file": "train/1/Neu1_cell2.tif", "event": "Neu1_cell2", "label": "1", "kind": "event",
         "like": "", "movie": "Neu1", "track": "0", "event_channel": "DiD,GFP",
-        "frames": "2 3 4 -1", "valid": "1 1 1 0", "phases": "2 0 1 2", "inside": "", "split": "train", "channels": "GFP,DiD",
+        "frames": "2 3 4 -1", "valid": "1 1 1 0", "phases": "2 0 1 2", "inside": "",
+        "split": "train", "channels": "GFP,DiD",
     }  # fmt: skip
     assert said["files"][1]["frames"] == [2, 3, 4, -1]
     assert {p.name for p in (tmp_path / "out").iterdir()} == {
