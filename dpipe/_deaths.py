@@ -134,7 +134,8 @@ def plant(said: Mapping[str, Any], number: int) -> dict[str, Any]:
         index; ``track`` in the scene; ``marks`` of each annotator: ``frames`` and ``places`` (z,
         y, x); deaths also ``frames`` that at least two marked, ``left_out``, and ``spot_frames``
         of the scene), ``living`` (indices of cells that do not die), ``lone_marks``, ``phases``
-        (rows of a table, frames from 0, with the ``marks`` of each annotator) and ``consensus_ratio``.
+        (rows of a table, frames from 0, with the ``marks`` of each annotator) and
+        ``consensus_ratio``.
 
     Raises
     ------

@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import dpipe
-from dpipe import blocks, parts, schema
+from dpipe import blocks, schema
 from dpipe.errors import SchemaError
 from dpipe.objects import open_objects
-from dpipe.outline import lay_out
+from dpipe.outline import lay_out, put_aside
 
 CHANNELS = 3
 NAMES = ["sum", "mask", "size", "last"]
@@ -250,7 +250,7 @@ def test_rows_are_shards_and_features_regular(tmp_path):
     assert outline.grid.dims[0] == "record"
     np.testing.assert_array_equal(mapped(back).values, by_hand(ds))
     objects = open_objects(str(tmp_path))
-    assert parts.put_aside(back) == {}
+    assert put_aside(back) == {}
     assert objects.exists("datasets/cells/000001.json")
 
 

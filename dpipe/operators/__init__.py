@@ -80,7 +80,7 @@ class Operator:
 
 OPERATORS: dict[str, Operator] = {
     "cell-density": Operator(cell_density, version=2, free=("t", "c")),
-    "cell-features": Operator(cell_features, version=2, free=("record",)),
+    "cell-features": Operator(cell_features, version=3, free=("record",)),
     "channel-statistics": Operator(channel_statistics, version=2),
     "channel-sums": Operator(channel_sums, version=2, free=("block",)),
     "class-frequencies": Operator(class_frequencies, version=3, makes="table"),
@@ -103,7 +103,7 @@ OPERATORS: dict[str, Operator] = {
     "rater-agreement": Operator(rater_agreement, version=1, makes="table"),
     "rescale-intensity": Operator(rescale_intensity, version=2, free=("block",)),
     "sample-records": Operator(sample_records, version=2, makes="table"),
-    "segment-cells": Operator(segment_cells, version=1, free=("block",)),
+    "segment-cells": Operator(segment_cells, version=2, free=("block",)),
     "split-movies": Operator(split_movies, version=1, makes="table"),
     "split-records": Operator(split_records, version=2, makes="table"),
     "surface-measures": Operator(surface_measures, version=1),
