@@ -33,6 +33,7 @@ CROP_FRAME = _crop(
     "frame", "1", "frame of the movie that a crop shows, from 0; -1 beyond the movie", "i"
 )
 CROP_VALID = _crop("valid", "1", "whether a crop shows a frame there, and no filling", "b")
+CROP_TIME = _crop("time", "s", "when that frame was after the movie's first, NaN beyond the movie")
 CROP_SPOTS = _crop(
     "spots", "1", "number of spots of the event in that frame; 0: its place is interpolated", "u"
 )

@@ -96,12 +96,11 @@ def rows(
         raise SchemaError("a gallery needs crops; what is there holds no event")
     found = [_row(leaf, i, masks, columns, channel) for leaf, i in chosen]
     one = _limits([row.pictures for row in found])
-    made = []
-    for row in found:
-        low, high = one if contrast == "gallery" else _limits([row.pictures])
-        pictures = _stretched(row.pictures, low, high)
-        made.append(replace(row, pictures=pictures, low=low, high=high))
-    return made
+    ends = [one if contrast == "gallery" else _limits([row.pictures]) for row in found]
+    return [
+        replace(row, pictures=_stretched(row.pictures, low, high), low=low, high=high)
+        for row, (low, high) in zip(found, ends, strict=True)
+    ]
 
 
 def _chosen(crops: Sequence[Leaf], most: int) -> list[tuple[Leaf, int]]:
@@ -148,7 +147,7 @@ def _row(
         name=str(ds["event"].item()) if "event" in ds.coords else f"{leaf.stem}_{i + 1}",
         said=_said(ds, names[c] if names else ""),
         pictures=pictures,
-        seconds=np.asarray(ds["t"].values, float)[at],
+        seconds=_seconds(ds)[at],
         phases=phases[at],
         paths=[(centres[b] - centres[t]) / steps + middle for b, t in zip(before, at, strict=True)],
         outlines=[
@@ -158,6 +157,17 @@ def _row(
         ],
         pixel=float(steps[1]),
     )  # fmt: skip
+
+
+def _seconds(ds: xr.Dataset) -> np.ndarray:
+    """Return seconds after the event's first frame: by the movie's own times, where they are."""
+    even = np.asarray(ds["t"].values, float)
+    times = _values(ds, schema.CROP_TIME.name, np.full(even.size, math.nan))
+    known = np.flatnonzero(np.isfinite(times))
+    if not known.size:
+        return even
+    first = known[np.argmin(np.abs(even[known]))]
+    return np.where(np.isfinite(times), times - times[first] + even[first], even)
 
 
 def _values(ds: xr.Dataset, name: str, default: np.ndarray) -> np.ndarray:
@@ -287,7 +297,7 @@ def draw(shown: Sequence[Row]) -> "Figure":
                     color=_ink.QUIET)  # fmt: skip
         ax.text(-0.1 / inch, r * step[0] + tall / 2, _ink.text(row.name, 18), ha="right",
                 va="bottom", fontsize=8.5, fontweight="bold", color=_ink.INK)  # fmt: skip
-        said = row.said if one else f"{row.said}\ngrey {_range(row)}"
+        said = row.said if one else f"{row.said}\ngrey {row.low:.4g} to {row.high:.4g}"
         ax.text(-0.1 / inch, r * step[0] + tall / 2 + 2, said, ha="right", va="top",
                 fontsize=7.5, color=_ink.QUIET)  # fmt: skip
         if len(row.pictures):
@@ -354,10 +364,6 @@ def _bar(ax: Any, row: Row, top: float, tall: float) -> None:
             bbox={"facecolor": "black", "alpha": 0.6, "pad": 1, "linewidth": 0})  # fmt: skip
 
 
-def _range(row: Row) -> str:
-    return f"{row.low:.4g} to {row.high:.4g}"
-
-
 def _legend(made: "Figure", shown: Sequence[Row], outlined: bool, one: bool) -> None:
     """Say below what strips, lines, numbers and grey values mean."""
     width, height = made.get_size_inches()
@@ -377,7 +383,8 @@ def _legend(made: "Figure", shown: Sequence[Row], outlined: bool, one: bool) -> 
     drawn = [row for row in shown if len(row.pictures)]
     said = "black to white: each row's own grey values"
     if one and drawn:
-        said = f"black to white: grey values {_range(drawn[0])} in every row"
+        low, high = drawn[0].low, drawn[0].high
+        said = f"black to white: grey values {low:.4g} to {high:.4g} in every row"
     made.text(0.1 / width, 0.16 / height, f"{said}; min:s after the event's first frame",
               fontsize=7.5, color=_ink.QUIET, va="center")  # fmt: skip
 

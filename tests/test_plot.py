@@ -505,6 +505,16 @@ def test_all_rows_have_one_contrast_unless_each_has_its_own(drawing):
         plot.rows(held, contrast="best")
 
 
+def test_the_clock_goes_by_the_times_of_the_movie():
+    """Its frames 3 to 8 were at 90, 120, 165, 180, 220 and 250 s; the event begins in frame 4."""
+    ds = crops().assign_coords(crop_time=(("event", "t"), [[90.0, 120, 165, 180, 220, 250]]))
+    ds = ds.assign_coords(t=("t", np.arange(6) * 30.0 - 30, {"units": "s", "spacing": 30.0}))
+    (row,) = plot.rows(ds, columns=6)
+    assert row.seconds.tolist() == [-30, 0, 45, 60, 100, 130]
+    (even,) = plot.rows(ds.drop_vars("crop_time"), columns=6)
+    assert even.seconds.tolist() == [-30, 0, 30, 60, 90, 120]
+
+
 def test_each_row_has_the_bar_of_its_own_scale(drawing):
     """5 pixels of 0.5 µm: a third is 0.83 µm; 5 of 4 µm: 6.7 µm."""
     wide = crops(stem="Den1")

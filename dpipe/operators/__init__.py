@@ -110,7 +110,7 @@ OPERATORS: dict[str, Operator] = {
     "thumbnails": Operator(thumbnails, version=1, free=("c",)),
     "track-checks": Operator(track_checks, version=1, makes="table"),
     "track-crops": Operator(track_crops, version=3, free=("event", "c")),
-    "track-measures": Operator(track_measures, version=1),
+    "track-measures": Operator(track_measures, version=2),
 }
 
 _KINDS: dict[Any, str] = {xr.Dataset: "dataset", xr.DataTree: "tree"}

@@ -10,6 +10,7 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import xarray as xr
 
 from dpipe import schema
@@ -19,6 +20,8 @@ from dpipe.operators._matching import Track, match, merge
 
 _ROW = (schema.SPOT_T, schema.SPOT_Z, schema.SPOT_Y, schema.SPOT_X, schema.SPOT_RADIUS)
 _FLAGS = {name: 1 << bit for bit, name in enumerate(schema.PHASE_FLAGS)}
+_ALIKE = 1e-2
+"""Seconds by which the times of one frame may differ: tables round."""
 
 
 def consensus_tracks(ds: xr.Dataset, *, distance: float = 10.0, annotators: int = 3) -> xr.Dataset:
@@ -110,7 +113,18 @@ def consensus_tracks(ds: xr.Dataset, *, distance: float = 10.0, annotators: int 
         coords |= schema.SPOT_CHANNEL.wrap(xr.DataArray(channels, dims="spot"))
     coords["track_id"] = xr.DataArray(np.arange(len(events)), dims="track_id")
     coords["person"] = xr.DataArray(np.asarray(people, dtype=str), dims="person")
-    return xr.Dataset(result, coords=coords, attrs=_missing(annotators, len(people), []))
+    notes = _unlike_times(tracks)
+    return xr.Dataset(result, coords=coords, attrs=_missing(annotators, len(people), notes))
+
+
+def _unlike_times(tracks: Sequence[Track]) -> list[str]:
+    """Say in how many frames annotators' tables have other times: their mean is nobody's."""
+    frames = np.concatenate([np.zeros(0, int), *(one.frames for one in tracks)]).astype(int)
+    times = np.concatenate([np.zeros(0), *(one.rows[:, 0] for one in tracks)])
+    held = pd.Series(times).groupby(frames).agg(np.ptp) if frames.size else pd.Series(dtype=float)
+    odd = int((held > _ALIKE).sum())
+    said = "frames have other times in the tables of other annotators; give their tracks one clock"
+    return [f"{odd} of {len(held)} {said}"] if odd else []
 
 
 def _tracks(ds: xr.Dataset) -> tuple[list[str], list[Track]]:

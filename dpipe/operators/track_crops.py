@@ -141,9 +141,9 @@ def track_crops(
         ``x`` micrometres from the window's centre. Coordinates: ``label``, ``kind``,
         ``event_like``, ``event_track``, ``event_channel``, ``movie``; ``crop_frame``, -1 where
         there is none in the movie or the event has no more, ``crop_valid``, whether there is one,
-        ``crop_spots``, ``crop_phase``, ``crop_inside``;
-        ``crop_z``, ``crop_y``, ``crop_x``: the window's centre, for the maximum over all planes
-        the event's z. Attributes: ``events`` of the table, those ``left_out`` by name and reason
+        ``crop_time``, when it was (``t`` is by even steps), ``crop_spots``, ``crop_phase``,
+        ``crop_inside``; ``crop_z``, ``crop_y``, ``crop_x``: the window's centre, for the maximum
+        over all planes the event's z. Attributes: ``events`` of the table, those ``left_out`` by name and reason
         (no spot that the movie shows), ``spots``, which add up to those of the table,
         ``negatives``, and ``notes``, lines on what is left out or was not found.
 
@@ -234,7 +234,7 @@ def track_crops(
     least = sum(around) + (length or 1 if frames == "sequence" else 1)
     laid = lay(crops, max([least, *(one.length for one in crops)]), shown)
     array = _pixels(movie, laid, shown, fill)
-    told = _told(crops, laid, stem, phases_of(phases, stem))
+    told = _told(crops, laid, stem, phases_of(phases, stem), pixels)
     axes = _axes(array, pixels.isel(c=list(movie.channels)), shown, around[0])
     names = np.asarray([one.name for one in crops], str)
     if notes := _notes(facts):
@@ -326,7 +326,11 @@ def _pixels(movie: Movie, laid: Laid, shown: Shown, fill: float) -> xr.DataArray
 
 
 def _told(
-    crops: Sequence[Clip], laid: Laid, stem: str, rows: dict[int, np.ndarray]
+    crops: Sequence[Clip],
+    laid: Laid,
+    stem: str,
+    rows: dict[int, np.ndarray],
+    pixels: xr.DataArray,
 ) -> dict[str, xr.DataArray]:
     """Return what is known of each crop, and of each of its frames."""
     phase = np.zeros(laid.frame.shape, np.uint8)
@@ -343,6 +347,7 @@ def _told(
         schema.MOVIE: np.full(len(crops), stem),
         schema.CROP_FRAME: laid.frame,
         schema.CROP_VALID: laid.frame >= 0,
+        schema.CROP_TIME: _times(laid, pixels),
         schema.CROP_SPOTS: laid.spots,
         schema.CROP_PHASE: phase,
         schema.CROP_INSIDE: laid.inside,
@@ -358,6 +363,16 @@ def _told(
         "flag_meanings": meanings,
     }
     return found
+
+
+def _times(laid: Laid, pixels: xr.DataArray) -> np.ndarray:
+    """Return when each frame of each crop was, as the movie says: steps need not be even."""
+    step, count = schema.spacing(pixels, "t"), pixels.sizes["t"]
+    seconds = np.asarray(pixels["t"].values, float) if "t" in pixels.coords else None
+    seconds = np.arange(count) * step if seconds is None else seconds
+    known = laid.where.position >= 0
+    held = np.append(seconds, math.nan)
+    return held[np.where(known, laid.where.position, count)]
 
 
 def _axes(

@@ -8,6 +8,7 @@ crops are cut.
 
 import csv
 import json
+import math
 import os
 import warnings
 from collections import Counter
@@ -24,7 +25,8 @@ from dpipe.errors import SchemaError, UsageError
 from dpipe.writers._pictures import Names, chosen, fitting, numbers, pieces, write_tiff
 from dpipe.writers._splits import Said, Watch, movies_of, settle, whole_folder
 
-_LISTS = ("channels", "frames", "valid", "phases", "inside")
+_OF_FRAMES = ("frames", "valid", "times", "phases", "inside")
+_LISTS = ("channels", *_OF_FRAMES)
 """What `index.csv` joins by spaces, channels by commas."""
 _ENOUGH = 4
 """Files of each class from which on it is no chance that something parts them."""
@@ -142,6 +144,7 @@ def _known(stem: str, ds: xr.Dataset) -> list[dict[str, Any]]:
         "event_channel": schema.EVENT_CHANNEL.check(ds).values.astype(str).tolist(),
         "frames": schema.CROP_FRAME.check(ds).values.tolist(),
         "valid": (schema.CROP_FRAME.check(ds).values >= 0).astype(int).tolist(),
+        "times": _times(ds),
         "phases": schema.CROP_PHASE.check(ds).values.tolist(),
         "inside": np.round(schema.CROP_INSIDE.check(ds).values.astype(float), 6).tolist(),
     }
@@ -156,6 +159,16 @@ def _likes(ds: xr.Dataset) -> list[str]:
     if schema.EVENT_LIKE.name not in ds.variables:
         return [""] * ds.sizes["event"]
     return schema.EVENT_LIKE.check(ds).values.astype(str).tolist()
+
+
+def _times(ds: xr.Dataset) -> list[list[float | None]]:
+    """Return when each frame was in the movie, in seconds; nothing where that is not known."""
+    frame = schema.CROP_FRAME.check(ds)
+    times = np.full(frame.shape, np.nan)
+    if schema.CROP_TIME.name in ds.variables:
+        times = np.asarray(schema.CROP_TIME.check(ds).values, float)
+    rows = np.round(times, 6).tolist()
+    return [[None if math.isnan(t) else t for t in row] for row in rows]
 
 
 def _shown(about: Mapping[str, Any]) -> list[bool]:
@@ -226,7 +239,7 @@ def _cut(
     for k, frame in enumerate(picture):
         if about["frames"][k] >= 0 and wanted[k]:
             row = {"file": f"{folder}/{about['event']}_t{k:0{digits}}.tif"} | dict(about)
-            row |= {name: [about[name][k]] for name in ("frames", "valid", "phases", "inside")}
+            row |= {name: [about[name][k]] for name in _OF_FRAMES}
             yield frame, row, axes[1:]
 
 
@@ -248,5 +261,7 @@ def _index(folder: Path, rows: list[dict[str, Any]], said: dict[str, Any]) -> No
         table = csv.DictWriter(out, columns)
         table.writeheader()
         for row in rows:
-            joined = {name: " ".join(map(str, row[name])) for name in _LISTS}
+            joined = {
+                name: " ".join("" if v is None else str(v) for v in row[name]) for name in _LISTS
+            }
             table.writerow(row | joined | {"channels": ",".join(row["channels"])})

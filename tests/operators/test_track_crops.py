@@ -327,6 +327,19 @@ def test_tables_of_phases_that_do_not_do():
         track_crops(movie(), TABLE, phases((7, 0, 1, 2, 3), (7, 4, 5, 6, 7)))
 
 
+def test_crops_say_when_their_frames_were():
+    """Of a movie whose frames are not even; t goes by its usual step."""
+    film = movie(times=[0.0, 30.0, 75.0, 90.0, 130.0, 160.0])
+    ds = track_crops(film, TABLE, window=9, margin=1)
+    one = ds.sel(event="Neu1_cell1")
+    assert one["crop_frame"].values.tolist() == [0, 1, 2, 3, 4, 5]
+    assert one["crop_time"].values.tolist() == [0, 30, 75, 90, 130, 160]
+    assert one["t"].values.tolist() == [-30, 0, 30, 60, 90, 120]
+    other = ds.sel(event="Neu1_cell2")["crop_time"].values
+    assert other[1] == 160
+    assert np.isnan(other[2:]).all()
+
+
 # ---------------------------------------------------------------------------------- negatives
 
 CELLS = [(20, 20), (20, 60), (60, 20), (60, 60), (40, 100), (90, 90)]

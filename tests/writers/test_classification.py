@@ -52,7 +52,7 @@ def test_sequences(tmp_path, dtype, chunks):
     assert rows[1] | {"inside": ""} == {
         "file": "train/1/Neu1_cell2.tif", "event": "Neu1_cell2", "label": "1", "kind": "event",
         "like": "", "movie": "Neu1", "track": "0", "event_channel": "DiD,GFP",
-        "frames": "2 3 4 -1", "valid": "1 1 1 0", "phases": "2 0 1 2", "inside": "",
+        "frames": "2 3 4 -1", "valid": "1 1 1 0", "times": "   ", "phases": "2 0 1 2", "inside": "",
         "split": "train", "channels": "GFP,DiD",
     }  # fmt: skip
     assert said["files"][1]["frames"] == [2, 3, 4, -1]
@@ -107,6 +107,15 @@ def test_what_tells_the_class_is_said(tmp_path, count):
     parts = {"Neu1": crops(labels=[1] * 4), "Neu2": crops("Neu2", [0] * 4, dtype="u1", size=7)}
     with pytest.warns(UserWarning, match="the kind of numbers tells .*the size of pictures tells"):
         write_classification(parts, tmp_path / "other", split="train")
+
+
+def test_when_frames_were(tmp_path):
+    times = np.array([[30.0, 75.5, 90, np.nan]] * 3)
+    ds = crops().assign_coords(crop_time=(("event", "t"), times))
+    write_classification({"Neu1": ds}, tmp_path / "out", split="test")
+    said, rows = read(tmp_path / "out")
+    assert rows[0]["times"] == "30.0 75.5 90.0 "
+    assert said["files"][0]["times"] == [30.0, 75.5, 90.0, None]
 
 
 def test_frames_of_unknown_phase_stay(tmp_path):
