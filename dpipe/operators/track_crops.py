@@ -143,8 +143,9 @@ def track_crops(
         there is none in the movie or the event has no more, ``crop_valid``, whether there is one,
         ``crop_time``, when it was (``t`` is by even steps), ``crop_spots``, ``crop_phase``,
         ``crop_inside``; ``crop_z``, ``crop_y``, ``crop_x``: the window's centre, for the maximum
-        over all planes the event's z. Attributes: ``events`` of the table, those ``left_out`` by name and reason
-        (no spot that the movie shows), ``spots``, which add up to those of the table,
+        over all planes the event's z. Attributes: ``events`` of the table, those ``left_out`` by
+        name and reason (no spot that the movie shows), ``spots``, which add up to those of the
+        table,
         ``negatives``, and ``notes``, lines on what is left out or was not found.
 
     Raises
