@@ -143,15 +143,6 @@ SPOT_DISPLACEMENT2 = _spot(
 )
 SPOT_AGREEMENT = _spot("spot_agreement", "1", "number of annotators with a spot there", "u")
 
-MARK_FRAME = Variable(
-    "mark_frame", ("mark",), "i", "1", "frame of a spot that an annotator marked, from 0"
-)
-MARK_PLACES = tuple(
-    Variable(f"mark_{dim}", ("mark",), "f", "micrometer", f"place along {dim} of such a spot")
-    for dim in SPACE_DIMS
-)
-"""What all annotators marked, also where no other one agrees: a consensus was made of it."""
-
 
 def _track(name: str, unit: str, meaning: str, kinds: str = "f") -> Variable:
     return Variable(f"track_{name}", ("track_id",), kinds, unit, meaning)
@@ -206,7 +197,7 @@ PHASE_FLAGS = (
 
 VARIABLES: dict[str, Variable] = {
     value.name: value
-    for value in (*list(globals().values()), *MOVIE_NORMALISED.values(), *MARK_PLACES)
+    for value in (*list(globals().values()), *MOVIE_NORMALISED.values())
     if isinstance(value, Variable)
 }
 """Every variable by name."""
