@@ -83,10 +83,11 @@ def figure3(data: DataLike, *, by: str = "stem", panels: str = LETTERS) -> "Figu
     Notes
     -----
     A movie's number is the mean over its frames, then over its channels. An event lasts from its
-    first to its last frame, both included: with n frames of which k come before disruption, F is
-    k / n. H takes the frames of tracks, without tracks those of phases. E takes clusters of at
-    least three cells, as the study's caption says, where ``cell_density`` tells them
-    (``cell_clustered_three``), else the clusters of its text; the figure says which.
+    first to its last frame, both included, and frames count as even in time: with n frames of which
+    k come before disruption, F is k / n. H takes the frames of tracks, without tracks those of
+    phases. E takes clusters of at least three cells, as the study's caption says, where
+    ``cell_density`` tells them (``cell_clustered_three``), else the clusters of its text; the
+    figure says which.
     """
     return _figure3.draw(_panels.panels(_panels.leaves(data), by, panels), by)
 

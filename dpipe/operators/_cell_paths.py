@@ -29,10 +29,10 @@ class Path:
     cells: np.ndarray
     places: np.ndarray
 
-    def shares(self, other: "Path") -> bool:
-        """Tell whether in any frame both are the same cell."""
-        _, ours, theirs = np.intersect1d(self.frames, other.frames, return_indices=True)
-        return bool((self.cells[ours] == other.cells[theirs]).any())
+    @property
+    def seen(self) -> set[tuple[int, int]]:
+        """Frames, and the number of the cell in each."""
+        return set(zip(self.frames.tolist(), self.cells.tolist(), strict=True))
 
     def covers(self, frames: np.ndarray) -> bool:
         """Tell whether the cell is found from the first to the last of some frames."""
@@ -63,6 +63,7 @@ class Cells:
     areas: tuple[Limits, Limits]
     step: float
     _found: dict[int, np.ndarray] = field(default_factory=dict)
+    _paths: dict[tuple[int, int], Path] = field(default_factory=dict)
 
     def of(self, frame: int) -> np.ndarray:
         """Return the places (n, 3) of the cells of a frame; z is the brightest plane."""
@@ -97,6 +98,14 @@ class Cells:
             np.asarray([found[f][0] for f in own], int),
             np.reshape([found[f][1] for f in own], (-1, 3)),
         )
+
+    def through(self, frame: int, cell: int) -> Path:
+        """Return the path of a cell of a frame; the cells that it goes through have no other."""
+        if (frame, cell) not in self._paths:
+            path = self.path(frame, self.of(frame)[cell])
+            for at in zip(path.frames.tolist(), path.cells.tolist(), strict=True):
+                self._paths.setdefault(at, path)
+        return self._paths[frame, cell]
 
     def _one_way(self, place: np.ndarray, way: range) -> dict[int, tuple[int, np.ndarray]]:
         found: dict[int, tuple[int, np.ndarray]] = {}

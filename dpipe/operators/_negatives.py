@@ -100,14 +100,6 @@ def draw(
     return drawing.before(positives) + drawing.around_cells(positives)
 
 
-class _Negative(NamedTuple):
-    """What was drawn: the channel and path of a cell, and the centres of its windows."""
-
-    channel: int
-    path: Path
-    places: np.ndarray
-
-
 class _Drawing:
     """Negatives of one movie, as they are drawn."""
 
@@ -123,7 +115,8 @@ class _Drawing:
         self.movie, self.stem, self.shown = movie, stem, shown
         self.marks, self.wanted, self.random = marks, wanted, random
         self.cells: dict[int, Cells] = {}
-        self.drawn: list[_Negative] = []
+        self.taken: dict[int, set[tuple[int, int]]] = {}
+        self.centres = np.zeros((0, 3))
         held = np.concatenate([np.empty((0, 3)), *(_everywhere(e) for e in marks.events)])
         self.marked = held[np.isfinite(held[:, 1:]).all(axis=1)]
 
@@ -151,11 +144,10 @@ class _Drawing:
         if not path.covers(frames) or not self._fits(one, valid, path, frames):
             return None
         event = _moving(path, frames, one.event.track, channel)
-        new = _Negative(c, path, event.at(frames))
-        near = any(self._near(other, frames, new.places) for other in self._own(one.event)[1])
-        if near or any(self._same(new, other) for other in self.drawn):
+        places = event.at(frames)
+        near = any(self._near(other, frames, places) for other in self._own(one.event)[1])
+        if near or not self._take(c, path, places):
             return None
-        self.drawn.append(new)
         return Clip(f"{one.name}_before", "before", event, start, one.length, one.name)
 
     def _start(self, one: Clip, valid: np.ndarray) -> int | None:
@@ -209,29 +201,25 @@ class _Drawing:
         if not frames.size or not self.marks.free(frames):
             return
         channel, c = _channel(self.movie, one.event.channel)
-        cells, tried = self._cells(c), list[Path]()
-        for here, place in self._places(cells, frames):
-            if not self._far(place[None]):
-                continue
-            path = cells.path(here, place)
-            if any(path.shares(other) for other in tried):
-                continue
-            tried.append(path)
+        for path in self._paths(self._cells(c), frames):
             if not path.covers(frames) or not self._fits(one, valid, path, frames):
                 continue
             event = _moving(path, frames, -1, channel)
             places = event.at(frames)
-            new = _Negative(c, path, places)
             away = self._far(places) and not self._inside(self.marked, places)
-            if away and not any(self._same(new, other) for other in self.drawn):
-                self.drawn.append(new)
+            if away and self._take(c, path, places):
                 yield Clip("", "cell", event, one.start, one.length, one.name)
 
-    def _places(self, cells: Cells, frames: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
+    def _paths(self, cells: Cells, frames: np.ndarray) -> Iterator[Path]:
         """Yield cells of the middle, first and last of some frames: one may lack a cell."""
+        tried: set[int] = set()
         for here in dict.fromkeys(int(frames[k]) for k in (len(frames) // 2, 0, -1)):
-            for place in self.random.permutation(cells.of(here))[:_TRIES]:
-                yield here, place
+            places = cells.of(here)
+            for cell in self.random.permutation(len(places))[:_TRIES].tolist():
+                path = cells.through(here, cell)
+                if id(path) not in tried and self._far(places[[cell]]):
+                    yield path
+                tried.add(id(path))
 
     def _cells(self, c: int) -> Cells:
         if c not in self.cells:
@@ -278,12 +266,17 @@ class _Drawing:
         apart = np.abs(marked[:, None, 1:] - places[None, :, 1:])
         return bool((apart <= half).all(axis=-1).any())
 
-    def _same(self, one: _Negative, other: _Negative) -> bool:
-        """Tell whether two negatives may be of one cell: found as one, or windows of one place."""
-        if one.channel == other.channel and one.path.shares(other.path):
-            return True
-        near = cKDTree(other.places[:, 1:]).query(one.places[:, 1:])[0]
-        return bool((near <= self.wanted.step).any())
+    def _take(self, c: int, path: Path, places: np.ndarray) -> bool:
+        """Take a cell, unless it may be one that was taken: the same, or in the same place."""
+        taken = self.taken.setdefault(c, set())
+        if not taken.isdisjoint(path.seen):
+            return False
+        apart = self.centres[:, None, 1:] - places[None, :, 1:]
+        if (np.linalg.norm(apart, axis=-1) <= self.wanted.step).any():
+            return False
+        taken |= path.seen
+        self.centres = np.concatenate([self.centres, places])
+        return True
 
 
 def _everywhere(event: Event) -> np.ndarray:
