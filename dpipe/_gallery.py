@@ -25,7 +25,7 @@ _GAP, _STRIP = 3.0, 12.0
 _TILE, _LEFT, _FOOT = 1.0, 1.45, 0.54
 """Inches of a picture, of the names beside it, and of what is said below."""
 CONTRASTS = ("gallery", "row")
-"""Which pictures have the same grey values for black and white."""
+"""Which pictures have the same grey values for black and white, among those of one dtype."""
 OUTLINE, TRACK = "#F0E442", "#00E5C3"
 _KINDS = {"event": "apoptotic", "cell": "a cell, not dying", "before": "before its event"}
 
@@ -71,6 +71,10 @@ def holds_crops(ds: xr.Dataset) -> bool:
     return schema.CROP.name in ds or schema.CROP_VOLUME.name in ds
 
 
+def _crops_of(ds: xr.Dataset) -> str:
+    return schema.CROP.name if schema.CROP.name in ds else schema.CROP_VOLUME.name
+
+
 def rows(
     held: Sequence[Leaf],
     masks: Mapping[str, xr.Dataset],
@@ -95,8 +99,11 @@ def rows(
     if not chosen:
         raise SchemaError("a gallery needs crops; what is there holds no event")
     found = [_row(leaf, i, masks, columns, channel) for leaf, i in chosen]
-    one = _limits([row.pictures for row in found])
-    ends = [one if contrast == "gallery" else _limits([row.pictures]) for row in found]
+    kinds = [leaf.ds[_crops_of(leaf.ds)].dtype.str for leaf, _ in chosen]
+    if contrast == "row":
+        kinds = [str(k) for k in range(len(found))]
+    ends = [_limits([row.pictures for row, other in zip(found, kinds, strict=True)
+                     if other == kind]) for kind in kinds]  # fmt: skip
     return [
         replace(row, pictures=_stretched(row.pictures, low, high), low=low, high=high)
         for row, (low, high) in zip(found, ends, strict=True)
@@ -125,7 +132,7 @@ def _row(
     leaf: Leaf, i: int, masks: Mapping[str, xr.Dataset], columns: int, channel: str | None
 ) -> Row:
     ds = leaf.ds.isel(event=i)
-    name = schema.CROP.name if schema.CROP.name in ds else schema.CROP_VOLUME.name
+    name = _crops_of(ds)
     variable = schema.VARIABLES[name]
     variable.check(leaf.ds)
     names = [str(c) for c in ds["c"].values] if "c" in ds.coords else []
@@ -334,20 +341,8 @@ def _over(
         ax.fill([left, left + width, left + width, left], [top, top, top + strip, top + strip],
                 color=color, linewidth=0)  # fmt: skip
         said = f"{name[1]}  " if name and not over else ""
-        ax.text(left + width / 2, top + strip / 2, said + _clock(row.seconds[k]), ha="center",
+        ax.text(left + width / 2, top + strip / 2, said + _ink.clock(row.seconds[k]), ha="center",
                 va="center_baseline", fontsize=6.5, color=_ink.INK)  # fmt: skip
-
-
-def _clock(seconds: float) -> str:
-    """Return minutes and seconds.
-
-    >>> _clock(-75), _clock(30.4), _clock(float("nan"))
-    ('−1:15', '0:30', '')
-    """
-    if not math.isfinite(seconds):
-        return ""
-    minutes, rest = divmod(abs(round(seconds)), 60)
-    return f"{'−' if round(seconds) < 0 else ''}{minutes}:{rest:02d}"
 
 
 def _bar(ax: Any, row: Row, top: float, tall: float) -> None:
@@ -381,7 +376,7 @@ def _legend(made: "Figure", shown: Sequence[Row], outlined: bool, one: bool) -> 
                   va="center")  # fmt: skip
         at += 0.36 + 0.075 * len(said)
     drawn = [row for row in shown if len(row.pictures)]
-    said = "black to white: each row's own grey values"
+    said = "black to white: the grey values beside each row"
     if one and drawn:
         low, high = drawn[0].low, drawn[0].high
         said = f"black to white: grey values {low:.4g} to {high:.4g} in every row"

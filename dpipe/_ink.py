@@ -8,6 +8,7 @@ import functools
 import importlib
 import importlib.util
 import io
+import math
 import os
 import textwrap
 from collections.abc import Mapping, Sequence
@@ -186,3 +187,15 @@ def p_said(p: float, stars: str) -> str:
     """
     number = "p < 0.001" if p < 0.001 else f"p = {p:.3f}" if p < 0.1 else f"p = {p:.2f}"
     return f"{number} {stars}"
+
+
+def clock(seconds: float) -> str:
+    """Return minutes and seconds.
+
+    >>> clock(-75), clock(30.4), clock(float("nan"))
+    ('−1:15', '0:30', '')
+    """
+    if not math.isfinite(seconds):
+        return ""
+    minutes, rest = divmod(abs(round(seconds)), 60)
+    return f"{'−' if round(seconds) < 0 else ''}{minutes}:{rest:02d}"

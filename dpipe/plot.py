@@ -129,9 +129,10 @@ def gallery(
     """Draw crops as a gallery: a row an event, over time, with phases, track and outlines.
 
     Frames are chosen evenly, and among them the first of each phase. Black and white are the
-    percentiles 0.5 and 99.7 of all pictures shown, which the figure says; of a volume the maximum
-    over z is shown. Each row has a scale bar. Below each picture stands its phase, by letter and
-    colour, and its time. The line is the track so far: the places of the window's centre.
+    percentiles 0.5 and 99.7 of all pictures shown, or of those of one dtype where some movies have
+    8 bits and some more, which the figure says; of a volume the maximum over z is shown. Each row
+    has a scale bar. Below each picture stands its phase, by letter and colour, and its time. The
+    line is the track so far: the places of the window's centre.
 
     Parameters
     ----------

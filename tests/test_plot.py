@@ -499,7 +499,11 @@ def test_all_rows_have_one_contrast_unless_each_has_its_own(drawing):
     said = words(plot.gallery(held))
     assert any("grey values 7 to 1521 in every row" in text for text in said)
     said = words(plot.gallery(held, contrast="row"))
-    assert any("each row's own grey values" in text for text in said)
+    assert any("the grey values beside each row" in text for text in said)
+    bits = {"Neu1": dark.assign(crop=dark["crop"].astype("u1")), "Den1": bright, "Den2": bright}
+    found = [(row.low, row.high) for row in plot.rows(bits)]  # 507 of 8 bits is 251
+    assert found[:2] == [(21, 1521)] * 2
+    assert found[2][1] < 256
     assert [text for text in said if "grey 21 to 1521" in text]
     with pytest.raises(UsageError, match="contrast: found 'best'; expected gallery or row"):
         plot.rows(held, contrast="best")
@@ -583,7 +587,7 @@ def test_a_cell_is_not_healthy_again(drawing):
 
 
 def test_time_on_a_clock():
-    assert [_gallery._clock(s) for s in (-75, 30.4, NAN)] == ["−1:15", "0:30", ""]
+    assert [_ink.clock(s) for s in (-75, 30.4, NAN)] == ["−1:15", "0:30", ""]
 
 
 # A movie's sheet
