@@ -1,7 +1,8 @@
 """The nine families of scifAI and HOG with scikit-image and SciPy, picture by picture.
 
 A peer for the benchmark and an oracle for the tests: each number is one call of a library, as a
-person would write it who measures one picture at a time. Pictures are (H, W, C), masks 0 or 1.
+person would write it who measures one picture at a time. Pictures are (H, W, C), masks 0 or 1, or
+of several values, with which pixels are multiplied as scifAI does it.
 """
 
 import warnings
@@ -112,7 +113,7 @@ def colocalisation(image: np.ndarray, mask: np.ndarray) -> Found:
     distance, channels = scipy.spatial.distance, range(image.shape[2])
     for a in channels:
         for b in channels[a + 1 :]:
-            one, two = mask[..., a].ravel() > 0, mask[..., b].ravel() > 0
+            one, two = mask[..., a].ravel(), mask[..., b].ravel()
             found[f"dice_distance_Ch{a + 1}_Ch{b + 1}"] = distance.dice(one, two)
             found[f"jaccard_distance_Ch{a + 1}_Ch{b + 1}"] = distance.jaccard(one, two)
     for a in channels:

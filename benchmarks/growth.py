@@ -81,15 +81,8 @@ def parts(room: Path, sizes: Sequence[int]) -> list[Line]:
     opened = 0.0
     for count in sizes:
         raw, url = movies(room / f"raw{count}", count), str(room / f"store{count}")
-        recipe = Recipe.of(reader_step("leuko", "imaris", [str(raw)]))
-        settings = Settings(workers="0")
         catalog.open_store(url, create=True)
-        work = {
-            "plan": lambda: plan.Planner(open_objects(url), settings).recipe(recipe),
-            "run": lambda: dpipe.run_recipe(recipe, url, progress=False, workers="0"),
-            "open": lambda: dpipe.open(url, "leuko"),
-            "again": lambda: dpipe.run_recipe(recipe, url, progress=False, workers="0"),
-        }
+        work = _work(raw, url)
         for name, one in work.items():
             costs[name][count] = seconds(one)
         shutil.rmtree(url)
@@ -116,6 +109,21 @@ def parts(room: Path, sizes: Sequence[int]) -> list[Line]:
     beside = costs["bytes"][last] / last
     lines.append(line("a part", "bytes beside its data", beside, " bytes"))
     return lines
+
+
+def _work(raw: Path, url: str) -> dict[str, Callable[[], Any]]:
+    recipe = Recipe.of(reader_step("leuko", "imaris", [str(raw)]))
+    settings = Settings(workers="0")
+
+    def run() -> Any:
+        return dpipe.run_recipe(recipe, url, progress=False, workers="0")
+
+    return {
+        "plan": lambda: plan.Planner(open_objects(url), settings).recipe(recipe),
+        "run": run,
+        "open": lambda: dpipe.open(url, "leuko"),
+        "again": run,
+    }
 
 
 def _beside_data(url: str) -> int:
@@ -280,7 +288,7 @@ def report(lines: Sequence[Line], size: Size, load: float) -> str:
 {table(lines)}
 
 - Movies of 2 frames of 2 x 16 x 16 pixels; plan, run and open in one process without workers, the
-  start of the process not counted. Milliseconds are of this machine; exponents and requests are not.
+  start of the process not counted. Milliseconds are of this machine; all else is not.
 - Requests as S3 counts them, a page of 1,000 keys one; what lies below a part's ``c/`` is its data.
 - The exponent is between the two largest numbers of parts: 1 is linear, 2 a square.
 - A commit of {size.refs:,} parts is that of one more than its parent has, pages and all.

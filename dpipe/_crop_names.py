@@ -21,7 +21,10 @@ CROP_VOLUME = Variable(
 LABEL = Variable("label", ("event",), "i", "1", "class of a crop: 1 apoptotic, 0 not")
 KIND = Variable("kind", ("event",), "U", "1", "what a crop is centred on: one of CROP_KINDS")
 CROP_KINDS = ("event", "cell", "before")
-"""An event; a cell far from every event; the place of an event before its first frame."""
+"""An event; a cell far from all that anybody marked; the cell of an event before its first mark."""
+EVENT_LIKE = Variable(
+    "event_like", ("event",), "U", "1", "crop of an event that a negative is like, empty for events"
+)
 EVENT_TRACK = Variable("event_track", ("event",), "i", "1", "track of a crop, -1 none")
 EVENT_CHANNEL = Variable(
     "event_channel", ("event",), "U", "1", "channel in which an event was marked, empty unknown"
@@ -29,6 +32,8 @@ EVENT_CHANNEL = Variable(
 CROP_FRAME = _crop(
     "frame", "1", "frame of the movie that a crop shows, from 0; -1 beyond the movie", "i"
 )
+CROP_VALID = _crop("valid", "1", "whether a crop shows a frame there, and no filling", "b")
+CROP_TIME = _crop("time", "s", "when that frame was after the movie's first, NaN beyond the movie")
 CROP_SPOTS = _crop(
     "spots", "1", "number of spots of the event in that frame; 0: its place is interpolated", "u"
 )

@@ -1,8 +1,9 @@
 """Cells that die in a movie of the demo: where and when they do, and who saw what of it.
 
-Knows the plan of every death, of debris that one annotator took for a death, and of what three
-annotators marked, so that what they agree on is known to the frame and the micrometre. Places are
-multiples of a quarter micrometre: float32 and the six digits that Imaris prints hold them exactly.
+Knows the plan of every death, of debris that one annotator took for a death, of cells that live
+beside them, and of what three annotators marked, so that what they agree on is known to the frame
+and the micrometre. Places are multiples of a quarter micrometre: float32 and the six digits that
+Imaris prints hold them exactly.
 Knows no files and draws nothing.
 """
 
@@ -111,6 +112,8 @@ _EVEN = (
 )
 _LONE = ((0.75, 0.75), 6, "anna")
 """In even movies: where and when anna marked a spot without track; nothing is there."""
+_LIVING, _ROOM = ((0.5, 0.18), (0.5, 0.82)), (72.0, 96.0)
+"""Where cells live that nobody marks, from the first frame to the last, if there is room."""
 
 
 def plant(said: Mapping[str, Any], number: int) -> dict[str, Any]:
@@ -130,8 +133,9 @@ def plant(said: Mapping[str, Any], number: int) -> dict[str, Any]:
         first and last in which it is drawn. Besides: ``deaths`` and ``debris`` (``cell``, its
         index; ``track`` in the scene; ``marks`` of each annotator: ``frames`` and ``places`` (z,
         y, x); deaths also ``frames`` that at least two marked, ``left_out``, and ``spot_frames``
-        of the scene), ``lone_marks``, ``phases`` (rows of a table, frames from 0, with the
-        ``marks`` of each annotator) and ``consensus_ratio``.
+        of the scene), ``living`` (indices of cells that do not die), ``lone_marks``, ``phases``
+        (rows of a table, frames from 0, with the ``marks`` of each annotator) and
+        ``consensus_ratio``.
 
     Raises
     ------
@@ -170,6 +174,12 @@ def plant(said: Mapping[str, Any], number: int) -> dict[str, Any]:
         drawn = {"channel": CHANNEL, "radii": radii.tolist(), "frames": list(cell.frames)}
         made["cells"].append(drawn | {"centres": places.tolist()})
         made[kind].append(known | {"marks": marks})
+    made["living"] = []
+    for slot in _LIVING if (extent[1:] >= _ROOM).all() else ():
+        radii, centres = _shape(rng, _Cell(slot, (0, frames - 1), {}, dies=False), extent, frames)
+        made["living"].append(len(made["cells"]))
+        drawn = {"channel": CHANNEL, "radii": radii.tolist(), "frames": [0, frames - 1]}
+        made["cells"].append(drawn | {"centres": (_on_grid(corner) + centres).tolist()})
     alone = sum(len(one["marks"]) for one in made["debris"])
     made["lone_marks"] = []
     if not number % 2:

@@ -4,6 +4,7 @@ Knows how panels stand on paper; what they show is worked out in ``_panels.py``.
 """
 
 import itertools
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,7 @@ _COLUMNS = 4
 _MOST_BRACKETS = 4
 _MOST_GROUPS = 24
 _DASHED = {"A": "an SNR above 5 dB is good (A)", "F": "the middle of an event (F)"}
+_SHOWS = 0.05
 _LEVEL = 5
 """More names than these are written aslant."""
 _SHARES, _SHARE = "EFIJ", (-0.03, 1.03)
@@ -80,7 +82,7 @@ def _strip(ax: Any, panel: Panel, number: Mapping[str, int]) -> None:
     ax.set_ylim(low, top + (step * 0.8 if marks else 0))
     ax.set_xlim(-0.6, len(groups) - 0.4)
     ax.set_ylabel(panel.label, fontsize=8.5, color=_ink.INK)
-    _named(ax, groups)
+    _named(ax, panel, groups)
     _ink.noted(ax, _note(panel))
 
 
@@ -113,8 +115,9 @@ def _marks(panel: Panel, shown: Sequence[str]) -> list[tuple[float, float, str]]
 def _note(panel: Panel) -> str:
     """Say under the title what a test over all groups gives, and what is left out."""
     said = []
-    if panel.tests is not None and panel.tests.p == panel.tests.p:
+    if panel.tests is not None and not math.isnan(panel.tests.p):
         said.append(f"Kruskal-Wallis {_ink.p_said(panel.tests.p, stars(panel.tests.p))}")
+        said += ["n too small"] if panel.tests.least >= _SHOWS else []
     elif panel.tests is None:
         (values,) = panel.groups.values() if len(panel.groups) == 1 else (np.zeros(0),)
         said += [f"median {np.median(values):.3g}"] if values.size else []
@@ -125,11 +128,14 @@ def _note(panel: Panel) -> str:
     return ", ".join(said)
 
 
-def _named(ax: Any, groups: Mapping[str, np.ndarray]) -> None:
-    """Name the groups, and say how many numbers each has."""
+def _named(ax: Any, panel: Panel, groups: Mapping[str, np.ndarray]) -> None:
+    """Name the groups, and say how many numbers each has, and of how many movies."""
     many = len(groups) > _LEVEL
     gap = " " if many else "\n"
-    labels = [f"{_ink.text(name, 16)}{gap}({values.size})" for name, values in groups.items()]
+    labels = []
+    for name, values in groups.items():
+        of = "" if panel.each == "movie" else f" in {panel.movies[name]}"
+        labels.append(f"{_ink.text(name, 16)}{gap}({values.size}{of})")
     tilt = {"rotation": 55, "ha": "right", "rotation_mode": "anchor"} if many else {}
     size = 8 if len(groups) < 5 else 7
     ax.set_xticks(range(len(groups)), labels, fontsize=size, **tilt)
@@ -174,10 +180,17 @@ def _legend(panels: Sequence[Panel], by: str) -> str:
     said = [f"One dot: one {dots}." if dots else "", "Wide bar: median; thin bar: quartiles."]
     lines = [_DASHED[p.letter] for p in panels if p.limit is not None and p.groups]
     said += [f"Dashed: {'; '.join(lines)}."] if lines else []
-    if any(panel.tests for panel in panels):
+    tested = [panel.tests for panel in panels if panel.tests]
+    if tested:
         grouped = "the letters of their names" if by == "stem" else by
+        pairs = sum(not math.isnan(p) for one in tested for _, p in one.pairs.values())
         said.append(
-            f"Movies are grouped by {_ink.text(grouped)}; numbers in brackets count dots. Over "
-            "pairs, Mann-Whitney, two-sided: * p < 0.05, ** p < 0.01, *** p < 0.001, uncorrected."
+            f"Movies are grouped by {_ink.text(grouped)}; numbers in brackets count dots, and the "
+            "movies that they are in. Tests compare movies, of events and tracks their means: over "
+            "all Kruskal-Wallis, over pairs Mann-Whitney, two-sided, exact for small groups: "
+            f"* p < 0.05, ** p < 0.01, *** p < 0.001, not corrected for the {pairs} pairs."
         )
+        if any(one.small for one in tested):
+            said.append("n too small: so few movies cannot have a p below 0.05.")
+    said += [f"{p.letter}: {p.rule}." for p in panels if p.rule and p.groups]
     return " ".join(filter(None, said))

@@ -318,7 +318,7 @@ def _mark(number: int, x: float, y: float) -> str:
 
 
 def _row(edges: np.ndarray, verdicts: np.ndarray, y: float, kinds: int) -> Row:
-    """Place one row of verdicts; of frames that fall together the worst counts."""
+    """Place one row of verdicts, the worse the higher; where frames fall together the worst."""
     known = np.minimum(verdicts.astype(int), kinds - 1)
     size = _bin(len(known))
     shown = np.maximum.reduceat(known, np.arange(0, len(known), size))
@@ -328,7 +328,9 @@ def _row(edges: np.ndarray, verdicts: np.ndarray, y: float, kinds: int) -> Row:
     paths = [""] * kinds
     for start, stop in zip(first, last, strict=True):
         left, right = borders[start], borders[stop]
-        paths[shown[start]] += f"M{left:.1f} {y:.1f}H{right:.1f}v{_ROW:g}H{left:.1f}z"
+        high = _ROW * (shown[start] + 1) / kinds
+        top = y + _ROW - high
+        paths[shown[start]] += f"M{left:.1f} {top:.1f}H{right:.1f}v{high:g}H{left:.1f}z"
     return Row(y, tuple(paths), tuple(np.bincount(known, minlength=kinds).tolist()))
 
 

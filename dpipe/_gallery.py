@@ -7,7 +7,7 @@ out. Crops follow their event, so the centres of their windows are its track.
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,8 +22,10 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _GAP, _STRIP = 3.0, 12.0
-_TILE, _LEFT = 1.0, 1.45
-"""Inches of a picture, and of the names beside it."""
+_TILE, _LEFT, _FOOT = 1.0, 1.45, 0.54
+"""Inches of a picture, of the names beside it, and of what is said below."""
+CONTRASTS = ("gallery", "row")
+"""Which pictures have the same grey values for black and white, among those of one dtype."""
 OUTLINE, TRACK = "#F0E442", "#00E5C3"
 _KINDS = {"event": "apoptotic", "cell": "a cell, not dying", "before": "before its event"}
 
@@ -37,7 +39,9 @@ class Row:
     name, said : str
         Of the event, and what it is.
     pictures : numpy.ndarray, shape (frames, y, x), uint8
-        Stretched over all pictures of the row.
+        Stretched from `low` to `high`.
+    low, high : float
+        The grey values that are black and white.
     seconds : numpy.ndarray, shape (frames,)
         After the event's first frame.
     phases : numpy.ndarray, shape (frames,)
@@ -58,11 +62,17 @@ class Row:
     paths: Sequence[np.ndarray]
     outlines: Sequence[Sequence[np.ndarray]]
     pixel: float
+    low: float = 0.0
+    high: float = 0.0
 
 
 def holds_crops(ds: xr.Dataset) -> bool:
     """Tell whether there are crops to show."""
     return schema.CROP.name in ds or schema.CROP_VOLUME.name in ds
+
+
+def _crops_of(ds: xr.Dataset) -> str:
+    return schema.CROP.name if schema.CROP.name in ds else schema.CROP_VOLUME.name
 
 
 def rows(
@@ -72,8 +82,11 @@ def rows(
     most: int,
     columns: int,
     channel: str | None,
+    contrast: str,
 ) -> list[Row]:
     """Choose events and frames, and make pictures of them; only these are computed."""
+    if contrast not in CONTRASTS:
+        raise UsageError(f"contrast: found {contrast!r}; expected {' or '.join(CONTRASTS)}")
     for name, whole in (("most", most), ("columns", columns)):
         if isinstance(whole, bool) or not isinstance(whole, int) or whole < 1:
             raise UsageError(f"{name}: found {whole!r}; expected a whole number from 1")
@@ -85,7 +98,16 @@ def rows(
     chosen = _chosen(crops, most)
     if not chosen:
         raise SchemaError("a gallery needs crops; what is there holds no event")
-    return [_row(leaf, i, masks, columns, channel) for leaf, i in chosen]
+    found = [_row(leaf, i, masks, columns, channel) for leaf, i in chosen]
+    kinds = [leaf.ds[_crops_of(leaf.ds)].dtype.str for leaf, _ in chosen]
+    if contrast == "row":
+        kinds = [str(k) for k in range(len(found))]
+    ends = [_limits([row.pictures for row, other in zip(found, kinds, strict=True)
+                     if other == kind]) for kind in kinds]  # fmt: skip
+    return [
+        replace(row, pictures=_stretched(row.pictures, low, high), low=low, high=high)
+        for row, (low, high) in zip(found, ends, strict=True)
+    ]
 
 
 def _chosen(crops: Sequence[Leaf], most: int) -> list[tuple[Leaf, int]]:
@@ -110,7 +132,7 @@ def _row(
     leaf: Leaf, i: int, masks: Mapping[str, xr.Dataset], columns: int, channel: str | None
 ) -> Row:
     ds = leaf.ds.isel(event=i)
-    name = schema.CROP.name if schema.CROP.name in ds else schema.CROP_VOLUME.name
+    name = _crops_of(ds)
     variable = schema.VARIABLES[name]
     variable.check(leaf.ds)
     names = [str(c) for c in ds["c"].values] if "c" in ds.coords else []
@@ -121,7 +143,7 @@ def _row(
     array = ds[name].isel(t=at, c=c).transpose("t", *[d for d in variable.dims if d in "zyx"])
     (pixels,) = compute(array.data)
     pixels = np.asarray(pixels, np.float32)
-    pictures = _stretched(pixels.max(axis=1) if pixels.ndim == 4 else pixels)
+    pictures = pixels.max(axis=1) if pixels.ndim == 4 else pixels
     steps = np.asarray([schema.spacing(leaf.ds, dim) for dim in "yx"])
     centres = np.stack([_values(ds, f"crop_{d}", np.zeros(frames.size)) for d in "yx"], axis=1)
     shape = np.asarray(pictures.shape[1:])
@@ -132,7 +154,7 @@ def _row(
         name=str(ds["event"].item()) if "event" in ds.coords else f"{leaf.stem}_{i + 1}",
         said=_said(ds, names[c] if names else ""),
         pictures=pictures,
-        seconds=np.asarray(ds["t"].values, float)[at],
+        seconds=_seconds(ds)[at],
         phases=phases[at],
         paths=[(centres[b] - centres[t]) / steps + middle for b, t in zip(before, at, strict=True)],
         outlines=[
@@ -142,6 +164,17 @@ def _row(
         ],
         pixel=float(steps[1]),
     )  # fmt: skip
+
+
+def _seconds(ds: xr.Dataset) -> np.ndarray:
+    """Return seconds after the event's first frame: by the movie's own times, where they are."""
+    even = np.asarray(ds["t"].values, float)
+    times = _values(ds, schema.CROP_TIME.name, np.full(even.size, math.nan))
+    known = np.flatnonzero(np.isfinite(times))
+    if not known.size:
+        return even
+    first = known[np.argmin(np.abs(even[known]))]
+    return np.where(np.isfinite(times), times - times[first] + even[first], even)
 
 
 def _values(ds: xr.Dataset, name: str, default: np.ndarray) -> np.ndarray:
@@ -182,14 +215,17 @@ def _frames(there: np.ndarray, phases: np.ndarray, columns: int) -> np.ndarray:
     return there[np.unique(places)]
 
 
-def _stretched(pixels: np.ndarray) -> np.ndarray:
+def _limits(pictures: Sequence[np.ndarray]) -> tuple[float, float]:
+    """Return the grey values of black and white: percentiles 0.5 and 99.7 of what is finite."""
+    held = np.concatenate([one[np.isfinite(one)] for one in pictures])
+    if not held.size:
+        return 0.0, 0.0
+    low, high = np.percentile(held, [0.5, 99.7])
+    return (float(low), float(high)) if high > low else (float(held.min()), float(held.max()))
+
+
+def _stretched(pixels: np.ndarray, low: float, high: float) -> np.ndarray:
     """Return pictures in 8 bit; what is not finite is black."""
-    finite = pixels[np.isfinite(pixels)]
-    if not finite.size:
-        return np.zeros(pixels.shape, np.uint8)
-    low, high = np.percentile(finite, [0.5, 99.7])
-    if high <= low:
-        low, high = float(finite.min()), float(finite.max())
     spread = high - low if high > low else math.inf
     level = np.clip((np.where(np.isfinite(pixels), pixels, low) - low) / spread, 0, 1)
     return np.rint(255 * level).astype(np.uint8)
@@ -243,16 +279,17 @@ def draw(shown: Sequence[Row]) -> "Figure":
     step = (tall + strip + 2 * _GAP * wide / 64, wide + _GAP * wide / 64)
     inch = _TILE / wide
     width = _LEFT + max(columns * step[1] * inch, 4.2) + 0.12
-    height = len(shown) * step[0] * inch + 0.42
+    height = len(shown) * step[0] * inch + _FOOT + 0.06
     made = _ink.figure(width, height)
-    ax = made.add_axes((_LEFT / width, 0.36 / height, 1 - (_LEFT + 0.12) / width,
-                        1 - 0.42 / height))  # fmt: skip
+    ax = made.add_axes((_LEFT / width, _FOOT / height, 1 - (_LEFT + 0.12) / width,
+                        1 - (_FOOT + 0.06) / height))  # fmt: skip
     span = ((width - _LEFT - 0.12) / inch, len(shown) * step[0])
     ax.set_xlim(0, span[0])
     ax.set_ylim(span[1], 0)
     ax.set_axis_off()
     canvas = np.full((math.ceil(span[1]), math.ceil(columns * step[1])), 255, np.uint8)
     paths, outlines, strips = [], [], []
+    one = len({(row.low, row.high) for row in shown if len(row.pictures)}) < 2
     for r, row in enumerate(shown):
         for k, picture in enumerate(row.pictures):
             top, left = round(r * step[0]), round(k * step[1])
@@ -267,13 +304,15 @@ def draw(shown: Sequence[Row]) -> "Figure":
                     color=_ink.QUIET)  # fmt: skip
         ax.text(-0.1 / inch, r * step[0] + tall / 2, _ink.text(row.name, 18), ha="right",
                 va="bottom", fontsize=8.5, fontweight="bold", color=_ink.INK)  # fmt: skip
-        ax.text(-0.1 / inch, r * step[0] + tall / 2 + 2, row.said, ha="right", va="top",
+        said = row.said if one else f"{row.said}\ngrey {row.low:.4g} to {row.high:.4g}"
+        ax.text(-0.1 / inch, r * step[0] + tall / 2 + 2, said, ha="right", va="top",
                 fontsize=7.5, color=_ink.QUIET)  # fmt: skip
+        if len(row.pictures):
+            _bar(ax, row, r * step[0], tall)
     ax.imshow(canvas, cmap="gray", vmin=0, vmax=255, interpolation="nearest", aspect="auto",
               extent=(0, canvas.shape[1], canvas.shape[0], 0))  # fmt: skip
     _over(ax, paths, outlines, strips)
-    _bar(ax, next((row for row in shown if len(row.pictures)), None), tall)
-    _legend(made, shown, bool(outlines))
+    _legend(made, shown, bool(outlines), one)
     return made
 
 
@@ -302,39 +341,26 @@ def _over(
         ax.fill([left, left + width, left + width, left], [top, top, top + strip, top + strip],
                 color=color, linewidth=0)  # fmt: skip
         said = f"{name[1]}  " if name and not over else ""
-        ax.text(left + width / 2, top + strip / 2, said + _clock(row.seconds[k]), ha="center",
+        ax.text(left + width / 2, top + strip / 2, said + _ink.clock(row.seconds[k]), ha="center",
                 va="center_baseline", fontsize=6.5, color=_ink.INK)  # fmt: skip
 
 
-def _clock(seconds: float) -> str:
-    """Return minutes and seconds.
-
-    >>> _clock(-75), _clock(30.4), _clock(float("nan"))
-    ('−1:15', '0:30', '')
-    """
-    if not math.isfinite(seconds):
-        return ""
-    minutes, rest = divmod(abs(round(seconds)), 60)
-    return f"{'−' if round(seconds) < 0 else ''}{minutes}:{rest:02d}"
-
-
-def _bar(ax: Any, row: Row | None, tall: float) -> None:
-    """Draw a scale bar in the first picture: a round number, about a third of its width."""
-    if row is None:
-        return
+def _bar(ax: Any, row: Row, top: float, tall: float) -> None:
+    """Draw a scale bar in the first picture of a row: a round number, about a third of it."""
     third = row.pictures.shape[2] * row.pixel / 3
     power = 10.0 ** math.floor(math.log10(third)) if third > 0 else 1.0
     length = max(k * power for k in (1, 2, 5) if k * power <= third * (1 + 1e-9))
     height = row.pictures.shape[1]
-    left, y = 0.06 * row.pictures.shape[2], height * 0.92
-    ax.plot([left, left + length / row.pixel], [y, y], color="white", linewidth=2.2,
-            solid_capstyle="butt")  # fmt: skip
+    left, y = 0.06 * row.pictures.shape[2], top + height * 0.92
+    for color, wide in (("black", 4), ("white", 2.2)):  # seen on whatever lies below
+        ax.plot([left, left + length / row.pixel], [y, y], color=color, linewidth=wide,
+                solid_capstyle="butt")  # fmt: skip
     ax.text(left, y - 0.05 * tall, f"{length:g} µm", color="white", fontsize=6.5, va="bottom",
             bbox={"facecolor": "black", "alpha": 0.6, "pad": 1, "linewidth": 0})  # fmt: skip
 
 
-def _legend(made: "Figure", shown: Sequence[Row], outlined: bool) -> None:
-    """Say below what strips, lines and numbers mean."""
+def _legend(made: "Figure", shown: Sequence[Row], outlined: bool, one: bool) -> None:
+    """Say below what strips, lines, numbers and grey values mean."""
     width, height = made.get_size_inches()
     seen = {int(phase) for row in shown for phase in row.phases}
     items = [(f"{letter}  {name}", color, "s") for phase, (name, letter, color)
@@ -344,13 +370,18 @@ def _legend(made: "Figure", shown: Sequence[Row], outlined: bool) -> None:
     items += [("masks", OUTLINE, "_")] if outlined else []
     at = _LEFT
     for said, color, kind in items:
-        box = made.add_artist(_patch(at / width, 0.16 / height, color, kind, width, height))
+        box = made.add_artist(_patch(at / width, 0.34 / height, color, kind, width, height))
         box.set_zorder(5)
-        made.text((at + 0.19) / width, 0.2 / height, said, fontsize=7.5, color=_ink.INK,
+        made.text((at + 0.19) / width, 0.38 / height, said, fontsize=7.5, color=_ink.INK,
                   va="center")  # fmt: skip
         at += 0.36 + 0.075 * len(said)
-    made.text(at / width, 0.2 / height, "min:s after the event's first frame", fontsize=7.5,
-              color=_ink.QUIET, va="center")  # fmt: skip
+    drawn = [row for row in shown if len(row.pictures)]
+    said = "black to white: the grey values beside each row"
+    if one and drawn:
+        low, high = drawn[0].low, drawn[0].high
+        said = f"black to white: grey values {low:.4g} to {high:.4g} in every row"
+    made.text(0.1 / width, 0.16 / height, f"{said}; min:s after the event's first frame",
+              fontsize=7.5, color=_ink.QUIET, va="center")  # fmt: skip
 
 
 def _patch(x: float, y: float, color: str, kind: str, width: float, height: float) -> Any:

@@ -30,6 +30,12 @@ PAIR_U = Variable(
 PAIR_P = Variable(
     "pair_p", ("measure", "pair"), "f", "1", "two-sided p of Mann and Whitney between two groups"
 )
+KRUSKAL_METHOD = Variable(
+    "kruskal_method", ("measure",), "U", "1", "how p was found: exact, permutations or asymptotic"
+)
+PAIR_METHOD = Variable(
+    "pair_method", ("measure", "pair"), "U", "1", "how p was found, as in kruskal_method"
+)
 PAIR_STARS = Variable(
     "pair_stars", ("measure", "pair"), "U", "1", "* p < 0.05, ** < 0.01, *** < 0.001, ns, or empty"
 )

@@ -8,6 +8,7 @@ import functools
 import importlib
 import importlib.util
 import io
+import math
 import os
 import textwrap
 from collections.abc import Mapping, Sequence
@@ -26,7 +27,8 @@ INK, QUIET, RULE = "#1d2329", "#5a636c", "#d9dbd6"
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#333333")
 """Okabe and Ito's colours, told apart by people who see fewer; with `MARKERS`, by shape too."""
 MARKERS = "os^DvPX"
-VERDICTS = ("#8cc5a6", "#d99a1c", "#9c1f2b")
+VERDICTS = ("#56B4E9", "#E69F00", "#333333")
+"""Good, doubtful, unusable: of the same colours, darker and drawn higher the worse."""
 PHASES: Mapping[int, tuple[str, str, str]] = {
     0: ("healthy", "H", "#c4c9ce"),
     1: ("blebbing", "B", "#56B4E9"),
@@ -185,3 +187,15 @@ def p_said(p: float, stars: str) -> str:
     """
     number = "p < 0.001" if p < 0.001 else f"p = {p:.3f}" if p < 0.1 else f"p = {p:.2f}"
     return f"{number} {stars}"
+
+
+def clock(seconds: float) -> str:
+    """Return minutes and seconds.
+
+    >>> clock(-75), clock(30.4), clock(float("nan"))
+    ('−1:15', '0:30', '')
+    """
+    if not math.isfinite(seconds):
+        return ""
+    minutes, rest = divmod(abs(round(seconds)), 60)
+    return f"{'−' if round(seconds) < 0 else ''}{minutes}:{rest:02d}"

@@ -16,6 +16,7 @@ from dpipe import blocks, catalog, schema, seal
 from dpipe._figures import PAPER, Chart, chart, legible, picture, scales
 from dpipe.errors import DpipeError, SchemaError
 from dpipe.objects import Objects
+from dpipe.plot import COLORS
 
 MOST_MOVIES = 60
 MOST_ROWS = 300
@@ -56,6 +57,7 @@ class Movie:
     stem: str
     summary: Mapping[str, Any] = field(default_factory=dict)
     pictures: list[Picture] = field(default_factory=list)
+    said: str = ""
     left_out: int = 0
     frame: int | None = None
     quality: list[Quality] = field(default_factory=list)
@@ -226,7 +228,9 @@ def _movie(
             movie.summary = part.ref.summary
         if part.has(schema.THUMBNAIL.name):
             with _Told(movie.problems, f"the picture in {part.version.label}"):
-                _pictures(movie, _read(objects, part.ref, schema.THUMBNAIL.name)[0], count)
+                ds, sealed = _read(objects, part.ref, schema.THUMBNAIL.name)
+                params = sealed.provenance.get("origin", {}).get("params", {})
+                _pictures(movie, ds, count, params)
         if part.has(schema.FRAME_SNR.name):
             with _Told(movie.problems, f"the quality in {part.version.label}"):
                 ds, sealed = _read(objects, part.ref, *_JUDGED)
@@ -251,14 +255,17 @@ def _read(objects: Objects, ref: catalog.PartRef, *names: str) -> tuple[xr.Datas
 
 
 def _channels(ds: xr.Dataset) -> tuple[list[str], list[str]]:
-    """Return names and colours of the channels; numbers and white where there are none."""
+    """Return names of the channels, numbers where there are none, and colours that differ.
+
+    The colours of a microscope are mostly red and green, which many people cannot tell apart.
+    """
     count = ds.sizes["c"]
     names = [str(name) for name in ds["c"].values] if "c" in ds.coords else range(count)
-    colors = ds.coords["channel_color"].values if "channel_color" in ds.coords else ()
-    return [str(name) for name in names], [str(c) for c in colors] or ["ffffff"] * count
+    colors = [COLORS[c % len(COLORS)].lstrip("#") for c in range(count)]
+    return [str(name) for name in names], colors
 
 
-def _pictures(movie: Movie, ds: xr.Dataset, count: int) -> None:
+def _pictures(movie: Movie, ds: xr.Dataset, count: int, params: Mapping[str, Any]) -> None:
     drawn = schema.THUMBNAIL.check(ds)
     if drawn.dtype != np.uint8 or not drawn.size:
         raise SchemaError(f"thumbnail is {drawn.dtype} {drawn.shape}; expected uint8 pixels")
@@ -267,11 +274,17 @@ def _pictures(movie: Movie, ds: xr.Dataset, count: int) -> None:
         if len(movie.pictures) < _MOST_CHANNELS:
             shades = (legible(color, PAPER["light"]), legible(color, PAPER["dark"]))
             largest = 160 if count <= _FEW else 96
-            movie.pictures.append(Picture(*picture(values, color, largest), name, *shades))
+            movie.pictures.append(Picture(*picture(values, "ffffff", largest), name, *shades))
         else:
             movie.left_out += 1
     frame = drawn.attrs.get("frame")
     movie.frame = frame if isinstance(frame, int) else None
+    said = ["maximum over z" + (f" of frame {movie.frame}" if movie.frame is not None else "")]
+    if "x" in drawn.coords:
+        said.append(f"{drawn.sizes['x'] * schema.spacing(drawn, 'x'):.3g} µm wide")
+    low, high = params.get("percentiles") or (None, None)
+    by = "" if low is None else f", from percentile {low:g} to {high:g}"
+    movie.said = "; ".join([*said, f"each channel is black to white by itself{by}"])
 
 
 def _quality(given: _Waiting, span: tuple[float, float]) -> Quality:

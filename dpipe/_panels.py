@@ -6,7 +6,7 @@ Knows which variables a panel is made of and how events become numbers; draws no
 import itertools
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import xarray as xr
@@ -46,12 +46,17 @@ class Panel:
         Where the study draws a line.
     groups : dict of str to numpy.ndarray
         Finite numbers by group of movies, groups without one left out.
+    movies : dict of str to int
+        Of how many movies they are, by the same.
     source : str
         Dataset that they come from, where the data has several.
     left_out : int
         How many are not finite.
     tests : Comparison, optional
-        Of the groups, where there are at least two.
+        Of the groups, where there are at least two. A movie counts once: events or tracks of one
+        are not independent, so that their mean stands for it.
+    rule : str
+        What is to be said of how the numbers were found.
     """
 
     letter: str
@@ -61,9 +66,11 @@ class Panel:
     needs: str
     limit: float | None = None
     groups: dict[str, np.ndarray] = field(default_factory=dict)
+    movies: dict[str, int] = field(default_factory=dict)
     source: str = ""
     left_out: int = 0
     tests: Comparison | None = None
+    rule: str = ""
 
 
 def leaves(data: xr.Dataset | xr.DataTree | Mapping[str, xr.Dataset]) -> list[Leaf]:
@@ -88,7 +95,8 @@ def panels(held: Sequence[Leaf], by: str, wanted: str) -> list[Panel]:
     found = {letter: _first(held, known[letter][1]) for letter in wanted}
     stems = dict.fromkeys(stem for _, numbers in found.values() for stem, _ in numbers)
     groups = grouped(stems, [(leaf.stem, leaf.ds) for leaf in held], by) if stems else {}
-    return [_panel(known[letter][0], *found[letter], groups) for letter in wanted]
+    made = [_panel(known[letter][0], *found[letter], groups) for letter in wanted]
+    return [replace(p, rule=_rule(held, p.source)) if p.letter == "E" else p for p in made]
 
 
 def _panel(
@@ -96,20 +104,42 @@ def _panel(
 ) -> Panel:
     finite = [(stem, number) for stem, number in numbers if math.isfinite(number)]
     held: dict[str, list[float]] = {}
+    movies: dict[str, dict[str, list[float]]] = {}
+    first: dict[str, str] = {}  # a movie that is spelled in two ways is one
     for stem, number in finite:
-        held.setdefault(groups[stem] or OTHER, []).append(number)
+        group = groups[first.setdefault(schema.movie_key(stem), stem)] or OTHER
+        held.setdefault(group, []).append(number)
+        movies.setdefault(group, {}).setdefault(schema.movie_key(stem), []).append(number)
     names = sorted(held, key=lambda name: (name == OTHER, natural(name)))
-    arrays = {name: np.asarray(held[name]) for name in names}
-    tested = {name: values for name, values in arrays.items() if name != OTHER}
-    return Panel(
-        **{k: getattr(plain, k) for k in ("letter", "title", "label", "each", "needs", "limit")},
-        groups=arrays,
+    tested = {
+        name: [float(np.mean(own)) for own in movies[name].values()]
+        for name in names
+        if name != OTHER
+    }
+    return replace(
+        plain,
+        groups={name: np.asarray(held[name]) for name in names},
+        movies={name: len(movies[name]) for name in names},
         source=source,
         left_out=len(numbers) - len(finite),
         tests=compare(tested) if len(tested) > 1 and plain.letter != "B" else None,
     )
 
 
+def _rule(held: Sequence[Leaf], source: str) -> str:
+    """Say which cells count as clustered: those of the caption of the study's figure, or others."""
+    own = [leaf.ds for leaf in held if leaf.source == source]
+    for name, by in (_CLUSTERED[0], "the figure's caption"), (_CLUSTERED[1], "the study's text"):
+        said = next((ds[name].attrs for ds in own if name in ds), None)
+        if said is not None:
+            others = said.get("neighbours", 3)
+            whose = by if others in (2, 3) else "neither the study's text nor its caption"
+            near = f" within {said['radius']:g} µm" if "radius" in said else ""
+            return f"a cell with at least {others} others{near}, as {whose} has it"
+    return ""
+
+
+_CLUSTERED = (schema.CELL_CLUSTERED_THREE.name, schema.CELL_CLUSTERED.name)
 Find = Callable[[Sequence[Leaf]], Sequence[Number]]
 
 
@@ -231,7 +261,7 @@ _PANELS: tuple[tuple[Panel, *tuple[Find, ...]], ...] = (
     (Panel("D", "Nearest other cell", "distance (µm)", "movie", "cell_distance\n(cell-density)"),
      _means("cell_distance")),
     (Panel("E", "Cells in clusters", "share", "movie", "cell_clustered\n(cell-density)"),
-     _means("cell_clustered")),
+     *(_means(name) for name in _CLUSTERED)),
     (Panel("F", "Start of disruption", "share of the event", "event", "phases of events\n(phases)",
            0.5), _disruption),
     (Panel("G", "Total track distance", "distance (µm)", "track", "track_length\n(track-measures)"),
@@ -246,7 +276,7 @@ _PANELS: tuple[tuple[Panel, *tuple[Find, ...]], ...] = (
 LETTERS = "".join(panel.letter for panel, *_ in _PANELS)
 WANTED = frozenset(
     {v.name for v in schema.PHASES}
-    | {"frame_snr", "movie_snr", "cell_count", "cell_distance", "cell_clustered", "track_length"}
+    | {"frame_snr", "movie_snr", "cell_count", "cell_distance", *_CLUSTERED, "track_length"}
     | {"track_first", "track_last", "consensus_ratio", "phase_agreement", "track_agreement"}
     | {"organ", "stimulus", "content", "markers", "fluorophores", "objective"}
 )

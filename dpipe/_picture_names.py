@@ -28,6 +28,8 @@ PICTURE_FLAGS = ("unreadable", "mask_of_several_values", "not_finite", "gone_or_
 """Meanings of the bits 1, 2, 4, ... of `PICTURE_FLAG`."""
 UNREADABLE = 1
 """The bit of a picture that could not be read after all: its values are zeros, to be left out."""
+SEVERAL_VALUES = 2
+"""The bit of one whose mask has several values besides 0: they are in `MASK_PIXELS`."""
 GONE = 8
 """The bit of one whose file was gone, or another, when it was read: a later run looks again."""
 GONE_REASON = "gone or changed since the source was listed"

@@ -62,3 +62,6 @@ CHANNEL_STD = _channel("std", "standard deviation of the pixels (ddof 0)")
 CHANNEL_PERCENTILE = Variable(
     "channel_percentile", ("c", "percentile"), "f", "1", "percentiles of the pixels"
 )
+VALUES_IN_MASK = Variable(
+    "values_in_mask", ("record",), "u", "1", "values besides 0 of a mask of several, else 0"
+)

@@ -60,6 +60,13 @@ def figure3(names: tuple[str, ...], by: str, panels: str, to: str, store: str | 
 @click.option(
     "--columns", type=click.IntRange(1), default=10, show_default=True, help="Pictures of each."
 )
+@click.option(
+    "--contrast",
+    type=click.Choice(["gallery", "row"]),
+    default="gallery",
+    show_default=True,
+    help="What is black and white: the same in all pictures, or in each row.",
+)
 @_to
 @_store
 def gallery(

@@ -23,7 +23,7 @@ from dpipe._regions import Read, Region, Source, behind, remember
 from dpipe.arrays import chosen_device, to_device, to_host
 from dpipe.errors import SchemaError
 
-_ROWS = ("pixels", "mask_code", "picture_flag")
+_ROWS = ("pixels", "mask_code", "mask_pixels", "picture_flag")
 _TABLE = ("offset", "height", "width", "in_slot")
 _EDGES, _LARGEST_BLOCK = 8, 64 << 20
 """Rows of a block in another order for each block that it may take from; bytes of one at most."""
@@ -36,6 +36,7 @@ def map_records(
     names: Sequence[str],
     dim: str = "name",
     dtype: np.dtype | str = "f8",
+    need: Sequence[str] = ("pixels", "mask_code"),
     **params: Any,
 ) -> xr.DataArray:
     """Turn each picture of a collection into a row of numbers.
@@ -58,6 +59,8 @@ def map_records(
         Dim of the names.
     dtype : numpy.dtype or str
         Of the numbers.
+    need : sequence of str
+        As for `map_rows`.
     **params
         Passed to the kernel.
 
@@ -69,7 +72,7 @@ def map_records(
         through the blocks costs nothing; of a random one each block of the result waits for the
         blocks that it takes rows of.
     """
-    made = map_rows(kernel, ds, sizes={dim: len(names)}, dtype=dtype, **params)
+    made = map_rows(kernel, ds, sizes={dim: len(names)}, dtype=dtype, need=need, **params)
     return made.assign_coords({dim: np.array(list(names), dtype=str)})
 
 
@@ -95,7 +98,9 @@ def map_rows(
     dtype : numpy.dtype or str
         Its dtype.
     need : sequence of str
-        Which of ``pixels`` and ``mask_code`` are read; the kernel gets None for the other.
+        Which of ``pixels`` and ``mask_code`` are read; the kernel gets None for the other. With
+        ``mask_pixels`` it gets their row as ``valued``, and as ``several`` which of its pictures
+        have a mask of several values there.
     **params
         Passed to the kernel.
 
@@ -260,6 +265,7 @@ def _run(
     table: np.ndarray,
     pixels: np.ndarray | None = None,
     mask_code: np.ndarray | None = None,
+    mask_pixels: np.ndarray | None = None,
     picture_flag: np.ndarray | None = None,
     *,
     kernel: Callable[..., Any],
@@ -277,7 +283,12 @@ def _run(
         return result
     columns = [np.ascontiguousarray(table[sound, k]) for k in range(3)]
     rows = [None if row is None else to_device(row, name) for row in (pixels, mask_code)]
-    made = to_host(kernel(*rows, *columns, **params))
+    more: dict[str, Any] = {}
+    if mask_pixels is not None:
+        slots = np.zeros(table[:, 3].max() + 1, np.uint8) if picture_flag is None else picture_flag
+        several = (slots[table[sound, 3]] & schema.SEVERAL_VALUES) != 0
+        more = {"valued": to_device(mask_pixels, name), "several": several}
+    made = to_host(kernel(*rows, *columns, **params, **more))
     if made.shape != (int(sound.sum()), *new):
         raise ValueError(f"the kernel gave {made.shape}; expected {(int(sound.sum()), *new)}")
     if sound.all():

@@ -47,6 +47,8 @@ class Sheet:
         Channels.
     pictures : sequence of numpy.ndarray, shape (y, x), uint8
         Maximum over z of each channel shown, stretched.
+    limits : sequence of (float, float)
+        The grey values that are black and white in each.
     counts, edges : numpy.ndarray
         Voxels of that frame by grey value, (channel, bin), and the borders of the bins.
     minutes : numpy.ndarray, shape (t,)
@@ -66,6 +68,7 @@ class Sheet:
     frame: int
     names: Sequence[str]
     pictures: Sequence[np.ndarray]
+    limits: Sequence[tuple[float, float]]
     counts: np.ndarray
     edges: np.ndarray
     minutes: np.ndarray
@@ -103,6 +106,7 @@ def sheet(
                 f"{image.sizes['c']} channels"
             )
     counts, edges = _histogram(np.asarray(pixels))
+    drawn = [_picture(np.asarray(volume).max(axis=0)) for volume in pixels]
     verdicts = lines.pop(schema.QUALITY_FLAG.name, None)
     names = [str(c) for c in image["c"].values] if "c" in image.coords else []
     return Sheet(
@@ -110,7 +114,8 @@ def sheet(
         facts=_facts(movie, image),
         frame=chosen % count,
         names=names or [str(c) for c in range(image.sizes["c"])],
-        pictures=[_picture(np.asarray(volume).max(axis=0)) for volume in pixels],
+        pictures=[picture for picture, _ in drawn],
+        limits=[limits for _, limits in drawn],
         counts=counts,
         edges=edges,
         minutes=_minutes(image),
@@ -150,13 +155,14 @@ def _histogram(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return np.stack([np.histogram(values, edges)[0] for values in flat]), edges
 
 
-def _picture(plane: np.ndarray, largest: int = 512) -> np.ndarray:
-    """Shrink a plane by leaving out pixels, and stretch it to 8 bit."""
+def _picture(plane: np.ndarray, largest: int = 512) -> tuple[np.ndarray, tuple[float, float]]:
+    """Shrink a plane by leaving out pixels, and stretch it to 8 bit; say from where to where."""
     every = max(1, -(-max(plane.shape) // largest))
     values = np.where(np.isfinite(plane), plane, 0)[::every, ::every].astype(np.float64)
-    low, high = np.percentile(values, [1, 99.8])
+    low, high = map(float, np.percentile(values, [1, 99.8]))
     spread = high - low if high > low else math.inf
-    return np.rint(255 * np.clip((values - low) / spread, 0, 1)).astype(np.uint8)
+    shown = np.rint(255 * np.clip((values - low) / spread, 0, 1)).astype(np.uint8)
+    return shown, (low, high)
 
 
 def draw(shown: Sheet) -> "Figure":
@@ -189,7 +195,7 @@ def draw(shown: Sheet) -> "Figure":
 
 
 def _pictures(made: "Figure", shown: Sheet, tall: float) -> None:
-    """Draw a channel each, with its name and, in the first, a scale bar."""
+    """Draw a channel each, with its name, what is black and white in it, and a scale bar."""
     width, height = made.get_size_inches()
     room = (width - 0.4) / max(len(shown.pictures), 3)
     for c, picture in enumerate(shown.pictures):
@@ -203,11 +209,12 @@ def _pictures(made: "Figure", shown: Sheet, tall: float) -> None:
         color, marker = _look(c)
         ax.plot([0.012], [-0.06], marker=marker, color=color, markersize=5, clip_on=False,
                 transform=ax.transAxes)  # fmt: skip
-        said = f"{shown.names[c]}, maximum over z, frame {shown.frame}"
-        ax.text(0.045, -0.06, _ink.text(said, 44), fontsize=8.5, color=_ink.INK, va="center",
+        low, high = shown.limits[c]
+        name = _ink.text(shown.names[c], 16)
+        said = f"{name}: maximum over z, frame {shown.frame}, grey {low:.4g} to {high:.4g}"
+        ax.text(0.045, -0.06, said, fontsize=7.5, color=_ink.INK, va="center",
                 transform=ax.transAxes)  # fmt: skip
-        if not c:
-            _scale(ax, shown)
+        _scale(ax, shown)
     more = len(shown.names) - len(shown.pictures)
     if more > 0:
         made.text(1 - 0.2 / width, 1 - 0.56 / height, f"and {more} more channels", fontsize=9,
@@ -223,9 +230,17 @@ def _scale(ax: Any, shown: Sheet) -> None:
     power = 10.0 ** math.floor(math.log10(fifth))
     length = max(k * power for k in (1, 2, 5) if k * power <= fifth * (1 + 1e-9))
     y, x = shown.extent[0] * 0.94, shown.extent[1] * 0.04
-    ax.plot([x, x + length], [y, y], color="white", linewidth=3, solid_capstyle="butt")
-    ax.text(x, y - shown.extent[0] * 0.025, f"{length:g} µm", color="white", fontsize=8,
-            va="bottom")  # fmt: skip
+    for color, wide in (("black", 5), ("white", 3)):  # seen on whatever lies below
+        ax.plot([x, x + length], [y, y], color=color, linewidth=wide, solid_capstyle="butt")
+    ax.text(
+        x,
+        y - shown.extent[0] * 0.025,
+        f"{length:g} µm",
+        color="white",
+        fontsize=8,
+        va="bottom",
+        bbox={"facecolor": "black", "alpha": 0.6, "pad": 1, "linewidth": 0},
+    )
 
 
 def _grey(ax: Any, shown: Sheet) -> None:
@@ -290,14 +305,15 @@ def _verdicts(ax: Any, shown: Sheet, verdicts: np.ndarray) -> None:
         for verdict, shade in enumerate(_ink.VERDICTS):
             at = np.flatnonzero(known[:, c] == verdict)
             spans = [(edges[i], edges[i + 1] - edges[i]) for i in at]
-            ax.broken_barh(spans, (foot, tall), facecolors=shade, linewidth=0,
+            high = tall * (verdict + 1) / len(_ink.VERDICTS)  # worse ones stand higher
+            ax.broken_barh(spans, (foot, high), facecolors=shade, linewidth=0,
                            transform=ax.get_xaxis_transform(), zorder=4)  # fmt: skip
     low, high = ax.get_ylim()
     room = tall * 1.3 * channels + 0.06
     ax.set_ylim(low - (high - low) * room / (1 - room), high)
     ax.set_yticks([tick for tick in ax.get_yticks() if low <= tick <= high])
     for i, (flag, shade) in enumerate(zip(flags, _ink.VERDICTS, strict=True)):
-        ax.plot([0.015 + 0.3 * i], [1.055], marker="s", color=shade, markersize=5.5,
-                transform=ax.transAxes, clip_on=False)  # fmt: skip
+        ax.bar([0.015 + 0.3 * i], [0.06 * (i + 1) / len(flags)], 0.02, 1.03, color=shade,
+               transform=ax.transAxes, clip_on=False)  # fmt: skip
         ax.text(0.045 + 0.3 * i, 1.02, f"{(known == i).sum()} {flag}", fontsize=7.5, va="bottom",
                 color=_ink.QUIET, transform=ax.transAxes)  # fmt: skip

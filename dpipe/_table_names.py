@@ -54,6 +54,15 @@ SPOT_FLAGS = (
 )
 """Meanings of the bits 1, 2, 4, ... of `SPOT_FLAG`."""
 
+MARK_FRAME = Variable(
+    "mark_frame", ("mark",), "i", "1", "frame of a spot that an annotator marked, from 0"
+)
+MARK_Z, MARK_Y, MARK_X = MARK_PLACES = tuple(
+    Variable(f"mark_{dim}", ("mark",), "f", "micrometer", f"place along {dim} of such a spot")
+    for dim in "zyx"
+)
+"""What all annotators marked, also where no other one agrees: a consensus was made of it."""
+
 SPOT_STATISTIC = Variable(
     "spot_statistic", ("spot", "name"), "f", "1", "what Imaris measured, by statistic_unit"
 )

@@ -1,18 +1,22 @@
 """Batches of records for training, straight from the store.
 
-It knows in which order pieces of lazy Datasets are read, mixed and cut. It knows no network and
-no library of networks: a batch is an xarray Dataset in memory.
+It knows in which order pieces of lazy Datasets are read, mixed, cut and shared by processes. It
+knows no network and no library of networks: a batch is an xarray Dataset in memory.
 """
 
+import copy
+import sys
+import warnings
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
 from dpipe.errors import SchemaError, UsageError
-from dpipe.operators.gate import select
+from dpipe.operators.gate import select, without_aside
 from dpipe.tree import DataLike, as_parts
 
 _DIMS = ("record", "event")
@@ -26,18 +30,24 @@ class Batches:
 
     What is read at once are pieces, the Dask chunks along the records: shuffled, the pieces come
     in a random order, and the records of `hold` of them are mixed. So each chunk is decoded once
-    an epoch. The next pieces are read while a batch is used.
+    an epoch, and one on a border between processes by both. The next pieces are read while a
+    batch is used.
+
+    Processes that train together each have as many batches as the others: the records of an
+    epoch are cut into n runs of one length. If n does not divide them, some records come twice an
+    epoch; with `drop_last` some are left out instead. `notes` says how many.
 
     Parameters
     ----------
     data : xarray.Dataset, xarray.DataTree or mapping
         What ``dpipe.open``, ``pictures``, ``track-crops`` or `each` gave: variables over
         ``record`` or ``event``, every part with the same ones, of the same further sizes. Packed
-        pictures are brought to one size by ``dpipe.pictures`` first.
+        pictures are brought to one size by ``dpipe.pictures`` first. Pictures that were put aside
+        are left out, and a warning says how many.
     size : int
         Records in a batch; the last one of an epoch may have fewer.
     where : str, optional
-        Which records: a gate, or an expression, as for ``dpipe.select``.
+        Which records or events: a gate, or an expression, as for ``dpipe.select``.
     shuffle : bool
         Mix the records, in another way each epoch.
     seed : int
@@ -46,17 +56,41 @@ class Batches:
         Pieces that are mixed with each other. With those that come next, and what is left of
         those before, so many are in memory twice over.
     share : two ints
-        ``(i, n)``: only each n-th piece, beginning with the i-th. With the same seed, n
-        processes have every record once between them.
+        ``(i, n)``: the i-th of n processes that train together, with the same seed and epoch.
     drop_last : bool
-        Leave out a last batch that is smaller.
+        Leave out a last batch that is smaller, and records that not all processes would have.
+    epoch : int
+        The first epoch.
 
     Raises
     ------
     SchemaError
         No records, packed pictures, or parts that do not fit each other.
     UsageError
-        A parameter that cannot work, or an expression that cannot be read.
+        A parameter that cannot work, more processes than pieces, or an expression that cannot be
+        read.
+
+    Notes
+    -----
+    A copy, also a pickled one in another process, begins at the epoch at which it was copied, so
+    say ``batches.set_epoch(epoch)`` before each one. Copies in the workers of a PyTorch
+    ``DataLoader`` share the batches of their process, each batch in one worker; elsewhere
+    ``batches.worker(i, n)`` is the i-th of n such copies::
+
+        class Cells(torch.utils.data.IterableDataset):
+            def __init__(self, batches):
+                self.batches = batches
+            def __len__(self):
+                return len(self.batches)
+            def __iter__(self):
+                for batch in self.batches:
+                    yield torch.from_numpy(batch.image.values)
+
+        loader = DataLoader(Cells(batches), batch_size=None, num_workers=4,
+                            multiprocessing_context="spawn")
+        for epoch in range(epochs):
+            batches.set_epoch(epoch)
+            for pictures in loader: ...
 
     Examples
     --------
@@ -78,31 +112,111 @@ class Batches:
         hold: int = 8,
         share: Sequence[int] = (0, 1),
         drop_last: bool = False,
+        epoch: int = 0,
     ) -> None:
         for name, found, least in (("size", size, 1), ("hold", hold, 1), ("seed", seed, 0)):
-            if type(found) is not int or found < least:
-                raise UsageError(f"{name}: found {found!r}; expected a whole number from {least}")
-        whole = isinstance(share, list | tuple) and [type(n) for n in share] == [int, int]
-        if not whole or not 0 <= share[0] < share[1]:
-            raise UsageError(f"share: found {share!r}; expected (i, n) with i from 0 to n - 1")
-        held = _alike({stem: _rows(stem, ds) for stem, ds in as_parts(data).items()})
-        if where is not None:
-            held = {stem: select(ds, where) for stem, ds in held.items()}
-        self._dim = next((_dim(ds) for ds in held.values()), "record")
-        self._pieces = [piece for ds in held.values() for piece in _cut(ds, self._dim)]
+            _whole(name, found, least)
+        self._share = _place("share", share)
+        held = {stem: _chosen(stem, ds, where) for stem, ds in as_parts(data).items()}
+        aside = sum(count for _, count in held.values())
+        alike = _alike({stem: _rows(stem, ds) for stem, (ds, _) in held.items()})
+        self._dim = next((_dim(ds) for ds in alike.values()), "record")
+        self._pieces = _pieces(list(alike.values()), self._dim, self._share[1])
+        self._lengths = [rows.stop - rows.start for _, rows in self._pieces]
         self._size, self._hold = size, hold if shuffle else 1
-        self._shuffle, self._seed, self._epoch = shuffle, seed, 0
-        self._share, self._drop_last = (share[0], share[1]), drop_last
+        self._shuffle, self._seed, self._drop_last = shuffle, seed, drop_last
+        self._worker: tuple[int, int] | None = None
+        self.set_epoch(epoch)
+        self.notes = self._said(aside)
+        if aside:
+            warnings.warn(f"batches: {self.notes[0]}", UserWarning, stacklevel=2)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Say which epoch comes next; without this, each time is the one after the last.
+
+        Parameters
+        ----------
+        epoch : int
+            From 0.
+
+        Raises
+        ------
+        UsageError
+            It is no such number.
+        """
+        _whole("epoch", epoch, 0)
+        self._epoch = epoch
+
+    def worker(self, i: int, n: int) -> "Batches":
+        """Return the i-th of n copies that share the batches of this process.
+
+        Parameters
+        ----------
+        i, n : int
+            i from 0 to n - 1. In the workers of a ``DataLoader`` this is not needed.
+
+        Returns
+        -------
+        Batches
+            Whole batches; together the n copies have each batch once.
+
+        Raises
+        ------
+        UsageError
+            No such place.
+        """
+        made = copy.copy(self)
+        made._worker = _place("worker", (i, n))
+        return made
 
     def __len__(self) -> int:
-        """Return how many batches the next epoch has."""
-        records = sum(rows.stop - rows.start for _, rows in self._order(self._epoch))
-        return records // self._size if self._drop_last else -(-records // self._size)
+        """Return how many batches an epoch has in this process, or in this worker of it."""
+        first, last = self._batches()
+        return last - first
+
+    def __repr__(self) -> str:
+        """Return size, number and share of the batches, and what is to be said of them."""
+        i, n = self._share
+        said = [f"{len(self)} batches of {self._size} {self._dim}s"]
+        said += [f"process {i} of {n}"] if n > 1 else []
+        return f"<Batches: {'; '.join([*said, *self.notes])}>"
 
     def __iter__(self) -> Iterator[xr.Dataset]:
         """Yield the batches of the next epoch, in memory."""
         epoch, self._epoch = self._epoch, self._epoch + 1
-        pieces, rng = self._order(epoch), np.random.default_rng((self._seed, epoch, 1))
+        first, last = self._batches()
+        start = self._share[0] * self._run() + first * self._size
+        stop = min(start + (last - first) * self._size, (self._share[0] + 1) * self._run())
+        return self._read_batches(epoch, start, stop)
+
+    def _run(self) -> int:
+        """Return how many records each process has in an epoch."""
+        total, n = sum(self._lengths), self._share[1]
+        return total // n if self._drop_last else -(-total // n)
+
+    def _batches(self) -> tuple[int, int]:
+        """Return the first batch of this worker among those of its process, and the one after."""
+        run = self._run()
+        count = run // self._size if self._drop_last else -(-run // self._size)
+        i, n = self._worker or _loader()
+        return count * i // n, count * (i + 1) // n
+
+    def _said(self, aside: int) -> list[str]:
+        """Say what is left out, and what comes twice."""
+        total, (_, n) = sum(self._lengths), self._share
+        uneven = self._run() * n - total
+        said = [f"{aside} of {total + aside} {self._dim}s left out: put aside"] if aside else []
+        if uneven > 0:
+            said.append(
+                f"{uneven} of {total} {self._dim}s twice an epoch, so that all {n} are even"
+            )
+        if uneven < 0:
+            said.append(f"{-uneven} of {total} {self._dim}s left out so that all {n} are even")
+        return said
+
+    def _read_batches(self, epoch: int, start: int, stop: int) -> Iterator[xr.Dataset]:
+        pieces = self._order(epoch, start, stop)
+        rng = np.random.default_rng((self._seed, epoch, 1, start))
         groups = [pieces[i : i + self._hold] for i in range(0, len(pieces), self._hold)]
         rest: xr.Dataset | None = None
         with ThreadPoolExecutor(1) as thread:
@@ -115,22 +229,63 @@ class Batches:
                 if rest is not None:
                     read = _joined([rest, read], self._dim)
                 whole = read.sizes[self._dim] - read.sizes[self._dim] % self._size
-                for start in range(0, whole, self._size):
-                    yield read.isel({self._dim: slice(start, start + self._size)})
+                for at in range(0, whole, self._size):
+                    yield read.isel({self._dim: slice(at, at + self._size)})
                 rest = read.isel({self._dim: slice(whole, None)})
-        if rest is not None and rest.sizes[self._dim] and not self._drop_last:
+        if rest is not None and rest.sizes[self._dim]:
             yield rest
 
-    def _order(self, epoch: int) -> list[_Piece]:
-        """Return the pieces of an epoch in the order in which they are read."""
+    def _order(self, epoch: int, start: int, stop: int) -> list[_Piece]:
+        """Return what is read of an epoch, in order: its records from `start` to `stop`.
+
+        Beyond the last record it begins anew.
+        """
         order: Any = range(len(self._pieces))
         if self._shuffle:
             order = np.random.default_rng((self._seed, epoch)).permutation(len(self._pieces))
-        first, step = self._share
-        return [self._pieces[k] for k in order[first::step]]
+        total, found = sum(self._lengths), list[_Piece]()
+        for low, high in ((start, min(stop, total)), (max(start, total) - total, stop - total)):
+            ends = accumulate(self._lengths[k] for k in order)
+            for k, end in zip(order, ends, strict=True):
+                (ds, rows), first = self._pieces[k], end - self._lengths[k]
+                a, b = max(low, first), min(high, end)
+                if a < b:
+                    found.append((ds, slice(rows.start + a - first, rows.start + b - first)))
+        return found
 
     def _read(self, pieces: Sequence[_Piece]) -> xr.Dataset:
         return _joined([ds.isel({self._dim: rows}).load() for ds, rows in pieces], self._dim)
+
+
+def _whole(name: str, found: object, least: int) -> None:
+    if type(found) is not int or found < least:
+        raise UsageError(f"{name}: found {found!r}; expected a whole number from {least}")
+
+
+def _place(name: str, said: Sequence[int]) -> tuple[int, int]:
+    whole = isinstance(said, list | tuple) and [type(n) for n in said] == [int, int]
+    if not whole or not 0 <= said[0] < said[1]:
+        raise UsageError(f"{name}: found {said!r}; expected (i, n) with i from 0 to n - 1")
+    return said[0], said[1]
+
+
+def _loader() -> tuple[int, int]:
+    """Return which worker of a loader of PyTorch this process is; it is not imported for that."""
+    torch = sys.modules.get("torch.utils.data")
+    info = torch.get_worker_info() if torch is not None else None
+    return (0, 1) if info is None else (int(info.id), int(info.num_workers))
+
+
+def _chosen(stem: str, ds: xr.Dataset, where: str | None) -> tuple[xr.Dataset, int]:
+    """Choose records or events of a part, and count what was put aside among them."""
+    if not any(dim in ds.dims for dim in _DIMS):
+        raise SchemaError(
+            f"{stem}: found the dims {', '.join(map(str, ds.dims))}; expected record or event"
+        )
+    try:
+        return without_aside(ds if where is None else select(ds, where))
+    except UsageError as error:
+        raise UsageError(f"{stem}: {error}") from error
 
 
 def _dim(ds: xr.Dataset) -> str:
@@ -144,10 +299,6 @@ def _rows(stem: str, ds: xr.Dataset) -> xr.Dataset:
             f"{stem}: packed pictures of unlike sizes; bring them to one: "
             "dpipe.each(tree, dpipe.pictures, size=64)"
         )
-    if not any(dim in ds.dims for dim in _DIMS):
-        raise SchemaError(
-            f"{stem}: found the dims {', '.join(map(str, ds.dims))}; expected record or event"
-        )
     dim = _dim(ds)
     kept = [name for name, variable in ds.variables.items() if dim in variable.dims]
     dims = {d for name in kept for d in ds.variables[name].dims}
@@ -156,36 +307,81 @@ def _rows(stem: str, ds: xr.Dataset) -> xr.Dataset:
 
 
 def _alike(held: dict[str, xr.Dataset]) -> dict[str, xr.Dataset]:
-    """Refuse parts that cannot be in one batch; keep what is known of the records of all."""
+    """Refuse parts that cannot be in one batch; keep what is known of the records of all.
+
+    Numbers become of the kind that holds those of all parts; times and places within pictures
+    that differ from part to part are left out.
+    """
     facts = {stem: _facts(ds) for stem, ds in held.items()}
     (first, wanted), *others = facts.items() or [("", {})]
+    loose = {str(k) for ds in held.values() for k, v in ds.coords.items() if v.dims == (_dim(ds),)}
     for stem, found in others:
         for name in sorted({*found, *wanted}):
+            if name in loose and not (name in found and name in wanted):
+                continue  # what is known of the records of some parts only is left out
             if found.get(name) != wanted.get(name):
                 raise SchemaError(
                     f"{stem}: {name} is {found.get(name, 'missing')}, and "
                     f"{wanted.get(name, 'missing')} in {first}; a batch needs one shape"
                 )
-    everywhere = set.intersection(*(set(ds.coords) for ds in held.values())) if held else set()
-    return {stem: ds.drop_vars(set(ds.coords) - everywhere) for stem, ds in held.items()}
+    some = next(iter(held.values()), xr.Dataset())
+    everywhere = {
+        name
+        for name, coordinate in some.coords.items()
+        if all(name in ds.coords for ds in held.values())
+        and (name in loose or all(coordinate.identical(ds.coords[name]) for ds in held.values()))
+    }
+    kinds = {
+        name: np.result_type(*(ds[name].dtype for ds in held.values()))
+        for name, array in some.data_vars.items()
+        if array.dtype.kind in "biuf"
+    }
+    return {
+        stem: ds.drop_vars(set(ds.coords) - everywhere).assign(
+            {name: ds[name].astype(kind) for name, kind in kinds.items() if ds[name].dtype != kind}
+        )
+        for stem, ds in held.items()
+    }
 
 
 def _facts(ds: xr.Dataset) -> dict[str, Any]:
     """Return what must be the same in all parts."""
     dim = _dim(ds)
     shapes: dict[str, Any] = {
-        str(name): (*map(str, v.dims), *(n for d, n in v.sizes.items() if d != dim))
+        str(name): (
+            *(_kind(v), *map(str, v.dims)),
+            *(n for d, n in v.sizes.items() if d != dim),
+        )
         for name, v in ds.data_vars.items()
     }
+    shapes |= {str(name): _kind(v) for name, v in ds.coords.items() if v.dims == (dim,)}
     names = {d: ds.coords[d].values for d in ds.dims if d in ds.coords and d != dim}
     return shapes | {str(d): v.tolist() for d, v in names.items() if v.dtype.kind in "UOT"}
 
 
-def _cut(ds: xr.Dataset, dim: str) -> Iterator[_Piece]:
+def _kind(array: xr.DataArray) -> str:
+    return "text" if array.dtype.kind in "UOST" else "numbers"
+
+
+def _pieces(parts: Sequence[xr.Dataset], dim: str, processes: int) -> list[_Piece]:
+    """Cut all parts into pieces; refuse more processes than there are."""
+    total = sum(ds.sizes[dim] for ds in parts)
+    most = max(1, min(_PIECE, -(-total // processes)))
+    found = [piece for ds in parts for piece in _cut(ds, dim, most)]
+    if total and processes > len(found):
+        raise UsageError(
+            f"share: {processes} processes, and {len(found)} pieces that are read at once "
+            f"({total} {dim}s); expected at most as many processes, or smaller pieces: "
+            f".chunk({dim}={max(1, total // processes)})"
+        )
+    return found
+
+
+def _cut(ds: xr.Dataset, dim: str, most: int) -> Iterator[_Piece]:
     """Yield the Dask chunks of a part, or pieces of what is in memory."""
     steps = next((v.chunksizes[dim] for v in ds.data_vars.values() if dim in v.chunksizes), None)
     count = ds.sizes[dim]
-    ends = range(_PIECE, count + _PIECE, _PIECE) if steps is None else np.cumsum(steps).tolist()
+    ends = range(most, count + most, most) if steps is None else np.cumsum(steps).tolist()
     start = 0
     for end in ends:
         if end > start:

@@ -11,13 +11,13 @@ neighbours. Stores are only read, by `gather`.
 import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import xarray as xr
 
 from dpipe import _figure3, _gallery, _ink, _panels, _sheet, blocks, catalog, seal
 from dpipe._gallery import Row, holds_crops
-from dpipe._ink import available
+from dpipe._ink import COLORS, available
 from dpipe._panels import LETTERS, Panel
 from dpipe.objects import Objects
 from dpipe.tree import DataLike, as_parts
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 __all__ = [
+    "COLORS",
     "LETTERS",
     "Panel",
     "Row",
@@ -53,8 +54,10 @@ def figure3(data: DataLike, *, by: str = "stem", panels: str = LETTERS) -> "Figu
     distance to the nearest other cell. E: share of cells in clusters. F: when disruption starts,
     as a share of the event. G: distance along each track. H: how many frames an event lasts. I, J:
     consensus of annotators on events and on phases. A panel without data says what it needs.
-    Movies are compared by groups, with the tests and stars of ``group_tests``; over pairs these
-    are not corrected for their number, as in the study.
+    Movies are compared by groups, with the tests and stars of ``group_tests``: a movie counts once,
+    of events and tracks it is their mean, for those of one movie are not independent. Over pairs
+    p is not corrected for their number, as in the study. Groups that are too small to differ are
+    said.
 
     Parameters
     ----------
@@ -80,8 +83,11 @@ def figure3(data: DataLike, *, by: str = "stem", panels: str = LETTERS) -> "Figu
     Notes
     -----
     A movie's number is the mean over its frames, then over its channels. An event lasts from its
-    first to its last frame, both included: with n frames of which k come before disruption, F is
-    k / n. H takes the frames of tracks, without tracks those of phases.
+    first to its last frame, both included, and frames count as even in time: with n frames of which
+    k come before disruption, F is k / n. H takes the frames of tracks, without tracks those of
+    phases. E takes clusters of at least three cells, as the study's caption says, where
+    ``cell_density`` tells them (``cell_clustered_three``), else the clusters of its text; the
+    figure says which.
     """
     return _figure3.draw(_panels.panels(_panels.leaves(data), by, panels), by)
 
@@ -97,7 +103,8 @@ def panels(data: DataLike, *, by: str = "stem", panels: str = LETTERS) -> list[P
     Returns
     -------
     list of Panel
-        With ``groups`` (numbers by group), ``tests``, ``source`` and ``left_out``.
+        With ``groups`` (numbers by group), ``movies`` (how many, by group), ``tests`` (of
+        movies), ``source``, ``left_out`` and ``rule``.
 
     Examples
     --------
@@ -117,13 +124,15 @@ def gallery(
     most: int = 12,
     columns: int = 10,
     channel: str | None = None,
+    contrast: Literal["gallery", "row"] = "gallery",
 ) -> "Figure":
     """Draw crops as a gallery: a row an event, over time, with phases, track and outlines.
 
-    Frames are chosen evenly, and among them the first of each phase. Grey values are stretched
-    over a row from its percentile 0.5 to 99.7; of a volume the maximum over z is shown. Below
-    each picture stands its phase, by letter and colour, and its time. The line is the track so
-    far: the places of the window's centre.
+    Frames are chosen evenly, and among them the first of each phase. Black and white are the
+    percentiles 0.5 and 99.7 of all pictures shown, or of those of one dtype where some movies have
+    8 bits and some more, which the figure says; of a volume the maximum over z is shown. Each row
+    has a scale bar. Below each picture stands its phase, by letter and colour, and its time. The
+    line is the track so far: the places of the window's centre.
 
     Parameters
     ----------
@@ -137,6 +146,9 @@ def gallery(
         Pictures of an event at most.
     channel : str, optional
         Which one to show; by default that in which the event was marked, else the first.
+    contrast : {"gallery", "row"}
+        "row" stretches each row by itself, and says of each from which grey value to which: for
+        movies of unlike brightness, which then do not compare.
 
     Returns
     -------
@@ -152,7 +164,8 @@ def gallery(
     """
     if isinstance(crops, list):
         return _gallery.draw(crops)
-    return _gallery.draw(rows(crops, masks=masks, most=most, columns=columns, channel=channel))
+    found = rows(crops, masks=masks, most=most, columns=columns, channel=channel, contrast=contrast)
+    return _gallery.draw(found)
 
 
 def rows(
@@ -162,12 +175,13 @@ def rows(
     most: int = 12,
     columns: int = 10,
     channel: str | None = None,
+    contrast: Literal["gallery", "row"] = "gallery",
 ) -> list[Row]:
     """Return what `gallery` draws: a row an event.
 
     Parameters
     ----------
-    crops, masks, most, columns, channel
+    crops, masks, most, columns, channel, contrast
         As in `gallery`.
 
     Returns
@@ -181,6 +195,7 @@ def rows(
         most=most,
         columns=columns,
         channel=channel,
+        contrast=contrast,
     )
 
 

@@ -69,6 +69,9 @@ CELL_DISTANCE = _frame(
 CELL_CLUSTERED = _frame(
     "cell_clustered", "1", "share of cells that stand in clusters, NaN without cells"
 )
+CELL_CLUSTERED_THREE = _frame(
+    "cell_clustered_three", "1", "share of cells in clusters of at least three, NaN without cells"
+)
 QUALITY_FLAG = Variable(
     "quality_flag", ("t", "c"), "u", "1", "verdict on a frame", ("good", "doubtful", "unusable")
 )

@@ -14,6 +14,7 @@ This module knows scikit-learn's and scifAI's manners. Of millions of pictures a
 features in a store; here they are computed at once, in this process.
 """
 
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from types import SimpleNamespace
 from typing import Any
@@ -123,14 +124,26 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):
         Returns
         -------
         pandas.DataFrame
-            A row each row of `metadata`, with its index; NaN for files that cannot be read.
+            A row each row of `metadata`, with its index; NaN for files that cannot be read, of
+            which a warning says how many.
 
         Raises
         ------
         SchemaError
             Pictures with another number of channels than those of `fit`.
         """
-        rows, _ = self._measured(metadata)
+        rows, known = self._measured(metadata)
+        lost = np.flatnonzero(~known)
+        if lost.size:
+            named = ", ".join(
+                str(path).rpartition("/")[2] for path in metadata["file"].iloc[lost[:3]]
+            )
+            warnings.warn(
+                f"{lost.size} of {len(rows)} pictures cannot be read ({named}"
+                f"{', ...' * (lost.size > 3)}): NaN; leave these rows out before training",
+                UserWarning,
+                stacklevel=2,
+            )
         return pd.DataFrame(rows, index=metadata.index, columns=self.names_)
 
     def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:

@@ -1,6 +1,9 @@
 """Batches: each record once an epoch, each chunk decoded once, mixed and shared as said."""
 
+import pickle
+import sys
 from collections import Counter
+from types import SimpleNamespace
 
 import dask.array as da
 import numpy as np
@@ -194,3 +197,145 @@ def test_from_a_store(tmp_path):
     assert sum(batch.sizes["record"] for batch in found) == (heights > 24).sum() > 7
     assert {batch.image.shape[1:] for batch in found} == {(8, 32, 32)}
     assert set(np.unique(np.concatenate([b.condition.values for b in found]))) == {"+SEA", "-SEA"}
+
+
+def shares(data, n: int, **options) -> list[list[list[int]]]:
+    """What each of n processes gets in an epoch; `len` tells how many batches."""
+    found = []
+    for i in range(n):
+        batches = Batches(data, share=(i, n), **options)
+        found.append(numbers(batches))
+        assert len(found[-1]) == len(batches)
+    return found
+
+
+@pytest.mark.parametrize("drop_last", [False, True])
+@pytest.mark.parametrize("shuffle", [False, True])
+@pytest.mark.parametrize("n", [2, 3, 4, 7])
+def test_all_processes_have_as_many_batches(n, shuffle, drop_last):
+    data = {"a": table(0, 35), "b": table(35, 3), "c": table(38, 49, 13)}
+    options = {"size": 4, "shuffle": shuffle, "drop_last": drop_last, "seed": 5}
+    found = shares(data, n, **options)
+    run = 87 // n if drop_last else -(-87 // n)
+    assert {len(share) for share in found} == {run // 4 if drop_last else -(-run // 4)}
+    assert len({tuple(map(len, share)) for share in found}) == 1
+    every = Counter(flat(flat(found)))
+    if drop_last:
+        assert max(every.values()) == 1
+        assert 87 - len(every) <= (87 % n) + n * 3
+    else:
+        assert sorted(every) == list(range(87))
+        assert sum(every.values()) == run * n
+    said = Batches(data, share=(0, n), **options).notes
+    if 87 % n == 0:
+        assert said == []
+    else:
+        assert said[0].startswith(f"{87 % n if drop_last else run * n - 87} of 87 records ")
+
+
+def test_more_processes_than_pieces_are_refused():
+    assert len(shares(table(0, 30), 3)) == 3
+    with pytest.raises(UsageError, match=r"share: 4 processes, and 3 pieces .*\.chunk\(record=7\)"):
+        Batches(table(0, 30), share=(0, 4))
+    assert len(shares(table(0, 4, None), 4)) == 4  # what is in memory is cut at will
+    with pytest.raises(UsageError, match="share: 5 processes, and 4 pieces"):
+        Batches(table(0, 4, None), share=(0, 5))
+    assert shares(table(0, 3), 2, where="number > 9") == [[], []]
+
+
+def test_an_epoch_is_said():
+    batches, again = (Batches(two_parts(), size=8, shuffle=True, epoch=e) for e in (0, 4))
+    epochs = [numbers(batches) for _ in range(5)]
+    assert numbers(again) == epochs[4]
+    batches.set_epoch(1)
+    assert numbers(batches) == epochs[1]
+    assert numbers(batches) == epochs[2]
+    batches.set_epoch(3)
+    copied = pickle.loads(pickle.dumps(batches))
+    assert [numbers(copied), numbers(batches)] == [epochs[3], epochs[3]]
+    with pytest.raises(UsageError, match="epoch: found -1; expected a whole number from 0"):
+        batches.set_epoch(-1)
+
+
+@pytest.mark.parametrize("drop_last", [False, True])
+@pytest.mark.parametrize("share", [(0, 1), (1, 2)])
+@pytest.mark.parametrize("n", [1, 2, 3, 30])
+def test_workers_share_the_batches_of_their_process(n, share, drop_last):
+    options = {"size": 8, "shuffle": True, "share": share, "drop_last": drop_last}
+    batches = Batches(two_parts(), **options)
+    batches.set_epoch(2)
+    workers = [pickle.loads(pickle.dumps(batches)).worker(i, n) for i in range(n)]
+    found = [numbers(worker) for worker in workers]
+    assert list(map(len, found)) == list(map(len, workers))
+    assert sum(map(len, found)) == len(batches)
+    own = numbers(batches)
+    assert sorted(flat(flat(found))) == sorted(flat(own))
+    assert sorted(len(b) for b in flat(found)) == sorted(len(b) for b in own)
+
+
+def test_workers_of_a_loader_know_their_place(monkeypatch):
+    """PyTorch's workers hold pickled copies, and ask ``get_worker_info`` who they are."""
+    place: list[tuple[int, int]] = []
+
+    def info():
+        return SimpleNamespace(id=place[0][0], num_workers=place[0][1]) if place else None
+
+    batches = Batches(two_parts(), size=8, shuffle=True)
+    alone = numbers(Batches(two_parts(), size=8, shuffle=True))
+    monkeypatch.setitem(sys.modules, "torch.utils.data", SimpleNamespace(get_worker_info=info))
+    assert len(batches) == len(alone)
+    copies = [pickle.loads(pickle.dumps(batches)) for _ in range(3)]
+    for _ in range(2):  # workers that stay go on to the next epoch
+        found = []
+        for i, copied in enumerate(copies):
+            place[:] = [(i, 3)]
+            found += numbers(copied)
+        assert sorted(flat(found)) == list(range(87))
+    place[:] = [(1, 3)]
+    assert len(numbers(batches.worker(0, 1))) == len(alone)  # who says it himself is heard
+
+
+def test_pictures_put_aside_are_left_out_and_counted():
+    data = {"a": table(0, 35), "b": table(35, 5)}
+    reasons = np.where(np.arange(35) % 10 == 3, "damaged", "")
+    data["a"] = data["a"].assign_coords(put_aside=("record", reasons))
+    data["b"] = data["b"].assign_coords(height=("record", [5, 0, 5, 5, 5]))
+    with pytest.warns(UserWarning, match="batches: 5 of 40 records left out: put aside"):
+        batches = Batches(data, size=6)
+    assert flat(numbers(batches)) == [n for n in range(40) if n % 10 != 3 and n != 36]
+    assert batches.notes == ["5 of 40 records left out: put aside"]
+    assert "5 of 40 records left out" in repr(batches)
+    with pytest.warns(UserWarning, match="2 of 18 records left out"):
+        assert len(flat(numbers(Batches(data["a"], where="number > 16")))) == 16
+
+
+def test_numbers_of_unlike_kinds_become_one():
+    small = table(0, 3).assign(image=table(0, 3).image.astype("u1"))
+    found = list(Batches({"a": small, "b": table(300, 3)}, size=2))
+    assert {batch.image.dtype for batch in found} == {np.dtype("f4")}
+    texts = table(3, 3).assign_coords(odd=("record", ["yes", "no", "no"]))
+    with pytest.raises(SchemaError, match="b: odd is text, and numbers in a"):
+        Batches({"a": small, "b": texts})
+
+
+def crops(movie: str, labels: list[int], interval: float = 30.0) -> xr.Dataset:
+    count = len(labels)
+    values = np.arange(count * 8.0).reshape(count, 2, 1, 2, 2)
+    ds = xr.Dataset({"crop": (("event", "t", "c", "y", "x"), values)})
+    return ds.assign_coords(
+        event=[f"{movie}_cell{i}" for i in range(count)],
+        label=("event", labels),
+        t=[0.0, interval],
+        organ="lung" if movie == "Neu1" else "skin",
+    )
+
+
+def test_where_over_events():
+    data = {"Neu1": crops("Neu1", [1, 0, 1]), "Den1": crops("Den1", [0, 1], 60.0)}
+    (batch,) = Batches(data, where="label == 1")
+    assert batch.event.values.tolist() == ["Neu1_cell0", "Neu1_cell2", "Den1_cell1"]
+    assert "t" not in batch.coords  # frames of the two movies are not as far apart
+    (batch,) = Batches(data, where="label == 1 and organ == 'skin'")
+    assert batch.event.values.tolist() == ["Den1_cell1"]
+    with pytest.raises(UsageError, match="Neu1: unknown name 'lable'; did you mean 'label'"):
+        Batches(data, where="lable == 1")

@@ -104,6 +104,61 @@ def test_the_numbers_of_figure_3():
     assert found["F"].tests is None
 
 
+def test_movies_are_compared_not_their_events():
+    """Forty events of two movies are two movies: no p below 2 / C(4, 2) is possible."""
+    starts = {"Neu1": 2, "Neu 2": 3, "Den1": 6, "Den2": 7}
+    rows, names = [], []
+    for name, start in starts.items():
+        rows += [[0, start - 1, start, 9]] * 10
+        names += [name] * 10
+    (panel,) = plot.panels({"t": phases(rows, names)}, panels="F")
+    assert {k: v.size for k, v in panel.groups.items()} == {"Den": 20, "Neu": 20}
+    assert panel.movies == {"Den": 2, "Neu": 2}
+    assert panel.tests.sizes == {"Den": 2, "Neu": 2}
+    assert panel.tests.medians == pytest.approx({"Den": 0.65, "Neu": 0.25})
+    assert panel.tests.p == pytest.approx(1 / 3)
+    assert panel.tests.pairs["Den", "Neu"] == (4, pytest.approx(1 / 3))
+    spelled = phases([[0, 1, 2, 9]] * 2, ["Neu1", "neu 1"])
+    (panel,) = plot.panels({"t": spelled}, panels="F")
+    assert (panel.movies, panel.groups["Neu"].size) == ({"Neu": 1}, 2)
+
+
+@pytest.mark.parametrize(
+    ("neighbours", "drop", "value", "said"),
+    [
+        (3, False, 0.75, "at least 2 others within 20 µm, as the figure's caption has it"),
+        (3, True, 0.25, "at least 3 others within 20 µm, as the study's text has it"),
+        (4, True, 0.25, "at least 4 others within 20 µm, as neither the study's text nor"),
+    ],
+)
+def test_clusters_are_those_of_the_caption(drawing, neighbours, drop, value, said):
+    t, c = ("t", "c"), np.ones((1, 1))
+    held = xr.Dataset({
+        "cell_clustered": (t, c * 0.25, {"neighbours": neighbours, "radius": 20.0}),
+        "cell_clustered_three": (t, c * 0.75, {"neighbours": 2, "radius": 20.0}),
+    })  # fmt: skip
+    held = held.drop_vars("cell_clustered_three") if drop else held
+    (panel,) = plot.panels({"Neu1": held}, panels="E")
+    assert panel.groups["Neu"].tolist() == [value]
+    assert said in panel.rule
+    drawn = plot.figure3({"Neu1": held}, panels="E")
+    assert said in " ".join(drawn.texts[-1].get_text().split())
+
+
+def test_a_movie_of_cells_has_both_rules():
+    """Three cells in a row, 10 µm apart: the middle one has two others near, and so on."""
+    y, x = np.mgrid[:96, :96]
+    cells = [200 - 3 * ((y - 24) ** 2 + (x - at) ** 2) for at in (20, 40, 60)]
+    pixels = np.maximum(20, np.max(cells, axis=0))[None, None, None].astype("uint8")
+    movie = dpipe.schema.movie(pixels, spacing=(2.0, 0.5, 0.5))
+    found = dpipe.cell_density(movie, equalise=False, radius=20).compute()
+    assert found.cell_clustered.item() == 0
+    assert found.cell_clustered_three.item() == 1
+    near = dpipe.cell_density(movie, equalise=False, radius=10, neighbours=1).compute()
+    assert near.cell_clustered.item() == 1
+    assert near.cell_clustered_three.item() == pytest.approx(1 / 3)
+
+
 def test_durations_are_of_phases_where_there_are_no_tracks():
     held = {"table": phases([[0, 3, 4, 7], [NAN] * 4], ["Neu1", "Neu1"])}
     (panel,) = plot.panels(held, panels="H")
@@ -210,6 +265,19 @@ def test_the_dots_are_the_numbers(drawing):
     low, high = snr.get_ylim()
     assert low <= dots(snr).min()
     assert dots(snr).max() < high
+
+
+def test_groups_that_are_too_small_are_said(drawing):
+    drawn = plot.figure3(many(2, shift=9), panels="A")
+    words = [text.get_text() for text in drawn.axes[0].texts]
+    assert "Kruskal-Wallis p = 0.33 ns, n too small" in words
+    legend = " ".join(drawn.texts[-1].get_text().split())
+    assert "n too small: so few movies cannot have a p below 0.05." in legend
+    assert "Tests compare movies" in legend
+    assert "not corrected for the 1 pairs" in legend
+    events = phases([[0, 3, 4, 7]] * 3, ["Neu1", "Neu1", "Neu2"])
+    ax = plot.figure3({"t": events}, panels="F").axes[0]
+    assert [label.get_text() for label in ax.get_xticklabels()] == ["Neu\n(3 in 2)"]
 
 
 def test_no_stars_where_nothing_differs(drawing):
@@ -402,13 +470,65 @@ def test_frames_of_a_row(there, phases, columns, chosen):
 
 @pytest.mark.parametrize("value", [0.0, 5.0, NAN])
 def test_pictures_of_one_grey_value(value):
-    assert _gallery._stretched(np.full((1, 2, 2), value)).tolist() == [[[0, 0], [0, 0]]]
+    pixels = np.full((1, 2, 2), value)
+    assert _gallery._stretched(pixels, *_gallery._limits([pixels])).tolist() == [[[0, 0], [0, 0]]]
 
 
 def test_one_bright_pixel_is_seen():
     pixels = np.zeros((1, 40, 40))
     pixels[0, 3, 3] = 9
-    assert _gallery._stretched(pixels)[0, 3, 3] == 255
+    assert _gallery._stretched(pixels, *_gallery._limits([pixels]))[0, 3, 3] == 255
+
+
+def test_all_rows_have_one_contrast_unless_each_has_its_own(drawing):
+    """Den1 is three times as bright: of the darker rows nothing is stretched, unless it is said."""
+    dark, bright = crops(), crops(stem="Den1")
+    bright["crop"] = bright["crop"] * 3
+    held = {"Neu1": dark, "Den1": bright}
+    one, other = plot.rows(held)
+    assert [(row.low, row.high) for row in (one, other)] == [(7, 1521)] * 2
+    # grey 507 of 7 to 1521 is (507 - 7) / (1521 - 7) of white: 84
+    assert [int(row.pictures[-1].max()) for row in (one, other)] == [255, 84]
+    apart = plot.rows(held, contrast="row")
+    assert [(row.low, row.high) for row in apart] == [(21, 1521), (7, 507)]
+    assert [int(row.pictures[-1].max()) for row in apart] == [255, 255]
+
+    def words(drawn):
+        return [t.get_text() for t in (*drawn.texts, *drawn.axes[0].texts)]
+
+    said = words(plot.gallery(held))
+    assert any("grey values 7 to 1521 in every row" in text for text in said)
+    said = words(plot.gallery(held, contrast="row"))
+    assert any("the grey values beside each row" in text for text in said)
+    bits = {"Neu1": dark.assign(crop=dark["crop"].astype("u1")), "Den1": bright, "Den2": bright}
+    found = [(row.low, row.high) for row in plot.rows(bits)]  # 507 of 8 bits is 251
+    assert found[:2] == [(21, 1521)] * 2
+    assert found[2][1] < 256
+    assert [text for text in said if "grey 21 to 1521" in text]
+    with pytest.raises(UsageError, match="contrast: found 'best'; expected gallery or row"):
+        plot.rows(held, contrast="best")
+
+
+def test_the_clock_goes_by_the_times_of_the_movie():
+    """Its frames 3 to 8 were at 90, 120, 165, 180, 220 and 250 s; the event begins in frame 4."""
+    ds = crops().assign_coords(crop_time=(("event", "t"), [[90.0, 120, 165, 180, 220, 250]]))
+    ds = ds.assign_coords(t=("t", np.arange(6) * 30.0 - 30, {"units": "s", "spacing": 30.0}))
+    (row,) = plot.rows(ds, columns=6)
+    assert row.seconds.tolist() == [-30, 0, 45, 60, 100, 130]
+    (even,) = plot.rows(ds.drop_vars("crop_time"), columns=6)
+    assert even.seconds.tolist() == [-30, 0, 30, 60, 90, 120]
+
+
+def test_each_row_has_the_bar_of_its_own_scale(drawing):
+    """5 pixels of 0.5 µm: a third is 0.83 µm; 5 of 4 µm: 6.7 µm."""
+    wide = crops(stem="Den1")
+    wide = wide.assign_coords({d: (d, wide[d].values * 8, {"spacing": 4.0}) for d in "yx"})
+    drawn = plot.gallery({"Neu1": crops(), "Den1": wide})
+    (ax,) = drawn.axes
+    bars = [t.get_text() for t in ax.texts if t.get_text().endswith(" µm")]
+    assert bars == ["5 µm", "0.5 µm"]
+    lines = [line.get_xdata() for line in ax.lines if line.get_color() == "white"]
+    assert [float(x[1] - x[0]) for x in lines] == [5 / 4, 0.5 / 0.5]
 
 
 @pytest.mark.parametrize(
@@ -467,7 +587,7 @@ def test_a_cell_is_not_healthy_again(drawing):
 
 
 def test_time_on_a_clock():
-    assert [_gallery._clock(s) for s in (-75, 30.4, NAN)] == ["−1:15", "0:30", ""]
+    assert [_ink.clock(s) for s in (-75, 30.4, NAN)] == ["−1:15", "0:30", ""]
 
 
 # A movie's sheet
@@ -516,7 +636,7 @@ def test_a_sheet_is_drawn(drawing):
     assert [line.get_ydata()[-1] for line in snr.lines[:2]] == [4, 5]
     words = [text.get_text() for text in snr.texts]
     assert {"4 good", "1 doubtful", "1 unusable", "5 dB"} <= set(words)
-    assert drawn.axes[0].texts[0].get_text() == "GFP, maximum over z, frame 1"
+    assert drawn.axes[0].texts[0].get_text() == "GFP: maximum over z, frame 1, grey 27.83 to 199"
     plot.png(drawn)
 
 

@@ -572,9 +572,7 @@ def test_a_version_of_a_newer_dpipe_does_not_close_the_dataset(
     objects = copied(sealed, tmp_path)
     newer = documents.Form("dpipe-version", 99, "version").write({"name": "leuko"})
     objects.put(versions.key_of("leuko", 3), newer)
-    with pytest.raises(
-        UsageError, match="leuko@2 is the newest that can be read"
-    ):
+    with pytest.raises(UsageError, match="leuko@2 is the newest that can be read"):
         dpipe.open(objects.url, "leuko")
     assert len(dpipe.open(objects.url, "leuko@2").children) == 3
 

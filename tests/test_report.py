@@ -16,7 +16,20 @@ import pytest
 import xarray as xr
 from PIL import Image
 
-from dpipe import _figures, _movies, catalog, demo, parts, recipe, report, run, schema, upkeep
+from dpipe import (
+    _figures,
+    _ink,
+    _movies,
+    catalog,
+    demo,
+    parts,
+    plot,
+    recipe,
+    report,
+    run,
+    schema,
+    upkeep,
+)
 from dpipe.config import Settings
 from dpipe.objects import Objects, open_objects
 from dpipe.origin import Origin
@@ -674,7 +687,7 @@ def test_chart_of_one_frame():
     found = draw([[10]], seconds=[90], verdicts=[[1]])
     # a frame of 30 s around 1.5 min fills the axis: its middle is at (46 + 512) / 2
     assert found.x_ticks == ((279.0, "1.5"),)
-    assert found.rows[0].paths == ("", "M46.0 137.0H512.0v9H46.0z", "")
+    assert found.rows[0].paths == ("", "M46.0 140.0H512.0v6H46.0z", "")  # of three, the second
     assert found.lines[0].marks.startswith("M276.2 71.0a")
 
 
@@ -688,6 +701,31 @@ def test_chart_of_odd_times(seconds, step):
     assert all(math.isfinite(x) for x, _ in found.x_ticks)
 
 
+def deutan(color: str) -> np.ndarray:
+    """A colour as people without green cones see it (Machado, Oliveira, Fernandes 2009)."""
+    seen = [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413],
+            [-0.011820, 0.042940, 0.968881]]  # fmt: skip
+    rgb = np.frombuffer(bytes.fromhex(color.lstrip("#")), "u1") / 255
+    linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+    return np.clip(np.array(seen) @ linear, 0, 1) ** (1 / 2.4)
+
+
+def test_charts_are_for_everybody(study):
+    """Lines of channels that a microscope calls green and red, and verdicts, differ to all."""
+    store, steps = study
+    page = written(store, *steps)
+    raw = store.read(f"runs/{RUN}/report.html").decode()
+    ink = set(re.findall("--on-light:#([0-9a-fA-F]{6})", raw))
+    assert ink == {_figures.legible(c.lstrip("#"), "ffffff") for c in plot.COLORS[:2]}
+    marks = re.findall("--(good|doubtful|unusable):#([0-9a-f]{6})", raw)[:3]
+    assert [f"#{shade}" for _, shade in marks] == [shade.lower() for shade in _ink.VERDICTS]
+    for colors in (ink, {shade for _, shade in marks}):
+        for one, other in itertools.combinations(colors, 2):
+            assert np.abs(deutan(one) - deutan(other)).max() > 0.25
+    said = "maximum over z of frame 7; 40 µm wide; each channel is black to white by itself"
+    assert said in page.text
+
+
 def test_verdicts_lie_below_their_frames():
     found = draw(
         np.ones((4, 2)), seconds=[0, 60, 180, 240], verdicts=[[0, 2], [0, 1], [1, 1], [7, 0]]
@@ -696,8 +734,10 @@ def test_verdicts_lie_below_their_frames():
     at = [46 + 466 * (m + 0.5) / 5 for m in (-0.5, 0.5, 2, 3.5, 4.5)]
     first, second = found.rows
     assert first.counts == (2, 1, 1)  # 7 is none of them and counts as the last
-    assert first.paths[0] == f"M{at[0]:.1f} 137.0H{at[2]:.1f}v9H{at[0]:.1f}z"
-    assert first.paths[1] == f"M{at[2]:.1f} 137.0H{at[3]:.1f}v9H{at[2]:.1f}z"
+    # the worse the higher, from the same foot: thirds of 9
+    assert first.paths[0] == f"M{at[0]:.1f} 143.0H{at[2]:.1f}v3H{at[0]:.1f}z"
+    assert first.paths[1] == f"M{at[2]:.1f} 140.0H{at[3]:.1f}v6H{at[2]:.1f}z"
+    assert first.paths[2] == f"M{at[3]:.1f} 137.0H{at[4]:.1f}v9H{at[3]:.1f}z"
     assert second.counts == (1, 2, 1)
     assert second.y == 137 + 9 + 3
     assert found.foot == 134 + 2 * 12 + 3

@@ -127,7 +127,10 @@ def test_a_missing_file_takes_no_other_with_it(metadata):
     more = [metadata["file"][100].replace("x_10", name) for name in ("x_77", "notes.txt")]
     Path(more[1]).write_text("no picture")
     table = pd.DataFrame({"file": [more[0], *metadata["file"], *more]})
-    found = FeatureExtractor("gradient-rms").fit_transform(table)
+    with pytest.warns(
+        UserWarning, match=r"3 of 10 pictures cannot be read \(x_77.*, x_77.*, notes"
+    ):
+        found = FeatureExtractor("gradient-rms").fit_transform(table)
     expected = FeatureExtractor("gradient-rms").fit_transform(metadata)
     np.testing.assert_array_equal(found[1:8], expected)
     assert found.iloc[[0, 8, 9]].isna().all(axis=None)
@@ -145,7 +148,8 @@ def test_what_was_prepared_away_is_missing(metadata):
     def all_but_tens(ds):
         return ds.isel(record=ds.file.values != "x_10.h5")
 
-    found = FeatureExtractor("percentiles", prepare=all_but_tens).fit_transform(metadata)
+    with pytest.warns(UserWarning, match=r"1 of 7 pictures cannot be read \(x_10.h5\): NaN; leave"):
+        found = FeatureExtractor("percentiles", prepare=all_but_tens).fit_transform(metadata)
     assert found.isna().all(axis=1).tolist() == [True] + [False] * 6
 
 

@@ -9,8 +9,9 @@ import dpipe
 from dpipe import operators, run, schema
 from dpipe.config import Settings
 from dpipe.demo import write_ifc_tree
-from dpipe.errors import SchemaError
+from dpipe.errors import SchemaError, UsageError
 from dpipe.objects import open_objects
+from dpipe.operators.gate import select_alike
 from dpipe.recipe import parse
 
 BASE = """
@@ -127,3 +128,138 @@ def test_what_has_no_records_cannot_be_chosen_from(writer, tmp_path):
     movie = schema.movie(np.zeros((1, 1, 1, 4, 4), "u1"))
     with pytest.raises(SchemaError, match="where='a > 1' chooses records; found the dims t, c"):
         dpipe.export(movie, writer, tmp_path, where="a > 1")
+
+
+def spots() -> xr.Dataset:
+    """Tracks 1 and 2 of two people, who number them alike."""
+    names = ("spot_t", "spot_z", "spot_y", "spot_x")
+    ds = xr.Dataset({name: ("spot", np.arange(8.0)) for name in names})
+    return ds.assign_coords(
+        track=("spot", [1, 1, 2, 2] * 2),
+        frame=("spot", [0, 1] * 4),
+        annotator=("spot", ["anna"] * 4 + ["ben"] * 4),
+        organ="lung",
+    )
+
+
+def test_spots_are_chosen():
+    found = dpipe.select(spots(), "track == 2 and annotator == 'ben'")
+    assert found.spot_x.values.tolist() == [6, 7]
+    assert dpipe.select(spots(), "organ == 'lung' and frame == 0").sizes["spot"] == 4
+    assert dpipe.select(spots(), "organ == 'skin'").sizes["spot"] == 0
+    alone = dpipe.each({"Neu1": spots()}, "track-measures", where="annotator == 'anna'")["Neu1"]
+    assert alone.track_id.values.tolist() == [1, 2]
+
+
+def test_spots_go_with_their_tracks():
+    measures = dpipe.track_measures(spots())
+    assert measures.sizes["track_id"] == 4
+    found = dpipe.select(measures, "track_id == 2 and track_annotator == 'anna'")
+    assert found.sizes["track_id"] == 1
+    assert found.track.values.tolist() == [2, 2]
+    assert found.annotator.values.tolist() == ["anna", "anna"]
+    fast = dpipe.select(measures, "spot_speed > 1e9")
+    assert (fast.sizes["spot"], fast.sizes["track_id"]) == (0, 4)
+    with pytest.raises(UsageError, match="spot_speed is of each spot, track_length is of each tr"):
+        dpipe.select(measures, "spot_speed > 1 and track_length > 3")
+
+
+def test_vertices_and_triangles_go_with_their_surfaces():
+    places = {f"vertex_{dim}": ("vertex", np.arange(7.0)) for dim in "zyx"}
+    faces = {"face_vertex": (("face", "corner"), np.arange(9).reshape(3, 3))}
+    counts = {"vertex_count": ("surface", [3, 0, 4]), "face_count": ("surface", [1, 0, 2])}
+    ds = xr.Dataset(places | faces, counts | {"surface_frame": ("surface", [5, 6, 7])})
+    found = dpipe.select(ds, "surface_frame > 5")
+    assert found.surface_frame.values.tolist() == [6, 7]
+    assert found.vertex_x.values.tolist() == [3, 4, 5, 6]
+    assert found.face_vertex.values.tolist() == [[3, 4, 5], [6, 7, 8]]
+
+
+def phases() -> xr.Dataset:
+    said = {"blebbing_start": 0.0, "blebbing_end": 3.0, "disruption_start": 4.0}
+    ds = xr.Dataset({k: ("event", [v] * 6) for k, v in said.items()})
+    ds["disruption_end"] = ("event", [7.0, 8, 9, 10, 11, 12])
+    return ds.assign_coords(
+        event=["a", "a", "a", "b", "b", "b"],
+        annotator=("event", ["anna", "ben", "cleo"] * 2),
+        movie=("event", ["Neu1"] * 6),
+    )
+
+
+def test_events_and_spots_are_chosen_in_a_recipe(tmp_path):
+    """What a recipe makes of them is what `each` makes, and what a stored table says is text."""
+    store = str(tmp_path / "store")
+    dpipe.save({"Neu1": phases()}, store, "rows", message="m")
+    dpipe.save({"Neu1": spots(), "Neu2": spots()}, store, "tracks", message="m")
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(
+        "datasets:\n"
+        "  two: {operator: consensus-phases, input: rows, params: {annotators: 2, "
+        "where: \"annotator != 'cleo' and event == 'b'\"}}\n"
+        "  anna: {operator: track-measures, input: tracks, params: {where: annotator == 'anna'}}\n"
+    )
+    dpipe.run_recipe(recipe, store, workers="0", progress=False)
+    (row,) = dpipe.open(store, "two").disruption_end.values.tolist()
+    assert row == 10.0  # what anna and ben agree on of event b
+    anna = dpipe.open(store, "anna")
+    assert [ds.sizes["track_id"] for ds in anna.children.values()] == [2, 2]
+    rows = dpipe.select(dpipe.open(store, "rows"), "annotator in ('ben', 'cleo')")
+    assert rows.disruption_end.values.tolist() == [8, 9, 11, 12]
+
+
+@pytest.mark.parametrize("writer", ["csv", "parquet"])
+def test_exports_of_events(tmp_path, writer):
+    data = {"Neu1": phases(), "Neu2": phases().isel(event=slice(3))}
+    (path, *_) = dpipe.export(data, writer, tmp_path, where="event == 'b'")
+    table = (pd.read_csv if writer == "csv" else pd.read_parquet)(path)
+    assert table["part"].tolist() == ["Neu1"] * 3
+    assert table["disruption_end"].tolist() == [10, 11, 12]
+
+
+def test_crops_that_are_exported_are_chosen(tmp_path):
+    crops = xr.Dataset({"crop": (("event", "t", "c", "y", "x"), np.zeros((3, 2, 1, 4, 4), "u1"))})
+    crops = crops.assign_coords(
+        event=["Neu1_cell1", "Neu1_cell2", "Neu1_negative1"], c=["0"], organ="lung",
+        label=("event", [1, 1, 0]), kind=("event", ["event", "event", "cell"]),
+        event_track=("event", [1, 2, -1]), event_channel=("event", [""] * 3),
+        movie=("event", ["Neu1"] * 3), crop_frame=(("event", "t"), [[0, 1]] * 3),
+        crop_phase=(("event", "t"), np.full((3, 2), 255, "u1")),
+        crop_inside=(("event", "t"), np.ones((3, 2))),
+    )  # fmt: skip
+    where = "label == 0 or event_track == 2 and organ == 'lung'"
+    paths = dpipe.export({"Neu1": crops}, "classification", tmp_path / "to", where=where,
+                         split="train")  # fmt: skip
+    names = sorted(path.rpartition("train/")[2] for path in paths if path.endswith(".tif"))
+    assert names == ["0/Neu1_negative1.tif", "1/Neu1_cell2.tif"]
+    with pytest.raises(UsageError, match=r"'crop_phase' is over \(event, t\); expected one value"):
+        dpipe.select(crops, "crop_phase == 1")
+    with pytest.raises(UsageError, match="nothing to write: no parts with such events"):
+        dpipe.export({"Neu1": crops}, "classification", tmp_path / "no", where="label == 5")
+
+
+@pytest.mark.parametrize("writer", ["anndata", "csv", "parquet"])
+def test_what_was_put_aside_is_left_out_of_tables(store, writer, tmp_path):
+    tree = dpipe.open(store, "features")
+    aside = sum(int((ds.put_aside.values != "").sum()) for ds in tree.children.values())
+    total = sum(ds.sizes["record"] for ds in tree.children.values())
+    assert aside > 0
+    said = {} if writer == "anndata" else {"variables": "feature"}
+    read = {"csv": pd.read_csv, "parquet": pd.read_parquet}.get(writer)
+    with pytest.warns(UserWarning, match=f"{aside} of {total} records left out: their pictures"):
+        path, *_ = dpipe.export(tree, writer, tmp_path / "sound", **said)
+    whole, *_ = dpipe.export(tree, writer, tmp_path / "all", put_aside=True, **said)
+    if read is None:
+        anndata = pytest.importorskip("anndata")
+        assert [anndata.read_h5ad(p).n_obs for p in (path, whole)] == [total - aside, total]
+        assert not np.isnan(anndata.read_h5ad(path).X[:, 0]).any()
+    else:
+        assert [len(read(p)) for p in (path, whole)] == [total - aside, total]
+    with pytest.raises(UsageError, match="put_aside: found 'yes'; expected true or false"):
+        dpipe.export(tree, writer, tmp_path / "no", put_aside="yes")
+
+
+def test_rows_of_other_events_are_not_chosen_with_them():
+    """Another input of as many rows is chosen with the first only if it is of the same ones."""
+    other = phases().assign_coords(event=list("abcdef"))
+    with pytest.raises(SchemaError, match="a table of other events: event differs"):
+        select_alike({"": phases(), "more": other}, "annotator == 'anna'")

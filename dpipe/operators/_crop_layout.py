@@ -15,6 +15,32 @@ from dpipe.operators._windows import Size, Where
 _FAR = 1 << 30
 
 
+class Box(NamedTuple):
+    """First voxels (..., 3) of windows, and between which voxels of the image they are not filled.
+
+    What lies from `low` on and before `high` is shown; `start` may lie beyond the image.
+    """
+
+    start: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+
+    def filled_like(self, other: "Box") -> "Box":
+        """Fill these windows wherever others are filled."""
+        low, high = other.low - other.start, other.high - other.start
+        return Box(
+            self.start,
+            np.maximum(self.low, self.start + low).astype(np.int32),
+            np.minimum(self.high, self.start + high).astype(np.int32),
+        )
+
+    def covers(self, other: "Box") -> bool:
+        """Tell whether these windows show whatever others show."""
+        low, high = self.low - self.start, self.high - self.start
+        less = (low > other.low - other.start) | (high < other.high - other.start)
+        return not less.any()
+
+
 class Shown(NamedTuple):
     """What a movie shows, and through windows of which size (None: all planes)."""
 
@@ -32,6 +58,17 @@ class Shown(NamedTuple):
     def axes(self) -> list[int]:
         """The axes along which a window is limited."""
         return [axis for axis, n in enumerate(self.window) if n is not None]
+
+    def windows(self, places: np.ndarray) -> Box:
+        """Place a window around each of some places (..., 3)."""
+        size = np.asarray([n or whole for n, whole in zip(self.window, self.sizes, strict=True)])
+        corner = np.floor(self.voxel(places) - (size - 1) / 2 + 0.5)
+        corner[..., [axis for axis, n in enumerate(self.window) if n is None]] = 0
+        start = np.clip(np.nan_to_num(corner), -_FAR, _FAR).astype(np.int32)
+        sizes = np.asarray(self.sizes)
+        low = np.clip(start, 0, sizes).astype(np.int32)
+        high = np.maximum(np.clip(start + size, 0, sizes), low).astype(np.int32)
+        return Box(start, low, high)
 
     def holds(self, places: np.ndarray) -> np.ndarray:
         """Tell which places (n, 3) lie in a voxel of the image, along the limited axes."""
@@ -93,8 +130,11 @@ class Laid(NamedTuple):
 
 
 def lay(crops: Sequence[Clip], times: int, shown: Shown) -> Laid:
-    """Lay crops side by side: the t-th frame of each, up to so many."""
-    size = np.asarray([n or whole for n, whole in zip(shown.window, shown.sizes, strict=True)])
+    """Lay crops side by side: the t-th frame of each, up to so many.
+
+    A negative shows frames and is filled where the event is that it is like, so that neither how
+    many frames it has nor its borders tell what it is.
+    """
     order = np.argsort(shown.numbers, kind="stable")
     frame = np.full((len(crops), times), -1, np.int64)
     spots = np.zeros((len(crops), times), np.uint32)
@@ -106,18 +146,21 @@ def lay(crops: Sequence[Clip], times: int, shown: Shown) -> Laid:
         _, at, which = np.intersect1d(own, one.event.frames, return_indices=True)
         spots[i, at] = one.event.spots[which]
     known = np.isin(frame, shown.numbers)
+    row = {one.name: i for i, one in enumerate(crops)}
+    like = np.asarray([row.get(one.like, i) for i, one in enumerate(crops)], int)
+    known &= known[like]
     found = np.searchsorted(shown.numbers, frame, sorter=order)
     position = np.where(known, order[np.minimum(found, len(order) - 1)] if len(order) else 0, -1)
-    corner = np.floor(shown.voxel(place) - (size - 1) / 2 + 0.5)
-    corner[..., [axis for axis, n in enumerate(shown.window) if n is None]] = 0
-    start = np.clip(np.nan_to_num(corner), -_FAR, _FAR).astype(np.int32)
-    overlap = np.clip(np.minimum(start + size, shown.sizes) - np.maximum(start, 0), 0, None)
+    box = shown.windows(place)
+    box = box.filled_like(Box(*(side[like] for side in box)))
+    size = np.asarray([n or whole for n, whole in zip(shown.window, shown.sizes, strict=True)])
+    overlap = np.clip(box.high - box.low, 0, None)
     inside = np.where(known, np.prod(overlap / np.maximum(size, 1), axis=-1), 0.0)
     origin, spacing = (np.asarray(three) for three in shown.grid)
-    middle = origin + (start + (size - 1) / 2) * spacing
+    middle = origin + (box.start + (size - 1) / 2) * spacing
     if shown.flat and shown.window[0] is None:  # there is no window along z, but a place
         middle[..., 0] = place[..., 0]
     middle[~known] = np.nan
     frame[~known] = -1
     spots[~known] = 0
-    return Laid(frame, spots, middle, Where(position.astype(np.int32), start), inside)
+    return Laid(frame, spots, middle, Where(position.astype(np.int32), *box), inside)

@@ -132,6 +132,8 @@ class Clip(NamedTuple):
         Where it is.
     start, length : int
         First frame, and how many follow each other.
+    like : str
+        Of a negative the crop of an event whose frames and borders it has, else "".
     """
 
     name: str
@@ -139,6 +141,66 @@ class Clip(NamedTuple):
     event: Event
     start: int
     length: int
+    like: str = ""
+
+
+def read_marks(tracks: xr.Dataset | None) -> list[Event]:
+    """Read what anybody marked, whoever it was and whether others agree.
+
+    Parameters
+    ----------
+    tracks : xarray.Dataset or None
+        A table of spots; of a consensus, ``mark_frame(mark)`` and so on are those it was made of.
+
+    Returns
+    -------
+    list of Event
+        Without names; a spot without track is one of its own.
+
+    Raises
+    ------
+    SchemaError
+        A consensus that does not say what an annotator alone has marked.
+    """
+    if tracks is None:
+        return []
+    found = []
+    who = _text(tracks, schema.ANNOTATOR)
+    for person in sorted(set(who.tolist())):
+        mine = tracks.isel(spot=np.flatnonzero(who == person))
+        found += read_events(mine, "", person or None)
+    if schema.TRACK_AGREEMENT.name not in tracks:
+        return found
+    if schema.MARK_FRAME.name not in tracks:
+        (agreed,) = compute(schema.TRACK_AGREEMENT.check(tracks).data)
+        if (np.asarray(agreed) > 1).all():
+            return found
+        raise SchemaError(
+            "tracks: a consensus without mark_frame(mark), so that nobody knows what one annotator "
+            "alone took for an event; make it anew with consensus-tracks, or draw no negatives"
+        )
+    columns = compute(*(v.check(tracks).data for v in (schema.MARK_FRAME, *schema.MARK_PLACES)))
+    frames, *places = (np.asarray(column) for column in columns)
+    for i, frame in enumerate(frames.astype(int).tolist()):
+        place = np.asarray([[axis[i] for axis in places]], float)
+        found.append(Event("", -1, "", np.asarray([frame]), place, np.ones(1, int)))
+    return found
+
+
+def unplaced(phases: xr.DataTree | xr.Dataset | None, movie: str) -> list[tuple[float, float]]:
+    """Return first and last frame of the events of a movie that no track gives a place."""
+    found = []
+    for _, ds in _tables(phases):
+        track, *columns = compute(
+            schema.PHASE_TRACK.check(ds).data, *(v.check(ds).data for v in schema.PHASES)
+        )
+        rows = np.stack([np.asarray(column, float) for column in columns], axis=1)
+        stems = schema.MOVIE.check(ds).values.astype(str).tolist()
+        for stem, number, row in zip(stems, np.asarray(track).tolist(), rows, strict=True):
+            here = schema.movie_key(stem) == schema.movie_key(movie) and number < 0
+            if here and np.isfinite(row).any():
+                found.append((float(np.nanmin(row)), float(np.nanmax(row))))
+    return found
 
 
 def phases_of(phases: xr.DataTree | xr.Dataset | None, movie: str) -> dict[int, np.ndarray]:

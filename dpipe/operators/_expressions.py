@@ -1,4 +1,6 @@
-"""Expressions over what is known of records, as people write gates: parsed, checked, computed.
+"""Expressions over what is known of rows, as people write gates: parsed, checked, computed.
+
+Rows are records, events, spots, tracks, surfaces, movies: whatever a table has one of a line.
 
 ``mask_based_area_Ch1 < 900 and condition == '+SEA'`` is parsed by Python's ``ast`` and walked
 here; nothing is ever run. Known are names, numbers, texts, comparisons (also ``in``), ``and``,
@@ -16,7 +18,7 @@ from typing import Any
 
 import xarray as xr
 
-from dpipe.errors import UsageError
+from dpipe.errors import SchemaError, UsageError
 from dpipe.operators._grammar import Unread, tree
 
 _LONGEST = 4000
@@ -39,31 +41,106 @@ _ARITHMETIC: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
 }
 _JOIN = {ast.And: operator.and_, ast.Or: operator.or_}
 _ALLOWED = "names, numbers, texts, comparisons, in, and, or, not, + - * / // %, abs, feature(...)"
+_AXES = frozenset(
+    "t c z y x name gate_name block value place slot vertex face corner person rater other "
+    "label_group channel_number channel mask_name matrix".split()
+)
+"""Dims that are no rows: nobody chooses among these by what is known of each."""
 
 
-def evaluate(text: str, ds: xr.Dataset, more: Mapping[str, xr.DataArray] | None = None) -> Any:
-    """Compute an expression for each record, lazily where its names are.
+def row_dims(ds: xr.Dataset) -> list[str]:
+    """Return the dims of a Dataset that are rows, such as ``record``, ``event`` or ``spot``.
+
+    Examples
+    --------
+    >>> row_dims(xr.Dataset({"crop": (("event", "t"), [[1, 2]]), "spot_x": ("spot", [1.0])}))
+    ['event', 'spot']
+    """
+    return [str(dim) for dim in ds.dims if dim not in _AXES]
+
+
+def row_dim(text: str, ds: xr.Dataset, *beside: xr.Dataset) -> str:
+    """Return the dim along which an expression chooses: that of the names in it.
 
     Parameters
     ----------
     text : str
         The expression.
     ds : xarray.Dataset
-        Names are looked for among `more`, then the variables and coordinates over ``record``,
-        the gates (``gate(record, gate_name)``), and the features (``feature(record, name)``).
+        Whose rows are chosen.
+    *beside : xarray.Dataset
+        Where further names are.
+
+    Returns
+    -------
+    str
+        Such as ``"record"`` or ``"event"``.
+
+    Raises
+    ------
+    SchemaError
+        There are no rows.
+    UsageError
+        The expression cannot be read, or has names of rows of two kinds.
+
+    Examples
+    --------
+    >>> ds = xr.Dataset(coords={"label": ("event", [0, 1]), "track": ("spot", [7])})
+    >>> row_dim("label == 1", ds), row_dim("track >= 0", ds)
+    ('event', 'spot')
+    """
+    parsed, quoted = _parsed(text)
+    rows = row_dims(ds)
+    if not rows:
+        found = ", ".join(map(str, ds.dims)) or "none"
+        raise SchemaError(
+            f"where={text!r} chooses records; found the dims {found}: no records, events, spots, "
+            "tracks or other rows"
+        )
+    over: dict[str, str] = {}
+    for node in ast.walk(parsed):
+        if isinstance(node, ast.Name):
+            name = quoted.get(node.id, node.id)
+            known = [held.variables[name] for held in (ds, *beside) if name in held.variables]
+            if known and known[0].dims and known[0].dims[0] in rows:
+                over.setdefault(str(known[0].dims[0]), name)
+    if len(over) > 1:
+        said = ", ".join(f"{name} is of each {dim}" for dim, name in over.items())
+        raise UsageError(f"{_said(text)}: {said}; choose among one of them at a time")
+    return next(iter(over), "record" if "record" in rows else rows[0])
+
+
+def evaluate(
+    text: str,
+    ds: xr.Dataset,
+    more: Mapping[str, xr.DataArray] | None = None,
+    dim: str = "record",
+) -> Any:
+    """Compute an expression for each row, lazily where its names are.
+
+    Parameters
+    ----------
+    text : str
+        The expression.
+    ds : xarray.Dataset
+        Names are looked for among `more`, then the variables and coordinates over `dim`, the
+        gates (``gate(record, gate_name)``), the features (``feature(record, name)``), and what
+        is known of the whole part, such as ``organ``.
     more : mapping of str to xarray.DataArray, optional
-        Further names, over ``record``.
+        Further names, over `dim`.
+    dim : str
+        The rows.
 
     Returns
     -------
     xarray.DataArray
-        (record), boolean. Comparisons with NaN are false, but for ``!=`` and ``not in``; dividing
+        Over `dim`, boolean. Comparisons with NaN are false, but for ``!=`` and ``not in``; dividing
         by 0 gives NaN.
 
     Raises
     ------
     UsageError
-        No expression, one that could not be true or false of a record, or an unknown name.
+        No expression, one that could not be true or false of a row, or an unknown name.
 
     Examples
     --------
@@ -73,10 +150,10 @@ def evaluate(text: str, ds: xr.Dataset, more: Mapping[str, xr.DataArray] | None 
     [False, True]
     """
     parsed, quoted = _parsed(text)
-    found = _Walk(text, _Names(ds, more or {}), quoted).value(parsed)
+    found = _Walk(text, _Names(ds, more or {}, dim), quoted).value(parsed)
     if not isinstance(found, xr.DataArray) or found.dtype != bool:
-        raise UsageError(f"{_said(text)}: not true or false of each record; compare something")
-    return found
+        raise UsageError(f"{_said(text)}: not true or false of each {dim}; compare something")
+    return found if found.dims else found.expand_dims({dim: ds.sizes[dim]})
 
 
 def _said(text: str) -> str:
@@ -116,11 +193,12 @@ def _shown(part: str, quoted: Mapping[str, str]) -> str:
 
 
 class _Names:
-    """What may be named: variables over records, gates and features."""
+    """What may be named: variables over rows, gates, features, and what a part is."""
 
-    def __init__(self, ds: xr.Dataset, more: Mapping[str, xr.DataArray]) -> None:
-        self.plain = {str(n): v for n, v in ds.variables.items() if v.dims == ("record",)}
-        self.ds, self.more = ds, more
+    def __init__(self, ds: xr.Dataset, more: Mapping[str, xr.DataArray], dim: str) -> None:
+        self.plain = {str(n): v for n, v in ds.variables.items() if v.dims == (dim,)}
+        self.whole = {str(n): v for n, v in ds.variables.items() if not v.dims}
+        self.ds, self.more, self.dim = ds, more, dim
         self.gates = self._labels("gate", "gate_name")
         self.features = self._labels("feature", "name")
 
@@ -137,13 +215,20 @@ class _Names:
             return xr.DataArray(self.plain[name])
         if name in self.gates:
             return xr.DataArray(self.ds["gate"].variable.isel(gate_name=self.gates[name]))
-        return self.feature(name, sorted({*self.more, *self.plain, *self.gates}))
+        if name in self.whole and name not in self.features:
+            return xr.DataArray(self.whole[name])
+        found = self.ds.variables.get(name)
+        if found is not None and name not in self.features:
+            dims = ", ".join(map(str, found.dims))
+            raise UsageError(f"{name!r} is over ({dims}); expected one value of each {self.dim}")
+        return self.feature(name, sorted({*self.more, *self.plain, *self.gates, *self.whole}))
 
     def feature(self, name: str, others: Sequence[str] = ()) -> xr.DataArray:
         if name not in self.features:
             near = difflib.get_close_matches(name, [*others, *self.features], n=1, cutoff=0.5)
             hint = f"; did you mean {near[0]!r}?" if near else "."
-            known = ", ".join([f"{len(self.features)} features", *others])
+            features = [f"{len(self.features)} features"] if self.dim == "record" else []
+            known = ", ".join([*features, *others]) or "none"
             raise UsageError(f"unknown name {name!r}{hint} Known: {known}")
         return xr.DataArray(self.ds["feature"].variable.isel(name=self.features[name]))
 
@@ -202,7 +287,7 @@ class _Walk:
     def _truth(self, node: ast.expr) -> xr.DataArray:
         found = self.value(node)
         if not isinstance(found, xr.DataArray) or found.dtype != bool:
-            raise self.refuse(node, "is neither true nor false of a record; compare it")
+            raise self.refuse(node, f"is neither true nor false of a {self.names.dim}; compare it")
         return found
 
     def _number(self, node: ast.expr) -> Any:

@@ -52,11 +52,23 @@ def covered(ds: xr.Dataset, masks: xr.Dataset | None) -> xr.Dataset:
             )
     own = [name for name in _OF_MASKS if name in ds.variables]
     given = {name: masks[name] for name in _OF_MASKS if name in masks.variables}
-    given |= {} if "picture_flag" in ds else flags(masks)
+    given |= _flags_of_both(ds, masks) if "mask_pixels" in given else {}
+    given |= {} if "picture_flag" in {*ds.variables, *given} else flags(masks)
     return ds.drop_vars(own).assign(given).set_coords([n for n in given if n in masks.coords])
 
 
-_OF_MASKS = ("mask_code", "mask_value", "mask_dtype", "mask_name")
+def _flags_of_both(ds: xr.Dataset, masks: xr.Dataset) -> dict[str, xr.DataArray]:
+    """Return the flags of pixels with what those of masks of several values say."""
+    theirs = flags(masks)
+    if "picture_flag" not in ds or not theirs:
+        return theirs
+    own, bit = schema.PICTURE_FLAG.check(ds), schema.SEVERAL_VALUES
+    said = {key: value for key, value in own.attrs.items() if key.startswith("flag_")}
+    both = (own & ~np.uint8(bit)) | (theirs["picture_flag"].variable & np.uint8(bit))
+    return schema.PICTURE_FLAG.wrap(both.astype(own.dtype), **said)
+
+
+_OF_MASKS = ("mask_code", "mask_value", "mask_pixels", "mask_dtype", "mask_name")
 
 
 def flags(ds: xr.Dataset) -> dict[str, xr.DataArray]:

@@ -9,9 +9,12 @@ import numpy as np
 import xarray as xr
 
 from dpipe import schema
+from dpipe.blocks import compute
 from dpipe.errors import SchemaError
 
 _UNEVEN = 1e-3
+_ALIKE = 1e-3
+"""Seconds by which the spots of one frame may differ: tables round."""
 
 
 class Grid(NamedTuple):
@@ -81,3 +84,63 @@ def grid(frames: xr.DataArray) -> Grid:
         origin.append(float(places[0]) if len(places) else 0.0)
         steps.append(step)
     return Grid(tuple(origin), tuple(steps))
+
+
+def frame_times(ds: xr.Dataset) -> tuple[np.ndarray, np.ndarray]:
+    """Return the numbers of frames, rising, and when each was, in seconds.
+
+    Parameters
+    ----------
+    ds : xarray.Dataset
+        A movie, or whatever has its times ``t``; else a table of spots with ``frame`` and
+        ``spot_t``, of which those with a time count.
+
+    Raises
+    ------
+    SchemaError
+        There are no times, they are not finite or do not rise, or spots of one frame differ.
+
+    Examples
+    --------
+    >>> frame_times(xr.Dataset(coords={"t": [0.0, 30.0, 61.5]}))[1].tolist()
+    [0.0, 30.0, 61.5]
+    """
+    if "t" in ds.coords and ds["t"].dims == ("t",):
+        seconds = np.asarray(ds["t"].values, float)
+        numbers = frame_numbers(ds["t"], None)
+    elif schema.SPOT_T.name in ds and schema.FRAME.name in ds.coords:
+        (held,) = compute(schema.SPOT_T.check(ds).data)
+        each, frame = np.asarray(held, float), np.asarray(schema.FRAME.check(ds).values)
+        each, frame = each[np.isfinite(each)], frame[np.isfinite(each)]
+        numbers, first, which = np.unique(frame, return_index=True, return_inverse=True)
+        seconds = each[first]
+        off = np.abs(each - seconds[which])
+        if off.size and off.max() > _ALIKE:
+            raise SchemaError(
+                f"spots of frame {int(frame[off.argmax()])} are {off.max():.3g} s apart; expected "
+                "one time a frame"
+            )
+    else:
+        found = ", ".join(map(str, ds.variables)) or "none"
+        raise SchemaError(
+            f"no times: neither t(t) of a movie nor spot_t(spot) with frame(spot). Found: {found}"
+        )
+    order = np.argsort(numbers, kind="stable")
+    numbers, seconds = numbers[order], seconds[order]
+    if not np.isfinite(seconds).all() or not (np.diff(seconds) > 0).all():
+        raise SchemaError("times of frames are not finite or do not rise; expected seconds")
+    return numbers, seconds
+
+
+def uneven(seconds: np.ndarray) -> str:
+    """Say how far apart frames are, if that is not even to a hundredth; else nothing.
+
+    Examples
+    --------
+    >>> uneven(np.array([0.0, 30, 60])), uneven(np.array([0.0, 30, 75]))
+    ('', '30 to 45 s apart')
+    """
+    steps = np.diff(seconds)
+    if steps.size < 2 or steps.max() - steps.min() <= 0.01 * np.median(steps):
+        return ""
+    return f"{steps.min():.4g} to {steps.max():.4g} s apart"

@@ -1,7 +1,7 @@
 """Windows of one size around many places in many frames, each frame of the movie read once.
 
-It knows which pieces of a movie a block of windows needs, and reads each of them once; how one
-window is cut stands in ``_crop.py``. It knows nothing of events.
+It knows which pieces of a movie a block of windows needs, and reads each of them once, and how
+windows are cut and filled. It knows nothing of events.
 """
 
 from collections.abc import Iterator, Sequence
@@ -10,9 +10,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import xarray as xr
 
-from dpipe.arrays import namespace, to_device, to_host
+from dpipe.arrays import beside, namespace, to_device, to_host
 from dpipe.blocks import Region, compute_region
-from dpipe.operators._crop import crop
 
 _IMAGE = "image"
 _BLOCK_BYTES = 32 << 20
@@ -83,10 +82,14 @@ class Where(NamedTuple):
         Place of the frame in the movie, -1 for none.
     start : array of int, shape (event, t, 3)
         First voxel (z, y, x) of the window, also beyond the image.
+    low, high : array of int, shape (event, t, 3)
+        First voxel of the image that the window shows, and the one after the last.
     """
 
     position: np.ndarray
     start: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
 
 
 def cut(
@@ -117,15 +120,16 @@ def cut(
         Of the region's shape.
     """
     position = where.position[region[:2]]
-    starts = where.start[region[:2]].reshape(-1, 3)
+    starts, low, high = (
+        side[region[:2]].reshape(-1, 3).astype(np.int64)
+        for side in (where.start, where.low, where.high)
+    )
     whole = (size[0] or movie.image.sizes["z"], *size[1:])
     channels = np.asarray(movie.channels[region[2]])
     out = np.full(
         (position.size, len(channels), *(whole[1:] if flat else whole)), fill, movie.image.dtype
     )
     sizes = np.array([movie.image.sizes[dim] for dim in "zyx"])
-    low = np.clip(starts, 0, sizes)
-    high = np.clip(starts + whole, 0, sizes)
     place = np.where((high > low).all(axis=1), position.ravel(), -1)
     for run in np.split(np.arange(len(channels)), np.flatnonzero(np.diff(channels) != 1) + 1):
         c = slice(int(channels[run[0]]), int(channels[run[-1]]) + 1) if len(run) else slice(0, 0)
@@ -135,29 +139,29 @@ def cut(
             held = to_device(stacks, device)
             for frame in np.unique(place[rows]):
                 own = rows[place[rows] == frame]
-                cuts = windows(
-                    held[int(frame) - t.start, ...], starts[own] - corner, size, flat, fill
-                )
+                boxes = np.stack([side[own] - corner for side in (starts, low, high)], axis=1)
+                cuts = windows(held[int(frame) - t.start, ...], boxes, size, flat, fill)
                 out[own[:, None], run] = to_host(cuts)
     inside: Any = (..., *region[3:])
     return out.reshape(*position.shape, *out.shape[1:])[inside]
 
 
-def windows(stack: Any, starts: np.ndarray, size: Size, flat: bool, fill: float) -> Any:
+def windows(stack: Any, boxes: np.ndarray, size: Size, flat: bool, fill: float) -> Any:
     """Cut windows from one frame: the kernel.
 
     Parameters
     ----------
     stack : array, shape (c, z, y, x)
         A frame, or the piece of it that the windows need.
-    starts : array of int, shape (n, 3)
-        First voxel of each window.
+    boxes : array of int, shape (n, 3, 3)
+        Of each window its first voxel, the first that it shows and the one after the last that it
+        shows, all within the stack but the first.
     size : tuple
         Voxels (z, y, x); None takes all planes.
     flat : bool
-        Take the maximum over z; of planes within the stack only.
+        Take the maximum over z; of planes that the window shows only.
     fill : float
-        Value beyond the stack.
+        Value where a window shows nothing.
 
     Returns
     -------
@@ -166,32 +170,27 @@ def windows(stack: Any, starts: np.ndarray, size: Size, flat: bool, fill: float)
     """
     xp = namespace(stack)
     height, width = stack.shape[2:]
-    if flat and size[0] is None and len(starts) * size[1] * size[2] >= height * width:
+    if flat and size[0] is None and len(boxes) * size[1] * size[2] >= height * width:
         stack = xp.max(stack, axis=1, keepdims=True)  # cheaper than window by window
+    whole = (size[0] or stack.shape[1], *size[1:])
+    shape = whole[1:] if flat else whole
+    value = int(fill) if xp.isdtype(stack.dtype, "integral") else float(fill)
     found = []
-    for start in starts.tolist():
+    for start, low, high in boxes.tolist():
+        z = slice(None) if size[0] is None else slice(low[0], high[0])
+        cut = stack[:, z, low[1] : high[1], low[2] : high[2]]
+        put = [slice(a - s, b - s) for s, a, b in zip(start, low, high, strict=True)]
+        if size[0] is None:
+            put[0] = slice(None)
         if flat:
-            found.append(_flattened(stack, start, size, fill))
-        else:
-            middle = [a + ((n or 1) - 1) / 2 for a, n in zip(start, size, strict=True)]
-            found.append(crop(stack, middle, size, fill)[0])
+            cut, put = xp.max(cut, axis=1), put[1:]
+        if cut.shape[1:] == shape:
+            found.append(cut)
+            continue
+        one = xp.full((stack.shape[0], *shape), value, dtype=stack.dtype, **beside(stack))
+        one[(slice(None), *put)] = cut
+        found.append(one)
     return xp.stack(found)
-
-
-def _flattened(stack: Any, start: Sequence[int], size: Size, fill: float) -> Any:
-    """Take the maximum over the planes of one window: first cut, then filled, at little cost."""
-    _, depth, height, width = stack.shape
-    planes = (0, depth) if size[0] is None else (max(start[0], 0), min(start[0] + size[0], depth))
-    top, left = max(start[1], 0), max(start[2], 0)
-    bottom = max(min(start[1] + size[1], height), top)
-    right = max(min(start[2] + size[2], width), left)
-    inside = stack[:, planes[0] : planes[1], top:bottom, left:right]
-    found = namespace(stack).max(inside, axis=1)
-    if found.shape[1:] == size[1:]:
-        return found
-    corner = (start[1] - top, start[2] - left)
-    middle = [a + (n - 1) / 2 for a, n in zip(corner, size[1:], strict=True)]
-    return crop(found, middle, size[1:], fill)[0]
 
 
 def _together(place: np.ndarray, movie: Movie, frame: int) -> Iterator[np.ndarray]:

@@ -6,16 +6,16 @@ is in its neighbours: ``_cell_*.py`` on the CPU, ``_batch*.py`` on any kind of a
 
 from collections.abc import Sequence
 from numbers import Real
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import xarray as xr
 
 from dpipe import schema
 from dpipe.arrays import beside, namespace
-from dpipe.blocks import map_records
+from dpipe.blocks import compute, map_records, map_rows
 from dpipe.errors import SchemaError, UsageError, unknown
-from dpipe.operators import _batch_families, _cell_pictures
+from dpipe.operators import _batch_families, _cell_pictures, _mask_values
 from dpipe.operators import _cell_columns as columns
 from dpipe.operators._mask_terms import Term, parse
 from dpipe.operators._packed import covered, mask_names, pieces
@@ -33,6 +33,7 @@ def cell_features(
     families: str | Sequence[str] = NINE,
     inside: str | None = None,
     data_range: float = 4095.0,
+    mask_values: Literal["scifai", "union"] = "scifai",
 ) -> xr.Dataset:
     """Measure each picture of a collection: names and values are those of scifAI [1]_.
 
@@ -83,12 +84,17 @@ def cell_features(
     data_range : float
         The largest value that a pixel can have, 4,095 for 12 bits, for
         ``ranged_structural_similarity``.
+    mask_values : {"scifai", "union"}
+        What masks of several values count, such as a cell and a piece beside it. "scifai": what
+        its code makes of them (see the notes). "union": everything that is not 0, whatever it is.
 
     Returns
     -------
     xarray.Dataset
         Lazy ``feature(record, name)`` with the coordinate ``family(name)`` and what is known of
-        each record. Channels are counted from 1. Pictures that were put aside are NaN.
+        each record. Channels are counted from 1. Pictures that were put aside are NaN. Where
+        masks of several values can be, ``values_in_mask(record)`` says how many values besides 0
+        each has, 0 for those of one; ``attrs["notes"]`` counts these pictures, if that is known.
 
     Raises
     ------
@@ -107,8 +113,13 @@ def cell_features(
     pictures of fractions rounding also decides whether a channel is constant, but for zeros, and
     into which bin of HOG a gradient on a border falls.
 
-    A mask of several values, which its collection flags, counts where it is not 0; scifAI takes
-    shapes of the least of them and multiplies by all.
+    A mask of one value counts where it is not 0, whatever that value is. Of one of several values,
+    which its collection flags, scifAI takes shapes and centroids of the least value above 0, and
+    multiplies pixels by the values in all else: x m is a product, an area the sum of the values,
+    Dice's distance that of numbers, and ratios are weighed by products of two masks, which overflow
+    as their dtype does. The background is where it is 0, and so are Jaccard's sets (as in SciPy
+    since 1.15) and what Hausdorff's distance is of. The corrected families take everything that is
+    not 0, and so do all other operators.
     Pixels are uint8, uint16 or floats; others are made float64. All families run where the blocks
     are, none falls back to the host. Kernels for the CPU are compiled once and cached.
 
@@ -145,13 +156,18 @@ def cell_features(
             f"{', '.join(masked)} need masks; found neither mask_code nor mask: segment first, or "
             f"choose among {', '.join(_WITHOUT_MASK)}"
         )
+    if mask_values not in ("scifai", "union"):
+        raise UsageError(f"mask_values: found {mask_values!r}; expected scifai or union")
     term = None
     if inside is not None:
         schema.MASK_CODE.check(ds)
         term = parse(inside, mask_names(ds))
+    several = "mask_pixels" in ds and "pixels" in ds and bool(masked)
+    valued = ("mask_pixels",) if several and term is None and mask_values == "scifai" else ()
     made = map_records(
         _features,
         ds,
+        need=("pixels", "mask_code", *valued),
         names=[name + ("_inside" if term else "") for name in columns.names(chosen, channels)],
         channels=channels,
         families=chosen,
@@ -160,7 +176,33 @@ def cell_features(
     )
     owners = [family for family in chosen for _ in range(columns.count(family, channels))]
     family = schema.FEATURE_FAMILY.wrap(xr.DataArray(np.array(owners, dtype=str), dims="name"))
-    return xr.Dataset(schema.FEATURE.wrap(made)).assign_coords(family)
+    result = xr.Dataset(schema.FEATURE.wrap(made)).assign_coords(family)
+    return result.assign(_several(ds, channels)).assign_attrs(_noted(ds)) if several else result
+
+
+def _several(ds: xr.Dataset, channels: int) -> dict[str, xr.DataArray]:
+    """Count the values of each picture's mask, where there are several."""
+    counted = map_rows(
+        _mask_values.count,
+        ds,
+        sizes={"figure": 1},
+        dtype="u4",
+        need=("mask_pixels",),
+        channels=channels,
+    )
+    return schema.VALUES_IN_MASK.wrap(counted.isel(figure=0, drop=True))
+
+
+def _noted(ds: xr.Dataset) -> dict[str, Any]:
+    """Say how many pictures have masks of several values, where their flags are made already."""
+    flags = ds.get(schema.PICTURE_FLAG.name)
+    if flags is None or (flags.chunks and "chunks" not in flags.encoding):
+        return {}  # of a folder that is just being read: to know it all would be read
+    (held,) = compute(flags.data)
+    rows = ds["block"].to_index().get_indexer(ds["in_block"].to_index())
+    found = int(((held[rows, ds["in_slot"].values] & schema.SEVERAL_VALUES) != 0).sum())
+    total = ds.sizes["record"]
+    return {"notes": [f"{found} of {total} pictures have masks of several values"]} if found else {}
 
 
 def _chosen(families: str | Sequence[str]) -> tuple[str, ...]:
@@ -184,6 +226,8 @@ def _features(
     families: Sequence[str],
     data_range: float,
     inside: Term | None = None,
+    valued: Any = None,
+    several: np.ndarray | None = None,
 ) -> Any:
     """Measure the pictures of one block, (pictures, names)."""
     xp = namespace(pixels)
@@ -196,13 +240,12 @@ def _features(
     _check(offset, height, width, pixels.shape[0] // channels, codes.shape[0])
     if inside is not None:
         codes = _one_mask(codes, (offset, height, width), inside, (1 << channels) - 1)
-    measure = _cell_pictures if isinstance(pixels, np.ndarray) else _batch_families
-    return measure.measure(
-        *(pixels, codes, offset, height, width),
-        channels=channels,
-        families=families,
-        data_range=data_range,
-    )
+    kernels = _cell_pictures if isinstance(pixels, np.ndarray) else _batch_families
+    packed = pixels, codes, offset, height, width
+    said: dict[str, Any] = {"channels": channels, "families": families, "data_range": data_range}
+    if valued is None or several is None:
+        return kernels.measure(*packed, **said)
+    return _mask_values.measure(kernels.measure, packed, valued, several, **said)
 
 
 def _one_mask(codes: Any, where: tuple[np.ndarray, ...], inside: Term, every: int) -> Any:

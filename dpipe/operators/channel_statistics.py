@@ -46,7 +46,8 @@ def channel_sums(
         Masks that take the place of those of `ds`: what ``segment-cells`` or ``derive-masks`` made
         of it.
     inside : str, optional
-        Which pixels: ``"own"`` for those in the mask of their channel, or a mask as
+        Which pixels: ``"own"`` for those in the mask of their channel (where it is not 0, whatever
+        the value), or a mask as
         ``derive-masks`` takes it, such as ``"dilate(CD3 & MHCII, 3)"``; by default all.
     levels : int, optional
         Grey values that a histogram holds, 0 to `levels` - 1: 4096 for pixels of 12 bits; by

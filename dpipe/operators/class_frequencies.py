@@ -18,7 +18,7 @@ from dpipe.blocks import compute
 from dpipe.errors import SchemaError, UsageError, unknown
 from dpipe.operators._expressions import evaluate
 from dpipe.operators._identities import columns, names_of, parts_of, sound
-from dpipe.operators._rank_tests import compare, described
+from dpipe.operators._rank_tests import compare, described, notes
 
 
 def class_frequencies(
@@ -56,7 +56,7 @@ def class_frequencies(
         An expression; records for which it is not true are not counted. By default all whose
         class, by `label`, is neither ``"-1"`` nor empty. Pictures that were put aside never count.
     method : {"auto", "exact", "asymptotic"}
-        How Mann and Whitney's p is found, as for ``group_tests``.
+        How p is found, as for ``group_tests``.
     adjust : {"none", "holm"}
         Whether the p of the pairs of a class are corrected for their number.
 
@@ -65,8 +65,10 @@ def class_frequencies(
     xarray.Dataset
         Over ``measure`` (the classes) and ``sample``: ``class_count``, ``class_frequency``
         (the share; NaN in a sample without any); over ``group`` (the conditions) and ``pair``:
-        ``kruskal_h``, ``kruskal_p``, ``group_size``, ``group_left_out``, ``group_median``,
-        ``pair_u``, ``pair_p``, ``pair_stars``. It is computed at once.
+        ``kruskal_h``, ``kruskal_p``, ``kruskal_method``, ``group_size``, ``group_left_out``,
+        ``group_median``, ``pair_u``, ``pair_p``, ``pair_method``, ``pair_stars``.
+        ``attrs["notes"]`` names tests of so few samples that they cannot show anything, and how
+        many tests there are. It is computed at once.
 
     Raises
     ------
@@ -120,7 +122,8 @@ def class_frequencies(
     axes = {"measure": kinds, "group": groups, "pair": pairs}
     coords = {name: np.array(values, dtype=str) for name, values in axes.items()}
     untested = [f"{kind}: {line}" for kind, one in tests.items() for line in one.untested]
-    return xr.Dataset(result, coords=coords | told, attrs={"by": by, "untested": untested})
+    said = {"by": by, "untested": untested} | notes(tests, adjust)
+    return xr.Dataset(result, coords=coords | told, attrs=said)
 
 
 def _counted(

@@ -10,6 +10,7 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import xarray as xr
 
 from dpipe import schema
@@ -19,6 +20,8 @@ from dpipe.operators._matching import Track, match, merge
 
 _ROW = (schema.SPOT_T, schema.SPOT_Z, schema.SPOT_Y, schema.SPOT_X, schema.SPOT_RADIUS)
 _FLAGS = {name: 1 << bit for bit, name in enumerate(schema.PHASE_FLAGS)}
+_ALIKE = 1e-2
+"""Seconds by which the times of one frame may differ: tables round."""
 
 
 def consensus_tracks(ds: xr.Dataset, *, distance: float = 10.0, annotators: int = 3) -> xr.Dataset:
@@ -47,7 +50,9 @@ def consensus_tracks(ds: xr.Dataset, *, distance: float = 10.0, annotators: int 
         annotators with a spot there; ``spot_channel``, where there is one, names all channels in
         which the event was marked, by commas. Over ``track_id``, every event, also those that one
         annotator alone has seen: ``track_agreement`` (annotators), ``track_left_out`` (frames)
-        and, over ``person``, ``annotator_track``. ``consensus_ratio`` is the share of events
+        and, over ``person``, ``annotator_track``. Over ``mark``, every spot of every annotator:
+        ``mark_frame``, ``mark_z``, ``mark_y``, ``mark_x``, so that whoever looks for what nobody
+        marked finds it. ``consensus_ratio`` is the share of events
         that at least two agree on, NaN without any. It is computed at once, since the number of
         spots depends on their places.
 
@@ -92,6 +97,13 @@ def consensus_tracks(ds: xr.Dataset, *, distance: float = 10.0, annotators: int 
     result |= schema.ANNOTATOR_TRACK.wrap(xr.DataArray(whose, dims=("track_id", "person")))
     ratio = float((seen > 1).mean()) if seen.size else math.nan
     result |= schema.CONSENSUS_RATIO.wrap(xr.DataArray(ratio))
+    marked = [np.concatenate([[], *(one.frames for one in tracks)])]
+    marked += list(np.concatenate([np.zeros((0, 3)), *(one.rows[:, 1:4] for one in tracks)]).T)
+    kinds = ("i8", "f8", "f8", "f8")
+    for variable, values, kind in zip(
+        (schema.MARK_FRAME, *schema.MARK_PLACES), marked, kinds, strict=True
+    ):
+        result |= variable.wrap(xr.DataArray(values.astype(kind), dims="mark"))
     number = np.repeat(np.arange(len(events)), [one[0].size for one in merged])
     coords = schema.TRACK.wrap(xr.DataArray(number.astype(np.int64), dims="spot"))
     coords |= schema.FRAME.wrap(xr.DataArray(frames.astype(np.int64), dims="spot"))
@@ -101,7 +113,18 @@ def consensus_tracks(ds: xr.Dataset, *, distance: float = 10.0, annotators: int 
         coords |= schema.SPOT_CHANNEL.wrap(xr.DataArray(channels, dims="spot"))
     coords["track_id"] = xr.DataArray(np.arange(len(events)), dims="track_id")
     coords["person"] = xr.DataArray(np.asarray(people, dtype=str), dims="person")
-    return xr.Dataset(result, coords=coords, attrs=_missing(annotators, len(people), []))
+    notes = _unlike_times(tracks)
+    return xr.Dataset(result, coords=coords, attrs=_missing(annotators, len(people), notes))
+
+
+def _unlike_times(tracks: Sequence[Track]) -> list[str]:
+    """Say in how many frames annotators' tables have other times: their mean is nobody's."""
+    frames = np.concatenate([np.zeros(0, int), *(one.frames for one in tracks)]).astype(int)
+    times = np.concatenate([np.zeros(0), *(one.rows[:, 0] for one in tracks)])
+    held = pd.Series(times).groupby(frames).agg(np.ptp) if frames.size else pd.Series(dtype=float)
+    odd = int((held > _ALIKE).sum())
+    said = "frames have other times in the tables of other annotators; give their tracks one clock"
+    return [f"{odd} of {len(held)} {said}"] if odd else []
 
 
 def _tracks(ds: xr.Dataset) -> tuple[list[str], list[Track]]:

@@ -18,6 +18,9 @@ from dpipe.blocks import map_frames
 from dpipe.errors import UsageError
 from dpipe.operators._cells import find_cells, larger, limits
 
+_THREE = 2
+"""Others near a cell that stands in a cluster of at least three."""
+
 
 def cell_density(
     ds: xr.Dataset,
@@ -67,7 +70,8 @@ def cell_density(
         Blobs of each set beyond this number, column by column, are left out.
     neighbours : int
         A cell stands in a cluster with at least so many others within `radius`: 3 in the paper's
-        text, 4 in its code, 2 ("clusters of at least three cells") in its Figure 3E.
+        text, 4 in its code. The caption of its Figure 3E says a cluster of at least three cells,
+        which are 2 others: that is ``cell_clustered_three``.
     radius : float
         Micrometres. Only the code gives one.
     equalise : bool
@@ -80,8 +84,8 @@ def cell_density(
     -------
     xarray.Dataset
         Lazy ``cell_count``, ``cell_distance`` (mean distance to the nearest other cell,
-        micrometres), ``cell_clustered`` (0 to 1) over (t, c); ``attrs["spacing"]`` is the voxel
-        size (z, y, x) in micrometres.
+        micrometres), ``cell_clustered`` and ``cell_clustered_three`` (0 to 1) over (t, c);
+        ``attrs["spacing"]`` is the voxel size (z, y, x) in micrometres.
 
     Raises
     ------
@@ -126,11 +130,11 @@ def cell_density(
         if not number or not value >= 0:
             raise UsageError(f"{name}: found {value!r}; expected a number of at least 0")
     exact = _channels(frames, opened_only)
-    count, opened_count, distance, clustered = map_frames(
+    count, opened_count, distance, clustered, three = map_frames(
         _cell_density,
         frames,
-        outputs=4,
-        dtypes=["f8"] * 4,
+        outputs=5,
+        dtypes=["f8"] * 5,
         areas=(
             limits("opened_area", opened_area),
             limits("watershed_area", watershed_area),
@@ -145,11 +149,13 @@ def cell_density(
     )
     if exact.any():
         count = xr.where(xr.DataArray(exact, dims="c"), opened_count, count)
+    rule = {"radius": float(radius)}
     return xr.Dataset(
         {
             **schema.CELL_COUNT.wrap(count),
             **schema.CELL_DISTANCE.wrap(distance),
-            **schema.CELL_CLUSTERED.wrap(clustered),
+            **schema.CELL_CLUSTERED.wrap(clustered, neighbours=int(neighbours), **rule),
+            **schema.CELL_CLUSTERED_THREE.wrap(three, neighbours=_THREE, **rule),
         },
         attrs={"spacing": [schema.spacing(ds, dim) for dim in schema.SPACE_DIMS]},
     )
@@ -175,7 +181,7 @@ def _cell_density(
     equalise: bool,
     round_threshold: bool,
 ) -> list[float]:
-    """Measure one volume (z, y, x): count, count of *opened*, distance, share in clusters."""
+    """Measure one volume (z, y, x): count, that of *opened*, distance, both shares in clusters."""
     opened, flooded = find_cells(
         volume, areas=areas, most=most, equalise=equalise, round_threshold=round_threshold
     )
@@ -189,6 +195,7 @@ def _cell_density(
         len(opened),
         near.mean() if near.size else math.nan,
         (others >= neighbours).mean() if len(cells) else math.nan,
+        (others >= _THREE).mean() if len(cells) else math.nan,
     ]
 
 

@@ -46,7 +46,8 @@ def derive_masks(ds: xr.Dataset, *, masks: Mapping[str, str]) -> xr.Dataset:
 
     Notes
     -----
-    ``&`` binds more tightly than ``|``, and ``~`` more than both. Dilation is by a disk: every
+    A mask is where it is not 0, whatever the value. ``&`` binds more tightly than ``|``, and ``~``
+    more than both. Dilation is by a disk: every
     pixel whose centre is at most n from that of one in the mask, within the picture. Where a
     picture has no mask, ``~`` is true everywhere.
 

@@ -1,7 +1,7 @@
-"""Gates: named expressions over features and metadata, and the records that are inside.
+"""Gates: named expressions over features and metadata, and the rows that are inside.
 
-It knows how gates are named and kept with the table; how an expression is read stands in
-``_expressions.py``. It does not know what a good limit is.
+It knows how gates are named and kept with the table, and what goes with a row that is chosen; how
+an expression is read stands in ``_expressions.py``. It does not know what a good limit is.
 """
 
 from collections.abc import Mapping
@@ -12,7 +12,10 @@ import xarray as xr
 from dpipe import schema
 from dpipe.blocks import compute
 from dpipe.errors import SchemaError, UsageError
-from dpipe.operators._expressions import evaluate
+from dpipe.operators._expressions import evaluate, row_dim
+from dpipe.operators._identities import sound
+
+__all__ = ["gate", "row_dim", "select", "select_alike", "without_aside"]
 
 
 def gate(ds: xr.Dataset, more: xr.Dataset | None = None, *, gates: Mapping[str, str]) -> xr.Dataset:
@@ -100,29 +103,32 @@ def gate(ds: xr.Dataset, more: xr.Dataset | None = None, *, gates: Mapping[str, 
 
 
 def select(ds: xr.Dataset, where: str, table: xr.Dataset | None = None) -> xr.Dataset:
-    """Choose the records for which an expression is true.
+    """Choose the rows for which an expression is true: records, events, spots, tracks, ...
 
     Parameters
     ----------
     ds : xarray.Dataset
-        Over ``record``: packed pictures, pictures of one size, or a table.
+        Packed pictures, pictures of one size, crops, or a table.
     where : str
-        A gate's name, or an expression as for `gate`.
+        A gate's name, or an expression as for `gate`. Its names say among which rows it chooses:
+        those of ``label == 1 and organ == 'lung'`` among the events of crops. What is known of
+        the whole part, such as ``organ``, is the same for all its rows.
     table : xarray.Dataset, optional
-        Over the same records: gates, features, or splits that `ds` does not hold itself. What is
-        known of a record is taken from `ds`, features and gates from here.
+        Over the same rows: gates, features, or splits that `ds` does not hold itself. What is
+        known of a row is taken from `ds`, features and gates from here.
 
     Returns
     -------
     xarray.Dataset
-        Those records, lazy; what the expression needs is computed.
+        Those rows, lazy; what the expression needs is computed. Rows of other kinds stay, but
+        for the vertices and triangles of surfaces and the spots of tracks, which go with them.
 
     Raises
     ------
     SchemaError
-        There are no records, or `table` is of other records.
+        There are no rows, or `table` is of other rows.
     UsageError
-        The expression cannot be read or has an unknown name.
+        The expression cannot be read, has an unknown name, or names of rows of two kinds.
 
     Examples
     --------
@@ -136,12 +142,12 @@ def select(ds: xr.Dataset, where: str, table: xr.Dataset | None = None) -> xr.Da
 def select_alike(
     held: Mapping[str, xr.Dataset], where: str, table: xr.Dataset | None = None
 ) -> dict[str, xr.Dataset]:
-    """Choose records of the first of some Datasets, and the same of those that go with it.
+    """Choose rows of the first of some Datasets, and the same of those that go with it.
 
     Parameters
     ----------
     held : mapping of str to xarray.Dataset
-        The first as for `select`; of the others, those of as many records are of the same ones.
+        The first as for `select`; of the others, those of as many rows are of the same ones.
     where, table
         As for `select`.
 
@@ -149,35 +155,93 @@ def select_alike(
     -------
     dict of str to xarray.Dataset
         All of them, by the same names.
+
+    Raises
+    ------
+    SchemaError, UsageError
+        As `select`, or another one has as many rows of other names.
     """
     ds = next(iter(held.values()))
-    if "record" not in ds.dims:
-        found = ", ".join(map(str, ds.dims)) or "none"
-        raise SchemaError(f"where={where!r} chooses records; found the dims {found}")
-    known, count = ds, ds.sizes["record"]
+    known, dim = ds, row_dim(where, ds, *([] if table is None else [table]))
     if table is not None:
-        _same_records(f"where={where!r}", ds, table)
-        own = {name for name, v in ds.variables.items() if v.dims == ("record",)}
+        _same_rows(f"where={where!r}", ds, table, dim)
+        own = {name for name, v in ds.variables.items() if v.dims == (dim,)}
         rest = table.drop_vars(own & set(table.variables))  # labels may have come since
         known = rest.merge(ds.drop_vars(set(rest.variables) & set(ds.variables)))
-    (inside,) = compute(evaluate(where, known).data)
+    count = ds.sizes[dim]
+    (inside,) = compute(evaluate(where, known, dim=dim).data)
     at = np.flatnonzero(inside)
+    others = [each for each in held.values() if each.sizes.get(dim) == count]
+    for other in others[1:]:
+        _same_rows(f"where={where!r}", ds, other, dim)
     return {
-        name: each.isel(record=at) if each.sizes.get("record") == count else each
+        name: _taken(each, dim, at) if each.sizes.get(dim) == count else each
         for name, each in held.items()
     }
 
 
-def _same_records(what: str, ds: xr.Dataset, table: xr.Dataset) -> None:
-    """Refuse a table of other records."""
-    count, other = ds.sizes["record"], table.sizes.get("record", 0)
+def _taken(ds: xr.Dataset, dim: str, at: np.ndarray) -> xr.Dataset:
+    """Take some rows, and what hangs on them."""
+    found = ds.isel({dim: at})
+    if dim == "surface":
+        for name, inner in ((schema.VERTEX_COUNT.name, "vertex"), (schema.FACE_COUNT.name, "face")):
+            if name in ds.variables and inner in ds.dims:
+                counts = np.asarray(ds[name].values)
+                owner = np.repeat(np.arange(counts.size), counts)
+                found = found.isel({inner: np.flatnonzero(np.isin(owner, at))})
+    if dim == "track_id" and {"track_id", "track"} <= set(ds.coords) and "spot" in ds.dims:
+        kept = set(zip(*_tracks(found, "track_id", "track_annotator"), strict=True))
+        spots = zip(*_tracks(ds, "track", "annotator"), strict=True)
+        found = found.isel(spot=np.flatnonzero([spot in kept for spot in spots]))
+    return found
+
+
+def _tracks(ds: xr.Dataset, number: str, person: str) -> tuple[list[int], list[str]]:
+    """Return the track of each row, and whose it is where that is known."""
+    numbers = ds[number].values.tolist()
+    both = {"annotator", "track_annotator"} <= set(ds.coords)
+    return numbers, ds[person].values.astype(str).tolist() if both else [""] * len(numbers)
+
+
+def without_aside(ds: xr.Dataset) -> tuple[xr.Dataset, int]:
+    """Leave out the records whose picture was put aside: they hold zeros or NaN.
+
+    Parameters
+    ----------
+    ds : xarray.Dataset
+        Any; one without records stays as it is.
+
+    Returns
+    -------
+    tuple of (xarray.Dataset, int)
+        The others, lazy, and how many were left out.
+
+    Examples
+    --------
+    >>> ds = xr.Dataset({"n": ("record", [1, 0])}, {"put_aside": ("record", ["", "damaged"])})
+    >>> found, count = without_aside(ds)
+    >>> found.n.values.tolist(), count
+    ([1], 1)
+    """
+    if "record" not in ds.dims:
+        return ds, 0
+    good = sound(ds)
+    if schema.HEIGHT.name in ds.coords:
+        good &= np.asarray(ds[schema.HEIGHT.name].values > 0, dtype=bool)
+    count = int((~good).sum())
+    return (_taken(ds, "record", np.flatnonzero(good)) if count else ds), count
+
+
+def _same_rows(what: str, ds: xr.Dataset, table: xr.Dataset, dim: str = "record") -> None:
+    """Refuse a table of other rows."""
+    count, other = ds.sizes[dim], table.sizes.get(dim, 0)
     if other != count:
-        raise SchemaError(f"{what}: a table of {other} records beside {count}; expected the same")
-    for name in _WHICH:
+        raise SchemaError(f"{what}: a table of {other} {dim}s beside {count}; expected the same")
+    for name in _WHICH if dim == "record" else (dim,):
         if name in ds.coords and name in table.coords:
             mine, theirs = (np.asarray(each[name].values).astype(str) for each in (ds, table))
             if not np.array_equal(mine, theirs):
-                raise SchemaError(f"{what}: a table of other records: {name} differs; make it anew")
+                raise SchemaError(f"{what}: a table of other {dim}s: {name} differs; make it anew")
 
 
 _WHICH = ("file", "in_block", "in_slot")
@@ -185,7 +249,7 @@ _WHICH = ("file", "in_block", "in_slot")
 
 def _with_more(ds: xr.Dataset, more: xr.Dataset) -> xr.Dataset:
     """Put features of a second table beside those of the first."""
-    _same_records("more", ds, more)
+    _same_rows("more", ds, more)
     table = schema.FEATURE.check(more).reset_coords(drop=True)
     if "feature" in ds:
         own = schema.FEATURE.check(ds).reset_coords(drop=True)

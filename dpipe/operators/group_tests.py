@@ -16,7 +16,7 @@ import xarray as xr
 from dpipe import schema
 from dpipe.blocks import compute
 from dpipe.errors import SchemaError, UsageError, unknown
-from dpipe.operators._rank_tests import Comparison, compare, described, stars, wrap
+from dpipe.operators._rank_tests import Comparison, compare, described, notes, stars, wrap
 
 __all__ = [
     "Comparison",
@@ -45,10 +45,15 @@ def group_tests(
     """Test whether groups of movies differ in what was measured on them.
 
     A movie's number is the mean over its frames, tracks or events, then over its channels; what
-    is not finite is left out. Over all groups runs the test of Kruskal and Wallis (H with the
-    correction for ties, p from chi squared), between any two that of Mann and Whitney, two-sided
-    [1]_. A group with fewer than two numbers is not tested, nor are numbers that are all equal:
-    NaN, and a line in ``attrs["untested"]``. A movie counts once, however many frames it has.
+    is not finite is left out. A movie counts once, however many frames or events it has: those of
+    one movie are not independent. Over all groups runs the test of Kruskal and Wallis (H with the
+    correction for ties), between any two that of Mann and Whitney, two-sided [1]_. A group with
+    fewer than two numbers is not tested, nor are numbers that are all equal: NaN, and a line in
+    ``attrs["untested"]``.
+
+    Groups may be too small to differ: two movies against two cannot have a p below 1/3, whatever
+    was measured. ``attrs["notes"]`` names such tests, what was not tested, and how many tests
+    there are, for p is not corrected for their number unless `adjust` says so.
 
     Parameters
     ----------
@@ -66,9 +71,13 @@ def group_tests(
         single text: ``organ``, ``stimulus``, ``content``, ... Spaces, ``-`` and ``_`` in the names
         of movies do not matter.
     method : {"auto", "exact", "asymptotic"}
-        How Mann and Whitney's p is found; "auto" is exact where one of the two groups has up to
-        8 numbers and none is equal to another, else a normal distribution with the corrections
-        for ties and continuity. "exact" takes no account of ties.
+        How p is found. "exact": the share of all ways to put the ranks into groups of these sizes,
+        ties as they are, that differ at least as much. "asymptotic": chi squared for Kruskal and
+        Wallis, for Mann and Whitney a normal distribution with the corrections for ties and
+        continuity. "auto": asymptotic if every group has more than 8 numbers; else exact where
+        the ways can be counted (some 15 movies in three groups, many in two), else asymptotic if
+        every group has five numbers, else the share of 20,000 ways drawn by chance, always the
+        same.
     adjust : {"none", "holm"}
         ``"holm"`` corrects the p of the pairs of a measure for their number. The study says of no
         correction.
@@ -76,9 +85,10 @@ def group_tests(
     Returns
     -------
     xarray.Dataset
-        Over ``measure``: ``kruskal_h``, ``kruskal_p``; over ``group``: ``group_size``,
-        ``group_left_out`` (movies without a number), ``group_median``; over ``pair``: ``pair_u``,
-        ``pair_p``, ``pair_stars`` ("" where there is no test); over ``movie``:
+        Over ``measure``: ``kruskal_h``, ``kruskal_p``, ``kruskal_method``; over ``group``:
+        ``group_size``, ``group_left_out`` (movies without a number), ``group_median``; over
+        ``pair``: ``pair_u``, ``pair_p``, ``pair_method``, ``pair_stars`` ("" where there is no
+        test); over ``movie``:
         ``measure_value``. ``attrs["without_group"]`` lists movies that belong to none. It is
         computed at once.
 
@@ -144,7 +154,8 @@ def group_tests(
             "by": by,
             "untested": [f"{name}: {line}" for name, one in found.items() for line in one.untested],
             "without_group": [stem for stem in stems if not groups[stem]],
-        },
+        }
+        | notes(found, adjust),
     )
 
 
@@ -214,19 +225,21 @@ def movie_means(
     found = [(name, stem, ds) for name in names for stem, ds in children.items() if name in ds]
     held = compute(*(ds[name].variable.data for name, _, ds in found))
     sums: dict[str, dict[str, list[np.ndarray]]] = {name: {} for name in names}
+    spelled: dict[str, str] = {}  # a movie that is spelled in two ways is one
     for (name, stem, ds), values in zip(found, held, strict=True):
         array = xr.DataArray(np.asarray(values, float), dims=ds[name].dims)
         last = ("c",) if "c" in array.dims else ()
-        first = "movie" if "movie" in array.dims else "event"
+        of = "movie" if "movie" in array.dims else "event"
         movies = [stem]
-        if first in array.dims and "movie" in ds.coords:
+        if of in array.dims and "movie" in ds.coords:
             movies = _texts(ds["movie"])
         else:
-            first, array = "one", array.expand_dims("one")
-        rows = array.transpose(first, ..., *last).values
+            of, array = "one", array.expand_dims("one")
+        rows = array.transpose(of, ..., *last).values
         width = array.sizes["c"] if last else 1
         for movie, row in zip(movies, rows, strict=True):
-            sums[name].setdefault(movie, []).append(row.reshape(-1, width))
+            first = spelled.setdefault(schema.movie_key(movie), movie)
+            sums[name].setdefault(first, []).append(row.reshape(-1, width))
     return {
         name: {movie: _mean(rows) for movie, rows in column.items()}
         for name, column in sums.items()

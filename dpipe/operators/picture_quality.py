@@ -46,7 +46,8 @@ def picture_quality(
       scikit-image's kernels (over 4), magnitude (over the root of 2) and border (reflected). IDEAS
       and scifAI [1]_ call it Gradient RMS and take that of brightfield to find cells in focus.
     - ``picture_min``, ``picture_max``: a picture of one value is ``constant``.
-    - ``mask_share``: share of pixels in the mask; 0 is an ``empty_mask``.
+    - ``mask_share``: share of pixels in the mask (what is not 0, whatever the value); 0 is an
+      ``empty_mask``.
     - ``mask_on_border``: pixels of the mask in the outermost rows and columns; above
       `max_on_border` the cell is ``cut_off_at_border``.
 

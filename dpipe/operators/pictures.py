@@ -48,9 +48,9 @@ def pictures(
     Returns
     -------
     xarray.Dataset
-        Lazy ``image(record, c, y, x)`` and, where there are masks, ``mask(record, c, y, x)``, with
-        what is known of each record. A picture that was put aside or could not be read is 0, or
-        NaN if `pad` is the mean.
+        Lazy ``image(record, c, y, x)`` and, where there are masks, ``mask(record, c, y, x)``, true
+        where a mask is not 0, with what is known of each record. A picture that was put aside or
+        could not be read is 0, or NaN if `pad` is the mean.
 
     Raises
     ------

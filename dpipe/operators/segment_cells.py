@@ -22,7 +22,6 @@ from dpipe.operators._packed import channels, chosen, code_dtype, layout, pieces
 from dpipe.operators._packed import flags as flags_of
 
 _BINS = 256
-_SEVERAL_VALUES = 1 << schema.PICTURE_FLAGS.index("mask_of_several_values")
 
 
 def segment_cells(
@@ -57,9 +56,10 @@ def segment_cells(
     -------
     xarray.Dataset
         Lazy ``mask_code(block, place)`` laid out as that of `ds`, ``mask_value(block, slot)``, 1
-        for new masks, and ``picture_flag`` without the bits that spoke of the old ones, with the
-        coordinates of `ds`, where ``mask_dtype`` is now that of the new masks too. Put it before
-        the pictures when they are merged: ``dpipe.open(store, "masks", "cells")``.
+        for new masks, ``mask_pixels(block, value)``, masks of several values that are kept, and
+        ``picture_flag`` without the bits that spoke of the old ones, with the coordinates of `ds`,
+        where ``mask_dtype`` is now that of the new masks too. Put it before the pictures when they
+        are merged: ``dpipe.open(store, "masks", "cells")``.
 
     Raises
     ------
@@ -117,6 +117,8 @@ def segment_cells(
         dtype_name=dtype.name,
     )
     made = schema.MASK_CODE.wrap(code) | _said(ds, new, str(pixels.dims[0]))
+    if "mask_pixels" in ds and which == "missing":  # new masks are of pictures that have none there
+        made |= schema.MASK_PIXELS.wrap(schema.MASK_PIXELS.check(ds))
     kinds = np.where(new, "uint8" if "mask_value" not in ds else ds["mask_value"].dtype.name, old)
     coords |= schema.MASK_DTYPE.wrap(xr.DataArray(kinds.astype(str), dims="record"))
     return xr.Dataset(made, coords=coords)
@@ -153,7 +155,7 @@ def _said(ds: xr.Dataset, new: np.ndarray, dim: str) -> dict[str, xr.DataArray]:
         result |= schema.MASK_VALUE.wrap(fresh.astype(np.uint8))
     if "picture_flag" in ds:
         (old,) = flags_of(ds).values()
-        kept = old & np.asarray(~np.uint8(_SEVERAL_VALUES)).astype(old.dtype)
+        kept = old & np.asarray(~np.uint8(schema.SEVERAL_VALUES)).astype(old.dtype)
         result[schema.PICTURE_FLAG.name] = xr.where(fresh, kept, old).assign_attrs(old.attrs)
     return result
 

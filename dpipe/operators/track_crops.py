@@ -6,6 +6,7 @@ show. How frames are read and windows cut stands in ``_windows.py``, what an eve
 """
 
 import math
+import zlib
 from collections.abc import Sequence
 from functools import partial
 from typing import Any, Literal
@@ -20,8 +21,15 @@ from dpipe.errors import UsageError
 from dpipe.operators._cells import limits
 from dpipe.operators._crop import crop, voxels
 from dpipe.operators._crop_layout import Laid, Shown, clips, lay, seen
-from dpipe.operators._events import Clip, labels, phases_of, read_events
-from dpipe.operators._negatives import Wanted, draw
+from dpipe.operators._events import (
+    Clip,
+    labels,
+    phases_of,
+    read_events,
+    read_marks,
+    unplaced,
+)
+from dpipe.operators._negatives import Marks, Wanted, draw
 from dpipe.operators._places import Grid, frame_numbers, grid
 from dpipe.operators._windows import Movie, Size, blocks_of, cut
 
@@ -33,6 +41,7 @@ def track_crops(
     ds: xr.Dataset,
     tracks: xr.Dataset,
     phases: xr.DataTree | None = None,
+    marks: xr.Dataset | None = None,
     *,
     image: str = "image",
     window: float | Sequence[float | None] = 59,
@@ -49,6 +58,7 @@ def track_crops(
     negatives_per: Literal["movie", "event"] = "movie",
     negative_kinds: Sequence[Kind] = ("cell", "before"),
     negative_distance: float = 30.0,
+    negative_step: float = 10.0,
     opened_area: Sequence[float] = (30, 200),
     watershed_area: Sequence[float] = (10, 300),
     seed: int = 0,
@@ -72,6 +82,9 @@ def track_crops(
         A table of spots of that movie, of one annotator or the consensus.
     phases : xarray.DataTree, optional
         What `phase_tracks` makes, of all movies; without it phases are not known.
+    marks : xarray.Dataset, optional
+        Further spots that somebody took for events: negatives keep away from these too, as from
+        those of all annotators in `tracks`, and of all that a consensus was made of.
     image : str
         Name of the movie's variable with dims (t, c, z, y, x).
     window : float or sequence
@@ -102,13 +115,16 @@ def track_crops(
     negatives_per : {"movie", "event"}
         Whether `negatives` is a number for a movie or for each of its crops of events.
     negative_kinds : sequence of {"cell", "before"}
-        ``"cell"``: around cells, as `cell_density` counts them in the channel of an event that
-        is drawn too (``ch2`` is the second; else the first channel wanted), with its defaults
-        but for the areas below.
-        ``"before"``: where an event begins, in the frames before it, if there are any.
+        ``"cell"``: around cells, as `cell_density` finds them in the channel of an event that is
+        drawn too (``ch2`` is the second; else the first channel wanted), with its defaults but
+        for the areas below, in the very frames of that event.
+        ``"before"``: around the cell of an event, in as many frames before anybody marked it.
     negative_distance : float
-        Micrometres, in y and x: cells keep farther than that from every spot of every event at
-        any time, places before an event from other events at that time.
+        Micrometres, in y and x: cells keep farther than that from every mark of anybody at any
+        time, those before an event from other marks at that time. No mark lies in a negative.
+    negative_step : float
+        Micrometres, in y and x, that a cell moves at most from one frame to the next; one that is
+        missing for more than two frames is lost.
     opened_area : sequence of 2 floats
         Least and largest area in pixels of a cell to draw around, as `cell_density` has it.
     watershed_area : sequence of 2 floats
@@ -123,11 +139,13 @@ def track_crops(
         is ``Neu1_cell1`` (numbered by track, spots without one last), ``Neu1_cell1_before`` or
         ``Neu1_negative1``; ``t`` is seconds after the first frame without margin, ``z``, ``y``,
         ``x`` micrometres from the window's centre. Coordinates: ``label``, ``kind``,
-        ``event_track``, ``event_channel``, ``movie``; ``crop_frame``, -1 where there is none in
-        the movie or the event has no more, ``crop_spots``, ``crop_phase``, ``crop_inside``;
-        ``crop_z``, ``crop_y``, ``crop_x``: the window's centre, for the maximum over all planes
-        the event's z. Attributes: ``events`` of the table, those ``left_out`` by name and reason
-        (no spot that the movie shows), ``spots``, which add up to those of the table,
+        ``event_like``, ``event_track``, ``event_channel``, ``movie``; ``crop_frame``, -1 where
+        there is none in the movie or the event has no more, ``crop_valid``, whether there is one,
+        ``crop_time``, when it was (``t`` is by even steps), ``crop_spots``, ``crop_phase``,
+        ``crop_inside``; ``crop_z``, ``crop_y``, ``crop_x``: the window's centre, for the maximum
+        over all planes the event's z. Attributes: ``events`` of the table, those ``left_out`` by
+        name and reason (no spot that the movie shows), ``spots``, which add up to those of the
+        table,
         ``negatives``, and ``notes``, lines on what is left out or was not found.
 
     Raises
@@ -141,8 +159,13 @@ def track_crops(
     -----
     The published script [1]_ cuts 58 x 58, takes X for the row, micrometres for pixels and frames
     from 1 for frames from 0, and clips at the border; the paper says 59 x 59, and none of the rest
-    is meant. Nobody annotated healthy cells: a negative is a likely one, and it does not follow
-    its cell.
+    is meant.
+
+    Nobody annotated healthy cells: a negative is a likely one. So that nothing but pictures tells
+    a model which is which, each negative is like the crop of one event (``event_like``): it follows
+    its cell, has frames where that has some, and is filled where that is filled; no two are of one
+    cell, and none shows frames in which a table of phases has an event without a place. Every frame
+    of the movie is searched for cells in the channels of events, which takes its time.
 
     References
     ----------
@@ -171,6 +194,7 @@ def track_crops(
     _whole("seed", seed, 0)
     _number("negatives", negatives)
     _number("negative_distance", negative_distance)
+    _number("negative_step", negative_step)
     if isinstance(negative_kinds, str) or not set(negative_kinds) <= {"cell", "before"}:
         raise UsageError(f"negative_kinds: found {negative_kinds!r}; expected cell, before")
     areas = limits("opened_area", opened_area), limits("watershed_area", watershed_area)
@@ -190,17 +214,28 @@ def track_crops(
     most = math.floor(negatives * (len(crops) if negatives_per == "event" else 1) + 0.5)
     if most:
         asked = {kind: most * (kind in negative_kinds) for kind in schema.CROP_KINDS[1:]}
-        crops += draw(
-            movie, stem, shown, events, crops, Wanted(asked, negative_distance, areas, seed)
+        rows = phases_of(phases, stem)
+        known = Marks(
+            [*read_marks(tracks), *read_marks(marks)],
+            unplaced(phases, stem),
+            {
+                track: float(np.nanmin(row))
+                for track, row in rows.items()
+                if not np.isnan(row).all()
+            },
         )
+        alone = sum(around) + (length or 1 if frames == "sequence" else 1)
+        wanted = Wanted(asked, negative_distance, negative_step, areas, seed, alone)
+        crops += draw(movie, stem, shown, known, crops, wanted)
         found = [one.kind for one in crops]
         facts["negatives"] = {"most": asked, "distance": negative_distance, "seed": seed}
         facts["negatives"]["found"] = {k: found.count(k) for k in asked}
+        crops.sort(key=lambda one: zlib.crc32(one.name.encode()))  # no class before another
     crops.sort(key=lambda one: one.start)
     least = sum(around) + (length or 1 if frames == "sequence" else 1)
     laid = lay(crops, max([least, *(one.length for one in crops)]), shown)
     array = _pixels(movie, laid, shown, fill)
-    told = _told(crops, laid, stem, phases_of(phases, stem))
+    told = _told(crops, laid, stem, phases_of(phases, stem), pixels)
     axes = _axes(array, pixels.isel(c=list(movie.channels)), shown, around[0])
     names = np.asarray([one.name for one in crops], str)
     if notes := _notes(facts):
@@ -292,7 +327,11 @@ def _pixels(movie: Movie, laid: Laid, shown: Shown, fill: float) -> xr.DataArray
 
 
 def _told(
-    crops: Sequence[Clip], laid: Laid, stem: str, rows: dict[int, np.ndarray]
+    crops: Sequence[Clip],
+    laid: Laid,
+    stem: str,
+    rows: dict[int, np.ndarray],
+    pixels: xr.DataArray,
 ) -> dict[str, xr.DataArray]:
     """Return what is known of each crop, and of each of its frames."""
     phase = np.zeros(laid.frame.shape, np.uint8)
@@ -303,10 +342,13 @@ def _told(
     columns: dict[schema.Variable, Any] = {
         schema.LABEL: np.asarray([one.kind == "event" for one in crops], np.int64),
         schema.KIND: np.asarray([one.kind for one in crops], str),
+        schema.EVENT_LIKE: np.asarray([one.like for one in crops], str),
         schema.EVENT_TRACK: np.asarray([one.event.track for one in crops], np.int64),
         schema.EVENT_CHANNEL: np.asarray([one.event.channel for one in crops], str),
         schema.MOVIE: np.full(len(crops), stem),
         schema.CROP_FRAME: laid.frame,
+        schema.CROP_VALID: laid.frame >= 0,
+        schema.CROP_TIME: _times(laid, pixels),
         schema.CROP_SPOTS: laid.spots,
         schema.CROP_PHASE: phase,
         schema.CROP_INSIDE: laid.inside,
@@ -322,6 +364,16 @@ def _told(
         "flag_meanings": meanings,
     }
     return found
+
+
+def _times(laid: Laid, pixels: xr.DataArray) -> np.ndarray:
+    """Return when each frame of each crop was, as the movie says: steps need not be even."""
+    step, count = schema.spacing(pixels, "t"), pixels.sizes["t"]
+    seconds = np.asarray(pixels["t"].values, float) if "t" in pixels.coords else None
+    seconds = np.arange(count) * step if seconds is None else seconds
+    known = laid.where.position >= 0
+    held = np.append(seconds, math.nan)
+    return held[np.where(known, laid.where.position, count)]
 
 
 def _axes(

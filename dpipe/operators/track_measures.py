@@ -15,6 +15,7 @@ from dpipe import schema
 from dpipe.arrays import beside, namespace
 from dpipe.blocks import map_chunks
 from dpipe.errors import UsageError
+from dpipe.operators._places import frame_times, uneven
 
 _PLACE = (schema.SPOT_T, schema.SPOT_Z, schema.SPOT_Y, schema.SPOT_X)
 _PER_SPOT = (schema.SPOT_SPEED, schema.SPOT_DISPLACEMENT2)
@@ -27,7 +28,9 @@ _PER_TRACK = (
 )
 
 
-def track_measures(ds: xr.Dataset, *, interval: float | None = None) -> xr.Dataset:
+def track_measures(
+    ds: xr.Dataset, times: xr.Dataset | None = None, *, interval: float | None = None
+) -> xr.Dataset:
     """Measure every track and every spot on it.
 
     Of a spot, ``spot_displacement2`` is the squared distance from the first spot of its track,
@@ -47,8 +50,13 @@ def track_measures(ds: xr.Dataset, *, interval: float | None = None) -> xr.Datas
     ds : xarray.Dataset
         A table of spots, with the coordinates ``track`` and ``frame``, and ``annotator`` where
         there are several: each has tracks of their own.
+    times : xarray.Dataset, optional
+        When the frames were: the movie, or whatever has its times ``t``, or another table of its
+        spots that says it (``frame``, ``spot_t``). A microscope's frames are not as even as the
+        interval that a table is read with. Where `ds` has the times of its movie, as after
+        ``dpipe.open(store, "leuko-tracks", "leuko")``, they are taken.
     interval : float, optional
-        Seconds between frames; by default ``spot_t`` tells when a spot was.
+        Seconds between frames, instead. By default ``spot_t`` tells when a spot was.
 
     Returns
     -------
@@ -57,13 +65,14 @@ def track_measures(ds: xr.Dataset, *, interval: float | None = None) -> xr.Datas
         ``track_displacement``, ``track_straightness``, ``track_duration``, ``track_speed_mean``
         over ``track_id``; with them ``track_spots``, ``track_gaps`` (frames without a spot),
         ``track_branches``, ``track_first`` and ``track_last``. In micrometres and seconds.
+        ``attrs["notes"]`` says whose times were taken, and which spots have none.
 
     Raises
     ------
     SchemaError
-        `ds` is no table of spots.
+        `ds` is no table of spots, or `times` has none.
     UsageError
-        An `interval` that is no time.
+        An `interval` that is no time, or one beside `times`.
 
     Examples
     --------
@@ -78,8 +87,14 @@ def track_measures(ds: xr.Dataset, *, interval: float | None = None) -> xr.Datas
         raise UsageError(f"interval: found {interval!r}; expected seconds above 0")
     track, frame = (np.asarray(v.check(ds).values) for v in (schema.TRACK, schema.FRAME))
     place = [v.check(ds).reset_coords(drop=True).astype("f8") for v in _PLACE]
+    notes: list[str] = []
     if interval is not None:
+        if times is not None:
+            raise UsageError("interval and times: both say when frames were; expected one of them")
         place[0] = xr.DataArray(frame * float(interval), dims="spot")
+    elif times is not None or ("t" in ds.coords and ds["t"].dims == ("t",)):
+        seconds, notes = _times(frame, ds if times is None else times)
+        place[0] = xr.DataArray(seconds, dims="spot")
     order, starts = _tracks(ds, track, frame)
     facts, sound = _facts(track[order], frame[order], starts)
     points = xr.concat(place, dim="axis", coords="minimal", compat="override")
@@ -101,9 +116,25 @@ def track_measures(ds: xr.Dataset, *, interval: float | None = None) -> xr.Datas
     coords["track_id"] = xr.DataArray(track[first], dims="track_id")
     if "annotator" in ds.coords:
         coords["track_annotator"] = xr.DataArray(ds["annotator"].values[first], dims="track_id")
-    odd = sound.count(False)
-    note = f"{odd} of {len(sound)} tracks not measured: several spots in one frame"
-    return xr.Dataset(result, coords=coords, attrs={"notes": [note]} if odd else {})
+    if odd := sound.count(False):
+        notes.append(f"{odd} of {len(sound)} tracks not measured: several spots in one frame")
+    return xr.Dataset(result, coords=coords, attrs={"notes": notes} if notes else {})
+
+
+def _times(frame: np.ndarray, times: xr.Dataset) -> tuple[np.ndarray, list[str]]:
+    """Return when each spot was by the times of frames, NaN where these have none."""
+    numbers, seconds = frame_times(times)
+    place = np.searchsorted(numbers, frame)
+    there = np.isin(frame, numbers)
+    found = np.full(frame.size, math.nan)
+    found[there] = seconds[place[there]]
+    steps = uneven(seconds)
+    notes = [f"times of the movie's frames, which are {steps}"] if steps else []
+    if not there.all():
+        notes.append(
+            f"{(~there).sum()} of {frame.size} spots in frames without a time: not measured"
+        )
+    return found, notes
 
 
 def _tracks(ds: xr.Dataset, track: np.ndarray, frame: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

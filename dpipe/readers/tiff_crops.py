@@ -105,8 +105,9 @@ def open_crops(
     xarray.Dataset
         ``crop(event, t, c, y, x)``, or ``crop_volume`` with z, and the coordinates that
         `track_crops` gives: ``label``, ``kind``, ``event_track``, ``event_channel``, ``movie``,
-        ``crop_frame``, ``crop_phase``, ``crop_inside``. Frames are counted within each event, for
-        the movie's are not known; ``attrs["assumed"]`` says so.
+        ``crop_frame``, ``crop_valid`` (False where an event has no more frames), ``crop_phase``,
+        ``crop_inside``. Frames are counted within each event, for the movie's are not known;
+        ``attrs["assumed"]`` says so.
 
     Raises
     ------
@@ -266,6 +267,7 @@ def _told(
         schema.EVENT_CHANNEL: np.full(len(names), ""),
         schema.MOVIE: np.asarray([name.movie for name in names], str),
         schema.CROP_FRAME: frame,
+        schema.CROP_VALID: frame >= 0,
         schema.CROP_PHASE: np.full(frame.shape, schema.PHASE_UNKNOWN, np.uint8),
         schema.CROP_INSIDE: inside,
     }

@@ -13,7 +13,7 @@ from typing import Any
 import xarray as xr
 
 from dpipe.errors import UsageError, unknown
-from dpipe.operators.gate import select
+from dpipe.operators.gate import row_dim, select
 from dpipe.writers._study import write_study
 from dpipe.writers.anndata import write_anndata
 from dpipe.writers.classification import write_classification
@@ -74,7 +74,8 @@ def export(
     to : str or path
         Folder on disk; it is made if need be.
     where : str, optional
-        An expression: only records for which it is true are written, of parts that have any.
+        An expression, as for ``dpipe.select``: only the records, events, spots, ... for which it
+        is true are written, of parts that have any.
     **options
         Of the writer.
 
@@ -114,13 +115,14 @@ def export(
     for stem in parts:
         if not stem or stem.startswith(".") or any(c in stem for c in "/\\\0"):
             raise UsageError(f"part {stem!r}: its name is no file name")
+    such = ""
     if where is not None:
+        dims = {stem: row_dim(where, ds) for stem, ds in parts.items()}
         chosen = {stem: select(ds, where) for stem, ds in parts.items()}
-        parts = {stem: ds for stem, ds in chosen.items() if ds.sizes["record"]}
+        parts = {stem: ds for stem, ds in chosen.items() if ds.sizes[dims[stem]]}
+        such = f" with such {next(iter(dims.values()), 'row')}s"
     if not parts:
-        raise UsageError(
-            "nothing to write: no parts" + (" with such records" * (where is not None))
-        )
+        raise UsageError(f"nothing to write: no parts{such}")
     study = getattr(data, "attrs", {}).get("study")
     return write(parts, to, **options) + ([write_study(study, to)] if study else [])
 

@@ -18,6 +18,7 @@ from dpipe import schema
 from dpipe.blocks import compute
 from dpipe.errors import SchemaError, UsageError
 from dpipe.writers._aside import aside
+from dpipe.writers._sound import sound_parts
 
 _PLACES = tuple(
     variable.name
@@ -33,6 +34,7 @@ def write_anndata(
     *,
     name: str = "table",
     format: Literal["h5ad", "zarr"] = "h5ad",
+    put_aside: bool = False,
 ) -> list[str]:
     """Write the features of all parts as one AnnData.
 
@@ -46,6 +48,9 @@ def write_anndata(
         Of the file or folder: ``<name>.h5ad`` or ``<name>.zarr``.
     format : {"h5ad", "zarr"}
         A single HDF5 file, or a Zarr group.
+    put_aside : bool
+        Whether records whose picture was put aside are written too: they hold NaN or zeros. By
+        default they are left out, and a warning says how many.
 
     Returns
     -------
@@ -68,6 +73,7 @@ def write_anndata(
         import anndata
     except ImportError as error:
         raise UsageError("AnnData needs anndata; install dpipe[tables]") from error
+    parts = sound_parts(parts, put_aside)
     features = _features(parts)
     obs = _whole({stem: _obs(stem, ds) for stem, ds in parts.items()})
     over = {k: c.values for k, c in features.coords.items() if c.dims == ("name",) and k != "name"}

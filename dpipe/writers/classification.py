@@ -1,12 +1,16 @@
 """Crops for classification: a file a sequence, or a file a frame, in folders by split and label.
 
 ``train/1/Neu1_cell1.tif`` is what loaders of picture folders take; ``index.csv`` and
-``index.json`` say the rest. This module knows nothing of how crops are cut.
+``index.json`` say the rest, also which frames of a sequence are no frames but filling, and what
+but the pictures themselves would tell one class from the other. This module knows nothing of how
+crops are cut.
 """
 
 import csv
 import json
+import math
 import os
+import warnings
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -21,8 +25,11 @@ from dpipe.errors import SchemaError, UsageError
 from dpipe.writers._pictures import Names, chosen, fitting, numbers, pieces, write_tiff
 from dpipe.writers._splits import Said, Watch, movies_of, settle, whole_folder
 
-_LISTS = ("channels", "frames", "phases", "inside")
+_OF_FRAMES = ("frames", "valid", "times", "phases", "inside")
+_LISTS = ("channels", *_OF_FRAMES)
 """What `index.csv` joins by spaces, channels by commas."""
+_ENOUGH = 4
+"""Files of each class from which on it is no chance that something parts them."""
 
 
 def write_classification(
@@ -42,7 +49,7 @@ def write_classification(
     to : str or path
         A folder that is new or empty; it appears when all is written, else nothing is left:
         ``<split>/<label>/<event>.tif``, ``index.csv`` (a row a file) and ``index.json`` (that,
-        and the counts).
+        and the counts). ``valid`` is the mask of each sequence: 1 for a frame, 0 for filling.
     split : str, path, mapping or xarray.Dataset, optional
         What each movie is for: ``"train"``, ``"validation"`` or ``"test"`` for all; a table with
         columns ``movie,split`` or ``event,split``; what ``split_movies`` returns. By default the
@@ -50,7 +57,8 @@ def write_classification(
     frames : {"sequence", "single"}
         A file an event with all its frames, as the crops have them; or a file a frame,
         ``<event>_t007.tif``, by its place in the sequence. Then frames beyond the movie are left
-        out, and of events those outside their phases, which show no dying cell. Each plane of
+        out, and of events those outside their phases, which show no dying cell; of a negative
+        that is like an event (``event_like``), those that are left out of that one. Each plane of
         each channel is a page; axes and steps are told as OME-XML.
     channels : str or sequence of str, optional
         Names (a text is cut at commas); by default all. ``"event"`` takes of each crop the first
@@ -70,12 +78,18 @@ def write_classification(
         A part holds no crops, or an event has no channel where it should.
     UsageError
         An unknown option value or channel, or the folder is not empty.
+
+    Warns
+    -----
+    UserWarning
+        The number of frames, the kind or size of pictures, their channels or whether they are
+        filled part the classes wholly: a model would learn that. ``index.json`` says it too.
     """
     if frames not in ("sequence", "single"):
         raise UsageError(f"frames={frames!r}; expected 'sequence' or 'single'")
     crops = {stem: _crops(stem, ds) for stem, ds in parts.items()}
     splits = settle(parts, split)
-    rows: list[dict[str, Any]] = []
+    rows, facts = list[dict[str, Any]](), list[dict[str, Any]]()
     left, watch = 0, Watch()
     total = sum(array.sizes["event"] for array in crops.values())
     with whole_folder(to) as folder, tqdm(total=total, desc="crops", delay=2, disable=None) as bar:
@@ -83,13 +97,15 @@ def write_classification(
             known = _known(stem, parts[stem])
             own = _channels(stem, known, parts[stem], channels)
             names = parts[stem]["c"].values.astype(str)
+            shown = {about["event"]: _shown(about) for about in known}
             for i, (block,) in pieces("event", array):
                 about = known[i] | {"split": splits[known[i]["movie"]]}
                 about["channels"] = names[own[i]].tolist()
                 picture = block[:, own[i]]
                 for k, frame in enumerate(picture):
                     watch.look(frame, about["split"], f"{about['event']}, frame {k}")
-                found = list(_cut(picture, about, single=frames == "single"))
+                wanted = shown.get(about["like"], shown[about["event"]])
+                found = list(_cut(picture, about, wanted, single=frames == "single"))
                 left += len(picture) - sum(len(row["frames"]) for _, row, _ in found)
                 for pages, row, axes in found:
                     path = folder / row["file"]
@@ -98,8 +114,12 @@ def write_classification(
                         raise SchemaError(f"{stem}: two events are called {about['event']!r}")
                     write_tiff(path, pages, axes, parts[stem], about["channels"])
                     rows.append(row)
+                    facts.append(_facts(pages, row))
                 bar.update()
-        _index(folder, rows, {"frames": frames, "frames_left_out": left})
+        telling = _telling(rows, facts)
+        _index(folder, rows, {"frames": frames, "frames_left_out": left, "telling": telling})
+    if telling:
+        warnings.warn("; ".join(telling), UserWarning, stacklevel=3)
     written = [*(row["file"] for row in rows), "index.csv", "index.json"]
     return [str(Path(to).expanduser().absolute() / name) for name in written]
 
@@ -118,10 +138,13 @@ def _known(stem: str, ds: xr.Dataset) -> list[dict[str, Any]]:
         "event": ds["event"].values.astype(str).tolist(),
         "label": schema.LABEL.check(ds).values.tolist(),
         "kind": schema.KIND.check(ds).values.astype(str).tolist(),
+        "like": _likes(ds),
         "movie": movies_of(stem, ds).tolist(),
         "track": schema.EVENT_TRACK.check(ds).values.tolist(),
         "event_channel": schema.EVENT_CHANNEL.check(ds).values.astype(str).tolist(),
         "frames": schema.CROP_FRAME.check(ds).values.tolist(),
+        "valid": (schema.CROP_FRAME.check(ds).values >= 0).astype(int).tolist(),
+        "times": _times(ds),
         "phases": schema.CROP_PHASE.check(ds).values.tolist(),
         "inside": np.round(schema.CROP_INSIDE.check(ds).values.astype(float), 6).tolist(),
     }
@@ -129,6 +152,60 @@ def _known(stem: str, ds: xr.Dataset) -> list[dict[str, Any]]:
         if not name or name.startswith(".") or any(c in name for c in "/\\\0"):
             raise SchemaError(f"{stem}: event {name!r}: its name is no file name")
     return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+
+
+def _likes(ds: xr.Dataset) -> list[str]:
+    """Return of each negative the event that it is like, "" where that is not known."""
+    if schema.EVENT_LIKE.name not in ds.variables:
+        return [""] * ds.sizes["event"]
+    return schema.EVENT_LIKE.check(ds).values.astype(str).tolist()
+
+
+def _times(ds: xr.Dataset) -> list[list[float | None]]:
+    """Return when each frame was in the movie, in seconds; nothing where that is not known."""
+    frame = schema.CROP_FRAME.check(ds)
+    times = np.full(frame.shape, np.nan)
+    if schema.CROP_TIME.name in ds.variables:
+        times = np.asarray(schema.CROP_TIME.check(ds).values, float)
+    rows = np.round(times, 6).tolist()
+    return [[None if math.isnan(t) else t for t in row] for row in rows]
+
+
+def _shown(about: Mapping[str, Any]) -> list[bool]:
+    """Tell which frames of a crop are written alone: those that show what it is."""
+    dying = about["label"] != 0
+    return [
+        frame >= 0 and not (dying and phase == 0)
+        for frame, phase in zip(about["frames"], about["phases"], strict=True)
+    ]
+
+
+def _facts(pages: np.ndarray, row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a model sees of a file before it looks at the pictures."""
+    return {
+        "the kind of numbers": pages.dtype.name,
+        "the size of pictures": pages.shape,
+        "the channels": tuple(row["channels"]),
+        "the number of frames": sum(row["valid"]),
+        "filling": any(0 < inside < 1 for inside in row["inside"]),
+    }
+
+
+def _telling(rows: Sequence[Mapping[str, Any]], facts: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Say what parts the classes wholly, so that a model would need no picture."""
+    labels = Counter(row["label"] for row in rows)
+    if len(labels) < 2 or min(labels.values()) < _ENOUGH:
+        return []
+    found = []
+    for name in facts[0]:
+        seen = {
+            label: {fact[name] for row, fact in zip(rows, facts, strict=True)
+                    if row["label"] == label}
+            for label in labels
+        }  # fmt: skip
+        if not set.intersection(*seen.values()):
+            found.append(f"{name} tells the class of every file: a model would learn that")
+    return found
 
 
 def _channels(
@@ -150,7 +227,7 @@ def _channels(
 
 
 def _cut(
-    picture: np.ndarray, about: Mapping[str, Any], *, single: bool
+    picture: np.ndarray, about: Mapping[str, Any], wanted: Sequence[bool], *, single: bool
 ) -> Iterator[tuple[np.ndarray, dict[str, Any], str]]:
     """Yield the pages of each file, its row of the index and its axes."""
     folder = f"{about['split']}/{about['label']}"
@@ -160,10 +237,9 @@ def _cut(
         return
     digits = len(str(max(100, len(picture) - 1)))
     for k, frame in enumerate(picture):
-        shown = about["label"] == 0 or about["phases"][k] != 0
-        if about["frames"][k] >= 0 and shown:
+        if about["frames"][k] >= 0 and wanted[k]:
             row = {"file": f"{folder}/{about['event']}_t{k:0{digits}}.tif"} | dict(about)
-            row |= {name: [about[name][k]] for name in ("frames", "phases", "inside")}
+            row |= {name: [about[name][k]] for name in _OF_FRAMES}
             yield frame, row, axes[1:]
 
 
@@ -185,5 +261,7 @@ def _index(folder: Path, rows: list[dict[str, Any]], said: dict[str, Any]) -> No
         table = csv.DictWriter(out, columns)
         table.writeheader()
         for row in rows:
-            joined = {name: " ".join(map(str, row[name])) for name in _LISTS}
+            joined = {
+                name: " ".join("" if v is None else str(v) for v in row[name]) for name in _LISTS
+            }
             table.writerow(row | joined | {"channels": ",".join(row["channels"])})

@@ -25,6 +25,7 @@ import xarray as xr
 from dpipe.blocks import compute
 from dpipe.errors import SchemaError
 from dpipe.writers._aside import aside
+from dpipe.writers._sound import sound_parts
 
 PIXEL_DIMS = ("y", "x", "value")
 ROWS = 1 << 18
@@ -50,6 +51,7 @@ def write_csv(
     *,
     name: str = "table",
     variables: str | Sequence[str] | None = None,
+    put_aside: bool = False,
 ) -> list[str]:
     """Write the numbers of all parts as CSV.
 
@@ -64,6 +66,9 @@ def write_csv(
         Beside each lies ``<name>.columns.json``: type, unit and meaning of each column.
     variables : str or sequence of str, optional
         Which ones (a text is cut at commas); by default all.
+    put_aside : bool
+        Whether records whose picture was put aside are written too: they hold NaN or zeros. By
+        default they are left out, and a warning says how many.
 
     Returns
     -------
@@ -78,6 +83,7 @@ def write_csv(
         A file is there already.
     """
     folder = Path(to).expanduser().absolute()
+    parts = sound_parts(parts, put_aside)
     tables = _tables(parts, variables, name)
     targets = [folder / f"{table.name}{end}" for table in tables for end in _ENDS]
     with aside(targets) as files:
@@ -98,12 +104,13 @@ def write_parquet(
     name: str = "table",
     variables: str | Sequence[str] | None = None,
     partitioned: bool = False,
+    put_aside: bool = False,
 ) -> list[str]:
     """Write the numbers of all parts as Parquet.
 
     Parameters
     ----------
-    parts, to, name, variables
+    parts, to, name, variables, put_aside
         As for `write_csv`; unit and meaning are metadata of the columns (``unit``,
         ``description``), and no other file is written.
     partitioned : bool
@@ -116,6 +123,7 @@ def write_parquet(
         Paths of the files.
     """
     folder = Path(to).expanduser().absolute()
+    parts = sound_parts(parts, put_aside)
     tables = _tables(parts, variables, name)
     end = "" if partitioned else ".parquet"
     targets = [folder / f"{table.name}{end}" for table in tables]

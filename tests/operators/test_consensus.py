@@ -156,10 +156,21 @@ def test_of_spots_as_close_the_first_two_by_name_are_taken():
         assert values(found, "spot_x", "annotator_track") == [[2.0], [[1, 1, 1]]]
 
 
+def test_tables_of_unlike_clocks_are_said():
+    one = marked(("a", 1, [0, 1, 2], 0, 0), ("b", 1, [0, 1, 2], 0, 0))
+    assert "notes" not in consensus_tracks(one, annotators=2).attrs
+    one["spot_t"] = ("spot", [0.0, 30, 60, 0, 31, 62])
+    (line,) = consensus_tracks(one, annotators=2).attrs["notes"]
+    assert line.startswith("2 of 3 frames have other times in the tables of other annotators")
+
+
 def test_tracks_without_a_common_frame_do_not_match():
     ds = consensus_tracks(marked(("a", 1, [0, 2], 0, 0), ("b", 1, [1, 3], 0, 0)))
     assert ds.consensus_ratio.item() == 0
-    assert ds.sizes == {"spot": 0, "track_id": 2, "person": 2}
+    assert ds.sizes == {"spot": 0, "track_id": 2, "person": 2, "mark": 4}
+    # what each of them marked is kept, for who looks for what nobody did
+    assert sorted(ds.mark_frame.values.tolist()) == [0, 1, 2, 3]
+    assert (ds.mark_y.values == 0).all()
 
 
 def test_spots_without_track_are_events_of_one_frame():

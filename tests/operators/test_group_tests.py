@@ -1,10 +1,12 @@
 """Tests between groups of movies, against the published results of R's and SciPy's examples."""
 
+import itertools
 import math
 
 import numpy as np
 import pytest
 import xarray as xr
+from scipy import stats
 
 import dpipe
 from dpipe import recipe, run, schema
@@ -29,11 +31,14 @@ EARLY = [1.15, 0.88, 0.90, 0.74, 1.21]
 
 
 def test_kruskal_wallis_as_r_prints_it():
-    found = compare({"normal": NORMAL, "airway": AIRWAY, "asbestosis": ASBESTOSIS})
+    groups = {"normal": NORMAL, "airway": AIRWAY, "asbestosis": ASBESTOSIS}
+    found = compare(groups, method="asymptotic")
     assert (round(found.h, 5), round(found.p, 2)) == (0.77143, 0.68)
     assert found.p == pytest.approx(math.exp(-found.h / 2))  # chi squared of two degrees
     assert found.sizes == {"normal": 5, "airway": 4, "asbestosis": 5}
     assert found.untested == ()
+    assert compare(groups).h == found.h
+    assert compare(groups).how == "exact"
 
 
 @pytest.mark.parametrize(
@@ -45,7 +50,7 @@ def test_kruskal_wallis_as_r_prints_it():
     ids=["without ties", "ties"],
 )
 def test_kruskal_wallis_as_scipy_documents_it(groups, h, p):
-    found = compare({str(i): numbers for i, numbers in enumerate(groups)})
+    found = compare({str(i): numbers for i, numbers in enumerate(groups)}, method="asymptotic")
     assert (found.h, found.p) == (pytest.approx(h), pytest.approx(p))
 
 
@@ -79,6 +84,110 @@ def test_groups_wholly_apart(n, p, said):
     found = compare({"a": range(n), "b": range(n, 2 * n)})
     assert found.pairs["a", "b"] == (0, pytest.approx(p))
     assert stars(p) == said
+
+
+def by_hand(groups: list[list[float]]) -> float:
+    """The share of all ways to deal the numbers out whose H is at least that of the groups."""
+    sizes, numbers = [len(g) for g in groups], [n for g in groups for n in g]
+
+    def h(dealt: list[list[float]]) -> float:
+        return 0.0 if len(set(numbers)) == 1 else stats.kruskal(*dealt).statistic
+
+    own, as_far, ways = h(groups), 0, 0
+    for order in set(itertools.permutations(np.repeat(range(len(sizes)), sizes).tolist())):
+        dealt = [[n for n, o in zip(numbers, order, strict=True) if o == g]
+                 for g in range(len(sizes))]  # fmt: skip
+        ways += 1
+        as_far += h(dealt) >= own - 1e-9
+    return as_far / ways
+
+
+@pytest.mark.parametrize(
+    "groups",
+    [
+        [[1, 2], [3, 4]],  # 2 of 6
+        [[1, 4], [2, 3]],
+        [[5, 7, 7], [1, 2, 2, 9]],
+        [[1, 1], [1, 2], [2, 2]],
+        [[1.5, 3], [2, 8], [9, 7]],
+        [[1, 2], [3, 4], [5, 6], [7, 8]],
+    ],
+)
+def test_small_groups_have_the_p_of_all_ways(groups):
+    found = compare({str(i): numbers for i, numbers in enumerate(groups)})
+    assert (found.how, found.p) == ("exact", pytest.approx(by_hand(groups)))
+    if len(groups) == 2:
+        (u, p), expected = found.pairs["0", "1"], stats.mannwhitneyu(*groups, method="asymptotic")
+        assert (u, p) == (expected.statistic, pytest.approx(found.p))
+
+
+@pytest.mark.parametrize(("n", "m"), [(2, 2), (3, 4), (6, 9), (12, 15), (25, 25)])
+def test_without_ties_pairs_have_scipys_exact_p(n, m):
+    numbers = np.random.default_rng(n).permutation(n + m) + 0.5
+    expected = stats.mannwhitneyu(numbers[:n], numbers[n:], method="exact")
+    found = compare({"a": numbers[:n], "b": numbers[n:]}, method="exact")
+    assert found.pairs["a", "b"] == (expected.statistic, pytest.approx(expected.pvalue))
+    assert (found.how, found.pair_how["a", "b"]) == ("exact", "exact")
+    how = compare({"a": numbers[:n], "b": numbers[n:]}).pair_how["a", "b"]
+    assert how == ("exact" if n <= 8 else "asymptotic")
+
+
+@pytest.mark.parametrize(
+    ("sizes", "least"),
+    [
+        ((2, 2), 1 / 3),  # 2 of the 6 ways
+        ((3, 3), 1 / 10),  # 2 of 20
+        ((2, 5), 2 / 21),
+        ((2, 2, 2), 6 / 90),  # any order of three groups, of 6! / (2! 2! 2!)
+        ((4, 4), None),  # 2 of 70
+        ((3, 3, 3), None),
+    ],
+)
+def test_groups_that_are_too_small_are_said(sizes, least):
+    edges = np.cumsum([0, *sizes])
+    groups = {str(i): range(a, b) for i, (a, b) in enumerate(itertools.pairwise(edges))}
+    found = compare(groups)
+    assert found.p == pytest.approx(found.least)  # they are as far apart as can be
+    over_all = [line for line in found.small if ":" not in line.partition("n too small")[0]]
+    if least is None:
+        assert over_all == []
+    else:
+        assert found.least == pytest.approx(least)
+        said = ", ".join(map(str, sizes))
+        assert over_all == [f"n too small ({said}): no p below {least:.3g} is possible"]
+
+
+def test_many_small_groups_are_dealt_out_by_chance():
+    """Ten groups of two: no way to count all, and the numbers of many are no guide."""
+    random = np.random.default_rng(1)
+    groups = {str(i): random.normal(i / 4, 1, 2) for i in range(10)}
+    found, again = compare(groups), compare(groups)
+    assert found.how == "permutations"
+    assert found.p == again.p
+    statistic = lambda *g: stats.kruskal(*g).statistic  # noqa: E731
+    expected = stats.permutation_test(
+        list(groups.values()), statistic, permutation_type="independent", alternative="greater",
+        n_resamples=2000, rng=2,
+    )  # fmt: skip
+    assert found.p == pytest.approx(expected.pvalue, abs=0.04)
+    with pytest.raises(UsageError, match=r"too many numbers \(2, 2, .*\) for exact; expected auto"):
+        compare(groups, method="exact")
+    assert compare({k: [*v, *v, *v] for k, v in groups.items()}).how == "asymptotic"
+
+
+def test_a_movie_spelled_in_two_ways_counts_once():
+    held = {"a": xr.Dataset({"n": ("event", [1.0, 3])}, {"movie": ("event", ["Neu1", "Neu 1"])})}
+    assert movie_means(held, ["n"]) == {"n": {"Neu1": 2.0}}
+
+
+def test_how_many_tests_there_are_is_said():
+    held = {f"{g}{i}": frames([[10 * k + i]]) for k, g in enumerate("ABC") for i in range(4)}
+    (line,) = group_tests(tree(**held)).attrs["notes"]
+    assert line == "3 tests of pairs, 1 over all groups: p not corrected for that (adjust=holm " + (
+        "corrects pairs)"
+    )
+    (line,) = group_tests(tree(**held), adjust="holm").attrs["notes"]
+    assert line.endswith("p of the pairs of a measure corrected for their number (Holm)")
 
 
 def test_holm_by_hand():
@@ -240,7 +349,13 @@ def test_the_table_of_tests():
     assert found.movie.values.tolist() == ["7", "Den1", "Den2", "Den3", "Neu2", "Neu10"]
     assert found.movie_group.values.tolist() == ["", "Den", "Den", "Den", "Neu", "Neu"]
     np.testing.assert_array_equal(found.measure_value.values, [[1, 4, NAN, 5, 10, 9]])
-    assert found.attrs == {"by": "stem", "untested": [], "without_group": ["7"]}
+    small = "frame_snr: n too small (2, 2): no p below 0.333 is possible"
+    assert found.attrs == {
+        "by": "stem", "untested": [], "without_group": ["7"], "notes": [small],
+    }  # fmt: skip
+    assert found.kruskal_p.values == pytest.approx(2 / 6)
+    assert found.kruskal_method.values.tolist() == ["exact"]
+    assert found.pair_method.values.tolist() == [["exact"]]
 
 
 def test_measures_by_name_and_by_default():

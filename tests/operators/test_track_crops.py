@@ -1,6 +1,7 @@
 """Crops by hand: places, borders, gaps, margins, phases, negatives, and what a movie lacks."""
 
 import pickle
+from collections import Counter
 from functools import partial
 
 import array_api_strict
@@ -14,6 +15,7 @@ import dpipe
 from dpipe import arrays, blocks, schema
 from dpipe.errors import SchemaError, UsageError
 from dpipe.operators import _windows
+from dpipe.operators.consensus import consensus_tracks
 from dpipe.operators.track_crops import track_crops
 
 SPACING, ORIGIN = (2.0, 0.5, 0.25), (10.0, -4.0, 3.0)
@@ -325,6 +327,19 @@ def test_tables_of_phases_that_do_not_do():
         track_crops(movie(), TABLE, phases((7, 0, 1, 2, 3), (7, 4, 5, 6, 7)))
 
 
+def test_crops_say_when_their_frames_were():
+    """Of a movie whose frames are not even; t goes by its usual step."""
+    film = movie(times=[0.0, 30.0, 75.0, 90.0, 130.0, 160.0])
+    ds = track_crops(film, TABLE, window=9, margin=1)
+    one = ds.sel(event="Neu1_cell1")
+    assert one["crop_frame"].values.tolist() == [0, 1, 2, 3, 4, 5]
+    assert one["crop_time"].values.tolist() == [0, 30, 75, 90, 130, 160]
+    assert one["t"].values.tolist() == [-30, 0, 30, 60, 90, 120]
+    other = ds.sel(event="Neu1_cell2")["crop_time"].values
+    assert other[1] == 160
+    assert np.isnan(other[2:]).all()
+
+
 # ---------------------------------------------------------------------------------- negatives
 
 CELLS = [(20, 20), (20, 60), (60, 20), (60, 60), (40, 100), (90, 90)]
@@ -359,45 +374,216 @@ def dying(*rows):
 DYING = dying((1, 3, 20, 20), (1, 4, 20, 20), (2, 1, 60, 60))
 
 
+def of_kind(ds, kind):
+    return ds.isel(event=np.flatnonzero(ds["kind"].values == kind))
+
+
+def centres(ds, t=0):
+    """Places of windows in one of their frames, in pixels."""
+    columns = [ds[name].values[:, t].round().astype(int).tolist() for name in ("crop_y", "crop_x")]
+    return set(zip(*columns, strict=True))
+
+
 def test_negatives_around_cells():
     said = {"window": 11, "negatives": 12, "negative_kinds": ["cell"], "negative_distance": 38.0}
     ds = track_crops(field(), DYING, seed=3, **said)
-    events = ds.isel(event=ds["kind"].values == "event")
-    cells = ds.isel(event=ds["kind"].values == "cell")
+    events, cells = of_kind(ds, "event"), of_kind(ds, "cell")
     assert sorted(events["event"].values) == ["Neu1_cell1", "Neu1_cell2"]
     assert (cells["label"] == 0).all()
     assert (cells["event_track"] == -1).all()
-    assert cells.sizes["event"] == 12
-    assert sorted(cells["event"].values) == sorted(f"Neu1_negative{i + 1}" for i in range(12))
-    # (20, 20) and (60, 60) die; all others but (20, 60), 40 from both, are as far or farther
-    there = cells["crop_frame"].values >= 0
-    places = {
-        (round(float(y)), round(float(x)))
-        for y, x in zip(cells["crop_y"].values[there], cells["crop_x"].values[there], strict=True)
-    }
-    assert places <= set(CELLS) - {(20, 20), (60, 60)}
-    assert len(places) >= 3
+    # (20, 20) and (60, 60) die; all others are 40 or farther from both: one window each
+    assert centres(cells) == set(CELLS) - {(20, 20), (60, 60)}
+    assert cells.sizes["event"] == 4
+    assert sorted(cells["event"].values) == [f"Neu1_negative{i + 1}" for i in range(4)]
+    there = cells["crop_valid"].values
+    np.testing.assert_array_equal(there, cells["crop_frame"].values >= 0)
     assert (cells["crop_z"].values[there] == 4).all(), "the brightest plane, 2 * 2"
     assert (cells["crop_phase"].values[there] == 0).all()
-    assert set(there.sum(axis=1)) <= {1, 2}, "as long as the events"
     assert ds.attrs["negatives"] == {
         "most": {"cell": 12, "before": 0}, "distance": 38.0, "seed": 3,
-        "found": {"cell": 12, "before": 0},
+        "found": {"cell": 4, "before": 0},
     }  # fmt: skip
+    assert ds.attrs["notes"] == ["4 of 12 negatives around cells found"]
     far = track_crops(field(), DYING, **(said | {"negative_distance": 41.0}))
-    chosen = far.isel(event=far["kind"].values == "cell")
-    columns = [chosen[name].values[:, 0].round() for name in ("crop_y", "crop_x")]
-    places = set(zip(*columns, strict=True))
-    assert places <= {(40, 100), (90, 90)}
+    assert centres(of_kind(far, "cell")) == {(40, 100), (90, 90)}
     moved = dying((1, 3, 20, 20), (1, 4, 90, 90), (2, 1, 60, 60))  # also where it went
     kept = track_crops(field(), moved, **(said | {"negative_distance": 30.0}))
-    chosen = kept.isel(event=kept["kind"].values == "cell")
-    assert (90, 90) not in set(zip(*(chosen[f"crop_{d}"].values[:, 0].round() for d in "yx"),
-                                   strict=True))  # fmt: skip
+    assert (90, 90) not in centres(of_kind(kept, "cell"))
     small = track_crops(field(), DYING, **said, opened_area=(1, 9), watershed_area=(1, 9))
     assert small.attrs["negatives"]["found"]["cell"] == 0, "no cell is that small"
     gone = track_crops(field(), DYING, **(said | {"negative_distance": 500.0}))
     assert gone.attrs["negatives"]["found"] == {"cell": 0, "before": 0}
+
+
+def test_negatives_have_the_very_frames_of_an_event():
+    """Neither how many frames a crop has, nor which, nor when, tells what it is."""
+    ds = track_crops(field(9), dying(*((k, t, y, 20) for k, y, frames in (
+        (1, 20, (3, 4, 5)), (2, 60, (0, 1))) for t in frames)), window=11, margin=1, negatives=4,
+        negative_kinds=["cell"], negative_distance=15.0)  # fmt: skip
+    cells = of_kind(ds, "cell")
+    assert cells.sizes["event"] == 4
+    for i in range(4):
+        one = cells.isel(event=i)
+        event = ds.sel(event=one["event_like"].item())
+        assert event["label"] == 1
+        for name in ("crop_frame", "crop_valid", "crop_inside"):
+            assert one[name].values.tolist() == event[name].values.tolist()
+    assert (of_kind(ds, "event")["event_like"] == "").all()
+    assert Counter(cells["event_like"].values) == {"Neu1_cell1": 2, "Neu1_cell2": 2}
+    # the first frame of the second event is before the movie, also where nothing dies
+    second = cells.isel(event=np.flatnonzero(cells["event_like"].values == "Neu1_cell2"))
+    assert second["crop_frame"].values.tolist() == [[-1, 0, 1, 2, -1]] * 2
+    assert not second["crop"].values[:, 0].any()
+
+
+def test_negatives_are_filled_where_their_event_is():
+    """A window of 11 around row 2 lacks three rows; a model must not tell deaths by that."""
+    pixels = field()
+    table = dying((1, 2, 2, 20))
+    ds = track_crops(pixels, table, window=11, negatives=3, negative_kinds=["cell"], fill=9)
+    cells = of_kind(ds, "cell")
+    assert cells.sizes["event"] == 3
+    assert (of_kind(ds, "event")["crop"].values[0, 0, 0, :3] == 9).all()
+    for one in cells["crop"].values[:, 0, 0]:
+        assert (one[:3] == 9).all()
+        assert (one[3:] > 9).all()
+    assert (cells["crop_inside"] == 8 / 11).all()
+    # and none whose window reaches beyond the image where that of its event does not
+    edge = field()
+    edge["image"][:, :, :, :16, :16] += 0
+    wide = track_crops(pixels, dying((1, 2, 60, 60)), window=59, negatives=6,
+                       negative_kinds=["cell"], negative_distance=20)  # fmt: skip
+    assert (of_kind(wide, "cell")["crop_inside"] == 1).all()
+
+
+def test_a_volume_is_filled_along_z_too():
+    """An event in plane 0 lacks one of three planes; cells are brightest in plane 2."""
+    top = dying((1, 2, 60, 60)).assign(spot_z=("spot", [0.0]))
+    for dims, inside in ((3, 2 / 3), (2, 2 / 3)):
+        ds = track_crops(field(), top, window=(3, 11, 11), dims=dims, negatives=2,
+                         negative_kinds=["cell"])  # fmt: skip
+        cells = of_kind(ds, "cell")
+        assert cells.sizes["event"] == 2
+        np.testing.assert_allclose(ds["crop_inside"], inside)
+        if dims == 3:
+            assert not cells["crop_volume"].values[:, :, :, 0].any()
+            assert cells["crop_volume"].values[:, :, :, 1].any()
+
+
+def walking(frames=12, speed=6.0):
+    """A cell that walks along x, one that stays, and one that dies beside."""
+    y, x = np.ogrid[:110, :120]
+    pixels = np.full((frames, 1, 1, 110, 120), 20.0)
+    for t in range(frames):
+        for at in ((20, 20 + speed * t), (60, 60), (95, 20)):
+            bump = 220 - 8 * ((y - at[0]) ** 2 + (x - at[1]) ** 2)
+            pixels[t, 0, 0] = np.maximum(pixels[t, 0, 0], bump)
+    return schema.movie(pixels.astype("u2"), spacing=(2, 1, 1)).assign_attrs(stem="Neu1")
+
+
+def test_negatives_follow_their_cell():
+    """As crops of events do: else a still window, or one that the cell left, tells the class."""
+    event = dying(*((1, t, 95, 20) for t in range(2, 9)))
+    ds = track_crops(walking(), event, window=11, negatives=9, negative_kinds=["cell"])
+    cells = of_kind(ds, "cell")
+    rows = {round(float(y)): x.round().tolist() for y, x in
+            zip(cells["crop_y"].values[:, 0], cells["crop_x"].values, strict=True)}  # fmt: skip
+    assert rows == {20: [20 + 6 * t for t in range(2, 9)], 60: [60] * 7}
+    assert (cells["crop"].values[:, :, 0, 5, 5] == 220).all(), "the cell is in the middle"
+    slow = track_crops(walking(), event, window=11, negatives=9, negative_kinds=["cell"],
+                       negative_step=5.0)  # fmt: skip
+    assert {y for y, _ in centres(of_kind(slow, "cell"))} == {60}, "it walks faster than cells do"
+
+
+def test_one_window_an_object():
+    """Of single frames too: a cell is not drawn again from another frame, wherever it went."""
+    event = dying(*((1, t, 95, 20) for t in range(10)))
+    for seed in range(5):
+        ds = track_crops(walking(), event, window=11, frames="single", negatives=4, seed=seed,
+                         negatives_per="event", negative_kinds=["cell"])  # fmt: skip
+        cells = of_kind(ds, "cell")
+        assert sorted(y for y, _ in centres(cells)) == [20, 60]
+        assert cells.sizes["event"] == 2
+
+
+def test_a_cell_that_is_lost_for_a_moment():
+    """Two frames in a row may lack it; its place there is between; three, and it is lost."""
+    event = dying(*((1, t, 95, 20) for t in range(2, 9)))
+    for gap, there in (((4, 5), [20, 60]), ((4, 5, 6), [60])):
+        film = walking(speed=4.0)
+        film["image"][list(gap), :, :, :40] = 20
+        ds = track_crops(film, event, window=11, negatives=9, negative_kinds=["cell"])
+        cells = of_kind(ds, "cell")
+        assert sorted(y for y, _ in centres(cells)) == there
+        for x, y in zip(cells["crop_x"].values, cells["crop_y"].values[:, 0], strict=True):
+            if round(float(y)) == 20:
+                assert x.round().tolist() == [20 + 4 * t for t in range(2, 9)]
+
+
+def test_a_cell_that_is_gone_is_not_taken_for_another():
+    """It dies out of sight in frame 4, three frames before its event; another is 25 away."""
+    film = walking()
+    film["image"][:7, :, :, 80:] = 20
+    film["image"][:, :, :, 66:76, 16:26] = 220
+    ds = track_crops(film, dying((1, 7, 95, 20), (1, 8, 95, 20)), window=11, negatives=1,
+                     negative_kinds=["before"])  # fmt: skip
+    assert ds.attrs["negatives"]["found"]["before"] == 0
+
+
+def marked_by(who, *rows):
+    return dying(*rows).assign_coords(annotator=("spot", [who] * len(rows)))
+
+
+def test_negatives_keep_away_from_what_anybody_marked():
+    both = xr.concat([marked_by("anna", (1, 3, 20, 20)), marked_by("ben", (1, 1, 90, 90))], "spot")
+    said = {"window": 11, "negatives": 9, "negative_kinds": ["cell"]}
+    ds = track_crops(field(), both, annotator="anna", **said)
+    assert centres(of_kind(ds, "event")) == {(20, 20)}
+    assert centres(of_kind(ds, "cell")) == set(CELLS) - {(20, 20), (90, 90)}
+    more = track_crops(field(), dying((1, 3, 20, 20)), marks=both, **said)
+    assert centres(of_kind(more, "cell")) == set(CELLS) - {(20, 20), (90, 90)}
+    alone = track_crops(field(), dying((1, 3, 20, 20)), **said)
+    assert centres(of_kind(alone, "cell")) == set(CELLS) - {(20, 20)}
+
+
+def test_negatives_keep_away_from_what_a_consensus_left_out():
+    """Ben alone took (90, 90) for a death, once without a track, and went on at (40, 100)."""
+    times = {"spot_t": 0.0}
+    rows = [marked_by("anna", (1, 3, 20, 20)), marked_by("ben", (1, 3, 20, 20), (2, 1, 90, 90)),
+            marked_by("ben", (-1, 0, 40, 100))]  # fmt: skip
+    table = xr.concat(rows, "spot").assign({k: ("spot", [v] * 4) for k, v in times.items()})
+    agreed = consensus_tracks(table, annotators=2)
+    assert agreed.sizes["spot"] == 1
+    said = {"window": 11, "negatives": 9, "negative_kinds": ["cell"]}
+    ds = track_crops(field(), agreed, **said)
+    assert centres(of_kind(ds, "cell")) == set(CELLS) - {(20, 20), (90, 90), (40, 100)}
+    old = agreed.drop_dims("mark")
+    with pytest.raises(SchemaError, match=r"a consensus without mark_frame.*make it anew"):
+        track_crops(field(), old, **said)
+    assert track_crops(field(), old, window=11).sizes["event"] == 1
+
+
+def test_frames_in_which_somebody_saw_a_death_somewhere_are_left_out():
+    """A row of a table of phases without a track: nobody knows which cell of the movie it is."""
+    event = dying((1, 1, 20, 20), (1, 2, 20, 20))
+    said = {"window": 11, "negatives": 9, "negative_kinds": ["cell"]}
+    for row, found in (((-1, 3, 3, 4, 4), 5), ((-1, 2, 3, 4, 4), 0)):
+        table = phases((1, 1, 1, 2, 2), row)
+        ds = track_crops(field(), event, table, **said)
+        assert ds.attrs["negatives"]["found"]["cell"] == found
+
+
+def test_no_mark_lies_in_a_negative():
+    """However small the distance that is asked for: a window of 59 reaches 29 pixels."""
+    ds = track_crops(field(), dying((1, 2, 40, 60)), window=59, negatives=9, negative_distance=1,
+                     negative_kinds=["cell"])  # fmt: skip
+    assert (of_kind(ds, "event")["crop_inside"] == 1).all()
+    assert of_kind(ds, "cell").sizes["event"] == 0
+    for window, count in ((39, 6), (41, 2)):  # 20 pixels away is beyond 19, and not beyond 20
+        near = track_crops(field(), dying((1, 2, 40, 60)), window=window, negatives=9,
+                           negative_distance=1, negative_kinds=["cell"])  # fmt: skip
+        assert of_kind(near, "cell").sizes["event"] == count
+    assert centres(of_kind(near, "cell")) == {(20, 20), (60, 20)}, "others reach over the border"
 
 
 @pytest.mark.parametrize(
@@ -437,17 +623,18 @@ def test_negatives_by_seed_and_not_by_chunks():
 def test_negatives_before_events():
     # track 1 begins in frame 3: frames 1 and 2 are free; track 2 in frame 1: of its one frame, 0
     ds = track_crops(field(), DYING, window=11, negatives=9, negative_kinds=["before"])
-    found = ds.isel(event=ds["kind"].values == "before")
+    found = of_kind(ds, "before")
     assert sorted(found["event"].values) == ["Neu1_cell1_before", "Neu1_cell2_before"]
     one = found.sel(event="Neu1_cell1_before")
     assert one["crop_frame"].values.tolist() == [1, 2]
     assert one["crop_spots"].values.tolist() == [0, 0]
     assert (one["event_track"], one["label"]) == (1, 0)
-    assert one["crop_y"].values.tolist() == [20, 20]
+    assert one["event_like"] == "Neu1_cell1"
+    assert one["crop_y"].values.round().tolist() == [20, 20]
     assert found.sel(event="Neu1_cell2_before")["crop_frame"].values.tolist() == [0, -1]
     assert ds.attrs["negatives"]["found"] == {"cell": 0, "before": 2}
     # an event that dies beside another in those frames is none of them
-    near = xr.concat([DYING, dying((3, 2, 30, 20))], dim="spot")
+    near = xr.concat([DYING, dying((3, 2, 35, 20))], dim="spot")
     kept = track_crops(field(), near, window=11, negatives=9, negative_kinds=["before"])
     assert "Neu1_cell1_before" not in kept["event"].values
     deep = near.assign(spot_z=near["spot_z"] + [0, 0, 0, 99])  # only y and x count
@@ -457,29 +644,67 @@ def test_negatives_before_events():
     assert few.attrs["negatives"]["found"]["before"] == 1
 
 
-def test_negatives_have_the_frames_that_there_are():
-    # an event of 4 frames from frame 1: one before it; around cells 4 of the movie's 5
+def test_before_an_event_its_cell_is_followed_back():
+    """From where it was marked first: a window where no cell is would teach what empty is."""
+    event = dying((1, 8, 20, 20 + 6 * 8), (1, 9, 20, 20 + 6 * 9))
+    ds = track_crops(walking(), event, window=11, negatives=1, negative_kinds=["before"])
+    one = of_kind(ds, "before").isel(event=0)
+    assert one["crop_frame"].values.tolist() == [6, 7]
+    assert one["crop_x"].values.round().tolist() == [20 + 6 * 6, 20 + 6 * 7]
+    assert (one["crop"].values[:, 0, 5, 5] == 220).all()
+    nowhere = dying((1, 8, 80, 100), (1, 9, 80, 100))
+    ds = track_crops(walking(), nowhere, window=11, negatives=1, negative_kinds=["before"])
+    assert ds.attrs["negatives"]["found"]["before"] == 0
+
+
+def test_before_an_event_is_before_all_that_anybody_says_of_it():
+    said = {"window": 11, "negatives": 1, "negative_kinds": ["before"]}
+    event = dying((1, 6, 60, 60), (1, 7, 60, 60))
+
+    def frames(*args, **more):
+        ds = track_crops(walking(), event, *args, **(said | more))
+        return of_kind(ds, "before")["crop_frame"].values.tolist()
+
+    assert frames() == [[4, 5]]
+    # a crop of the event shows frames before it too: none of these
+    assert frames(margin=1) == [[1, 2, 3, 4]]
+    # a table of phases begins in frame 5, one annotator in frame 3
+    assert frames(phases((1, 5, 6, 7, 7))) == [[3, 4]]
+    assert frames(marks=marked_by("ben", (4, 3, 61, 60), (4, 4, 61, 60))) == [[1, 2]]
+    # somebody saw a death in frame 5, nobody knows where
+    assert frames(phases((1, 6, 6, 7, 7), (-1, 5, 5, 5, 5))) == []
+
+
+def test_negatives_have_as_many_frames_as_events():
+    # an event of 4 frames from frame 1: too few before it
     long = dying(*((1, t, 20, 20) for t in (1, 2, 3, 4)))
     ds = track_crops(field(), long, window=11, negatives=8)
-    there = (ds["crop_frame"] >= 0).sum("t")
-    assert there[ds["kind"].values == "before"].values.tolist() == [1]
-    assert there[ds["kind"].values == "cell"].values.tolist() == [4] * 8
-    assert ds.attrs["notes"] == ["1 of 8 negatives before events found"]
+    there = ds["crop_valid"].sum("t")
+    assert there.values.tolist() == [4] * 6
+    assert ds.attrs["notes"] == [
+        "5 of 8 negatives around cells found", "0 of 8 negatives before events found",
+    ]  # fmt: skip
 
 
 def test_negatives_of_single_frames():
     ds = track_crops(field(), DYING, window=11, frames="single", negatives=2, negatives_per="event")
     assert ds.attrs["negatives"]["most"] == {"cell": 6, "before": 6}
-    before = ds.isel(event=ds["kind"].values == "before")
+    before = of_kind(ds, "before")
     assert ds.sizes["t"] == 1
-    for name, frame in zip(before["event"].values, before["crop_frame"].values[:, 0], strict=True):
-        assert 0 <= frame < {"Neu1_cell1": 3, "Neu1_cell2": 1}[name.partition("_frame")[0]]
+    names = [name.partition("_frame")[0] for name in before["event"].values]
+    assert sorted(names) == ["Neu1_cell1", "Neu1_cell2"], "one window an object"
+    for name, frame in zip(names, before["crop_frame"].values[:, 0], strict=True):
+        assert 0 <= frame < {"Neu1_cell1": 3, "Neu1_cell2": 1}[name]
 
 
 def test_negatives_of_a_movie_without_events():
     ds = track_crops(field(), DYING.isel(spot=[]), window=11, negatives=4)
     assert ds["kind"].values.tolist() == ["cell"] * 4
     assert ds.attrs["negatives"]["found"] == {"cell": 4, "before": 0}
+    assert len(centres(ds)) == 4
+    whole = track_crops(field(), DYING.isel(spot=[]), window=11, negatives=4, length=2, margin=1)
+    assert whole["crop_valid"].values.all(), "as long as those of movies with events"
+    assert whole.sizes["t"] == 4
     none = track_crops(field().isel(t=[]), DYING, window=11, negatives=4)
     assert none.sizes["event"] == 0
 
@@ -613,6 +838,10 @@ def test_tasks_travel():
 def test_kernel_on_another_device(flat, size):
     stack = PIXELS[0, :, :, :12, :14]
     starts = np.array([[0, 0, 0], [2, -2, 9], [-1, 8, 12], [1, 3, 3]])
+    whole = np.array([size[0] or 5, *size[1:]])
+    starts[:, 0] *= size[0] is not None
+    low, high = np.clip(starts, 0, stack.shape[1:]), np.clip(starts + whole, 0, stack.shape[1:])
+    starts = np.stack([starts, low, np.maximum(low, high)], axis=1)[(high > low).all(axis=1)]
     device = array_api_strict.Device("device1")
     strict = array_api_strict.asarray(stack, device=device)
     found = _windows.windows(strict, starts, size, flat, 3)
@@ -741,7 +970,7 @@ def test_a_run_on_two_workers(study):
         moved = np.roll(PIXELS, i, axis=0)[:, 0].max(axis=1)
         np.testing.assert_array_equal(one["crop"][1, 0], moved[1, 16:25, 18:27])
         np.testing.assert_array_equal(one["crop"][4, 0], moved[4, 18:27, 18:27])
-        assert ds.attrs["negatives"]["found"]["before"] == 1
+        assert ds.attrs["negatives"]["found"]["before"] == 0, "noise is no cell"
         bare = dpipe.open(store, "leuko-bare", part=f"Neu{i}")
         assert (bare["crop_phase"] == 255).all()
         direct = track_crops(

@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 import xarray as xr
 
+import dpipe
+from dpipe import schema
 from dpipe.errors import SchemaError, UsageError
 from dpipe.operators.track_measures import _lines, _spots, track_measures
 from dpipe.readers.tracks import open_tracks
@@ -177,3 +179,75 @@ def test_kernels_on_another_array_library():
 def test_refusals(change, error, message):
     with pytest.raises(error, match=message):
         change(spots([1], [0], [1]))
+
+
+def movie(times):
+    pixels = np.zeros((len(times), 1, 1, 4, 4), "u1")
+    return schema.movie(pixels, times=times, channels=["GFP"])
+
+
+def test_uneven_frames_have_the_times_of_their_movie():
+    """A table read with an interval of 10 s; its movie's frames were at 0, 10, 25 and 32 s."""
+    ds = spots([7] * 4, [0, 1, 2, 3], [0, 30, 60, 67])
+    film = movie([0.0, 10.0, 25.0, 32.0])
+    found = track_measures(ds, film)
+    # |x(t + 1) - x(t - 1)| over the time between them, one-sided at the ends
+    by_hand = [30 / 10, 60 / 25, 37 / 22, 7 / 7]
+    np.testing.assert_allclose(found.spot_speed, by_hand)
+    assert found.track_duration.values.item() == 32
+    assert found.track_speed_mean.values.item() == pytest.approx(67 / 32)
+    assert found.attrs["notes"] == ["times of the movie's frames, which are 7 to 15 s apart"]
+    # where the movie is there, its times are taken: nobody has to say it
+    merged = track_measures(ds.merge(film))
+    np.testing.assert_array_equal(merged.spot_speed, found.spot_speed)
+    np.testing.assert_allclose(track_measures(ds).spot_speed, [3, 3, 1.85, 0.7])
+    np.testing.assert_allclose(track_measures(ds.merge(film), interval=5).track_duration, 15)
+
+
+def test_times_of_a_file():
+    """Another table of the movie's spots says when its frames were, as exports of Imaris do."""
+    ds = spots([7] * 3, [0, 2, 3], [0, 60, 67])
+    told = spots([1, 1, 2, 2, 3], [0, 1, 2, 2, 3], [0] * 5, t=[0, 10, 25, 25.0004, 32])
+    np.testing.assert_allclose(track_measures(ds, told).spot_speed, [60 / 25, 67 / 32, 1])
+    odd = spots([1, 2], [0, 0], [0, 0], t=[0, 4])
+    with pytest.raises(SchemaError, match="spots of frame 0 are 4 s apart; expected one time"):
+        track_measures(ds, odd)
+
+
+def test_frames_that_the_movie_lacks_have_no_time():
+    ds = spots([7] * 3, [0, 1, 5], [0, 30, 60])
+    found = track_measures(ds, movie([0.0, 10.0]))
+    assert found.spot_speed.values.tolist()[0] == 3
+    assert math.isnan(found.track_duration.values.item())
+    assert found.attrs["notes"] == ["1 of 3 spots in frames without a time: not measured"]
+
+
+@pytest.mark.parametrize(
+    ("times", "said", "words"),
+    [
+        (movie([0.0, 10.0]), {"interval": 10.0}, "interval and times: both say when"),
+        (xr.Dataset({"a": ("x", [1])}), {}, r"no times: neither t\(t\) .* Found: a"),
+        (xr.Dataset(coords={"t": [0.0, 10.0, 10.0]}), {}, "are not finite or do not rise"),
+    ],
+    ids=["both", "none", "falling"],
+)
+def test_times_that_do_not_do(times, said, words):
+    with pytest.raises((SchemaError, UsageError), match=words):
+        track_measures(spots([7, 7], [0, 1], [0, 1]), times, **said)
+
+
+def test_a_recipe_joins_the_times_of_movies(tmp_path):
+    store = str(tmp_path / "store")
+    film = movie([0.0, 10.0, 25.0, 32.0])
+    table = spots([7] * 4, [0, 1, 2, 3], [0, 30, 60, 67])
+    dpipe.save({"Neu1": film}, store, "leuko", message="m")
+    dpipe.save({"Neu1": table}, store, "tracks", message="m")
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(
+        "datasets:\n  speeds: {operator: track-measures, input: {ds: tracks, times: leuko}}\n"
+    )
+    dpipe.run_recipe(recipe, store, workers="0", progress=False)
+    found = dpipe.open(store, "speeds")
+    np.testing.assert_allclose(found.spot_speed, [3, 2.4, 37 / 22, 1])
+    both = dpipe.open(store, "tracks", "leuko")
+    np.testing.assert_array_equal(track_measures(both).spot_speed, found.spot_speed)

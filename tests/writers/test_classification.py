@@ -51,8 +51,9 @@ def test_sequences(tmp_path, dtype, chunks):
     assert said["frames_left_out"] == 0
     assert rows[1] | {"inside": ""} == {
         "file": "train/1/Neu1_cell2.tif", "event": "Neu1_cell2", "label": "1", "kind": "event",
-        "movie": "Neu1", "track": "0", "event_channel": "DiD,GFP", "frames": "2 3 4 -1",
-        "phases": "2 0 1 2", "inside": "", "split": "train", "channels": "GFP,DiD",
+        "like": "", "movie": "Neu1", "track": "0", "event_channel": "DiD,GFP",
+        "frames": "2 3 4 -1", "valid": "1 1 1 0", "times": "   ", "phases": "2 0 1 2", "inside": "",
+        "split": "train", "channels": "GFP,DiD",
     }  # fmt: skip
     assert said["files"][1]["frames"] == [2, 3, 4, -1]
     assert {p.name for p in (tmp_path / "out").iterdir()} == {
@@ -79,6 +80,42 @@ def test_single_frames(tmp_path, depth):
             found = file.asarray()
         event = ds["crop_volume" if depth else "crop"].sel(event=row["event"])
         np.testing.assert_array_equal(found.squeeze(), event[int(row["frames"]) - 2, 1])
+
+
+def test_a_negative_gives_the_frames_of_its_event(tmp_path):
+    """Else the place in the sequence, and that there are more of them, would tell the class."""
+    ds = crops().assign_coords(event_like=("event", ["", "", "Neu1_cell2"]))
+    write_classification({"Neu1": ds}, tmp_path / "out", split="test", frames="single")
+    _, rows = read(tmp_path / "out")
+    assert [row["file"].rpartition("_")[2] for row in rows] == ["t000.tif", "t002.tif"] * 3
+    assert {row["valid"] for row in rows} == {"1"}
+    assert [row["like"] for row in rows[-2:]] == ["Neu1_cell2"] * 2
+
+
+@pytest.mark.parametrize("count", [3, 4])
+def test_what_tells_the_class_is_said(tmp_path, count):
+    """Of all negatives the last two frames are filling, of events one; four of each say it."""
+    ds = crops(labels=[1] * count + [0] * count, frames=5)
+    ds["crop_frame"][count:, 3] = -1
+    if count < 4:
+        write_classification({"Neu1": ds}, tmp_path / "out", split="train")
+    else:
+        with pytest.warns(UserWarning, match="the number of frames tells the class of every file"):
+            write_classification({"Neu1": ds}, tmp_path / "out", split="train")
+    said = json.loads((tmp_path / "out/index.json").read_text())
+    assert len(said["telling"]) == (count == 4)
+    parts = {"Neu1": crops(labels=[1] * 4), "Neu2": crops("Neu2", [0] * 4, dtype="u1", size=7)}
+    with pytest.warns(UserWarning, match="the kind of numbers tells .*the size of pictures tells"):
+        write_classification(parts, tmp_path / "other", split="train")
+
+
+def test_when_frames_were(tmp_path):
+    times = np.array([[30.0, 75.5, 90, np.nan]] * 3)
+    ds = crops().assign_coords(crop_time=(("event", "t"), times))
+    write_classification({"Neu1": ds}, tmp_path / "out", split="test")
+    said, rows = read(tmp_path / "out")
+    assert rows[0]["times"] == "30.0 75.5 90.0 "
+    assert said["files"][0]["times"] == [30.0, 75.5, 90.0, None]
 
 
 def test_frames_of_unknown_phase_stay(tmp_path):
