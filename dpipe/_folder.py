@@ -19,6 +19,8 @@ from dpipe.errors import NotAStoreError, NotFoundError, StoreError
 class Folder(Objects):
     """A folder: written aside, synced, then renamed or linked into place."""
 
+    nested = True
+
     def __init__(self, path: str) -> None:
         self.root = Path(path).expanduser().absolute()
         self.url = str(self.root)

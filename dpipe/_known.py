@@ -5,6 +5,7 @@ rest the store is asked once, not once a part.
 """
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -18,6 +19,7 @@ from dpipe.versions import PartRef
 
 _FEW = 16
 """Parts of which each is asked for; for more the folder of the dataset is listed."""
+_PART = re.compile(r"parts/[^/]+/[^/]+-[0-9a-f]{12}(?=\.)")
 
 
 @dataclass(frozen=True)
@@ -32,11 +34,14 @@ class Sealed:
         Others that are sealed: a run was stopped before it committed them.
     begun : set of str
         Those that were begun.
+    new : set of str
+        Those of which nothing is there, as far as that was looked at.
     """
 
     named: dict[str, PartRef] = field(default_factory=dict)
     bases: set[str] = field(default_factory=set)
     begun: set[str] = field(default_factory=set)
+    new: set[str] = field(default_factory=set)
 
     @classmethod
     def look(
@@ -74,6 +79,9 @@ class Sealed:
             begun = {prefix + name.removesuffix(".marks") for name in there.folders}
             found.bases.update(base for base in rest if base in seals)
             found.begun.update(base for base in rest if base in begun)
+            keys = [*(e.key for e in there.objects), *(prefix + name for name in there.folders)]
+            some = {match[0] for key in keys if (match := _PART.match(key))}
+            found.new.update(base for base in rest if base not in some)
         else:
             safe = [base for base in rest if base.isprintable()]
             found.bases.update(b for b in safe if objects.exists(seal.key_of(b)))

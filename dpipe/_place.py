@@ -91,6 +91,8 @@ class Objects(ABC):
     """A place that holds bytes at keys; it pickles as its `url` and nothing else."""
 
     url: str
+    nested = False
+    """Whether a listing costs a look at all names of the folder in which it begins."""
 
     def __repr__(self) -> str:
         return f"open_objects({self.url!r})"

@@ -45,6 +45,8 @@ class PartPlan:
         Source items, or 1 for a part made of parts.
     stamp : str
         Of source items on disk, what changes whenever anybody writes them.
+    new : bool
+        Whether nothing of it lies in the store, not even of a run that was cut short.
     """
 
     dataset: str
@@ -64,6 +66,7 @@ class PartPlan:
     options: dict[str, Any] = field(default_factory=dict)
     items: int = 1
     stamp: str = ""
+    new: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as JSON holds it."""

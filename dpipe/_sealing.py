@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from dpipe import documents, ledger, marks, origin, seal, source_checks, store
+from dpipe import documents, ledger, marks, origin, schema, seal, source_checks, store
 from dpipe._provenance import provenance
 from dpipe._writing import write_cell
 from dpipe.errors import GoneError
@@ -107,6 +107,11 @@ def seal_made(
     summary = outline.summary | said
     variables = {array.variable for array in outline.arrays}
     notes = [*map(masked, summary.get("notes", ())), *_notes(made, variables, "notes" in summary)]
+    if several := said.get("several_values"):
+        notes.append(
+            f"{several} masks have several values besides 0; cell-features takes the smallest for "
+            "shapes, as scifAI does, unless mask_values=union"
+        )
     if notes:
         summary = summary | {"notes": notes}
     sources = _sources(objects, outline.base, made)
@@ -229,4 +234,6 @@ def _without_unreadable(
                 made.puts[put.key] = put
                 made.coordinates[f"{name}/{key}"] = data
         ds = ds.assign_coords({name: ("record", v) for name, v in changed.items()})
+        if several := int(np.count_nonzero(flags & schema.SEVERAL_VALUES)):
+            return put_aside(ds) | {"several_values": several}
     return put_aside(ds)

@@ -57,7 +57,9 @@ def census(
             ds: xr.Dataset = found.open([item.uri for item in part.items], **params)
             row |= _facts(ds)
             if found.content is not None:
-                told.append((row, _contents(found.content, part.items[0].uri, ds)))
+                contents, several = _contents(found.content, part.items[0].uri, ds)
+                told.append((row, contents))
+                row["masks_of_several_values"] = several
         except InputError as error:
             row["problem"] = str(error)
         rows.append(row)
@@ -72,12 +74,20 @@ def census(
     ]
 
 
-def _contents(content: Callable[[BinaryIO], int], folder: str, ds: xr.Dataset) -> np.ndarray:
-    """Return 64 bits by which the sound pictures of a folder can be compared, 0 for cannot."""
+def _contents(
+    content: Callable[[BinaryIO], tuple[int, bool]], folder: str, ds: xr.Dataset
+) -> tuple[np.ndarray, int]:
+    """Look at the sound pictures of a folder.
+
+    Returned are 64 bits by which each can be compared, 0 for cannot, and how many have masks of
+    several values.
+    """
     sound = np.asarray(ds["put_aside"].values) == ""
     uris = (f"{folder}/{name}" for name in np.asarray(ds["file"].values)[sound].tolist())
     found = sources.read_many(uris, content)
-    return np.array([0 if isinstance(one, InputError) else one for one in found], np.uint64)
+    looks = [(0, False) if isinstance(one, InputError) else one for one in found]
+    several = sum(many for _, many in looks)
+    return np.array([bits for bits, _ in looks], np.uint64), several
 
 
 def _compare(told: Sequence[tuple[dict[str, Any], np.ndarray]]) -> None:

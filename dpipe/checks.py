@@ -148,7 +148,7 @@ def check_part(objects: Objects, ref: PartRef, *, mode: str = "bytes") -> Iterat
         yield Finding(key, seal.OTHER)
     elif sealed.stem != ref.stem:
         yield Finding(key, f"a version calls it {ref.stem!r}; it is {sealed.stem!r}")
-    there = {entry.key: entry for entry in objects.list(f"{ref.base}.")}
+    there = {entry.key: entry for entry in seal.beside(objects, ref.base)}
     copy = seal.copy_key(ref.base)
     if copy in there or objects.exists(copy):
         if objects.read(copy) != data:

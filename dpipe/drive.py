@@ -226,7 +226,7 @@ class Drive:
 
     def _init(self, job: Job) -> _Task:
         plan = job.plan
-        given = (plan.origin.to_dict(), plan.options, self.who, self.recompute)
+        given = (plan.origin.to_dict(), plan.options, self.who, self.recompute, plan.new)
         args = (self.url, plan.base, *given)
         return job, "init", parts.make, args
 

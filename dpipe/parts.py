@@ -49,6 +49,7 @@ def make(
     options: Mapping[str, Any] | None = None,
     who: Mapping[str, str] | None = None,
     recompute: int = 0,
+    new: bool = False,
 ) -> dict[str, Any]:
     """Make a part whole if it is one partition; else lay it out, as `init` does.
 
@@ -66,6 +67,8 @@ def make(
         ``author`` and ``run``, for the provenance.
     recompute : int
         Of so many partitions of operators one is computed twice, and what differs is noted.
+    new : bool
+        Whether nothing of it lay in the store when that was last looked at.
 
     Returns
     -------
@@ -79,10 +82,9 @@ def make(
         A source is damaged; nothing was written.
     """
     objects = open_objects(url)
-    there = _there(objects, base)
-    if seal.key_of(base) in there:
+    if not new and objects.exists(seal.key_of(base)):
         return _sealed(objects, base)
-    if marks.init_key(base) in there:
+    if not new and objects.exists(marks.init_key(base)):
         return init(url, base, made_by, options)
     with ledger.recording():
         ds = _lazy(url, json.dumps(dict(made_by)))
@@ -91,18 +93,8 @@ def make(
             return _begun(objects, write_init(objects, laid, made_by))
         with contextlib.suppress(store.SealedError):
             again = _again(url, made_by, base, 0, recompute)
-            return make_whole(objects, laid, ds, made_by, who, again=again, leftovers=bool(there))
+            return make_whole(objects, laid, ds, made_by, who, again=again, leftovers=not new)
     return _sealed(objects, base)
-
-
-def _there(objects: Objects, base: str) -> set[str]:
-    """Return the keys of a part that come before its pixels, and one more if there is any."""
-    keys = set()
-    for entry in objects.list(f"{base}."):
-        keys.add(entry.key)
-        if entry.key > f"{base}.o":
-            break
-    return keys
 
 
 def _sealed(objects: Objects, base: str) -> dict[str, Any]:

@@ -287,7 +287,7 @@ class Planner:
         if wrong := wrong_name(step.name, stem, found):
             return replace(plan, action="damaged", why=wrong)
         why = "begun before" if base in sealed.begun else why_made(step, stem, found, parent)
-        return self._opened(replace(plan, why=why))
+        return self._opened(replace(plan, why=why, new=base in sealed.new))
 
     def _opened(self, plan: PartPlan) -> PartPlan:
         """Open a part that is to be made; what cannot be opened is put aside, and the rest goes on.

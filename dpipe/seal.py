@@ -10,6 +10,7 @@ This module knows one part; it knows nothing of versions, recipes or how parts a
 """
 
 import base64
+import contextlib
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol
@@ -18,7 +19,7 @@ import xarray as xr
 
 from dpipe import documents, ledger, store
 from dpipe.errors import DamageError, NotFoundError, UsageError
-from dpipe.objects import Objects
+from dpipe.objects import Listed, Objects
 
 _FORM = documents.Form("dpipe-seal", 2, "seal", unsigned=1)
 SOURCES = documents.Form("dpipe-sources", 1, "list of sources")
@@ -173,6 +174,21 @@ def sources_of(objects: Objects, seal: Seal) -> Iterator[tuple[str, ledger.Entry
     if documents.sha256(data) != seal.sources["sha256"]:
         raise DamageError(f"{where}: not the list of sources that was sealed; run dpipe repair")
     yield from ledger.of_folders(SOURCES.read(data, where)["folders"])
+
+
+def beside(objects: Objects, base: str) -> Iterator[Listed]:
+    """Yield every object of a part: its seal, what stands beside it, and what it holds.
+
+    A folder is not asked for names by how they begin: it would look at those of all parts.
+    """
+    if not objects.nested:
+        yield from objects.list(f"{base}.")
+        return
+    for key in (key_of(base), copy_key(base), f"{base}.objects.json", sources_key(base)):
+        with contextlib.suppress(NotFoundError):
+            yield objects.head(key)
+    for suffix in (".marks", ".ome.zarr", ".zarr"):
+        yield from objects.list(f"{base}{suffix}/")
 
 
 def named(objects: Objects, refs: Iterable[Named]) -> Iterator[Seal]:

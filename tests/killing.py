@@ -94,7 +94,8 @@ def snapshot(objects: Objects) -> dict[str, tuple[float, bytes]]:
     named = set(seals(there))
     for key in there:
         if ".marks/0" in key:
-            named |= {put["key"] for put in json.loads(objects.read(key))["objects"]}
+            with contextlib.suppress(NotFoundError):  # a worker that outlives its run sealed it
+                named |= {put["key"] for put in json.loads(objects.read(key))["objects"]}
         if key.endswith(".objects.json") and f"{key.removesuffix('.objects.json')}.json" in named:
             base = key.removesuffix(".objects.json")
             path = seal.read(objects, base)[0].path

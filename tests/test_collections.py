@@ -666,6 +666,23 @@ def test_pictures_that_are_in_two_folders(lab):
     assert f"{SECOND}: 3 pictures show the pixels of some in {FIRST}" in differences(rows)
 
 
+def test_masks_of_several_values_are_counted_by_census_and_report(lab):
+    """A cell and a piece beside it: which of them a feature means is not the file's to say."""
+    for number in (4, 9):
+        with h5py.File(lab.second / f"{SECOND}_{number}.h5", "a") as file:
+            mask = file["mask"][...]
+            mask[0, 0] = 3
+            file["mask"][...] = mask
+    rows = census("ifc", [str(lab.tree)])
+    assert [row["masks_of_several_values"] for row in rows] == [0, 2]
+    (step,) = lab.run().steps
+    assert step["notes"] == [
+        f"{SECOND}: 2 masks have several values besides 0; cell-features takes the smallest for "
+        "shapes, as scifAI does, unless mask_values=union"
+    ]
+    assert [ref.summary.get("several_values") for ref in lab.version().parts] == [None, 2]
+
+
 def test_a_census_of_folders(lab):
     shutil.copy(lab.second / f"{SECOND}_4.h5", lab.second / f"{SECOND}_copy_4.h5")
     rows = census("ifc", [str(lab.tree)])

@@ -317,12 +317,12 @@ def test_a_source_that_changes_while_it_is_read_and_changes_back(
     bad = (lab.raw.parent / "bad.ims").read_bytes()
     function, done = parts.partition, []
 
-    def meanwhile(url: str, base: str, index: int) -> dict[str, Any]:
+    def meanwhile(url: str, base: str, index: int, *more: Any) -> dict[str, Any]:
         if index == 1 and not done:
             put_back(path, bad, before)
             parts._lazy.cache_clear()
         try:
-            return function(url, base, index)
+            return function(url, base, index, *more)
         finally:
             if index == 1 and not done:
                 put_back(path, good, before)

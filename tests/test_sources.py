@@ -216,12 +216,12 @@ def test_folders_with_nothing_in_them(tree: Path) -> None:
     (tree / "e" / "deeper").mkdir(parents=True)
     (tree / "half").mkdir()
     (tree / "half" / "x.ims.partial").touch()
-    empty: set[str] = set()
-    assert len(list(walk_items(tree, empty=empty))) == 6
-    assert empty == {f"{tree}/empty", f"{tree}/e/deeper", f"{tree}/half"}
-    empty.clear()
-    assert len(list_items(f"{tree}/[de]*", empty)) == 2
-    assert empty == {f"{tree}/empty", f"{tree}/e/deeper"}
+    odd = Oddities()
+    assert len(list(walk_items(tree, odd=odd))) == 6
+    assert odd.empty == {f"{tree}/empty", f"{tree}/e/deeper", f"{tree}/half"}
+    odd = Oddities()
+    assert len(list_items(f"{tree}/[de]*", odd)) == 2
+    assert odd.empty == {f"{tree}/empty", f"{tree}/e/deeper"}
 
 
 @pytest.mark.parametrize("name", ["none", "none/*.ims", "*.nd2", "b2.im", "empty"])

@@ -105,12 +105,12 @@ def test_from_files_to_events_and_back(raw: Path, tmp_path: Path) -> None:
 
 def test_a_damaged_table_is_put_aside(raw: Path, tmp_path: Path) -> None:
     path = raw / "tracks" / "annotator=ben" / "Neu1_ch1.csv"
-    path.write_text(path.read_text().replace(",um,", ",ft,"))
+    path.write_text(path.read_text().replace(",um,", ",rod,"))
     objects = open_store(str(tmp_path / "store"), create=True)
     settings = Settings(workers="0", author="ann", max_quarantine="90%")
     done = run.run(parse(RECIPE.format(raw=raw)), objects, settings, progress=False)
     (aside,) = resolve(objects, "marked").put_aside
-    assert "Neu1_ch1.csv: places are in 'ft'; say unit=um" in json.dumps(aside)
+    assert "Neu1_ch1.csv: places are in 'rod'; say unit=um" in json.dumps(aside)
     assert done.exit_code == 3
 
 

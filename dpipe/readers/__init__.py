@@ -61,7 +61,8 @@ class Reader:
         gave then, without looking into the files again.
     content : callable, optional
         ``content(file)`` returns a number of 64 bits that files of the same pixels share, 0 where
-        it cannot tell: by it a census finds pictures that are there twice.
+        it cannot tell, and whether the mask has several values besides 0: by it a census finds
+        pictures that are there twice, and counts masks of several values.
     added : tuple of str
         Options that came after the first release: at their defaults fingerprints do not count
         them, so parts that were made before stay.
@@ -78,7 +79,7 @@ class Reader:
     state: Callable[[Item], int] | None = None
     guess: Callable[..., xr.Dataset] | None = None
     resume: Callable[..., xr.Dataset] | None = None
-    content: Callable[[BinaryIO], int] | None = None
+    content: Callable[[BinaryIO], tuple[int, bool]] | None = None
     added: tuple[str, ...] = ()
     alike: Callable[[xr.Dataset, Callable[[], xr.Dataset]], bool] | None = None
 
@@ -190,7 +191,7 @@ def resolve(name: str) -> Reader:
     Examples
     --------
     >>> resolve("tiff").version
-    1
+    2
     """
     if name not in READERS:
         raise UsageError(unknown("reader", name, READERS))

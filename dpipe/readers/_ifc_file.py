@@ -127,16 +127,12 @@ def planes(data: bytes, threshold: float | None = None) -> tuple[np.ndarray, np.
     InputError
         As for `look`, or the pixels cannot be decoded.
     """
-    image, mask = _arrays(data)
+    image, mask = arrays(data)
     return image, None if mask is None else _covered(mask, threshold)
 
 
-def pixels(data: bytes) -> np.ndarray:
-    """Return the picture of a file, (height, width, channels), whatever its mask holds."""
-    return _arrays(data)[0]
-
-
-def _arrays(data: bytes) -> tuple[np.ndarray, np.ndarray | None]:
+def arrays(data: bytes) -> tuple[np.ndarray, np.ndarray | None]:
+    """Return picture and mask of a file, (height, width, channels), whatever the mask holds."""
     image: np.ndarray
     mask: np.ndarray | None = None
     with suppress(*LOST):

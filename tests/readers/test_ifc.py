@@ -592,7 +592,9 @@ def _seen(opened):
 def content(path, in_memory=False):
     data = path.read_bytes()
     with path.open("rb", buffering=0) as file:
-        return ifc.content(io.BytesIO(data) if in_memory else file)
+        bits, several = ifc.content(io.BytesIO(data) if in_memory else file)
+        assert not several
+        return bits
 
 
 def test_the_same_pixels_give_the_same_number_however_they_are_kept(tmp_path):
@@ -610,6 +612,24 @@ def test_the_same_pixels_give_the_same_number_however_they_are_kept(tmp_path):
     others = [other, image.reshape(50, 60, 3), image.astype("i2"), picture(60, 50, seed=1)[0]]
     found = {content(write(tmp_path / "o.h5", one)) for one in others}
     assert len(found | {first}) == 5
+
+
+@pytest.mark.parametrize("how", [{}, {"compression": "gzip"}])
+@pytest.mark.parametrize("kind", ["u1", "i2", "u4", "f4"])
+@pytest.mark.parametrize(
+    ("values", "several"),
+    [((0, 1), False), ((0, 255), False), ((7, 7), False), ((0, 0), False), ((1, 2), True)],
+)
+def test_masks_of_several_values_are_told(tmp_path, how, kind, values, several):
+    image, _ = picture(6, 5)
+    mask = np.resize(np.array([0, *values]), image.shape).astype(kind)
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file.create_dataset("image", data=image)
+        file.create_dataset("mask", data=mask, **how)
+    data = (tmp_path / "a.h5").read_bytes()
+    with (tmp_path / "a.h5").open("rb", buffering=0) as file:
+        assert ifc.content(file)[1] is several
+    assert ifc.content(io.BytesIO(data))[1] is several
 
 
 def test_what_cannot_be_told_apart_has_no_number(tmp_path):
