@@ -12,6 +12,7 @@ import hashlib
 import http.client
 import os
 import random
+import re
 import time
 import urllib.error
 import urllib.parse
@@ -22,6 +23,7 @@ from typing import Any, BinaryIO
 
 from tqdm import tqdm
 
+from dpipe._hops import is_home, opener
 from dpipe._items import Item
 from dpipe.errors import InputError, StoreError
 
@@ -30,14 +32,14 @@ LONGEST_WAIT = 120.0  # seconds that a server's Retry-After may ask for
 TIMEOUT = 30.0
 LONGEST_ANSWER = 32 * 2**20  # bytes of JSON that a repository may send
 _PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
-_LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _FAULTS = (OSError, http.client.HTTPException)
+_NO_ADDRESS = (http.client.InvalidURL, ValueError, OverflowError)
 
 
 def is_safe(url: str) -> bool:
     """Tell whether a URL is HTTPS, or HTTP to this very machine."""
     parts = urllib.parse.urlsplit(url)
-    return parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in _LOOPBACK)
+    return parts.scheme == "https" or (parts.scheme == "http" and is_home(parts.hostname))
 
 
 def request(
@@ -67,7 +69,7 @@ def request(
     Raises
     ------
     InputError
-        404 or 410: no such file.
+        404 or 410: no such file; no address, or a redirect to one inside.
     StoreError
         Any other refusal, or no answer after all tries.
     """
@@ -78,25 +80,34 @@ def request(
     for attempt in range(1, TRIES + 1):
         wait = None
         try:
-            return _opener().open(asked, timeout=TIMEOUT)
+            return opener(url, is_safe).open(asked, timeout=TIMEOUT)
         except urllib.error.HTTPError as error:
             if error.code in accept:
                 return error
             error.close()
-            said = f"{error.code} {error.reason}"
+            said = _plain(f"{error.code} {error.reason}")
             if error.code in (404, 410):
                 raise InputError(f"{shown}: not there ({said}); check the address") from None
             if error.code not in _PASSING:
                 hint = "it needs a login" if error.code in (401, 403) else "check the address"
                 raise StoreError(f"{shown}: the server refused: {said}; {hint}") from None
             wait = _retry_after(error.headers.get("Retry-After"))
-        except StoreError:  # a redirect that is not followed
+        except (InputError, StoreError):  # a redirect that is not followed
             raise
+        except _NO_ADDRESS as error:
+            text = f"it, or what it redirects to, is no address of a server ({error})"
+            raise InputError(f"{shown}: {_plain(text)}; check it") from None
         except _FAULTS as error:
-            said = str(getattr(error, "reason", "") or error) or type(error).__name__
+            said = _plain(str(getattr(error, "reason", "") or error)) or type(error).__name__
         if attempt < TRIES:
             time.sleep(pause(attempt) if wait is None else wait)
     raise StoreError(f"{shown}: no answer after {TRIES} tries: {said}; check the network")
+
+
+def _plain(text: str) -> str:
+    """Return what a server said as a part of one line."""
+    line = " ".join(text.split())
+    return "".join(sign if sign.isprintable() else "?" for sign in line)[:200]
 
 
 def read_all(url: str, headers: Mapping[str, str]) -> bytes:
@@ -109,7 +120,8 @@ def read_all(url: str, headers: Mapping[str, str]) -> bytes:
                 body = b""
         if len(body) > LONGEST_ANSWER:
             raise StoreError(f"{url}: an answer of more than {LONGEST_ANSWER} bytes; check the URL")
-        if body and len(body) == int(answer.headers.get("Content-Length") or len(body)):
+        told = _length(answer)
+        if body and len(body) == (len(body) if told is None else told):
             return body
         time.sleep(pause(attempt))
     raise StoreError(f"{url}: the answer broke off {TRIES} times; check the network")
@@ -175,7 +187,7 @@ def _complete(url: str, partial: Path, size: int | None, name: str) -> None:
             bar.update(have - bar.n)
             if have == size:
                 return
-            if _append(url, partial, have if size is None or have < size else 0, bar):
+            if _append(url, partial, have if size is None or have < size else 0, size, bar):
                 return
             grown = partial.stat().st_size if partial.exists() else 0
             failures = 0 if grown > have else failures + 1
@@ -186,7 +198,7 @@ def _complete(url: str, partial: Path, size: int | None, name: str) -> None:
             time.sleep(pause(failures + 1))
 
 
-def _append(url: str, partial: Path, have: int, bar: Any) -> bool:
+def _append(url: str, partial: Path, have: int, size: int | None, bar: Any) -> bool:
     """Read the rest of a file; tell whether it came to its end."""
     asked = {"Range": f"bytes={have}-"} if have else {}
     with contextlib.closing(request(url, headers=asked, accept={416})) as answer:
@@ -195,17 +207,25 @@ def _append(url: str, partial: Path, have: int, bar: Any) -> bool:
             return False
         resumed = answer.headers.get("Content-Range", "").startswith(f"bytes {have}-")
         start = have if answer.status == 206 and resumed else 0
-        length = answer.headers.get("Content-Length")
+        length = _length(answer)
         with partial.open("ab" if start else "wb") as file:
             bar.update(start - bar.n)
-            _pour(answer, file, bar)
+            _pour(answer, file, bar, size)
             end = file.tell()
             os.fsync(file.fileno())
-    return length is None or end == start + int(length)
+    too_long = size is not None and end > size
+    return too_long or length is None or end == start + length
 
 
-def _pour(answer: Any, file: BinaryIO, bar: Any) -> None:
-    while True:
+def _length(answer: Any) -> int | None:
+    """Return how many bytes an answer says that it has; None if it does not."""
+    said = str(answer.headers.get("Content-Length") or "").strip()
+    return int(said) if re.fullmatch("[0-9]{1,18}", said) else None
+
+
+def _pour(answer: Any, file: BinaryIO, bar: Any, size: int | None) -> None:
+    """Write what comes; of a file whose size is known, little more than that."""
+    while size is None or file.tell() <= size:
         try:
             block = answer.read1(2**20)  # what has arrived, so that nothing of it is lost
         except _FAULTS:  # broken off: the length will tell
@@ -248,23 +268,9 @@ def _retry_after(text: str | None) -> float | None:
     except ValueError:
         try:
             seconds = email.utils.parsedate_to_datetime(text).timestamp() - time.time()
-        except ValueError:
+        except (ValueError, TypeError, OverflowError):
             return None
     return min(max(0.0, seconds), LONGEST_WAIT)
-
-
-class _SafeRedirects(urllib.request.HTTPRedirectHandler):
-    """Follow no redirect out of HTTPS."""
-
-    def redirect_request(self, req: Any, fp: Any, code: int, msg: str, hdrs: Any, to: str) -> Any:
-        if not is_safe(to):
-            fp.close()
-            raise StoreError(f"{req.full_url}: it redirects to {to!r}; expected https")
-        return super().redirect_request(req, fp, code, msg, hdrs, to)
-
-
-def _opener() -> urllib.request.OpenerDirector:
-    return urllib.request.build_opener(_SafeRedirects)
 
 
 def ask_web(text: str) -> Item:
@@ -274,6 +280,7 @@ def ask_web(text: str) -> Item:
     address = text.partition("#")[0]
     with contextlib.closing(request(address, "HEAD", accept={405, 501})) as answer:
         told = answer.headers if answer.status < 400 else {}
-        size = int(told.get("Content-Length") or -1)
+        length = _length(answer) if answer.status < 400 else None
+        size = -1 if length is None else length
         etag = (told.get("ETag") or told.get("Last-Modified") or "").strip('"')
     return Item(text, name, size, etag)

@@ -109,7 +109,12 @@ def resolve_uri(uri: str | os.PathLike[str]) -> str:
             f"source {text!r}: expected zenodo:RECORD/file with the record's number, which stands "
             "after 'zenodo.' in its DOI"
         )
-    if scheme in ("http", "https") and not is_safe(text):
+    if scheme in ("http", "https"):
+        try:
+            if is_safe(text):
+                return text
+        except ValueError as error:
+            raise UsageError(f"source {text!r}: no address of a server: {error}") from error
         raise UsageError(f"source {text!r}: http is not safe; use https")
     return text
 

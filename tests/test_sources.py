@@ -25,6 +25,7 @@ from dpipe import _download, _zenodo, sources
 from dpipe.errors import InputError, StoreError, UsageError
 from dpipe.objects import open_objects
 from dpipe.sources import (
+    Oddities,
     fetch,
     list_items,
     natural_key,
@@ -219,7 +220,7 @@ def test_folders_with_nothing_in_them(tree: Path) -> None:
     odd = Oddities()
     assert len(list(walk_items(tree, odd=odd))) == 6
     assert odd.empty == {f"{tree}/empty", f"{tree}/e/deeper", f"{tree}/half"}
-    odd = Oddities()
+    odd.empty.clear()
     assert len(list_items(f"{tree}/[de]*", odd)) == 2
     assert odd.empty == {f"{tree}/empty", f"{tree}/e/deeper"}
 
@@ -530,7 +531,7 @@ def test_a_disk_that_is_full(web: Web, tmp_path: Path, monkeypatch: pytest.Monke
 
 def test_a_redirect_out_of_https_is_not_followed(web: Web, tmp_path: Path) -> None:
     web.refusals["/x"] = [(302, {"Location": "http://169.254.169.254/latest/meta-data"})]
-    with pytest.raises(StoreError, match=r"it redirects to .*expected https"):
+    with pytest.raises(InputError, match=r"it redirects to .*link-local.*expected https"):
         fetch(f"{web.url}/x", tmp_path)
 
 
