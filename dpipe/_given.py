@@ -6,9 +6,8 @@ Imported by ``cli`` alone.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import yaml
-
 from dpipe.errors import UsageError
+from dpipe.recipe import typed
 
 _OF = {
     "reader": {"--source": "source", "--option": "option", "--set": "said"},
@@ -32,14 +31,7 @@ def pairs(given: Sequence[str], what: str) -> dict[str, Any]:
             raise UsageError(f"{what} {text!r}: expected KEY=VALUE")
         if key in found:
             raise UsageError(f"{what} {key!r}: given twice; a list is {key}=[a, b]")
-        try:
-            found[key] = yaml.safe_load(value)
-        except (yaml.YAMLError, ValueError) as error:
-            if value.startswith(("[", "{")):
-                raise UsageError(
-                    f"{what} {key}: {value!r} is not YAML; are all brackets and quotes closed?"
-                ) from error
-            found[key] = value
+        found[key] = typed(value, f"{what} {key}")
     return found
 
 

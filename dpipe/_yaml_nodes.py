@@ -1,8 +1,10 @@
 """Pieces of YAML that know where they stand, so that a mistake is told with line and column.
 
-A private neighbour of ``dpipe.recipe``.
+A private neighbour of ``dpipe.recipe``. All YAML comes in here: what nobody types (depths, anchors,
+numbers of a thousand digits) is refused before anything is built of it.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +14,64 @@ import yaml
 from dpipe.errors import DpipeError, RecipeError, unknown
 
 _DEEPEST = 30
+_LONGEST_NUMBER = 200
+_NUMBER = re.compile(r"[-+]?[0-9.][0-9a-fA-FxX_.:+-]*")
+_NOT_YAML = (yaml.YAMLError, ValueError, RecursionError)
+_PLAIN_TAGS = {None, "!"} | {
+    f"tag:yaml.org,2002:{kind}" for kind in "str int float bool null seq map".split()
+}
+
+
+def read(text: str, where: str) -> tuple[yaml.Node | None, Any]:
+    """Read a text; return its nodes and its value.
+
+    Raises
+    ------
+    RecipeError
+        With the place in it.
+    """
+    try:
+        _bound(text, where)
+        return yaml.compose(text, Loader=yaml.SafeLoader), yaml.safe_load(text)
+    except yaml.MarkedYAMLError as error:
+        place = _place(where, error.problem_mark or error.context_mark)
+        raise RecipeError(f"{place}: not YAML: {error.problem}") from error
+    except RecipeError:
+        raise
+    except _NOT_YAML as error:
+        said = str(error).partition("\n")[0]
+        raise RecipeError(f"{_place(where, None)}: not YAML: {said}") from error
+
+
+def read_words(text: str, where: str) -> Any:
+    """Read what a person typed in one line: YAML, or else the text that stands there.
+
+    Raises
+    ------
+    RecipeError
+        It is too deep or large, or a list or mapping that is no YAML.
+    """
+    try:
+        _bound(text, where)
+        return yaml.safe_load(text)
+    except RecipeError:
+        raise
+    except _NOT_YAML as error:
+        if not text.startswith(("[", "{")):
+            return text
+        raise RecipeError(
+            f"{where}: {shown(text)} is not YAML; are all brackets and quotes closed?"
+        ) from error
+
+
+def _place(where: str, mark: Any) -> str:
+    return f"{where}:{mark.line + 1}:{mark.column + 1}" if mark else f"{where}:1:1"
+
+
+def shown(value: Any) -> str:
+    """Return a value as a message quotes it."""
+    text = repr(value)
+    return text if len(text) <= 200 else f"{text[:200]}..."
 
 
 @dataclass(frozen=True)
@@ -25,19 +85,7 @@ class Node:
     @classmethod
     def root(cls, text: str, where: str, keys: Sequence[str]) -> "Node":
         """Read a text whose top is a mapping with some of these keys."""
-        try:
-            _bound(text, where)
-            node = yaml.compose(text, Loader=yaml.SafeLoader)
-            value = yaml.safe_load(text)
-        except yaml.MarkedYAMLError as error:
-            mark = error.problem_mark or error.context_mark
-            place = f":{mark.line + 1}:{mark.column + 1}" if mark else ""
-            raise RecipeError(f"{where}{place}: not YAML: {error.problem}") from error
-        except RecipeError:
-            raise
-        except (yaml.YAMLError, ValueError, RecursionError) as error:
-            said = str(error).partition("\n")[0]
-            raise RecipeError(f"{where}:1:1: not YAML: {said}") from error
+        node, value = read(text, where)
         if not isinstance(node, yaml.MappingNode):
             raise RecipeError(f"{where}:1:1: expected a mapping with the keys {', '.join(keys)}")
         return cls(node, where, value)
@@ -52,12 +100,14 @@ class Node:
 
     def items(self) -> list[tuple[str, "Node"]]:
         if not isinstance(self.node, yaml.MappingNode):
-            raise self.error(f"expected a mapping; found {self.value!r}")
+            raise self.error(f"expected a mapping; found {shown(self.value)}")
         seen: set[str] = set()
         for key, _ in self.node.value:
             if str(key.value) in seen:
                 raise self.error(f"{key.value!r} stands here twice", key)
             seen.add(str(key.value))
+        if len(self.value) < len(seen):  # such as 1 and 0x1
+            raise self.error(f"two of the keys {', '.join(sorted(seen))[:200]} are the same one")
         pairs = zip(self.node.value, self.value.values(), strict=True)
         return [(str(key.value), Node(node, self.where, value)) for (key, node), value in pairs]
 
@@ -77,7 +127,7 @@ class Node:
         if not isinstance(found.value, kinds):
             wanted = kinds if isinstance(kinds, tuple) else (kinds,)
             names = " or ".join(_KINDS[kind] for kind in wanted)
-            raise found.error(f"{name}: expected {names}; found {found.value!r}")
+            raise found.error(f"{name}: expected {names}; found {shown(found.value)}")
         return found.value
 
     def told(self, function: Any, *args: Any, **kwargs: Any) -> Any:
@@ -91,20 +141,35 @@ class Node:
 
 
 def _bound(text: str, where: str) -> None:
-    """Refuse anchors and depths that nobody types, before anything is built of them."""
+    """Refuse what nobody types, and what could grow, before anything is built of it."""
     depth = 0
     for event in yaml.parse(text, Loader=yaml.SafeLoader):
-        wrong = ""
         depth += isinstance(event, yaml.CollectionStartEvent)
         depth -= isinstance(event, yaml.CollectionEndEvent)
-        if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
-            wrong = "anchors and aliases are not used in recipes; write the value out"
-        elif depth > _DEEPEST:
+        if depth > _DEEPEST:
             wrong = f"nested more than {_DEEPEST} deep; is a bracket missing?"
+        elif isinstance(event, yaml.NodeEvent):
+            wrong = _wrong(event, depth)
+        else:
+            continue
         if wrong:
-            mark = event.start_mark
-            line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
-            raise RecipeError(f"{where}:{line}:{column}: {wrong}")
+            raise RecipeError(f"{_place(where, event.start_mark)}: {wrong}")
+
+
+def _wrong(event: yaml.NodeEvent, depth: int) -> str:
+    """Say why a piece is not read; "" if it is."""
+    if event.anchor and not (isinstance(event, yaml.AliasEvent) and not depth):  # that is no YAML
+        return "anchors and aliases are not read; write the value out, or in quotes"
+    tag: Any = getattr(event, "tag", None)
+    if tag not in _PLAIN_TAGS:
+        return f"the tag {tag[:80]!r} is not read; write the value without it"
+    if not isinstance(event, yaml.ScalarEvent) or not event.implicit[0]:
+        return ""
+    if event.value == "<<":
+        return "the merge key << is not read; write the value out, or '<<' in quotes"
+    if len(event.value) > _LONGEST_NUMBER and _NUMBER.fullmatch(event.value):
+        return f"a number of {len(event.value)} signs; at most {_LONGEST_NUMBER}; quote a text"
+    return ""
 
 
 _KINDS = {str: "text", int: "a whole number", dict: "a mapping", list: "a list"}

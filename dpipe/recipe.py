@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from dpipe import operators, parameters, readers, schema
-from dpipe._yaml_nodes import Node
+from dpipe._yaml_nodes import Node, read_words, shown
 from dpipe.catalog import check_name
 from dpipe.errors import RecipeError, unknown
 from dpipe.metadata import Study
@@ -189,7 +189,9 @@ def operator_step(
             )
         inputs = dict(zip(roles, listed, strict=False))
     chosen = ["where"] if "where" in bound and not parameters.has_where(found.function) else []
-    for role in inputs:
+    for role, given in inputs.items():
+        if not isinstance(given, str):
+            raise RecipeError(f"input {role}: found {shown(given)}; expected a dataset's name")
         if role not in [*roles, *chosen]:
             raise RecipeError(f"operator {operator}: {unknown('input', role, [*roles, *chosen])}")
     needed = [role for role in roles if role not in operators.optional(found)]
@@ -223,11 +225,13 @@ def load(path: str | Path) -> Recipe:
     """
     file = Path(path)
     try:
-        text = file.read_text(encoding="utf-8")
+        with file.open("rb") as opened:
+            data = opened.read(_LARGEST + 1)  # it may be a pipe, or a device without end
+        text = data.decode("utf-8-sig") if len(data) <= _LARGEST else ""
     except (OSError, UnicodeDecodeError) as error:
         raise RecipeError(f"{path}: cannot read the recipe ({error})") from error
-    if len(text) > _LARGEST:
-        raise RecipeError(f"{path}: {len(text)} characters; a recipe has at most {_LARGEST}")
+    if len(data) > _LARGEST:
+        raise RecipeError(f"{path}: a recipe has at most {_LARGEST} bytes; split it")
     return parse(text, str(path), file.parent)
 
 
@@ -268,6 +272,29 @@ def parse(text: str, where: str = "recipe", folder: Path | None = None) -> Recip
         _study(study) if study else {},
         digest,
     )
+
+
+def typed(text: str, where: str) -> Any:
+    """Return what a person typed in one line: YAML as in a recipe, or else the text itself.
+
+    Parameters
+    ----------
+    text : str
+        For example ``"[2, 0.5]"``.
+    where : str
+        What to call it in messages.
+
+    Raises
+    ------
+    RecipeError
+        It is too deep or large, or a list or mapping that is no YAML.
+
+    Examples
+    --------
+    >>> typed("[2, 0.5]", "--set spacing"), typed("`a b` > 3", "--param where")
+    ([2, 0.5], '`a b` > 3')
+    """
+    return read_words(text, where)
 
 
 def _study(node: Node) -> dict[str, Any]:
@@ -320,12 +347,23 @@ def _below(folder: Path | None, source: str) -> str:
 
 def _ordered(steps: Mapping[str, Step], node: Node) -> list[Step]:
     """Put inputs before what is made of them."""
-    done: list[Step] = []
-    waiting = dict(steps)
-    while waiting:
-        ready = [s for s in waiting.values() if not set(s.inputs.values()) & set(waiting)]
-        if not ready:
-            raise node.error(f"these datasets need each other: {', '.join(sorted(waiting))}")
-        for step in ready:
-            done.append(waiting.pop(step.name))
-    return done
+    place = {name: i for i, name in enumerate(steps)}
+    needs = {name: set(step.inputs.values()) & steps.keys() for name, step in steps.items()}
+    users: dict[str, list[str]] = {name: [] for name in steps}
+    for name, inputs in needs.items():
+        for one in inputs:
+            users[one].append(name)
+    left = {name: len(inputs) for name, inputs in needs.items()}
+    done, ready = list[str](), [name for name in steps if not left[name]]
+    while ready:
+        done += ready
+        following = []
+        for user in (user for name in ready for user in users[name]):
+            left[user] -= 1
+            if not left[user]:
+                following.append(user)
+        ready = sorted(following, key=place.__getitem__)
+    if len(done) < len(steps):
+        waiting = sorted(steps.keys() - set(done))
+        raise node.error(f"these datasets need each other: {', '.join(waiting)}")
+    return [steps[name] for name in done]

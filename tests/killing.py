@@ -1,5 +1,6 @@
 """A rig for runs that are killed: the program, and what is in a store at an instant."""
 
+import contextlib
 import json
 import sys
 from collections.abc import Iterable, Mapping
