@@ -1,5 +1,6 @@
 # One environment, .venv, made from requirements.lock; every target makes what it needs.
 .PHONY: demo test check bench clean env lock
+unexport PYTHONDONTWRITEBYTECODE  # else every process compiles all that it imports
 
 VENV := .venv
 PYTHON := $(VENV)/bin/python
@@ -21,6 +22,7 @@ check: env
 bench: env
 	$(PYTHON) benchmarks/movies.py
 	$(PYTHON) benchmarks/cytometry.py
+	$(PYTHON) benchmarks/growth.py
 
 env: $(STAMP)
 
@@ -34,8 +36,9 @@ $(STAMP): requirements.lock pyproject.toml
 	done; \
 	echo "dpipe needs Python 3.12 or newer; install python3.13 and its venv module" >&2; exit 1
 	$(PYTHON) -m pip install --quiet --disable-pip-version-check uv
-	$(VENV)/bin/uv pip sync --quiet --python $(PYTHON) --require-hashes requirements.lock
+	$(VENV)/bin/uv pip sync --quiet --compile-bytecode --python $(PYTHON) --require-hashes requirements.lock
 	$(VENV)/bin/uv pip install --quiet --python $(PYTHON) --no-deps --editable .
+	$(PYTHON) -m compileall -q dpipe
 	touch $@
 
 lock: env

@@ -36,11 +36,6 @@ class Requests:
         self.keys.append((what, key))
         self.bytes += len(data) if isinstance(data, bytes) else 0
 
-    def beyond_data(self) -> int:
-        """Return how many requests were about anything but pixels and values."""
-        data = sum("/c/" in key or key.endswith("/c") for _, key in self.keys)
-        return sum(self.counts.values()) - data
-
 
 @contextmanager
 def counted(url: str) -> Iterator[Requests]:

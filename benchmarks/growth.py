@@ -44,7 +44,7 @@ class Size(NamedTuple):
     records: int = 100_000
 
 
-QUICK = Size((4, 16), 200, 1000, 20, 8, 4000)
+QUICK = Size((4, 20), 200, 1000, 20, 8, 4000)
 MOST = {"plan": 8.0, "run": 45.0, "open": 3.0, "again": 0.3}
 """Milliseconds of processor time a part."""
 
@@ -77,8 +77,7 @@ def movies(folder: Path, count: int) -> Path:
 
 def parts(room: Path, sizes: Sequence[int]) -> list[Line]:
     """Measure plan, run, open and a second run of more and more movies."""
-    costs: dict[str, dict[int, float]] = {name: {} for name in (*MOST, "requests", "bytes")}
-    opened = 0.0
+    costs: dict[str, dict[int, float]] = {name: {} for name in MOST}
     for count in sizes:
         raw, url = movies(room / f"raw{count}", count), str(room / f"store{count}")
         catalog.open_store(url, create=True)
@@ -89,8 +88,12 @@ def parts(room: Path, sizes: Sequence[int]) -> list[Line]:
         catalog.open_store(url, create=True)
         with counted(url) as asked:
             work["run"]()
-        costs["requests"][count] = asked.beyond_data()
-        costs["bytes"][count] = _beside_data(url)
+        data = sum(".zarr/" in key for _, key in asked.keys)
+        asked_for = {
+            "beyond the objects of its Zarr group": sum(asked.counts.values()) - data,
+            "for its Zarr group: documents, coordinates, pixels": data,
+        }
+        beside = _beside_data(url) / count
         with counted(url) as asked:
             work["open"]()
         opened = sum(asked.counts.values()) / count
@@ -103,10 +106,11 @@ def parts(room: Path, sizes: Sequence[int]) -> list[Line]:
         found = 1000 * costs[name][last] / last
         lines.append(line(f"{name}, {last:,} parts", f"ms a part; {each}", found, " ms", most=most))
         lines.append(line(f"{name}", "exponent", exponent(costs[name]), "", most=1.15))
-    asked_for = costs["requests"][last] / last
-    lines.append(line("a run", "requests a part beyond its data", asked_for, "", most=12))
+    for name, most in zip(asked_for, (12, 0), strict=True):
+        lines.append(
+            line("a run", f"requests a part {name}", asked_for[name] / last, "", most=most)
+        )
     lines.append(line("an open", "requests a part", opened, "", most=1.1))
-    beside = costs["bytes"][last] / last
     lines.append(line("a part", "bytes beside its data", beside, " bytes"))
     return lines
 
@@ -193,8 +197,8 @@ def _origin() -> Any:
 # --- versions and datasets --------------------------------------------------------------------
 
 
-def commits(room: Path, count: int) -> list[Line]:
-    """Measure a commit of one part more to many."""
+def commits(room: Path, count: int, looks: list[int]) -> list[Line]:
+    """Measure a commit of one part more to many; `looks` holds how many seals each looked at."""
     objects = catalog.open_store(str(room / "commits"), create=True)
     refs = tuple(_ref(i) for i in range(count))
     first = {"parts": refs[:-1], "message": "first"}
@@ -206,13 +210,19 @@ def commits(room: Path, count: int) -> list[Line]:
         fields = {"parts": (*parent.parts, refs[-1]), "message": "second"}
         catalog.add(objects, "m", parent, fields, author="a", identity="1" * 32, number=2)
 
+    began = len(looks)
     took = seconds(commit)
     with counted(objects.url) as asked:
         catalog.newest(objects, "m")
-    looks = sum(asked.counts.values())
     return [
         line(f"one part more than {count:,}", "seconds to commit", took, " s", most=1),
-        line(f"the newest of {count:,} parts", "requests, no part asked for", looks, ""),
+        line(f"one part more than {count:,}", "seals looked at", sum(looks[began:]), ""),
+        line(
+            f"the newest of {count:,} parts",
+            "requests, no part asked for",
+            sum(asked.counts.values()),
+            "",
+        ),
     ]
 
 
@@ -289,7 +299,8 @@ def report(lines: Sequence[Line], size: Size, load: float) -> str:
 
 - Movies of 2 frames of 2 x 16 x 16 pixels; plan, run and open in one process without workers, the
   start of the process not counted. Milliseconds are of this machine; all else is not.
-- Requests as S3 counts them, a page of 1,000 keys one; what lies below a part's ``c/`` is its data.
+- Requests as S3 counts them, a page of 1,000 keys one. Beyond its Zarr group a part costs its lists
+  of sources and objects, its seal, the seal's copy, and a look at the seal before it is committed.
 - The exponent is between the two largest numbers of parts: 1 is linear, 2 a square.
 - A commit of {size.refs:,} parts is that of one more than its parent has, pages and all.
 """
@@ -305,9 +316,14 @@ def main() -> None:
         room = Path(folder)
         os.environ["DPIPE_CACHE"] = str(room / "cache")
         lines = parts(room, size.parts)
-        with mock.patch.object(catalog, "_look"):  # their parts are names only
+        looks: list[int] = []
+
+        def look(_: Any, __: str, parent: Any, refs: Any, ___: Any) -> None:
+            looks.append(len(catalog._unnamed(parent, refs)))
+
+        with mock.patch.object(catalog, "_look", look):  # their parts are names only
             lines += squares(room, size.squares)
-            lines += commits(room, size.refs)
+            lines += commits(room, size.refs, looks)
             lines += histories(room, size.versions, size.datasets)
         lines += records(size.records)
     print(table(lines))

@@ -84,8 +84,10 @@ class Sealed:
             found.new.update(base for base in rest if base not in some)
         else:
             safe = [base for base in rest if base.isprintable()]
-            found.bases.update(b for b in safe if objects.exists(seal.key_of(b)))
-            left = [b for b in safe if b not in found.bases]
+            found.new.update(b for b in safe if not any(True for _ in seal.beside(objects, b)))
+            some = [base for base in safe if base not in found.new]
+            found.bases.update(b for b in some if objects.exists(seal.key_of(b)))
+            left = [b for b in some if b not in found.bases]
             found.begun.update(b for b in left if objects.exists(marks.init_key(b)))
         return found
 

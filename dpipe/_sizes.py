@@ -22,13 +22,20 @@ def task_memory(ds: xr.Dataset, outline: Outline, inputs: Iterable[xr.Dataset]) 
 
 
 def requests(outline: Outline) -> int:
-    """Return how many requests a bucket gets: its objects, the marks, and what begins and ends."""
+    """Return how many requests a bucket gets while a part is made.
+
+    A part of one partition costs its objects and 5 more: its lists of sources and of objects, its
+    seal, the seal's copy, and the look at the seal when a version names it. Partitions cost 4 each
+    beside what they write, for their marks; then the marks are counted and the coordinates read.
+    """
     shards = (
         math.prod(-(-n // s) for n, s in zip(array.shape, array.shard, strict=True))
         for array in outline.arrays
     )
     written = sum(shards) + len(outline.documents) + len(outline.coordinates)
-    return written + 2 * outline.grid.partitions + 8
+    if outline.grid.partitions == 1:
+        return written + 5
+    return written + 4 * outline.grid.partitions + len(outline.coordinates) + 18
 
 
 def as_sealed(ds: xr.Dataset, outline: Outline) -> xr.Dataset:

@@ -338,12 +338,7 @@ def add(
 
 def _look(objects: Objects, name: str, parent: Version | None, parts: Refs, seen: set[str]) -> None:
     """Look at every seal that the parent does not name: a sweeper may have been there."""
-    known = {(ref.base, ref.seal) for ref in parent.parts} if parent else set()
-    new = [
-        ref
-        for ref in parts
-        if ref.seal and ref.seal not in seen and (ref.base, ref.seal) not in known
-    ]
+    new = [ref for ref in _unnamed(parent, parts) if ref.seal not in seen]
     gone = []
     keys = (f"{ref.base}.json" for ref in new)
     for ref, data in zip(new, objects.read_many(keys), strict=True):
@@ -389,3 +384,9 @@ def same_parts(parts: Sequence[PartRef], others: Sequence[PartRef]) -> bool:
 def by_stem(parts: Iterable[PartRef]) -> list[PartRef]:
     """Return parts in the order of their stems: what is made of all of them depends on it."""
     return sorted(parts, key=lambda ref: natural_key(ref.stem))
+
+
+def _unnamed(parent: Version | None, parts: Refs) -> list[PartRef]:
+    """Return the sealed parts that the parent does not name."""
+    known = {(ref.base, ref.seal) for ref in parent.parts} if parent else set()
+    return [ref for ref in parts if ref.seal and (ref.base, ref.seal) not in known]

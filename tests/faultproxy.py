@@ -3,6 +3,7 @@
 proxy.fail("PUT", times=3, status=503)      the next three PUTs are answered 503
 proxy.fail("PUT", kind="lost")              the next PUT is done, but its answer is dropped
 proxy.count("PUT")                          how many PUTs came in
+proxy.busiest                               how many requests waited for their answers at once
 """
 
 import http.client
@@ -43,6 +44,7 @@ class FaultProxy(ThreadingHTTPServer):
         self.upstream = (parts.hostname, parts.port)
         self.rules: list[Rule] = []
         self.requests: list[tuple[str, str]] = []
+        self.waiting = self.busiest = 0
         self.lock = threading.Lock()
         self.url = f"http://127.0.0.1:{self.server_address[1]}"
         threading.Thread(target=self.serve_forever, args=(0.05,), daemon=True).start()
@@ -65,7 +67,7 @@ class FaultProxy(ThreadingHTTPServer):
     def reset(self) -> None:
         """Forget rules and counts."""
         with self.lock:
-            self.rules, self.requests = [], []
+            self.rules, self.requests, self.busiest = [], [], 0
 
     def count(self, method: str, match: str = "") -> int:
         """Count the requests of a method whose path holds `match`."""
@@ -100,6 +102,19 @@ class _Handler(BaseHTTPRequestHandler):
         pass
 
     def _serve(self) -> None:
+        server = self.server
+        with server.lock:
+            server.waiting += 1
+            server.busiest = max(server.busiest, server.waiting)
+        try:
+            self._answer()
+        finally:
+            with server.lock:
+                server.waiting -= 1
+
+    do_GET = do_PUT = do_POST = do_DELETE = do_HEAD = _serve
+
+    def _answer(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         rule = self.server.take(self.command, self.path)
         kind = rule.kind if rule else ""
@@ -126,8 +141,6 @@ class _Handler(BaseHTTPRequestHandler):
             return self._drop()
         self.wfile.write(data)
         return None
-
-    do_GET = do_PUT = do_POST = do_DELETE = do_HEAD = _serve
 
     def _ask(self, body: bytes) -> tuple[int, list[tuple[str, str]], bytes]:
         connection = http.client.HTTPConnection(*self.server.upstream, timeout=60)

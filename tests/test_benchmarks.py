@@ -108,6 +108,43 @@ def test_cytometry_prints_every_line():
         assert found[what][4] == "yes", what
 
 
+GROWTH = [
+    ("plan, 20 parts", "at most 8"),
+    ("plan", "at most 1.15"),
+    ("run, 20 parts", "at most 45"),
+    ("run", "at most 1.15"),
+    ("open, 20 parts", "at most 3"),
+    ("open", "at most 1.15"),
+    ("again, 20 parts", "at most 0.3"),
+    ("again", "at most 1.15"),
+    ("a run", "at most 12"),
+    ("a run", ""),
+    ("an open", "at most 1.1"),
+    ("a part", ""),
+    ("parts that leave, 200 parts", "at most 0.5"),
+    ("inputs of parts, 200 parts", "at most 0.5"),
+    ("parts put aside, 200 parts", "at most 0.5"),
+    ("parts by their stems, 200 parts", "at most 0.5"),
+    ("one part more than 1,000", "at most 1"),
+    ("one part more than 1,000", ""),
+    ("the newest of 1,000 parts", ""),
+    ("history of 20", "at most 5"),
+    ("history of 20", "at most 4"),
+    ("listing of 8", "at most 5"),
+    ("listing of 8", "at most 4"),
+    ("4,000 packed records in random order", "at most 2"),
+]
+
+
+def test_growth_prints_every_line():
+    _, _, *rows = run_quick("growth.py")
+    assert [(row[0], row[3]) for row in rows] == GROWTH
+    found = {(row[0], row[1]): row for row in rows}
+    beyond = found["a run", "requests a part beyond the objects of its Zarr group"]
+    assert beyond[4] == "yes"
+    assert found["one part more than 1,000", "seals looked at"][2] == "1"
+
+
 def test_scale_runs_the_whole_recipe():
     """240 pictures: the times differ, the sums must hold."""
     head, rule, *rows = run_quick("scale.py")
