@@ -12,7 +12,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -45,6 +45,8 @@ class Size(NamedTuple):
 
 
 QUICK = Size((4, 20), 200, 1000, 20, 8, 4000)
+_COUNTED = 1000
+"""Parts up to which requests are counted."""
 MOST = {"plan": 8.0, "run": 45.0, "open": 3.0, "again": 0.3}
 """Milliseconds of processor time a part."""
 
@@ -85,19 +87,8 @@ def parts(room: Path, sizes: Sequence[int]) -> list[Line]:
         for name, one in work.items():
             costs[name][count] = seconds(one)
         shutil.rmtree(url)
-        catalog.open_store(url, create=True)
-        with counted(url) as asked:
-            work["run"]()
-        data = sum(".zarr/" in key for _, key in asked.keys)
-        asked_for = {
-            "beyond the objects of its Zarr group": sum(asked.counts.values()) - data,
-            "for its Zarr group: documents, coordinates, pixels": data,
-        }
-        beside = _beside_data(url) / count
-        with counted(url) as asked:
-            work["open"]()
-        opened = sum(asked.counts.values()) / count
-        shutil.rmtree(url)
+        if count <= _COUNTED:
+            asked = {f"{name}, {count:,} parts": n for name, n in _requests(work, url, count)}
         shutil.rmtree(raw)
     last = max(sizes)
     lines = []
@@ -106,13 +97,27 @@ def parts(room: Path, sizes: Sequence[int]) -> list[Line]:
         found = 1000 * costs[name][last] / last
         lines.append(line(f"{name}, {last:,} parts", f"ms a part; {each}", found, " ms", most=most))
         lines.append(line(f"{name}", "exponent", exponent(costs[name]), "", most=1.15))
-    for name, most in zip(asked_for, (12, 0), strict=True):
-        lines.append(
-            line("a run", f"requests a part {name}", asked_for[name] / last, "", most=most)
-        )
-    lines.append(line("an open", "requests a part", opened, "", most=1.1))
-    lines.append(line("a part", "bytes beside its data", beside, " bytes"))
+    for (name, found), most in zip(asked.items(), (12, 0, 1.1, 0), strict=True):
+        lines.append(line(name, "a part", found, "", most=most))
     return lines
+
+
+def _requests(
+    work: dict[str, Callable[[], Any]], url: str, count: int
+) -> Iterator[tuple[str, float]]:
+    """Yield what a run and an open ask of a store, and the bytes beside the data."""
+    catalog.open_store(url, create=True)
+    with counted(url) as asked:
+        work["run"]()
+    group = sum(".zarr/" in key for _, key in asked.keys)
+    yield "requests of a run beyond the Zarr groups", (sum(asked.counts.values()) - group) / count
+    yield "requests for the Zarr groups: documents, coordinates, pixels", group / count
+    with counted(url) as asked:
+        work["open"]()
+    yield "requests of an open", sum(asked.counts.values()) / count
+    beside = sum(e.size for e in open_objects(url).list() if "/c/" not in e.key)
+    yield "bytes beside pixels and coordinates", beside / count
+    shutil.rmtree(url)
 
 
 def _work(raw: Path, url: str) -> dict[str, Callable[[], Any]]:
@@ -128,10 +133,6 @@ def _work(raw: Path, url: str) -> dict[str, Callable[[], Any]]:
         "open": lambda: dpipe.open(url, "leuko"),
         "again": run,
     }
-
-
-def _beside_data(url: str) -> int:
-    return sum(e.size for e in open_objects(url).list() if "/c/" not in e.key)
 
 
 # --- what was quadratic -----------------------------------------------------------------------

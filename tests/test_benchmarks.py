@@ -117,10 +117,10 @@ GROWTH = [
     ("open", "at most 1.15"),
     ("again, 20 parts", "at most 0.3"),
     ("again", "at most 1.15"),
-    ("a run", "at most 12"),
-    ("a run", ""),
-    ("an open", "at most 1.1"),
-    ("a part", ""),
+    ("requests of a run beyond the Zarr groups, 20 parts", "at most 12"),
+    ("requests for the Zarr groups: documents, coordinates, pixels, 20 parts", ""),
+    ("requests of an open, 20 parts", "at most 1.1"),
+    ("bytes beside pixels and coordinates, 20 parts", ""),
     ("parts that leave, 200 parts", "at most 0.5"),
     ("inputs of parts, 200 parts", "at most 0.5"),
     ("parts put aside, 200 parts", "at most 0.5"),
@@ -140,7 +140,7 @@ def test_growth_prints_every_line():
     _, _, *rows = run_quick("growth.py")
     assert [(row[0], row[3]) for row in rows] == GROWTH
     found = {(row[0], row[1]): row for row in rows}
-    beyond = found["a run", "requests a part beyond the objects of its Zarr group"]
+    beyond = found["requests of a run beyond the Zarr groups, 20 parts", "a part"]
     assert beyond[4] == "yes"
     assert found["one part more than 1,000", "seals looked at"][2] == "1"
 
