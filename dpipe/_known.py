@@ -85,9 +85,9 @@ class Sealed:
         else:
             safe = [base for base in rest if base.isprintable()]
             found.new.update(b for b in safe if not any(True for _ in seal.beside(objects, b)))
-            some = [base for base in safe if base not in found.new]
-            found.bases.update(b for b in some if objects.exists(seal.key_of(b)))
-            left = [b for b in some if b not in found.bases]
+            old = [base for base in safe if base not in found.new]
+            found.bases.update(b for b in old if objects.exists(seal.key_of(b)))
+            left = [b for b in old if b not in found.bases]
             found.begun.update(b for b in left if objects.exists(marks.init_key(b)))
         return found
 

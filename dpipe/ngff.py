@@ -120,9 +120,12 @@ def image_attributes(
     """
     array = _image(ds, variable)
     said = _pyramid(array, levels, factor, path)
-    said |= {"name": name, "type": "local_mean", "metadata": {"method": method}}
+    alike = "name" if name.isprintable() else name  # any text is a name: checked once for all
+    said |= {"name": alike, "type": "local_mean", "metadata": {"method": method}}
     omero = {"omero": _omero(ds, array)} if "c" in array.dims else {}
-    return _checked(_ImageAttrs, {"multiscales": [said], **omero})
+    checked = _checked(_ImageAttrs, {"multiscales": [said], **omero})
+    checked["ome"]["multiscales"][0]["name"] = name
+    return checked
 
 
 def labels_attributes(

@@ -83,8 +83,10 @@ def _diagnosis(said: str) -> str:
     return f"damaged: {said}; fetch or export it again"
 
 
-def child(group: h5py.Group, key: str, kind: type = h5py.Group) -> Any:
+def child(group: h5py.Group | None, key: str, kind: type = h5py.Group) -> Any:
     """Return a member of a group, None where there is none; refuse what leads out of the file."""
+    if group is None:
+        return None
     found = _followed(group, key, [])
     if found is None or isinstance(found, kind):
         return found

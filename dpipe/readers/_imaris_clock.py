@@ -17,7 +17,6 @@ import h5py
 import numpy as np
 
 from dpipe.readers._hdf5 import text
-from dpipe.readers._imaris_info import info
 
 _NAME = re.compile(r"TimePoint ?0*(\d{1,9})")
 _YEAR_FIRST = r"(?P<Y>\d{4})[-/.](?P<m>\d\d?)[-/.](?P<d>\d\d?)"
@@ -43,15 +42,15 @@ class _Found(NamedTuple):
     set_back: dict[int, float]
 
 
-def clock(h5: h5py.File, frames: int) -> Clock:
-    """Read the times of so many frames.
+def clock(group: h5py.Group | None, frames: int) -> Clock:
+    """Read the times of so many frames from ``TimeInfo``.
 
     Stamps that increase are taken as they are. Where one is missing, cannot be read or contradicts
     the others, its frame is put between its neighbours; where the clock was set back, as in
     autumn, later ones are moved on by what it was set back; where stamps are rounded to more than
     the step, as whole seconds are in a fast movie, the step is what they say together.
     """
-    stamps, first = _stamps(info(h5, "TimeInfo"), frames)
+    stamps, first = _stamps(group, frames)
     notes = [] if first else ["times: TimeInfo counts its time points from 0"]
     moments = {k: moment for k, stamp in stamps.items() if (moment := _moment(stamp)) is not None}
     if not moments:

@@ -41,8 +41,7 @@ def directory(h5: h5py.File, usual: str) -> h5py.Group | None:
 
 def info(h5: h5py.File, key: str) -> h5py.Group | None:
     """Return a group of ``DataSetInfo``, None where there is none."""
-    group = directory(h5, "DataSetInfo")
-    return None if group is None else child(group, key)
+    return child(directory(h5, "DataSetInfo"), key)
 
 
 def micrometres(said: str, given: str | None) -> tuple[float, str]:

@@ -121,7 +121,7 @@ def frame_times(h5: h5py.File) -> tuple[int, np.ndarray, list[str]]:
     data = directory(h5, "DataSet")
     level = None if data is None else child(data, "ResolutionLevel 0")
     frames = len(numbered(level, "TimePoint")) if level is not None else 0
-    found = clock(h5, frames)
+    found = clock(info(h5, "TimeInfo"), frames)
     notes = found.notes if found.times is not None else []
     return frames, known_times(found, frames), notes
 

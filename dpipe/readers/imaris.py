@@ -22,13 +22,12 @@ import xarray as xr
 
 from dpipe import schema
 from dpipe.blocks import lazy
-from dpipe.readers._hdf5 import Flaw, numbered, open_hdf5, text
+from dpipe.readers._hdf5 import Flaw, child, numbered, open_hdf5, text
 from dpipe.readers._imaris_clock import clock
 from dpipe.readers._imaris_info import (
     SUFFIXES,
     directory,
     find,
-    info,
     micrometres,
     number,
     one_file,
@@ -157,10 +156,11 @@ def _facts(
     h5: h5py.File, pixels: Pixels, unit: str | None
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Gather what the file says: the words of `schema.movie`, and attributes of the channels."""
-    image, count = info(h5, "Image"), pixels.channels
+    known, count = directory(h5, "DataSetInfo"), pixels.channels
+    image, clocks = child(known, "Image"), child(known, "TimeInfo")
     spacing, origin, assumed = _places(image, pixels.volume.size, unit)
-    times, odd = clock(h5, pixels.frames)
-    groups, strange = _channels(h5, count)
+    times, odd = clock(clocks, pixels.frames)
+    groups, strange = _channels(known, count)
     names = [_said(group, "Name") or str(c) for c, group in enumerate(groups)]
     colors = [_color(text(group, "Color")) for group in groups]
     windows = [_numbers(text(group, "ColorRange"), 2) for group in groups]
@@ -172,13 +172,13 @@ def _facts(
     attrs: dict[str, Any] = {"format": "imaris", "resolution_levels": len(levels)}
     told = {
         "format_version": text(h5, "ImarisVersion"),
-        "recording_date": text(image, "RecordingDate") or text(info(h5, "TimeInfo"), "TimePoint1"),
+        "recording_date": text(image, "RecordingDate") or text(clocks, "TimePoint1"),
         "name": _said(image, "Name"),
         "description": _said(image, "Description"),
         "microscope_modality": _said(image, "MicroscopeModality"),
         "lens_power": _said(image, "LensPower"),
         "numerical_aperture": _said(image, "NumericalAperture"),
-        "custom_data": _custom(info(h5, "CustomData")),
+        "custom_data": _custom(child(known, "CustomData")),
         "assumed": [*assumed, *odd, *strange],
         "notes": [*pixels.notes, *_contradictions(h5, image, pixels)],
     }
@@ -193,21 +193,20 @@ def _facts(
     }, described
 
 
-def _channels(h5: h5py.File, count: int) -> tuple[list[h5py.Group | None], list[str]]:
+def _channels(known: h5py.Group | None, count: int) -> tuple[list[h5py.Group | None], list[str]]:
     """Return what describes each channel of the pixels, and where the two do not agree.
 
     The pixels count channels from 0. Some writers count them from 1 where they describe them;
     what is numbered in any other way cannot be told, and is left out unless the numbers agree.
     """
-    known = directory(h5, "DataSetInfo")
     found = [] if known is None else numbered(known, "Channel")
     if found == list(range(1, count + 1)):
         line = (
             "channel names: DataSetInfo counts its channels from 1; they are taken in their order"
         )
-        return [info(h5, f"Channel {c + 1}") for c in range(count)], [line]
+        return [child(known, f"Channel {c + 1}") for c in range(count)], [line]
     usable = 0 in found
-    groups = [info(h5, f"Channel {c}") if usable else None for c in range(count)]
+    groups = [child(known, f"Channel {c}") if usable else None for c in range(count)]
     if not found or found == list(range(count)):
         return groups, []
     numbers = ", ".join(map(str, found[:8])) + (", ..." if len(found) > 8 else "")
