@@ -44,7 +44,8 @@ class Settings:
     retries : int
         How often a task that failed is tried again.
     stall_seconds : float
-        After so long without a finished task a run ends; it can be resumed.
+        After so long without a finished task a run ends; it can be resumed. An input that is not
+        opened within it while planning is put aside.
     max_quarantine : str or None
         How many inputs may be put aside, a number or ``"1%"``; None for max(1 item, 1 %).
     author : str

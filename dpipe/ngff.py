@@ -113,10 +113,8 @@ def image_attributes(
     --------
     >>> ds = schema.movie(np.zeros((1, 1, 1, 4, 4), "u1"), spacing=(2, 0.5, 0.5))
     >>> level = image_attributes(ds, "image", 2, name="a")["ome"]["multiscales"][0]["datasets"][1]
-    >>> level["path"], level["coordinateTransformations"][0]["scale"]
-    ('1/image', [1.0, 1.0, 2.0, 1.0, 1.0])
-    >>> level["coordinateTransformations"][1]["translation"]
-    [0.0, 0.0, 0.0, 0.25, 0.25]
+    >>> level["path"], [list(t.values())[1] for t in level["coordinateTransformations"]]
+    ('1/image', [[1.0, 1.0, 2.0, 1.0, 1.0], [0.0, 0.0, 0.0, 0.25, 0.25]])
     """
     array = _image(ds, variable)
     said = _pyramid(array, levels, factor, path)
@@ -363,10 +361,8 @@ def _window(window: Any) -> list[float]:
     given = isinstance(window, Mapping)
     pair: Any = [window.get("start"), window.get("end")] if given else window
     fine = isinstance(pair, list | tuple) and [isinstance(v, int | float) for v in pair] == [1, 1]
-    # as a comparison: a whole number of JSON may be larger than any float
-    return (
-        [float(value) for value in pair] if fine and all(-_MOST < v < _MOST for v in pair) else []
-    )
+    fine = fine and all(-_MOST < v < _MOST for v in pair)  # some whole numbers are no floats
+    return list(map(float, pair)) if fine else []
 
 
 def _checked(model: Any, said: Mapping[str, Any]) -> dict[str, Any]:

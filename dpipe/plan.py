@@ -30,6 +30,7 @@ from dpipe import (
     sources,
 )
 from dpipe._known import Sealed, why_made
+from dpipe._overdue import limit
 from dpipe._plan_parts import Choice, PartPlan, StepPlan, odd_lines, read_plan, write_plan
 from dpipe._stems import told_apart, wrong_name
 from dpipe.config import Settings
@@ -294,8 +295,14 @@ class Planner:
 
         What a reader raises that nobody foresaw is a bug of one part, not the end of a run.
         """
+        seconds = self.settings.stall_seconds
+        overdue = (
+            f"{plan.stem}: not opened within {seconds:g} s; is the file sound, and its disk there? "
+            "If it is only slow, set stall_seconds higher and --retry this run"
+        )
         try:
-            return self._sized(plan, self._dataset(plan.base, plan.origin))
+            with limit(seconds, overdue):
+                return self._sized(plan, self._dataset(plan.base, plan.origin))
         except (InputError, SchemaError) as error:
             passing = isinstance(error, GoneError)
             return replace(plan, action="damaged", why=masked(str(error)), passing=passing)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from dpipe import catalog, demo, operators, recipe, run, seal, tree
+from dpipe import catalog, demo, operators, plan, recipe, run, seal, tree
 from dpipe.config import Settings
 from dpipe.errors import RefusedError, UsageError
 from dpipe.plan import Choice, Planner
@@ -236,3 +236,32 @@ def test_only_keeps_the_other_parts_also_in_what_is_made_of_all(study):
     assert [(r.stem, r.summary["sizes"]["t"]) for r in version.parts] == [("Neu1", 3), ("Neu2", 4)]
     table = catalog.resolve(store, "leuko-quality-table")
     assert table.parts[0].summary["sizes"] == {"movie": 2}
+
+
+def test_a_reader_that_never_comes_back_is_put_aside(study, monkeypatch):
+    """As one that follows pages in a ring does; a broad ``except`` of its own does not keep it."""
+    chosen, store, _ = study
+    guess, turns = plan.origin.guess, []
+
+    def forever(made):
+        if "Neu2" not in made.items[0]["uri"]:
+            return guess(made)
+        while True:
+            try:
+                turns.append(1)
+                turns.clear()
+            except Exception:
+                continue
+
+    monkeypatch.setattr(plan.origin, "guess", forever)
+    (first, *_) = Planner(store, replace(SETTINGS, stall_seconds=0.3)).recipe(chosen)
+    found = {part.stem: part for part in first.parts}
+    assert found["Neu1"].action == "make"
+    assert found["Neu2"].action == "damaged"
+    assert found["Neu2"].why == (
+        "Neu2: not opened within 0.3 s; is the file sound, and its disk there? If it is only slow, "
+        "set stall_seconds higher and --retry this run"
+    )
+    assert not found["Neu2"].passing
+    monkeypatch.setattr(plan.origin, "guess", guess)
+    assert len(Planner(store, SETTINGS).recipe(chosen)[0].parts) == 2  # no late interruption
