@@ -250,7 +250,7 @@ def test_a_reader_that_never_comes_back_is_put_aside(study, monkeypatch):
             try:
                 turns.append(1)
                 turns.clear()
-            except Exception:
+            except Exception:  # noqa: BLE001
                 continue
 
     monkeypatch.setattr(plan.origin, "guess", forever)
