@@ -25,6 +25,9 @@ _ZIPS = (".zip", ".ozx")  # the latter is a zipped OME-Zarr
 _ENDS = (*_ZIPS, ".tar")
 _PACKED = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")
 _HEAD, _LONGEST_EXTRA, _LARGEST = 30, 1 << 16, 1 << 30
+_DENSE, _MOST_DENSE = 100, 64 << 20
+"""A file that takes so many times as much unpacked, which pictures and tables do not, and what of
+such a file is unpacked at most: 1 MB can hold 1 GB of zeros."""
 _IN_A_BUCKET = "a tar in a bucket has no list of its files; copy it to a disk, or make it a zip"
 _alone = threading.Lock()
 _versions: dict[str, tuple[int, str] | None] = {}
@@ -101,6 +104,12 @@ def read(place: str, inside: str) -> bytes:
     member = known[inside]
     if member.size > _LARGEST:
         raise InputError(f"{place}: {inside}: {member.size} bytes; unpack the archive first")
+    if not 0 <= member.start <= member.stop:
+        told = f"the list of files has it at byte {member.start}, where it cannot be"
+        raise InputError(f"{place}: {inside}: damaged: {told}; fetch it again")
+    if member.method is not None and member.size > max(_MOST_DENSE, _DENSE * member.packed):
+        told = f"{member.size} bytes out of {member.packed}, more than {_DENSE} times as many"
+        raise InputError(f"{place}: {inside}: {told}; unpack the archive first")
     data = _range(place, member.start, member.stop)
     if member.method is not None:
         data = _unpacked(data, member, f"{place}: {inside}")
@@ -190,13 +199,21 @@ def _open(place: str, size: int, changed: str) -> dict[str, Member]:
             safe_key(one.name.removeprefix("./")): Member(
                 one.size, f"{one.mtime}-{changed}", one.offset_data, one.offset_data + one.size
             )
-            for one in tar
+            for one in _onward(tar, place)
             if one.isreg() and not one.issparse()
         }
         end = tar.offset  # tarfile takes a damaged header, or none, for the end
     if _range(place, end, end + 512).strip(b"\0") or end >= size:
         raise InputError(f"{place}: damaged at byte {end}, or truncated; fetch it again")
     return known
+
+
+def _onward(tar: tarfile.TarFile, place: str) -> Iterator[tarfile.TarInfo]:
+    """Yield what a tar holds; a size below 0 would lead back to an earlier file, for ever."""
+    for one in tar:
+        if one.size < 0:
+            raise InputError(f"{place}: damaged: {one.name} has {one.size} bytes; fetch it again")
+        yield one
 
 
 def _members(packed: zipfile.ZipFile) -> dict[str, Member]:

@@ -165,7 +165,9 @@ class Tiff:
 
     def get(self, data: bytes, at: int, kind: str) -> int:
         kind = self.order + kind
-        return struct.unpack_from(kind, data, at)[0] if at + struct.calcsize(kind) <= len(data) else 0
+        return (
+            struct.unpack_from(kind, data, at)[0] if at + struct.calcsize(kind) <= len(data) else 0
+        )
 
     def put(self, data: bytes, at: int, kind: str, value: int) -> bytes:
         size = struct.calcsize(self.order + kind)
@@ -198,7 +200,9 @@ def tiff_tag(data: bytes, rng: Random) -> bytes:
         return tiff.put(data, tag + 4, tiff.word, value)
     at = tag + 4 + struct.calcsize(tiff.word)
     known = tiff.get(data, at, tiff.word)
-    value = rng.choice((*WHOLE, known + 1, known - 1, known * 2, 3, 4, 5, 7, 8, 64, 32773, len(data)))
+    value = rng.choice(
+        (*WHOLE, known + 1, known - 1, known * 2, 3, 4, 5, 7, 8, 64, 32773, len(data))
+    )
     return tiff.put(data, at, tiff.word, value)
 
 
@@ -226,7 +230,7 @@ def tiff_double(data: bytes, rng: Random) -> bytes:
 
 def tiff_text(data: bytes, rng: Random) -> bytes:
     """What the description says: a number or a word in it, of the same length."""
-    texts = [m for m in re.finditer(rb"[ -~\n\r\t]{24,}", data)]
+    texts = list(re.finditer(rb"[ -~\n\r\t]{24,}", data))
     if not texts:
         return data
     match = rng.choice(texts)
@@ -257,10 +261,24 @@ def letters_in(data: bytes, rng: Random) -> bytes:
     if not found:
         return data
     one = rng.choice(found)
-    return data[: one.start()] + rng.choice((b"", b'"', b"<", b">", b",", b"\0", b"\n")) + data[one.end() :]
+    return (
+        data[: one.start()]
+        + rng.choice((b"", b'"', b"<", b">", b",", b"\0", b"\n"))
+        + data[one.end() :]
+    )
 
 
-TIFF = [tiff_link, tiff_tag, tiff_size, tiff_size, tiff_double, tiff_text, tiff_text, number_in, flip]
+TIFF = [
+    tiff_link,
+    tiff_tag,
+    tiff_size,
+    tiff_size,
+    tiff_double,
+    tiff_text,
+    tiff_text,
+    number_in,
+    flip,
+]
 
 
 # --- HDF5 -------------------------------------------------------------------------------------
@@ -396,8 +414,10 @@ def _records(values: np.ndarray, rng: Random) -> np.ndarray:
         column, at = values[name].reshape(-1), rng.randrange(values.size)
         kind = column.dtype
         if kind.kind in "iu":
-            near = [v for v in (-1, 0, 1, 2**31, np.iinfo(kind).max, np.iinfo(kind).min)]
-            column[at] = rng.choice([v for v in near if np.iinfo(kind).min <= v <= np.iinfo(kind).max])
+            near = (-1, 0, 1, 2**31, np.iinfo(kind).max, np.iinfo(kind).min)
+            column[at] = rng.choice(
+                [v for v in near if np.iinfo(kind).min <= v <= np.iinfo(kind).max]
+            )
         elif kind.kind == "f":
             column[at] = rng.choice((np.nan, np.inf, -np.inf, 3e38, 0))
         values[name] = column.reshape(values.shape)
@@ -407,8 +427,9 @@ def _records(values: np.ndarray, rng: Random) -> np.ndarray:
 
 def hdf5_structure(data: bytes, rng: Random) -> bytes:
     """A byte behind one of the marks of HDF5's own structures."""
-    marks = rb"TREE|SNOD|HEAP|GCOL|OHDR|FRHP|BTHD|\x89HDF|\x11\0|\1\0\x08\0|\3\0\x08\0|\x08\0\x18\0"
-    places = [m.start() for m in re.finditer(marks, data, re.DOTALL)]
+    marks = (b"TREE", b"SNOD", b"HEAP", b"GCOL", b"OHDR", b"FRHP", b"\x89HDF", b"\x11\0",
+             b"\1\0\x08\0", b"\3\0\x08\0", b"\x08\0\x18\0")  # fmt: skip
+    places = [m.start() for m in re.finditer(b"|".join(map(re.escape, marks)), data)]
     if not places:
         return data
     at = rng.choice(places)
@@ -454,7 +475,9 @@ def json_value(data: bytes, rng: Random) -> bytes:
         node[key] = {"a": node[key]}
     else:
         node[key] = "@"
-    new = rng.choice((*NUMBERS, *map(json.dumps, WORDS), "[1, 2]", "-1", "1.5", "[null]", '"bytes"'))
+    new = rng.choice(
+        (*NUMBERS, *map(json.dumps, WORDS), "[1, 2]", "-1", "1.5", "[null]", '"bytes"')
+    )
     return json.dumps(held).replace('"@"', new, 1).encode("utf-8", "surrogatepass")
 
 
@@ -586,7 +609,7 @@ TABLE = [table_cell] * 4 + [table_column, table_column, table_line, table_line, 
 def zip_field(data: bytes, rng: Random) -> bytes:
     """A size, offset, count or method of a header, of the directory, or of its end."""
     signs = {b"PK\3\4": 30, b"PK\1\2": 46, b"PK\5\6": 22, b"PK\6\6": 56}
-    places = [m.start() for m in re.finditer(rb"PK(\3\4|\1\2|\5\6|\6\6)", data)]
+    places = [m.start() for m in re.finditer(b"|".join(map(re.escape, signs)), data)]
     if not places:
         return data
     at = rng.choice(places)

@@ -16,7 +16,7 @@ import time
 import traceback
 import warnings
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
@@ -27,14 +27,14 @@ sys.path[:0] = [str(HERE.parents[1]), str(HERE.parent)]
 
 import numpy as np  # noqa: E402
 import xarray as xr  # noqa: E402
-from fuzz import mutations  # noqa: E402
-from fuzz.mutations import ENDLESS, NOWHERE  # noqa: E402
-from fuzz.seeds import MADE, STEM, Seed, seeds  # noqa: E402
 
 from dpipe import origin  # noqa: E402
-from dpipe.errors import DpipeError, UsageError  # noqa: E402
+from dpipe.errors import DpipeError  # noqa: E402
 from dpipe.readers import READERS  # noqa: E402
 from dpipe.sources import list_items  # noqa: E402
+from fuzz import mutations  # noqa: E402
+from fuzz.mutations import ENDLESS, NOWHERE  # noqa: E402
+from fuzz.seeds import MADE, Seed, seeds  # noqa: E402
 
 GOOD = ("opened", "refused")
 SECONDS = 20.0
@@ -80,16 +80,21 @@ def place(folder: Path, files: dict[str, bytes]) -> None:
             path.write_bytes(data)
 
 
-def judge(reader: str, folder: Path, options: dict[str, Any]) -> Outcome:
-    """Open and compute what lies in a folder, as a run does, and judge how it ends."""
+def judge(
+    reader: str, folder: Path, options: Mapping[str, Any], lost: Iterable[str] = ()
+) -> Outcome:
+    """Open and compute what lies in a folder, as a run does, and judge how it ends.
+
+    What is not there any more, `lost`, may be named too.
+    """
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        outcome = _ended(reader, folder, options)
+        outcome = _ended(reader, folder, dict(options), _names(folder) | set(lost))
     said = [str(each.message) for each in caught if not str(each.message).startswith(_NOT_OURS)]
     return Outcome("warning", said[0][:300]) if said and outcome.kind in GOOD else outcome
 
 
-def _ended(reader: str, folder: Path, options: dict[str, Any]) -> Outcome:
+def _ended(reader: str, folder: Path, options: dict[str, Any], names: set[str]) -> Outcome:
     try:
         for part in READERS[reader].find(list_items(folder)):
             ds = origin.read(origin.from_items(reader, part.items, options=options))
@@ -98,13 +103,18 @@ def _ended(reader: str, folder: Path, options: dict[str, Any]) -> Outcome:
                 return Outcome("odd", odd)
     except DpipeError as error:
         text = str(error)
-        named = STEM in text or (isinstance(error, UsageError) and str(folder) in text)
+        named = any(name in text for name in names)
         kind = "lines" if len(text.splitlines()) != 1 else "refused" if named else "unnamed"
         return Outcome(kind, f"{type(error).__name__}: {text}"[:2000], traceback.format_exc(-4))
-    except Exception as error:  # the very thing that is looked for
+    except Exception as error:  # noqa: BLE001 - the very thing that is looked for
         text = " ".join(str(error).split())[:300]
         return Outcome("foreign", f"{type(error).__name__}: {text}", traceback.format_exc(-6))
     return Outcome("opened")
+
+
+def _names(folder: Path) -> set[str]:
+    """Return what a message may name: files and folders below, or the source, all of it."""
+    return {path.name for path in folder.rglob("*")} | {f"source {folder}"}
 
 
 def compute(ds: xr.Dataset) -> None:
@@ -146,7 +156,8 @@ def run(case: Case) -> Outcome:
     with tempfile.TemporaryDirectory(prefix="dpipe-fuzz-") as folder:
         place(Path(folder), files)
         before = _resident(reset=True)
-        outcome = judge(case.reader, Path(folder), dict(seed.options))
+        lost = [Path(name).name for name in seed.files]
+        outcome = judge(case.reader, Path(folder), seed.options, lost)
         grown = _resident() - before
     if grown > MEMORY and outcome.kind in GOOD:
         return Outcome("memory", f"{grown >> 20} MiB; {outcome.kind}: {outcome.text}")
@@ -177,7 +188,7 @@ def cases(count: int, first: int, readers: Sequence[str]) -> Iterator[Case]:
 
 
 def run_all(todo: Iterator[Case], workers: int, seconds: float) -> Iterator[tuple[Case, Outcome]]:
-    """Run cases in processes of their own; one that hangs is killed, and another takes its place."""
+    """Run cases in processes of their own; one that hangs is killed, and another takes over."""
     pool = [_Child() for _ in range(workers)]
     try:
         while True:
@@ -248,8 +259,13 @@ def _serve(pipe: Connection) -> None:
             return
         try:
             pipe.send(run(case))
-        except Exception:  # of the fuzzer's own
+        except Exception:  # noqa: BLE001 - of the fuzzer's own
             pipe.send(Outcome("fuzzer", "a mutation failed", traceback.format_exc()))
+
+
+def _say(*lines: str) -> None:
+    sys.stdout.write("".join(f"{line}\n" for line in lines))
+    sys.stdout.flush()
 
 
 def _prepare(readers: Sequence[str]) -> None:
@@ -284,16 +300,16 @@ def main(given: Sequence[str] | None = None) -> int:
         if said.keep:
             place(said.keep, mutations.mutate(dict(chosen(case).files), case.number))
         outcome = run(case)
-        print(outcome.kind, outcome.text, outcome.trace, sep="\n")
+        _say(outcome.kind, outcome.text, outcome.trace)
         return int(outcome.kind not in GOOD)
     _prepare(readers)
     counts: dict[str, Counter[str]] = {reader: Counter() for reader in readers}
     for case, outcome in run_all(cases(said.count, said.seed, readers), said.workers, said.seconds):
         counts[case.reader][outcome.kind] += 1
         if outcome.kind not in GOOD:
-            print(f"--case {case}: {outcome.kind}: {outcome.text}\n{outcome.trace}", flush=True)
+            _say(f"--case {case}: {outcome.kind}: {outcome.text}\n{outcome.trace}")
     for reader, counted in counts.items():
-        print(f"{reader}: " + ", ".join(f"{n} {kind}" for kind, n in sorted(counted.items())))
+        _say(f"{reader}: " + ", ".join(f"{n} {kind}" for kind, n in sorted(counted.items())))
     return int(any(set(counted) - set(GOOD) for counted in counts.values()))
 
 
