@@ -11,7 +11,6 @@ This module knows nothing of formats or datasets.
 """
 
 import contextlib
-import glob
 import hashlib
 import io
 import os
@@ -34,6 +33,8 @@ from dpipe._listing import (
     list_bucket,
     list_folder,
     natural_key,
+    nothing_at,
+    on_disk,
 )
 from dpipe._remote import Remote, in_turn
 from dpipe._zenodo import address, get_record, resolve_record
@@ -93,7 +94,7 @@ def resolve_uri(uri: str | os.PathLike[str]) -> str:
     if not text or "\0" in text or "::" in text:
         raise UsageError(f"source {text!r}: empty, a chain (::) or a NUL; expected {_KNOWN}")
     if scheme in ("", "file"):
-        return os.path.abspath(Path(text.removeprefix("file://")).expanduser())
+        return on_disk(text.removeprefix("file://"))
     rest = text.removeprefix(scheme + ":").removeprefix("//")
     host, _, path = rest.partition("/")
     if scheme not in (*_BUCKETS, "https", "http", "zenodo"):
@@ -182,9 +183,7 @@ def _walk(text: str, odd: Oddities) -> Iterator[Item]:
             some = True
             yield item
     if not some:
-        what = "no files in this folder" if os.path.isdir(text) else "no such file or folder"
-        what = "the glob matches no file" if glob.has_magic(text) else what
-        raise UsageError(f"source {text}: {what}; check the path, or that the disk is mounted")
+        raise UsageError(f"source {text}: {nothing_at(text)}")
 
 
 def _item(found: Found) -> Item:

@@ -980,3 +980,43 @@ def test_a_name_like_that_of_an_archive_is_no_archive(tmp_path):
     (tmp_path / "odd.zip" / "x.h5").write_bytes(b"x")
     assert [item.path for item in list_items(tmp_path)] == ["odd.zip/x.h5"]
     assert [item.path for item in list_items(tmp_path / "odd.zip")] == ["x.h5"]
+
+
+# --- brackets in names
+
+
+@pytest.fixture(params=["folder", "s3", "memory"])
+def anywhere(request, tmp_path):
+    if request.param == "s3":
+        return open_objects(request.getfixturevalue("bucket") + "/here")
+    return open_objects(tmp_path if request.param == "folder" else f"memory://{uuid.uuid4().hex}")
+
+
+def test_names_with_brackets(anywhere):
+    """A whole path is a name; in a glob a bracket is written ``[[]``, which messages say."""
+    for name in ("Exp [1]/a[2].ims", "Exp [1]/b.ims", "Exp 1/c.ims"):
+        anywhere.put(f"raw/{name}", b"x")
+    root = f"{anywhere.url}/raw"
+    assert paths(f"{root}/Exp [1]") == ["a[2].ims", "b.ims"]
+    (one,) = list_items(f"{root}/Exp [1]/a[2].ims")
+    assert one.path == "a[2].ims"
+    assert [item.uri for item in list_items(one.uri)] == [one.uri]
+    assert paths(f"{root}/Exp [[]1]/*.ims") == ["a[2].ims", "b.ims"]
+    assert paths(f"{root}/Exp [[]1]/a[[]2].ims") == ["a[2].ims"]
+    assert paths(f"{root}/Exp [0-9]/*.ims") == ["Exp 1/c.ims"]
+    with pytest.raises(UsageError) as told:
+        list_items(f"{root}/Exp [2]/*.ims")
+    assert "matches no file; in a glob [...] stands for one of the characters" in str(told.value)
+    assert str(told.value).endswith(f"write [[] for it: {root}/Exp [[]2]/*.ims")
+
+
+def test_a_glob_in_a_working_folder_with_brackets(tmp_path, monkeypatch):
+    """Who wrote the glob wrote no bracket."""
+    (tmp_path / "Exp [1] x*" / "raw").mkdir(parents=True)
+    (tmp_path / "Exp [1] x*" / "raw" / "a.ims").touch()
+    monkeypatch.chdir(tmp_path / "Exp [1] x*")
+    assert paths("raw/*.ims") == ["a.ims"] == paths("./raw/../raw/a.ims") == paths("raw")
+    assert paths("*") == ["raw/a.ims"]
+    assert list_items("raw/*.ims")[0].uri == f"{tmp_path}/Exp [1] x*/raw/a.ims"
+    with pytest.raises(UsageError, match="the glob matches no file; check the path"):
+        list_items("raw/*.tif")
