@@ -18,7 +18,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from dpipe._remote import Remote
-from dpipe.errors import InputError, StoreError
+from dpipe.errors import GoneError, InputError, StoreError
 from dpipe.objects import Objects, open_objects, safe_key
 
 _ZIPS = (".zip", ".ozx")  # the latter is a zipped OME-Zarr
@@ -144,7 +144,8 @@ def _range(place: str, start: int, stop: int) -> bytes:
         places, key = bucket_of(place)
         return places.read_range(key, start, stop)
     with open(place, "rb") as file:
-        return os.pread(file.fileno(), stop - start, start)
+        stop = min(stop, os.fstat(file.fileno()).st_size)
+        return os.pread(file.fileno(), max(0, stop - start), start)
 
 
 def _is_there(place: str, *, anew: bool) -> bool:
@@ -167,7 +168,7 @@ def _opened(place: str) -> dict[str, Member]:
             stat = os.stat(place)
             version = stat.st_size, str(stat.st_mtime_ns)
         if version is None:
-            raise InputError(f"{place}: no such object; is it deleted?")
+            raise GoneError(f"{place}: no such object; is it deleted?")
         with _alone:  # of many threads that read files, one reads the list
             return _open(place, *version)
     except StoreError:

@@ -172,7 +172,9 @@ def nothing_at(text: str) -> str:
         return f"no such file or folder; {hint}"
     if "[" in _ESCAPED.sub("", text):
         names = text.split("/")
-        literal = [re.sub(r"(?<!\[)\[(?!\[\])", "[[]", n) if not re.search("[*?]", n) else n for n in names]
+        literal = [
+            re.sub(r"(?<!\[)\[(?!\[\])", "[[]", n) if not re.search("[*?]", n) else n for n in names
+        ]
         form = "/".join(literal) if literal != names else "[[]"
         hint = (
             "in a glob [...] stands for one of the characters in it; if a name has a bracket, "

@@ -3,11 +3,14 @@
 A private neighbour of ``dpipe.plan``.
 """
 
-from collections.abc import Mapping
+import threading
+from collections.abc import Callable, Mapping
+from contextvars import copy_context
 from dataclasses import dataclass, field
 from typing import Any
 
 from dpipe import catalog, documents, sources
+from dpipe.errors import GoneError
 from dpipe.objects import Objects
 from dpipe.origin import Origin
 from dpipe.recipe import Step
@@ -140,6 +143,43 @@ def read_plan(objects: Objects, run: str) -> dict[str, Any]:
     """
     key = f"runs/{run}/plan.json"
     return _FORM.read(objects.read(key), f"{objects.url}/{key}")
+
+
+def in_time[T](look: Callable[[], T], seconds: float) -> T:
+    """Return what a look into a file gives, unless it takes for ever.
+
+    Parameters
+    ----------
+    look : callable
+        Runs in a thread of its own, which is left behind where it does not end.
+    seconds : float
+        The longest that it may take.
+
+    Raises
+    ------
+    GoneError
+        It takes longer: the next run looks at the file again.
+    """
+    found: list[T] = []
+    failed: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            found.append(look())
+        except BaseException as error:  # noqa: BLE001 - raised where it is waited for
+            failed.append(error)
+
+    thread = threading.Thread(target=copy_context().run, args=(run,), daemon=True)
+    thread.start()
+    thread.join(seconds)
+    if failed:
+        raise failed[0]
+    if not found:
+        raise GoneError(
+            f"opening it took more than {seconds:g} s; is it damaged, or its disk gone? The next "
+            "run tries it again; a larger stall_seconds waits longer"
+        )
+    return found[0]
 
 
 def odd_lines(odd: sources.Oddities) -> list[str]:

@@ -30,7 +30,15 @@ from dpipe import (
     sources,
 )
 from dpipe._known import Sealed, why_made
-from dpipe._plan_parts import Choice, PartPlan, StepPlan, odd_lines, read_plan, write_plan
+from dpipe._plan_parts import (
+    Choice,
+    PartPlan,
+    StepPlan,
+    in_time,
+    odd_lines,
+    read_plan,
+    write_plan,
+)
 from dpipe._stems import told_apart, wrong_name
 from dpipe.config import Settings
 from dpipe.errors import (
@@ -304,7 +312,8 @@ class Planner:
         except Exception as error:
             if plan.origin.kind != "reader":
                 raise
-            why, trace = f"a bug: {type(error).__name__}: {error}", traceback.format_exc()
+            why = " ".join(f"a bug: {type(error).__name__}: {error}".split())
+            trace = traceback.format_exc()
             return replace(plan, action="damaged", why=masked(why), passing=True, trace=trace)
 
     def _sized(self, plan: PartPlan, ds: xr.Dataset) -> PartPlan:
@@ -342,7 +351,7 @@ class Planner:
         if base in self._lazy:
             return self._lazy[base]
         if made.kind == "reader":
-            return origin.guess(made)
+            return in_time(partial(origin.guess, made), self.settings.stall_seconds)
         held = {
             role: {part["stem"]: self._input(part) for part in parts}
             for role, parts in made.inputs.items()

@@ -1,12 +1,14 @@
 """What a run would do, and why."""
 
+import threading
 from dataclasses import replace
+from functools import wraps
 
 import numpy as np
 import pytest
 import xarray as xr
 
-from dpipe import catalog, demo, operators, recipe, run, seal, tree
+from dpipe import catalog, demo, operators, readers, recipe, run, seal, tree
 from dpipe.config import Settings
 from dpipe.errors import RefusedError, UsageError
 from dpipe.plan import Choice, Planner
@@ -95,6 +97,59 @@ def test_a_damaged_movie_is_told_and_nothing_is_made_of_it(study):
     assert found["leuko", "Neu2"][0] == "damaged"
     assert "Neu2.h5" in found["leuko", "Neu2"][1]
     assert ("leuko-quality", "Neu2") not in found
+
+
+def opened_by(monkeypatch, spoil):
+    """Let the reader of movies spoil the first of two."""
+    whole = readers.READERS["imaris"]
+
+    @wraps(whole.open)
+    def read(urls, **options):
+        if "Neu1" in str(urls):
+            spoil()
+        return whole.open(urls, **options)
+
+    monkeypatch.setitem(readers.READERS, "imaris", replace(whole, open=read))
+
+
+def test_what_nobody_foresaw_puts_one_part_aside_and_ends_with_70(study, monkeypatch):
+    chosen, store, _ = study
+
+    def spoil():
+        raise OverflowError("int too large\nto convert")
+
+    opened_by(monkeypatch, spoil)
+    plans = Planner(store, SETTINGS).recipe(chosen)
+    assert rows(plans)["leuko", "Neu1"] == (
+        "damaged", "a bug: OverflowError: int too large to convert",
+    )  # fmt: skip
+    assert 'raise OverflowError("int too large' in plans[0].parts[0].trace
+    assert rows(plans)["leuko", "Neu2"] == ("make", "new")
+    outcome = run.run(chosen, store, SETTINGS, progress=False)
+    assert outcome.exit_code == run.BUG
+    assert [p.stem for p in catalog.resolve(store, "leuko").parts] == ["Neu2"]
+
+
+def test_a_file_that_is_opened_for_ever_stops_no_plan(study, monkeypatch):
+    chosen, store, _ = study
+    go = threading.Event()
+    opened_by(monkeypatch, go.wait)
+    plans = Planner(store, replace(SETTINGS, stall_seconds=0.5)).recipe(chosen)
+    go.set()
+    action, why = rows(plans)["leuko", "Neu1"]
+    assert (action, why.partition(";")[0]) == ("damaged", "opening it took more than 0.5 s")
+    assert plans[0].parts[0].passing, "the next run looks at it again"
+    assert rows(plans)["leuko", "Neu2"] == ("make", "new")
+
+
+def test_links_that_lead_nowhere_are_said(study):
+    chosen, store, raw = study
+    (raw / "Neu3.h5").symlink_to("/nowhere/at/all/Neu3.h5")
+    (plan, *_) = Planner(store, SETTINGS).recipe(chosen)
+    assert [part.stem for part in plan.parts] == ["Neu1", "Neu2"]
+    assert plan.notes == (
+        f"nothing is at the end of the link '{raw}/Neu3.h5'; is a share not mounted?",
+    )
 
 
 def test_only_and_sample(study):

@@ -447,7 +447,7 @@ def json_value(data: bytes, rng: Random) -> bytes:
     """One value in the document becomes another, is lost, or is there twice."""
     try:
         held = json.loads(data)
-    except ValueError:
+    except (ValueError, RecursionError):
         return flip(data, rng)
     places: list[tuple[Any, Any]] = []
 
