@@ -9,6 +9,7 @@ import struct
 import tarfile
 import threading
 import time
+import tracemalloc
 import uuid
 import zipfile
 from email.utils import formatdate
@@ -837,6 +838,8 @@ LIES = {
     "into the next file": (20, "<I", 10**6, "truncated, or it overlaps with the next file"),
     "another place": (42, "<I", 9, "no header where the list of files says"),
     "too large": (24, "<I", 2**31, "2147483648 bytes; unpack the archive first"),
+    "behind all": (42, "<I", 2**30, "damaged: the list of files has it at byte"),
+    "far too dense": (24, "<I", 2**29, "more than 100 times as many; unpack the archive first"),
 }
 
 
@@ -849,6 +852,40 @@ def test_a_zip_whose_list_lies(tmp_path, name):
     assert two == b"b" * 999 or name == "another place"  # which is within the other
     assert isinstance(one, InputError)
     assert said in str(one)
+
+
+def test_zeros_that_fill_the_memory_are_not_unpacked(tmp_path):
+    """200 MB in 0.2 MB: what is too much is known before, and no byte of it is made."""
+    place = tmp_path / "a.zip"
+    with zipfile.ZipFile(place, "w", zipfile.ZIP_DEFLATED) as archive:
+        with archive.open("zeros.csv", "w") as file:
+            for _ in range(200):
+                file.write(bytes(10**6))
+        archive.writestr("small.csv", bytes(10**6))
+    assert place.stat().st_size < 300_000
+    tracemalloc.start()
+    try:
+        zeros, small = sources.read_many(
+            [f"{place}/{n}.csv" for n in ("zeros", "small")], lambda file: len(file.read())
+        )
+        assert tracemalloc.get_traced_memory()[1] < 10**7
+    finally:
+        tracemalloc.stop()
+    assert "zeros.csv: 200000000 bytes out of 19" in str(zeros)
+    assert str(zeros).endswith("more than 100 times as many; unpack the archive first")
+    assert small == 10**6
+
+
+def test_a_tar_with_a_size_below_zero_is_refused(tmp_path):
+    """Older versions of Python would go back and forth in it for ever."""
+    head = tarfile.TarInfo("a.h5").tobuf(tarfile.USTAR_FORMAT)
+    size = b"\xff" * 10 + (-1024).to_bytes(2, "big", signed=True)
+    head = bytearray(head[:124] + size + head[136:])
+    head[148:156] = b" " * 8
+    head[148:156] = b"%06o\0 " % sum(head)
+    (tmp_path / "a.tar").write_bytes(bytes(head) + bytes(4096))
+    with pytest.raises(UsageError, match=r"a\.tar: damaged"):
+        list_items(tmp_path / "a.tar")
 
 
 @pytest.mark.parametrize("how", ["a header", "the end"])
