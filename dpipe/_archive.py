@@ -7,6 +7,7 @@ tars have no way to one member but through all before it, so these are refused.
 """
 
 import bisect
+import errno
 import os
 import struct
 import tarfile
@@ -28,6 +29,7 @@ _HEAD, _LONGEST_EXTRA, _LARGEST = 30, 1 << 16, 1 << 30
 _DENSE, _MOST_DENSE = 100, 64 << 20
 """A file that takes so many times as much unpacked, which pictures and tables do not, and what of
 such a file is unpacked at most: 1 MB can hold 1 GB of zeros."""
+_DAMAGE = (zipfile.BadZipFile, tarfile.TarError, EOFError, ValueError, RuntimeError, struct.error)
 _IN_A_BUCKET = "a tar in a bucket has no list of its files; copy it to a disk, or make it a zip"
 _alone = threading.Lock()
 _versions: dict[str, tuple[int, str] | None] = {}
@@ -173,13 +175,16 @@ def _opened(place: str) -> dict[str, Member]:
             return _open(place, *version)
     except StoreError:
         raise
-    except (zipfile.BadZipFile, tarfile.TarError, EOFError, ValueError, RuntimeError) as error:
-        if isinstance(error, InputError):
-            raise
+    except InputError as error:
+        text = str(error)
+        raise error if text.startswith(place) else InputError(f"{place}: {text}") from error
+    except _DAMAGE as error:
         if isinstance(error.__context__, StoreError):  # which zipfile takes for a damaged file
             raise error.__context__ from None
         raise InputError(f"{place}: damaged, or no archive: {error}; fetch it again") from error
     except OSError as error:
+        if error.errno == errno.EINVAL:  # it was asked for bytes before its first
+            raise InputError(f"{place}: damaged, or no archive; fetch it again") from error
         raise StoreError(f"{place}: cannot be read: {error.strerror or error}") from error
 
 

@@ -8,8 +8,10 @@ import fnmatch
 import glob
 import os
 import re
+import stat
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from dpipe import _archive
@@ -161,6 +163,13 @@ def on_disk(path: str) -> str:
     if os.path.isabs(path) or not glob.has_magic(path) or os.path.lexists(path):
         return os.path.abspath(path)
     return os.path.normpath(os.path.join(glob.escape(os.getcwd()), path))
+
+
+def check_file(name: str, path: Path) -> None:
+    """Refuse what is no file and no folder: a device may have no end, a pipe waits for ever."""
+    mode = path.stat().st_mode
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        raise InputError(f"{name}: a device or a pipe, no file; it is not read")
 
 
 def nothing_at(text: str) -> str:

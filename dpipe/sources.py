@@ -21,7 +21,7 @@ from functools import partial
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from dpipe import _archive, ledger
+from dpipe import _archive, _listing, ledger
 from dpipe._archive import bucket_of
 from dpipe._download import ask_web, download, is_safe
 from dpipe._items import Item, Part, one_each, stem_of
@@ -33,8 +33,6 @@ from dpipe._listing import (
     list_bucket,
     list_folder,
     natural_key,
-    nothing_at,
-    on_disk,
 )
 from dpipe._remote import Remote, in_turn
 from dpipe._zenodo import address, get_record, resolve_record
@@ -94,7 +92,7 @@ def resolve_uri(uri: str | os.PathLike[str]) -> str:
     if not text or "\0" in text or "::" in text:
         raise UsageError(f"source {text!r}: empty, a chain (::) or a NUL; expected {_KNOWN}")
     if scheme in ("", "file"):
-        return on_disk(text.removeprefix("file://"))
+        return _listing.on_disk(text.removeprefix("file://"))
     rest = text.removeprefix(scheme + ":").removeprefix("//")
     host, _, path = rest.partition("/")
     if scheme not in (*_BUCKETS, "https", "http", "zenodo"):
@@ -183,7 +181,7 @@ def _walk(text: str, odd: Oddities) -> Iterator[Item]:
             some = True
             yield item
     if not some:
-        raise UsageError(f"source {text}: {nothing_at(text)}")
+        raise UsageError(f"source {text}: {_listing.nothing_at(text)}")
 
 
 def _item(found: Found) -> Item:
@@ -269,7 +267,7 @@ def opened(uri: str) -> Iterator[str | BinaryIO]:
     Raises
     ------
     InputError
-        The file is gone.
+        The file is gone, or is a device or a pipe, which may have no end.
     StoreError
         The network, a server or a credential failed.
     """
@@ -287,6 +285,7 @@ def opened(uri: str) -> Iterator[str | BinaryIO]:
         path = fetch(text, cache_folder()) if scheme else Path(text)
         if not path.exists():
             raise GoneError(f"{text}: no such file; it was there when the source was listed")
+        _listing.check_file(text, path)
         if notes is not None and path.is_file():
             notes.open(text, str(path))
         yield str(path)

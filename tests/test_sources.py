@@ -817,8 +817,25 @@ def test_archives_that_are_damaged_or_packed_as_a_whole(tmp_path):
 def test_names_of_an_archive_that_lead_out_of_it_are_refused(tmp_path):
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as file:
         file.writestr("../out.h5", b"x")
-    with pytest.raises(UsageError, match=r"it holds '\.\.'"):
+    with pytest.raises(UsageError, match=r"a\.zip: unsafe name '../out.h5': it holds '\.\.'"):
         list_items(tmp_path / "a.zip")
+
+
+@pytest.mark.parametrize("at", [12, 16], ids=["its size", "its place"])
+@pytest.mark.parametrize("value", [0, 1, 2**31, 2**32 - 1])
+def test_an_archive_whose_end_lies_is_damaged(tmp_path, at, value):
+    """No trial helps: that is no fault of a disk."""
+    place = Path(packed(tmp_path, "zip", {"a.h5": b"a" * 99}))
+    data = bytearray(place.read_bytes())
+    struct.pack_into("<I", data, data.rindex(b"PK\5\6") + at, value)
+    place.write_bytes(data)
+    try:
+        found = list(sources.read_many([f"{place}/a.h5"], lambda file: file.read()))
+    except StoreError as error:
+        pytest.fail(f"no fault of a disk: {error}")
+    assert found[0] == b"a" * 99 or (
+        isinstance(found[0], InputError) and str(found[0]).startswith(f"{place}: ")
+    )
 
 
 def patched(place: str, name: str, at: int, form: str, value: int) -> None:
