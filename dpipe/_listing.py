@@ -172,9 +172,16 @@ def check_file(name: str, path: Path) -> None:
         raise InputError(f"{name}: a device or a pipe, no file; it is not read")
 
 
-def nothing_at(text: str) -> str:
-    """Say that a source holds no file, and what may be wrong with its text."""
+def nothing_at(text: str, odd: Oddities) -> str:
+    """Say that a source holds no file, and what may be wrong with its text or its links."""
     hint = "check the path, or that the disk is mounted"
+    links = sorted(odd.dangling | ({text} if os.path.islink(text) else set()))
+    if links and not os.path.exists(links[0]):
+        more = f" and {len(links) - 1} more" if len(links) > 1 else ""
+        return (
+            f"nothing is at the end of the link {links[0]!r}{more}; mount the share, or fetch the "
+            "files that the links stand for"
+        )
     if os.path.isdir(text):
         return f"no files in this folder; {hint}"
     if not glob.has_magic(text):

@@ -167,21 +167,23 @@ def walk_items(*given: str | os.PathLike[str], odd: Oddities | None = None) -> I
 
 
 def _walk(text: str, odd: Oddities) -> Iterator[Item]:
-    scheme = _scheme(text)
+    scheme, own = _scheme(text), Oddities()
     if scheme == "zenodo":
         listed: Iterable[Item] = _list_zenodo(text)
     elif scheme in ("http", "https"):
         listed = _list_web(text)
     else:
-        found = list_bucket(text) if scheme else list_folder(text, odd)
+        found = list_bucket(text) if scheme else list_folder(text, own)
         listed = map(_item, found)
     some = False
     for item in listed:
         if not any(map(is_hidden, item.path.split("/"))):
             some = True
             yield item
+    odd.empty |= own.empty
+    odd.dangling |= own.dangling
     if not some:
-        raise UsageError(f"source {text}: {_listing.nothing_at(text)}")
+        raise UsageError(f"source {text}: {_listing.nothing_at(text, own)}")
 
 
 def _item(found: Found) -> Item:

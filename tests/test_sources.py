@@ -268,6 +268,21 @@ def test_links_back_are_not_followed(tree: Path) -> None:
     assert paths(f"{tree}/*.ims") == ["b2.ims", "b10.ims", "link.ims"]  # one leads nowhere
 
 
+@pytest.mark.parametrize("source", ["a.ims", "", "*.ims", "**/*.ims"])
+def test_where_all_are_links_that_lead_nowhere(tmp_path, source):
+    """As in a clone of git-annex, or beside a share that is not mounted."""
+    for name in ("a.ims", "b.ims"):
+        (tmp_path / name).symlink_to(f"/nowhere/at/all/{name}")
+    with pytest.raises(UsageError) as told:
+        list_items(f"{tmp_path}/{source}".rstrip("/"))
+    more = "" if source == "a.ims" else " and 1 more"
+    link = str(tmp_path / "a.ims")
+    assert f": nothing is at the end of the link {link!r}{more}; mount the share" in str(told.value)
+    (tmp_path / "bare").mkdir()
+    with pytest.raises(UsageError, match="bare: no files in this folder"):  # of its own alone
+        list(walk_items(f"{tmp_path}/bare", tmp_path))
+
+
 def test_a_folder_that_cannot_be_listed(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(_: object) -> None:
         raise PermissionError(13, "Permission denied")
