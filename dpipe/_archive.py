@@ -7,6 +7,7 @@ tars have no way to one member but through all before it, so these are refused.
 """
 
 import bisect
+import errno
 import os
 import struct
 import tarfile
@@ -18,13 +19,17 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from dpipe._remote import Remote
-from dpipe.errors import InputError, StoreError
+from dpipe.errors import GoneError, InputError, StoreError
 from dpipe.objects import Objects, open_objects, safe_key
 
 _ZIPS = (".zip", ".ozx")  # the latter is a zipped OME-Zarr
 _ENDS = (*_ZIPS, ".tar")
 _PACKED = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")
 _HEAD, _LONGEST_EXTRA, _LARGEST = 30, 1 << 16, 1 << 30
+_DENSE, _MOST_DENSE = 100, 64 << 20
+"""A file that takes so many times as much unpacked, which pictures and tables do not, and what of
+such a file is unpacked at most: 1 MB can hold 1 GB of zeros."""
+_DAMAGE = (zipfile.BadZipFile, tarfile.TarError, EOFError, ValueError, RuntimeError, struct.error)
 _IN_A_BUCKET = "a tar in a bucket has no list of its files; copy it to a disk, or make it a zip"
 _alone = threading.Lock()
 _versions: dict[str, tuple[int, str] | None] = {}
@@ -101,6 +106,12 @@ def read(place: str, inside: str) -> bytes:
     member = known[inside]
     if member.size > _LARGEST:
         raise InputError(f"{place}: {inside}: {member.size} bytes; unpack the archive first")
+    if not 0 <= member.start <= member.stop:
+        told = f"the list of files has it at byte {member.start}, where it cannot be"
+        raise InputError(f"{place}: {inside}: damaged: {told}; fetch it again")
+    if member.method is not None and member.size > max(_MOST_DENSE, _DENSE * member.packed):
+        told = f"{member.size} bytes out of {member.packed}, more than {_DENSE} times as many"
+        raise InputError(f"{place}: {inside}: {told}; unpack the archive first")
     data = _range(place, member.start, member.stop)
     if member.method is not None:
         data = _unpacked(data, member, f"{place}: {inside}")
@@ -135,7 +146,8 @@ def _range(place: str, start: int, stop: int) -> bytes:
         places, key = bucket_of(place)
         return places.read_range(key, start, stop)
     with open(place, "rb") as file:
-        return os.pread(file.fileno(), stop - start, start)
+        stop = min(stop, os.fstat(file.fileno()).st_size)
+        return os.pread(file.fileno(), max(0, stop - start), start)
 
 
 def _is_there(place: str, *, anew: bool) -> bool:
@@ -158,18 +170,21 @@ def _opened(place: str) -> dict[str, Member]:
             stat = os.stat(place)
             version = stat.st_size, str(stat.st_mtime_ns)
         if version is None:
-            raise InputError(f"{place}: no such object; is it deleted?")
+            raise GoneError(f"{place}: no such object; is it deleted?")
         with _alone:  # of many threads that read files, one reads the list
             return _open(place, *version)
     except StoreError:
         raise
-    except (zipfile.BadZipFile, tarfile.TarError, EOFError, ValueError, RuntimeError) as error:
-        if isinstance(error, InputError):
-            raise
+    except InputError as error:
+        text = str(error)
+        raise error if text.startswith(place) else InputError(f"{place}: {text}") from error
+    except _DAMAGE as error:
         if isinstance(error.__context__, StoreError):  # which zipfile takes for a damaged file
             raise error.__context__ from None
         raise InputError(f"{place}: damaged, or no archive: {error}; fetch it again") from error
     except OSError as error:
+        if error.errno == errno.EINVAL:  # it was asked for bytes before its first
+            raise InputError(f"{place}: damaged, or no archive; fetch it again") from error
         raise StoreError(f"{place}: cannot be read: {error.strerror or error}") from error
 
 
@@ -190,13 +205,21 @@ def _open(place: str, size: int, changed: str) -> dict[str, Member]:
             safe_key(one.name.removeprefix("./")): Member(
                 one.size, f"{one.mtime}-{changed}", one.offset_data, one.offset_data + one.size
             )
-            for one in tar
+            for one in _onward(tar, place)
             if one.isreg() and not one.issparse()
         }
         end = tar.offset  # tarfile takes a damaged header, or none, for the end
     if _range(place, end, end + 512).strip(b"\0") or end >= size:
         raise InputError(f"{place}: damaged at byte {end}, or truncated; fetch it again")
     return known
+
+
+def _onward(tar: tarfile.TarFile, place: str) -> Iterator[tarfile.TarInfo]:
+    """Yield what a tar holds; a size below 0 would lead back to an earlier file, for ever."""
+    for one in tar:
+        if one.size < 0:
+            raise InputError(f"{place}: damaged: {one.name} has {one.size} bytes; fetch it again")
+        yield one
 
 
 def _members(packed: zipfile.ZipFile) -> dict[str, Member]:

@@ -6,6 +6,7 @@ A private neighbour of ``dpipe.objects``.
 import contextlib
 import errno
 import os
+import stat
 import time
 import uuid
 from collections.abc import Iterator
@@ -35,7 +36,11 @@ class Folder(Objects):
     def read_range(self, key: str, start: int, stop: int) -> bytes:
         with told(self._path(key), "read") as path, path.open("rb") as file:
             file.seek(start)
-            return file.read(max(0, stop - start))
+            # a pipe has no size; of a file no more is asked for than there is, since that takes
+            # memory before anything is read
+            here = os.fstat(file.fileno())
+            end = min(stop, here.st_size) if stat.S_ISREG(here.st_mode) else stop
+            return file.read(max(0, end - start))
 
     def head(self, key: str) -> Listed:
         with told(self._path(key), "read") as path:

@@ -8,15 +8,18 @@ import fnmatch
 import glob
 import os
 import re
+import stat
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from dpipe import _archive
 from dpipe._archive import bucket_of
 from dpipe.errors import InputError, StoreError, UsageError
-from dpipe.objects import Listed
+from dpipe.objects import Listed, Objects
 
+_ESCAPED = re.compile(r"\[([\[*?])\]")
 Found = tuple[str, str, int, str, str]
 """URI, path below the source, size, ETag, stamp."""
 
@@ -49,9 +52,7 @@ def list_folder(text: str, odd: Oddities) -> Iterator[Found]:
     elif os.path.isdir(text):
         yield from _walk(text, "", frozenset(), odd)
     elif glob.has_magic(text):
-        names = text.split("/")
-        plain = next(i for i, name in enumerate(names) if glob.has_magic(name))
-        root = "/".join(names[:plain]) or "/"
+        root = "/".join(_above(text.split("/"))) or "/"
         for match in glob.iglob(text, recursive=True):
             below = os.path.relpath(match, root)
             yield from _matched(match, "" if below == "." else below, text, odd)
@@ -122,8 +123,8 @@ def list_bucket(text: str) -> Iterator[Found]:
     key = key.rstrip("/")
     plain, names = 0, key.split("/")
     found: Iterable[Listed]
-    if glob.has_magic(key):
-        plain = next(i for i, name in enumerate(names) if glob.has_magic(name))
+    if glob.has_magic(key) and not _is_there(places, key):
+        plain = len(_above(names))
         start = re.split(r"[*?\[]", key, maxsplit=1)[0]
         found = (f for f in places.list(start) if fits(f.key.split("/"), names))
     elif (single := next(places.list(key), None)) and single.key == key:
@@ -138,6 +139,64 @@ def list_bucket(text: str) -> Iterator[Found]:
             yield from list_archive(uri, "", f"{below}/")
         else:
             yield (uri, below, one.size, one.etag or str(one.mtime), "")
+
+
+def _above(names: Sequence[str]) -> list[str]:
+    """Return the folders above the first name that is a pattern; ``[[]`` stands for a bracket."""
+    plain: list[str] = []
+    for name in names:
+        if glob.has_magic(_ESCAPED.sub("", name)):
+            break
+        plain.append(_ESCAPED.sub(r"\1", name))
+    return plain if len(plain) < len(names) else plain[:-1]
+
+
+def _is_there(places: Objects, key: str) -> bool:
+    """Tell whether an object or a folder of a bucket has just this name, brackets and all."""
+    one = next(places.list(key), None)
+    return one is not None and (one.key == key or next(places.list(f"{key}/"), None) is not None)
+
+
+def on_disk(path: str) -> str:
+    """Return the absolute path of a path or glob; brackets above it are names, no patterns."""
+    path = os.path.expanduser(path)
+    if os.path.isabs(path) or not glob.has_magic(path) or os.path.lexists(path):
+        return os.path.abspath(path)
+    return os.path.normpath(os.path.join(glob.escape(os.getcwd()), path))
+
+
+def check_file(name: str, path: Path) -> None:
+    """Refuse what is no file and no folder: a device may have no end, a pipe waits for ever."""
+    mode = path.stat().st_mode
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        raise InputError(f"{name}: a device or a pipe, no file; it is not read")
+
+
+def nothing_at(text: str, odd: Oddities) -> str:
+    """Say that a source holds no file, and what may be wrong with its text or its links."""
+    hint = "check the path, or that the disk is mounted"
+    links = sorted(odd.dangling | ({text} if os.path.islink(text) else set()))
+    if links and not os.path.exists(links[0]):
+        more = f" and {len(links) - 1} more" if len(links) > 1 else ""
+        return (
+            f"nothing is at the end of the link {links[0]!r}{more}; mount the share, or fetch the "
+            "files that the links stand for"
+        )
+    if os.path.isdir(text):
+        return f"no files in this folder; {hint}"
+    if not glob.has_magic(text):
+        return f"no such file or folder; {hint}"
+    if "[" in _ESCAPED.sub("", text):
+        names = text.split("/")
+        literal = [
+            re.sub(r"(?<!\[)\[(?!\[\])", "[[]", n) if not re.search("[*?]", n) else n for n in names
+        ]
+        form = "/".join(literal) if literal != names else "[[]"
+        hint = (
+            "in a glob [...] stands for one of the characters in it; if a name has a bracket, "
+            f"write [[] for it: {form}"
+        )
+    return f"the glob matches no file; {hint}"
 
 
 def fits(names: Sequence[str], patterns: Sequence[str]) -> bool:

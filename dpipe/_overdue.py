@@ -1,56 +1,55 @@
-"""A limit of time for what runs in this thread: a reader that never comes back ends nobody's run.
+"""A limit of time for a look into a file: a reader that never comes back ends nobody's run.
 
 A private neighbour of ``dpipe.plan``.
 """
 
 import ctypes
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextvars import copy_context
 
-from dpipe.errors import InputError
+from dpipe.errors import GoneError
 
 
 class _Overdue(BaseException):
     """Raised from outside; a ``BaseException``, so that no reader takes it for a damaged file."""
 
 
-@contextmanager
-def limit(seconds: float, text: str) -> Iterator[None]:
-    """End what is inside the ``with`` after so many seconds.
-
-    Python code is ended within an instant, even in an endless loop; a call into a C library when
-    it comes back.
+def in_time[T](look: Callable[[], T], seconds: float) -> T:
+    """Return what a look into a file gives, unless it takes for ever.
 
     Parameters
     ----------
+    look : callable
+        Runs in a thread of its own. Where it does not come back its Python code is ended, in an
+        endless loop too; a call into a C library is left behind.
     seconds : float
-        How long it may take.
-    text : str
-        What the error then says.
+        The longest that it may take.
 
     Raises
     ------
-    InputError
-        It took longer.
+    GoneError
+        It takes longer: the next run looks at the file again.
     """
-    thread, lock, done = threading.get_ident(), threading.Lock(), False
+    found: list[T] = []
+    failed: list[BaseException] = []
 
-    def interrupt() -> None:
-        with lock:
-            if not done:
-                name = ctypes.c_ulong(thread)
-                ctypes.pythonapi.PyThreadState_SetAsyncExc(name, ctypes.py_object(_Overdue))
-
-    timer = threading.Timer(seconds, interrupt)
-    timer.daemon = True
-    timer.start()
-    try:
+    def run() -> None:
         try:
-            yield
-        finally:
-            with lock:
-                done = True
-            timer.cancel()
-    except _Overdue:
-        raise InputError(text) from None
+            found.append(look())
+        except BaseException as error:  # noqa: BLE001 - raised where it is waited for
+            failed.append(error)
+
+    thread = threading.Thread(target=copy_context().run, args=(run,), daemon=True)
+    thread.start()
+    thread.join(seconds)
+    if found:
+        return found[0]
+    if failed:
+        raise failed[0]
+    name = ctypes.c_ulong(thread.ident or 0)
+    ctypes.pythonapi.PyThreadState_SetAsyncExc(name, ctypes.py_object(_Overdue))
+    raise GoneError(
+        f"opening it took more than {seconds:g} s; is it damaged, or its disk gone? The next "
+        "run tries it again; a larger stall_seconds waits longer"
+    )

@@ -13,7 +13,7 @@ import xarray as xr
 from tqdm import tqdm
 
 from dpipe import parameters, readers, sources
-from dpipe.errors import InputError
+from dpipe.errors import DpipeError, InputError, SchemaError
 from dpipe.metadata import collection_facts, image_facts
 
 _COMPARED = ("spacing", "interval", "dtype", "channels")
@@ -60,8 +60,12 @@ def census(
                 contents, several = _contents(found.content, part.items[0].uri, ds)
                 told.append((row, contents))
                 row["masks_of_several_values"] = several
-        except InputError as error:
+        except DpipeError as error:
+            if not isinstance(error, InputError | SchemaError):
+                raise
             row["problem"] = str(error)
+        except Exception as error:  # noqa: BLE001 - a bug of one part; the others are looked at
+            row["problem"] = " ".join(f"a bug: {type(error).__name__}: {error}".split())
         rows.append(row)
     _compare(told)
     return rows + [

@@ -249,7 +249,8 @@ class Drive:
             raise self._end(job, error)
         job.bug = job.passing = True
         trace = "".join(getattr(error, "__notes__", []))
-        return self._put_aside(job, f"a bug: {type(error).__name__}: {error}", trace)
+        why = " ".join(f"a bug: {type(error).__name__}: {error}".split())
+        return self._put_aside(job, why, trace)
 
     def _suspect(self, task: _Task, error: BaseException | None) -> int:
         """Try a task that took its worker down again, alone; put its part aside the second time."""

@@ -20,13 +20,29 @@ This module knows nothing else of dpipe.
 """
 
 import difflib
+import re
 from collections.abc import Iterable
+from typing import Any
+
+_NOT_IN_A_LINE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 
 class DpipeError(Exception):
-    """Any error that dpipe foresees; its text is one line for a person."""
+    r"""Any error that dpipe foresees; its text is one line for a person.
+
+    Texts quote names and cells of foreign files: what would break or colour the line, and what no
+    encoding can hold, is written as an escape.
+
+    Examples
+    --------
+    >>> print(DpipeError("column 'a\nb': found nothing"))
+    column 'a\nb': found nothing
+    """
 
     exit_code = 70
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*(_line(arg) if isinstance(arg, str) else arg for arg in args))
 
 
 class UsageError(DpipeError, ValueError):
@@ -96,6 +112,11 @@ class StalledError(DpipeError):
     """Nothing was finished for too long; the same command resumes."""
 
     exit_code = 75
+
+
+def _line(text: str) -> str:
+    """Return a text without characters that end a line, steer a terminal or cannot be encoded."""
+    return _NOT_IN_A_LINE.sub(lambda found: ascii(found[0])[1:-1], text)
 
 
 def unknown(kind: str, name: object, known: Iterable[str]) -> str:

@@ -343,7 +343,10 @@ def _now(reader: str, item: Mapping[str, Any]) -> sources.Item | None:
     """Return an item as it is listed now; one that stands for a folder as its reader groups it."""
     try:
         listed = sources.list_items(item["uri"])
-    except UsageError:
+    except UsageError as error:
+        cause = error.__cause__  # an archive that is there and cannot be listed
+        if isinstance(cause, InputError) and not isinstance(cause, GoneError):
+            raise cause from None
         return None
     if names := frozenset(item.get("names", ())):
         listed = [each for each in listed if each.uri.rpartition("/")[2] in names]

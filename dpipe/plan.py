@@ -30,7 +30,7 @@ from dpipe import (
     sources,
 )
 from dpipe._known import Sealed, why_made
-from dpipe._overdue import limit
+from dpipe._overdue import in_time
 from dpipe._plan_parts import Choice, PartPlan, StepPlan, odd_lines, read_plan, write_plan
 from dpipe._stems import told_apart, wrong_name
 from dpipe.config import Settings
@@ -295,14 +295,8 @@ class Planner:
 
         What a reader raises that nobody foresaw is a bug of one part, not the end of a run.
         """
-        seconds = self.settings.stall_seconds
-        overdue = (
-            f"{plan.stem}: not opened within {seconds:g} s; is the file sound, and its disk there? "
-            "If it is only slow, set stall_seconds higher and --retry this run"
-        )
         try:
-            with limit(seconds, overdue):
-                return self._sized(plan, self._dataset(plan.base, plan.origin))
+            return self._sized(plan, self._dataset(plan.base, plan.origin))
         except (InputError, SchemaError) as error:
             passing = isinstance(error, GoneError)
             return replace(plan, action="damaged", why=masked(str(error)), passing=passing)
@@ -311,7 +305,8 @@ class Planner:
         except Exception as error:
             if plan.origin.kind != "reader":
                 raise
-            why, trace = f"a bug: {type(error).__name__}: {error}", traceback.format_exc()
+            why = " ".join(f"a bug: {type(error).__name__}: {error}".split())
+            trace = traceback.format_exc()
             return replace(plan, action="damaged", why=masked(why), passing=True, trace=trace)
 
     def _sized(self, plan: PartPlan, ds: xr.Dataset) -> PartPlan:
@@ -349,7 +344,7 @@ class Planner:
         if base in self._lazy:
             return self._lazy[base]
         if made.kind == "reader":
-            return origin.guess(made)
+            return in_time(partial(origin.guess, made), self.settings.stall_seconds)
         held = {
             role: {part["stem"]: self._input(part) for part in parts}
             for role, parts in made.inputs.items()

@@ -11,7 +11,6 @@ This module knows nothing of formats or datasets.
 """
 
 import contextlib
-import glob
 import hashlib
 import io
 import os
@@ -22,7 +21,7 @@ from functools import partial
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from dpipe import _archive, ledger
+from dpipe import _archive, _listing, ledger
 from dpipe._archive import bucket_of
 from dpipe._download import ask_web, download, is_safe
 from dpipe._items import Item, Part, one_each, stem_of
@@ -93,7 +92,7 @@ def resolve_uri(uri: str | os.PathLike[str]) -> str:
     if not text or "\0" in text or "::" in text:
         raise UsageError(f"source {text!r}: empty, a chain (::) or a NUL; expected {_KNOWN}")
     if scheme in ("", "file"):
-        return os.path.abspath(Path(text.removeprefix("file://")).expanduser())
+        return _listing.on_disk(text.removeprefix("file://"))
     rest = text.removeprefix(scheme + ":").removeprefix("//")
     host, _, path = rest.partition("/")
     if scheme not in (*_BUCKETS, "https", "http", "zenodo"):
@@ -168,23 +167,23 @@ def walk_items(*given: str | os.PathLike[str], odd: Oddities | None = None) -> I
 
 
 def _walk(text: str, odd: Oddities) -> Iterator[Item]:
-    scheme = _scheme(text)
+    scheme, own = _scheme(text), Oddities()
     if scheme == "zenodo":
         listed: Iterable[Item] = _list_zenodo(text)
     elif scheme in ("http", "https"):
         listed = _list_web(text)
     else:
-        found = list_bucket(text) if scheme else list_folder(text, odd)
+        found = list_bucket(text) if scheme else list_folder(text, own)
         listed = map(_item, found)
     some = False
     for item in listed:
         if not any(map(is_hidden, item.path.split("/"))):
             some = True
             yield item
+    odd.empty |= own.empty
+    odd.dangling |= own.dangling
     if not some:
-        what = "no files in this folder" if os.path.isdir(text) else "no such file or folder"
-        what = "the glob matches no file" if glob.has_magic(text) else what
-        raise UsageError(f"source {text}: {what}; check the path, or that the disk is mounted")
+        raise UsageError(f"source {text}: {_listing.nothing_at(text, own)}")
 
 
 def _item(found: Found) -> Item:
@@ -270,7 +269,7 @@ def opened(uri: str) -> Iterator[str | BinaryIO]:
     Raises
     ------
     InputError
-        The file is gone.
+        The file is gone, or is a device or a pipe, which may have no end.
     StoreError
         The network, a server or a credential failed.
     """
@@ -288,6 +287,7 @@ def opened(uri: str) -> Iterator[str | BinaryIO]:
         path = fetch(text, cache_folder()) if scheme else Path(text)
         if not path.exists():
             raise GoneError(f"{text}: no such file; it was there when the source was listed")
+        _listing.check_file(text, path)
         if notes is not None and path.is_file():
             notes.open(text, str(path))
         yield str(path)

@@ -5,7 +5,6 @@ columns nobody asked for. It knows nothing of what the columns mean. How bytes b
 text becomes rows stands in ``_text.py``.
 """
 
-import io
 import math
 import os
 import re
@@ -13,9 +12,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-import pandas as pd
 
 from dpipe._grid import Unfit, as_text, grid
+from dpipe._workbook import read_book
 from dpipe.errors import StoreError
 from dpipe.sources import opened
 
@@ -326,7 +325,8 @@ def read_bytes(uri: str) -> bytes:
         try:
             if isinstance(file, str):
                 with open(file, "rb") as local:
-                    data = local.read(_LARGEST + 1)
+                    # no more than is there: asking for 1 GiB takes the address space of as much
+                    data = local.read(min(os.fstat(local.fileno()).st_size, _LARGEST) + 1)
             else:
                 data = file.read(_LARGEST + 1)
         except StoreError:
@@ -364,15 +364,4 @@ def read_rows(uri: str, data: bytes, *, sheet: str = "") -> tuple[list[list[str]
     """
     if not uri.lower().endswith(EXCEL):
         return grid(as_text(data))
-    try:
-        with pd.ExcelFile(io.BytesIO(data), engine="calamine") as book:
-            chosen: str | int = sheet if sheet in book.sheet_names else 0
-            cells = pd.read_excel(
-                book, sheet_name=chosen, header=None, dtype=str, keep_default_na=False
-            )
-    except ImportError as error:
-        told = "Excel needs python-calamine; install dpipe[formats], or save the sheet as CSV"
-        raise Unfit(told) from error
-    except Exception as error:  # these libraries raise anything on damaged files
-        raise Unfit(f"not readable as Excel ({type(error).__name__}: {error})") from error
-    return [[str(cell) for cell in row] for row in cells.to_numpy().tolist()], False
+    return read_book(data, sheet), False

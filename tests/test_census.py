@@ -1,8 +1,10 @@
 """What is in a source, from headers only."""
 
+from dataclasses import replace
+
 import pytest
 
-from dpipe import demo
+from dpipe import demo, readers
 from dpipe.census import census, warnings
 from dpipe.errors import UsageError
 
@@ -33,6 +35,21 @@ def test_real_files(shared_data):
     rows = census("imaris", [str(shared_data / "imaris" / "*.ims")])
     assert {row["stem"] for row in rows} == {"Minimal_IMS_File", "brain_crop3_level3"}
     assert not [row for row in rows if "problem" in row]
+
+
+def test_a_bug_of_one_part_leaves_the_others(tmp_path, monkeypatch):
+    demo.write_study(tmp_path, frames=2, size=(2, 32, 32))
+    whole = readers.READERS["imaris"]
+
+    def picky(urls, **options):
+        if "Neu1" in str(urls):
+            raise OverflowError("too large\nby far")
+        return whole.open(urls, **options)
+
+    monkeypatch.setitem(readers.READERS, "imaris", replace(whole, open=picky))
+    rows = {row["stem"]: row for row in census("imaris", [str(tmp_path / "raw")])}
+    assert rows["Neu1"]["problem"] == "a bug: OverflowError: too large by far"
+    assert rows["Neu2"]["dtype"] == "uint16"
 
 
 def test_an_unknown_reader():

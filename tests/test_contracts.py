@@ -4,6 +4,7 @@ import hashlib
 import inspect
 import os
 import pickle
+import re
 from pathlib import Path
 
 import dask
@@ -361,6 +362,22 @@ def test_reader_says_what_is_wrong_with_rubbish(source):
         READERS[name].open(str(path))
     assert "\n" not in str(told.value)
     assert path.name in str(told.value)
+
+
+@pytest.mark.parametrize("kind", ["device", "pipe", "nowhere"])
+def test_reader_waits_for_nothing_without_end(source, kind):
+    """A link to /dev/zero, a pipe that nobody writes to, a link to a share that is not there."""
+    name, path = source
+    target = path / "zarr.json" if path.is_dir() else path
+    target.unlink()
+    if kind == "pipe":
+        os.mkfifo(target)
+    else:
+        target.symlink_to("/dev/zero" if kind == "device" else "/nowhere/at/all")
+    with pytest.raises((InputError, UsageError)) as told:
+        READERS[name].open(str(path))
+    assert len(str(told.value).splitlines()) == 1
+    assert {path.name, path.parent.name} & set(re.split(r"[/: ]+", str(told.value)))
 
 
 def test_reader_options_have_defaults_and_documentation(source):

@@ -22,6 +22,26 @@ def test_errors_say_their_line_and_travel(kind: type[DpipeError]) -> None:
     assert isinstance(error, DpipeError)
 
 
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize(
+    ("found", "shown"),
+    [
+        ("a\nb", r"a\nb"),
+        ("a\r\tb", r"a\r\tb"),
+        ("a\x85b\u2028c\u2029\x0b\x0c\x1c", r"a\x85b\u2028c\u2029\x0b\x0c\x1c"),
+        ("\x1b[31mred", r"\x1b[31mred"),
+        ("Neu\udcff.ims", r"Neu\udcff.ims"),
+        ("\u00b5m \u2014 \U0001f600 \\n", "\u00b5m \u2014 \U0001f600 \\n"),
+    ],
+)
+def test_whatever_errors_quote_they_stay_one_line_of_text(kind, found, shown):
+    error = kind(f"a.csv: no column {found}; expected one")
+    again = pickle.loads(pickle.dumps(error))
+    assert str(error) == str(again) == f"a.csv: no column {shown}; expected one"
+    assert len(str(error).splitlines()) == 1
+    str(error).encode()
+
+
 @pytest.mark.parametrize(
     ("kind", "code", "builtin"),
     [

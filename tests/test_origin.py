@@ -4,6 +4,7 @@ import json
 import os
 import sys
 import uuid
+import zipfile
 from dataclasses import asdict, replace
 from pathlib import Path
 from types import ModuleType
@@ -16,7 +17,7 @@ import xarray as xr
 import zarr
 
 from dpipe import arrays, containers, ngff, origin, parameters, readers, schema, sources, tree
-from dpipe.errors import InputError, SchemaError, UsageError
+from dpipe.errors import GoneError, InputError, SchemaError, UsageError
 from dpipe.objects import open_objects
 from dpipe.operators import OPERATORS
 from dpipe.origin import Origin
@@ -249,6 +250,21 @@ def test_a_folder_that_is_one_item(tmp_path: Path) -> None:
     for file in sorted((tmp_path / "raw").rglob("*"), reverse=True):
         file.rmdir() if file.is_dir() else file.unlink()
     with pytest.raises(InputError, match=r"a\.zarr: gone since the plan was made"):
+        origin.read(made)
+
+
+def test_an_archive_that_is_damaged_is_not_gone(tmp_path: Path) -> None:
+    """The next run would look for one that is gone again; fetching this one anew helps."""
+    place = tmp_path / "a.zarr.zip"
+    with zipfile.ZipFile(place, "w") as archive:
+        archive.writestr("zarr.json", "{}")
+    place.write_bytes(place.read_bytes()[:-9])
+    with pytest.raises(InputError, match=r"a\.zarr\.zip: damaged, or no archive: .* again") as told:
+        origin.read(of(tmp_path, "ome-zarr"))
+    assert not isinstance(told.value, GoneError)
+    made = of(tmp_path, "ome-zarr")
+    place.unlink()
+    with pytest.raises(GoneError, match=r"a\.zarr\.zip: gone since the plan was made"):
         origin.read(made)
 
 

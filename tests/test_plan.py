@@ -1,12 +1,14 @@
 """What a run would do, and why."""
 
+import threading
 from dataclasses import replace
+from functools import wraps
 
 import numpy as np
 import pytest
 import xarray as xr
 
-from dpipe import catalog, demo, operators, plan, recipe, run, seal, tree
+from dpipe import catalog, demo, operators, readers, recipe, run, seal, tree
 from dpipe.config import Settings
 from dpipe.errors import RefusedError, UsageError
 from dpipe.plan import Choice, Planner
@@ -95,6 +97,59 @@ def test_a_damaged_movie_is_told_and_nothing_is_made_of_it(study):
     assert found["leuko", "Neu2"][0] == "damaged"
     assert "Neu2.h5" in found["leuko", "Neu2"][1]
     assert ("leuko-quality", "Neu2") not in found
+
+
+def opened_by(monkeypatch, spoil):
+    """Let the reader of movies spoil the first of two."""
+    whole = readers.READERS["imaris"]
+
+    @wraps(whole.open)
+    def read(urls, **options):
+        if "Neu1" in str(urls):
+            spoil()
+        return whole.open(urls, **options)
+
+    monkeypatch.setitem(readers.READERS, "imaris", replace(whole, open=read))
+
+
+def test_what_nobody_foresaw_puts_one_part_aside_and_ends_with_70(study, monkeypatch):
+    chosen, store, _ = study
+
+    def spoil():
+        raise OverflowError("int too large\nto convert")
+
+    opened_by(monkeypatch, spoil)
+    plans = Planner(store, SETTINGS).recipe(chosen)
+    assert rows(plans)["leuko", "Neu1"] == (
+        "damaged", "a bug: OverflowError: int too large to convert",
+    )  # fmt: skip
+    assert 'raise OverflowError("int too large' in plans[0].parts[0].trace
+    assert rows(plans)["leuko", "Neu2"] == ("make", "new")
+    outcome = run.run(chosen, store, SETTINGS, progress=False)
+    assert outcome.exit_code == run.BUG
+    assert [p.stem for p in catalog.resolve(store, "leuko").parts] == ["Neu2"]
+
+
+def test_a_file_that_is_opened_for_ever_stops_no_plan(study, monkeypatch):
+    chosen, store, _ = study
+    go = threading.Event()
+    opened_by(monkeypatch, go.wait)
+    plans = Planner(store, replace(SETTINGS, stall_seconds=0.5)).recipe(chosen)
+    go.set()
+    action, why = rows(plans)["leuko", "Neu1"]
+    assert (action, why.partition(";")[0]) == ("damaged", "opening it took more than 0.5 s")
+    assert plans[0].parts[0].passing, "the next run looks at it again"
+    assert rows(plans)["leuko", "Neu2"] == ("make", "new")
+
+
+def test_links_that_lead_nowhere_are_said(study):
+    chosen, store, raw = study
+    (raw / "Neu3.h5").symlink_to("/nowhere/at/all/Neu3.h5")
+    (plan, *_) = Planner(store, SETTINGS).recipe(chosen)
+    assert [part.stem for part in plan.parts] == ["Neu1", "Neu2"]
+    assert plan.notes == (
+        f"nothing is at the end of the link '{raw}/Neu3.h5'; is a share not mounted?",
+    )
 
 
 def test_only_and_sample(study):
@@ -238,30 +293,23 @@ def test_only_keeps_the_other_parts_also_in_what_is_made_of_all(study):
     assert table.parts[0].summary["sizes"] == {"movie": 2}
 
 
-def test_a_reader_that_never_comes_back_is_put_aside(study, monkeypatch):
-    """As one that follows pages in a ring does; a broad ``except`` of its own does not keep it."""
+def test_a_reader_that_never_comes_back_is_ended(study, monkeypatch):
+    """As one that follows pages in a ring; a broad ``except`` of its own does not keep it."""
     chosen, store, _ = study
-    guess, turns = plan.origin.guess, []
+    threads = []
 
-    def forever(made):
-        if "Neu2" not in made.items[0]["uri"]:
-            return guess(made)
+    def spoil():
+        threads.append(threading.current_thread())
         while True:
             try:
-                turns.append(1)
-                turns.clear()
+                threads.append(1)
+                threads.pop()
             except Exception:  # noqa: BLE001
                 continue
 
-    monkeypatch.setattr(plan.origin, "guess", forever)
+    opened_by(monkeypatch, spoil)
     (first, *_) = Planner(store, replace(SETTINGS, stall_seconds=0.3)).recipe(chosen)
-    found = {part.stem: part for part in first.parts}
-    assert found["Neu1"].action == "make"
-    assert found["Neu2"].action == "damaged"
-    assert found["Neu2"].why == (
-        "Neu2: not opened within 0.3 s; is the file sound, and its disk there? If it is only slow, "
-        "set stall_seconds higher and --retry this run"
-    )
-    assert not found["Neu2"].passing
-    monkeypatch.setattr(plan.origin, "guess", guess)
-    assert len(Planner(store, SETTINGS).recipe(chosen)[0].parts) == 2  # no late interruption
+    assert [(p.stem, p.action) for p in first.parts] == [("Neu1", "damaged"), ("Neu2", "make")]
+    (thread,) = threads
+    thread.join(60)
+    assert not thread.is_alive()

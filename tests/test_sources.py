@@ -9,6 +9,7 @@ import struct
 import tarfile
 import threading
 import time
+import tracemalloc
 import uuid
 import zipfile
 from email.utils import formatdate
@@ -265,6 +266,21 @@ def test_links_back_are_not_followed(tree: Path) -> None:
     assert len(found) == 7
     assert "link.ims" in found
     assert paths(f"{tree}/*.ims") == ["b2.ims", "b10.ims", "link.ims"]  # one leads nowhere
+
+
+@pytest.mark.parametrize("source", ["a.ims", "", "*.ims", "**/*.ims"])
+def test_where_all_are_links_that_lead_nowhere(tmp_path, source):
+    """As in a clone of git-annex, or beside a share that is not mounted."""
+    for name in ("a.ims", "b.ims"):
+        (tmp_path / name).symlink_to(f"/nowhere/at/all/{name}")
+    with pytest.raises(UsageError) as told:
+        list_items(f"{tmp_path}/{source}".rstrip("/"))
+    more = "" if source == "a.ims" else " and 1 more"
+    link = str(tmp_path / "a.ims")
+    assert f": nothing is at the end of the link {link!r}{more}; mount the share" in str(told.value)
+    (tmp_path / "bare").mkdir()
+    with pytest.raises(UsageError, match="bare: no files in this folder"):  # of its own alone
+        list(walk_items(f"{tmp_path}/bare", tmp_path))
 
 
 def test_a_folder_that_cannot_be_listed(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -816,8 +832,25 @@ def test_archives_that_are_damaged_or_packed_as_a_whole(tmp_path):
 def test_names_of_an_archive_that_lead_out_of_it_are_refused(tmp_path):
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as file:
         file.writestr("../out.h5", b"x")
-    with pytest.raises(UsageError, match=r"it holds '\.\.'"):
+    with pytest.raises(UsageError, match=r"a\.zip: unsafe name '../out.h5': it holds '\.\.'"):
         list_items(tmp_path / "a.zip")
+
+
+@pytest.mark.parametrize("at", [12, 16], ids=["its size", "its place"])
+@pytest.mark.parametrize("value", [0, 1, 2**31, 2**32 - 1])
+def test_an_archive_whose_end_lies_is_damaged(tmp_path, at, value):
+    """No trial helps: that is no fault of a disk."""
+    place = Path(packed(tmp_path, "zip", {"a.h5": b"a" * 99}))
+    data = bytearray(place.read_bytes())
+    struct.pack_into("<I", data, data.rindex(b"PK\5\6") + at, value)
+    place.write_bytes(data)
+    try:
+        found = list(sources.read_many([f"{place}/a.h5"], lambda file: file.read()))
+    except StoreError as error:
+        pytest.fail(f"no fault of a disk: {error}")
+    assert found[0] == b"a" * 99 or (
+        isinstance(found[0], InputError) and str(found[0]).startswith(f"{place}: ")
+    )
 
 
 def patched(place: str, name: str, at: int, form: str, value: int) -> None:
@@ -837,6 +870,8 @@ LIES = {
     "into the next file": (20, "<I", 10**6, "truncated, or it overlaps with the next file"),
     "another place": (42, "<I", 9, "no header where the list of files says"),
     "too large": (24, "<I", 2**31, "2147483648 bytes; unpack the archive first"),
+    "behind all": (42, "<I", 2**30, "damaged: the list of files has it at byte"),
+    "far too dense": (24, "<I", 2**29, "more than 100 times as many; unpack the archive first"),
 }
 
 
@@ -849,6 +884,40 @@ def test_a_zip_whose_list_lies(tmp_path, name):
     assert two == b"b" * 999 or name == "another place"  # which is within the other
     assert isinstance(one, InputError)
     assert said in str(one)
+
+
+def test_zeros_that_fill_the_memory_are_not_unpacked(tmp_path):
+    """200 MB in 0.2 MB: what is too much is known before, and no byte of it is made."""
+    place = tmp_path / "a.zip"
+    with zipfile.ZipFile(place, "w", zipfile.ZIP_DEFLATED) as archive:
+        with archive.open("zeros.csv", "w") as file:
+            for _ in range(200):
+                file.write(bytes(10**6))
+        archive.writestr("small.csv", bytes(10**6))
+    assert place.stat().st_size < 300_000
+    tracemalloc.start()
+    try:
+        zeros, small = sources.read_many(
+            [f"{place}/{n}.csv" for n in ("zeros", "small")], lambda file: len(file.read())
+        )
+        assert tracemalloc.get_traced_memory()[1] < 10**7
+    finally:
+        tracemalloc.stop()
+    assert "zeros.csv: 200000000 bytes out of 19" in str(zeros)
+    assert str(zeros).endswith("more than 100 times as many; unpack the archive first")
+    assert small == 10**6
+
+
+def test_a_tar_with_a_size_below_zero_is_refused(tmp_path):
+    """Older versions of Python would go back and forth in it for ever."""
+    head = tarfile.TarInfo("a.h5").tobuf(tarfile.USTAR_FORMAT)
+    size = b"\xff" * 10 + (-1024).to_bytes(2, "big", signed=True)
+    head = bytearray(head[:124] + size + head[136:])
+    head[148:156] = b" " * 8
+    head[148:156] = b"%06o\0 " % sum(head)
+    (tmp_path / "a.tar").write_bytes(bytes(head) + bytes(4096))
+    with pytest.raises(UsageError, match=r"a\.tar: damaged"):
+        list_items(tmp_path / "a.tar")
 
 
 @pytest.mark.parametrize("how", ["a header", "the end"])
@@ -980,3 +1049,43 @@ def test_a_name_like_that_of_an_archive_is_no_archive(tmp_path):
     (tmp_path / "odd.zip" / "x.h5").write_bytes(b"x")
     assert [item.path for item in list_items(tmp_path)] == ["odd.zip/x.h5"]
     assert [item.path for item in list_items(tmp_path / "odd.zip")] == ["x.h5"]
+
+
+# --- brackets in names
+
+
+@pytest.fixture(params=["folder", "s3", "memory"])
+def anywhere(request, tmp_path):
+    if request.param == "s3":
+        return open_objects(request.getfixturevalue("bucket") + "/here")
+    return open_objects(tmp_path if request.param == "folder" else f"memory://{uuid.uuid4().hex}")
+
+
+def test_names_with_brackets(anywhere):
+    """A whole path is a name; in a glob a bracket is written ``[[]``, which messages say."""
+    for name in ("Exp [1]/a[2].ims", "Exp [1]/b.ims", "Exp 1/c.ims"):
+        anywhere.put(f"raw/{name}", b"x")
+    root = f"{anywhere.url}/raw"
+    assert paths(f"{root}/Exp [1]") == ["a[2].ims", "b.ims"]
+    (one,) = list_items(f"{root}/Exp [1]/a[2].ims")
+    assert one.path == "a[2].ims"
+    assert [item.uri for item in list_items(one.uri)] == [one.uri]
+    assert paths(f"{root}/Exp [[]1]/*.ims") == ["a[2].ims", "b.ims"]
+    assert paths(f"{root}/Exp [[]1]/a[[]2].ims") == ["a[2].ims"]
+    assert paths(f"{root}/Exp [0-9]/*.ims") == ["Exp 1/c.ims"]
+    with pytest.raises(UsageError) as told:
+        list_items(f"{root}/Exp [2]/*.ims")
+    assert "matches no file; in a glob [...] stands for one of the characters" in str(told.value)
+    assert str(told.value).endswith(f"write [[] for it: {root}/Exp [[]2]/*.ims")
+
+
+def test_a_glob_in_a_working_folder_with_brackets(tmp_path, monkeypatch):
+    """Who wrote the glob wrote no bracket."""
+    (tmp_path / "Exp [1] x*" / "raw").mkdir(parents=True)
+    (tmp_path / "Exp [1] x*" / "raw" / "a.ims").touch()
+    monkeypatch.chdir(tmp_path / "Exp [1] x*")
+    assert paths("raw/*.ims") == ["a.ims"] == paths("./raw/../raw/a.ims") == paths("raw")
+    assert paths("*") == ["raw/a.ims"]
+    assert list_items("raw/*.ims")[0].uri == f"{tmp_path}/Exp [1] x*/raw/a.ims"
+    with pytest.raises(UsageError, match="the glob matches no file; check the path"):
+        list_items("raw/*.tif")

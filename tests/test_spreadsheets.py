@@ -4,6 +4,9 @@ What Excel and encodings come to is tried through the readers of tracks.
 """
 
 import csv
+import struct
+import tracemalloc
+import zipfile
 
 import numpy as np
 import pytest
@@ -178,3 +181,39 @@ def test_the_network_blames_no_input(monkeypatch):
     monkeypatch.setattr(spreadsheets, "opened", lambda _: Broken())
     with pytest.raises(StoreError, match="the server is gone"):
         read_bytes("s3://bucket/a.csv")
+
+
+def test_a_small_file_takes_no_more_memory_than_it_has(tmp_path):
+    (tmp_path / "a.csv").write_text("a,b\n1,2\n")
+    tracemalloc.start()
+    try:
+        assert read_bytes(str(tmp_path / "a.csv")) == b"a,b\n1,2\n"
+        assert tracemalloc.get_traced_memory()[1] < 10**6
+    finally:
+        tracemalloc.stop()
+
+
+def workbook(folder, **more):
+    from openpyxl import Workbook
+
+    path, book = folder / "a.xlsx", Workbook()
+    for row in (("a", "b"), (1, 2)):
+        book.active.append(row)
+    book.save(path)
+    with zipfile.ZipFile(path, "a", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in more.items():
+            archive.writestr(name, data)
+    return path
+
+
+def test_a_workbook_that_is_far_larger_unpacked_is_refused(tmp_path):
+    pytest.importorskip("python_calamine")
+    assert read_rows("a.xlsx", workbook(tmp_path).read_bytes())[0] == [["a", "b"], ["1", "2"]]
+    path = workbook(tmp_path, zeros=bytes(80 << 20))
+    said = r"not readable as Excel: 8\d+ bytes out of \d+; save the sheet as CSV"
+    with pytest.raises(InputError, match=said):
+        read_rows("a.xlsx", path.read_bytes())
+    data = bytearray(workbook(tmp_path, zeros=bytes(80 << 20)).read_bytes())
+    struct.pack_into("<I", data, data.rindex(b"PK\1\2") + 24, 100)  # says that it has 100 bytes
+    with pytest.raises(InputError, match=r"not readable as Excel.*damaged|Bad"):
+        read_rows("a.xlsx", bytes(data))

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 _HEAP = 4096
+_LONGEST_TEXT = 1 << 16
 """Bytes of a heap of texts, unless there are more."""
 _UNDEFINED = 2**64 - 1
 _MOST_NAMES = 64
@@ -197,7 +198,7 @@ def _dtype(said: bytes) -> np.dtype | None:
             return np.dtype(f"<{'i' if bits & 8 else 'u'}{size}")
     elif kind == 1 and not bits & 65 and said[8:20] == _IEEE.get(size):
         return np.dtype(f"<f{size}")
-    elif kind == 3:
+    elif kind == 3 and 0 < size <= _LONGEST_TEXT:
         return np.dtype(f"S{size}")
     elif kind == 8 and size == 1 and b"FALSE" in said and b"TRUE" in said:
         return np.dtype("?")  # h5py's truth values

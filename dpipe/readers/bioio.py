@@ -9,7 +9,9 @@ import importlib
 import logging
 import math
 import os
-from collections.abc import Iterator, Sequence
+import threading
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from functools import partial
@@ -41,6 +43,9 @@ PLUGINS = {
 }
 """The package that reads a suffix; Bio-Formats needs Java, and fetches itself when first used."""
 BLOCK_BYTES = 64 << 20
+_OF_CODE = (DeprecationWarning, PendingDeprecationWarning, FutureWarning, ImportWarning)
+_alone = threading.Lock()
+"""Of the threads that open files: what Python does with warnings is one for all of them."""
 
 
 find = one_each(PLUGINS)
@@ -200,8 +205,11 @@ def _opened(
             if not isinstance(file, str):
                 raise UsageError(f"{name}: bioio reads files on disk; run dpipe fetch first")
             with complaints(logging.WARNING, "") as said:
-                image = _image(file, name, plugin)
-                _choose(image, name, scene)
+                with _alone, warnings.catch_warnings(record=True) as caught:
+                    warnings.simplefilter("always")
+                    image = _image(file, name, plugin)
+                    _choose(image, name, scene)
+                said.extend(_about_the_file(caught))
                 yield image, said
             for each in said:
                 if each.level >= logging.ERROR or each.library == "tifffile":
@@ -218,6 +226,14 @@ def _opened(
         if isinstance(error, OSError) and error.errno is not None:
             raise StoreError(f"{name}: cannot be read: {text}") from error
         raise InputError(f"{name}: damaged, or of another format: {text}") from error
+
+
+def _about_the_file(caught: Iterable[warnings.WarningMessage]) -> Iterator[Complaint]:
+    """Return what libraries warn of by Python's own means, but for what is about their code."""
+    for each in caught:
+        if not issubclass(each.category, _OF_CODE):
+            library = each.filename.rpartition("site-packages/")[2].partition("/")[0]
+            yield Complaint(library, logging.WARNING, " ".join(str(each.message).split()))
 
 
 def _image(path: str, name: str, plugin: str | None) -> Any:

@@ -140,7 +140,7 @@ def open_ome_zarr(
             raise UsageError(f"{option}={value!r}: expected a whole number")
     if background > 0:
         raise UsageError(f"background={background}: expected 0 or below; other numbers are objects")
-    name, wanted = uri.rpartition("/")[2], _text(labels)
+    name, wanted = _called(uri), _text(labels)
     try:
         uri = _root(uri)
         path, attributes = _image(uri, (_text(image) or "").strip("/"))
@@ -155,6 +155,12 @@ def open_ome_zarr(
     except InputError as error:
         text = str(error).removeprefix(f"{uri}: ")
         raise InputError(f"{name}: {text}") from error
+
+
+def _called(uri: str) -> str:
+    """Return what messages call a container: its folder, in an archive from the archive on."""
+    parent = (_archive(uri) or uri).rpartition("/")[0]
+    return uri.removeprefix(f"{parent}/")
 
 
 def _text(option: Any) -> str | None:

@@ -3,6 +3,7 @@
 import logging
 import struct
 import sys
+import warnings
 from collections import namedtuple
 from datetime import timedelta
 from types import SimpleNamespace
@@ -305,6 +306,24 @@ def test_what_a_library_warns_of(tmp_path, monkeypatch, library, level, refused)
     noted = open_bioio(tmp_path / "a.nd2").attrs.get("notes")
     told = level >= logging.WARNING
     assert noted == (["nd2 warns: frames are missing"] if told else None)
+
+
+@pytest.mark.parametrize(
+    ("category", "told"), [(UserWarning, True), (RuntimeWarning, True), (DeprecationWarning, False)]
+)
+def test_what_a_library_warns_of_by_python(tmp_path, monkeypatch, category, told):
+    """What is about the file is noted; what is about code is for its authors."""
+    image = warning("nd2", logging.INFO).BioImage
+
+    def opened(path, reader):
+        warnings.warn("Casting invalid\nChannelID", category, stacklevel=1)
+        return image(path, reader)
+
+    monkeypatch.setitem(sys.modules, "bioio", SimpleNamespace(BioImage=opened))
+    monkeypatch.setitem(sys.modules, "bioio_nd2", SimpleNamespace(Reader=None))
+    (tmp_path / "a.nd2").write_bytes(b"rubbish")
+    noted = open_bioio(tmp_path / "a.nd2").attrs.get("notes", [])
+    assert [line.partition(" warns: ")[2] for line in noted] == ["Casting invalid ChannelID"] * told
 
 
 @ours

@@ -2,6 +2,8 @@
 
 import io
 import os
+import re
+import struct
 import tempfile
 import zlib
 from contextlib import suppress
@@ -144,6 +146,16 @@ def test_labels_as_lists_and_other_text():
     ):
         found = facts(made(label=label))
         assert (found.label, found.odd) == (None, odd)
+
+
+@pytest.mark.parametrize("size", [0, 2**31 - 1, 2**32 - 1])
+def test_a_label_whose_length_cannot_be(size):
+    """As h5py has it; the direct parser takes no text of no length, nor one longer than files."""
+    data = bytearray(made(label=np.bytes_("ab"), mask=None))
+    (found,) = re.finditer(rb"\x13[\x00\x01]\x00{2}\x02\x00{3}", data)
+    struct.pack_into("<I", data, found.end() - 4, size)
+    with pytest.raises(InputError, match="damaged"):
+        facts(bytes(data))
 
 
 def damaged(change) -> bytes:

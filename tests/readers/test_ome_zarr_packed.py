@@ -93,6 +93,15 @@ def test_several_in_one_archive(tmp_path, raw):
         open_ome_zarr(place)
 
 
+def test_a_container_in_an_archive_is_named_with_it(tmp_path, raw):
+    """The root's document is lost: what is left are groups called "0" in any archive."""
+    (raw / "zarr.json").unlink()
+    place = packed(tmp_path / "a.zarr.zip", raw)
+    (uri,) = parts(place).values()
+    with pytest.raises(InputError, match=r"^a\.zarr\.zip/0: no OME-Zarr image"):
+        open_ome_zarr(uri)
+
+
 def test_among_the_files_of_a_folder(tmp_path, raw):
     """By their names: what other zips hold is not asked."""
     folder = tmp_path / "raw"
