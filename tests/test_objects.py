@@ -252,6 +252,36 @@ def test_a_full_disk_leaves_the_old_bytes(tmp_path: Path, monkeypatch: pytest.Mo
     assert os.listdir(tmp_path) == ["k"]
 
 
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="a handle has no name here")
+@pytest.mark.parametrize("method", ["put", "put_if_absent"])
+def test_bytes_and_names_are_on_disk_when_a_put_returns(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
+    """Bytes are synced before they get their name, and every folder once it holds a new one."""
+    synced: list[tuple[Path, object]] = []
+    fsync = os.fsync
+
+    def noted(handle: int) -> None:
+        path = Path(os.readlink(f"/proc/self/fd/{handle}"))
+        named = [n for n in os.listdir(path) if n[0] != "."] if path.is_dir() else path.stat()
+        size = named if isinstance(named, list) else named.st_size
+        synced.append((path.relative_to(tmp_path), size))
+        fsync(handle)
+
+    monkeypatch.setattr(_folder.os, "fsync", noted)
+    place = open_objects(tmp_path / "store")
+    getattr(place, method)("a/b/k", b"hello")
+    (file,) = [path for path, size in synced if size == 5]
+    assert file.parent == Path("store/a/b")
+    assert file.name.endswith(".tmp")
+    assert [(path.as_posix(), held) for path, held in synced if path != file] == [
+        (".", ["store"]),
+        ("store", ["a"]),
+        ("store/a", ["b"]),
+        ("store/a/b", ["k"]),
+    ]
+
+
 @pytest.mark.parametrize(
     ("number", "said"),
     [(errno.EPERM, "needs a file system with hard links"), (errno.EIO, "check the disk")],

@@ -315,6 +315,27 @@ def test_groups(by, expected):
     assert list(found.values()) == expected
 
 
+def test_of_several_tables_of_conditions_the_first_that_names_a_movie_wins():
+    first = conditions().isel(movie=[0])
+    second = conditions().assign(organ=("movie", ["lung", "liver", "skin"]))
+    found = grouped(["Neu1", "Neu2", "Den1"], [("a", first), ("b", second)], "organ")
+    assert found == {"Neu1": "spleen", "Neu2": "liver", "Den1": "skin"}
+
+
+def test_conditions_that_are_given_win_over_what_movies_say_of_themselves():
+    said = {"Neu1": "lung", "Neu2": "lung", "Den2": "skin", "Den3": "skin"}
+    movies = {
+        f"/{stem}": xr.Dataset({"snr": ("t", [float(i)]), "organ": ((), organ)})
+        for i, (stem, organ) in enumerate(said.items())
+    }
+    tree, table = xr.DataTree.from_dict(movies), xr.DataTree.from_dict({"/t": conditions()})
+    alone = group_tests(tree, by="organ")
+    assert alone["movie_group"].values.tolist() == ["skin", "skin", "lung", "lung"]
+    found = group_tests(tree, table, by="organ")
+    assert found["movie"].values.tolist() == ["Den2", "Den3", "Neu1", "Neu2"]
+    assert found["movie_group"].values.tolist() == ["skin", "skin", "spleen", "node"]
+
+
 def test_groups_by_what_a_movie_says_of_itself():
     said = [(s, xr.Dataset(coords={"organ": o})) for s, o in (("a", "node"), ("b", "spleen"))]
     assert grouped(["a", "b", "c"], said, "organ") == {"a": "node", "b": "spleen", "c": ""}
