@@ -29,7 +29,7 @@ from dpipe.errors import (
     StoreError,
     UsageError,
 )
-from dpipe.objects import Objects, Put, open_objects, safe_key
+from dpipe.objects import Below, Objects, Put, open_objects, safe_key
 
 
 @pytest.fixture(params=["folder", "s3", "memory"])
@@ -103,6 +103,28 @@ def test_list_is_in_order_of_keys_and_by_any_prefix(place: Objects) -> None:
     assert abs(first.mtime - __import__("time").time()) < 100
 
 
+def test_what_lies_right_below_a_prefix(place: Objects) -> None:
+    assert place.below("") == place.below("a/") == Below((), ())
+    names = [f"{i:02d}" for i in range(20)]
+    for name in sorted(names, key=lambda name: name[::-1]):
+        place.put(f"a/{name}.json", b"12")
+        place.put(f"a/{name}/deeper/k", b"x")
+    place.put("a.json", b"beside")
+    found = place.below("a/")
+    assert found.folders == tuple(names)
+    assert [(one.key, one.size) for one in found.objects] == [(f"a/{n}.json", 2) for n in names]
+    assert found.objects[0] == place.head("a/00.json")
+    top = place.below("")
+    assert (top.folders, [one.key for one in top.objects]) == (("a",), ["a.json"])
+
+
+def test_a_name_that_ends_in_tmp_is_a_name(place: Objects) -> None:
+    place.put("a/x.tmp", b"x")
+    assert [found.key for found in place.list()] == ["a/x.tmp"]
+    assert [found.key for found in place.below("a/").objects] == ["a/x.tmp"]
+    assert list(place.leftovers()) == []
+
+
 def test_delete_leaves_nothing(place: Objects) -> None:
     place.put("a/b/c", b"x")
     place.delete("a/b/c")
@@ -131,6 +153,15 @@ def test_a_key_may_hold_what_people_write() -> None:
     assert safe_key("plate 1/Zähler=2,#3?.tif") == "plate 1/Zähler=2,#3?.tif"
     with pytest.raises(InputError, match="longer than 1024 bytes"):
         safe_key("ä" * 513)
+    assert safe_key("ä" * 512) == "ä" * 512  # 1024 bytes
+    with pytest.raises(InputError, match="longer than 1024 bytes"):
+        safe_key("ä" * 512 + "a")
+
+
+@pytest.mark.parametrize("sign", ["\n", "\r", "\t", "\x1b", "\x7f", "\x85", "\u2028", "\u202e"])
+def test_a_key_holds_no_control_character(sign: str) -> None:
+    with pytest.raises(InputError, match="it holds a control character"):
+        safe_key(f"a{sign}b")
 
 
 def test_pickles_as_its_url(place: Objects) -> None:
@@ -189,6 +220,8 @@ def test_six_processes_race(place: Objects) -> None:
         ("s3://bucket/a/../b", "expected s3://NAME"),
         ("memory:///", "expected memory://NAME"),
         ("a\0b", "expected a folder"),
+        ("s3://bucket/x::memory://y", "expected a folder or one of"),
+        ("/data/x::y", "expected a folder or one of"),
     ],
 )
 def test_bad_urls(url: str, said: str) -> None:
@@ -212,6 +245,7 @@ def test_a_credential_in_a_url_is_not_repeated(scheme: str) -> None:
         ("x", str(Path.cwd() / "x")),
         ("s3://bucket/x/", "s3://bucket/x"),
         ("anon+s3://bucket", "anon+s3://bucket"),
+        ("s3://bucket/lab@home", "s3://bucket/lab@home"),
         ("memory://a/b/", "memory://a/b"),
     ],
 )
@@ -229,6 +263,7 @@ def test_no_temporary_file_is_listed_or_left(tmp_path: Path) -> None:
     assert os.listdir(tmp_path / "a") == ["k"]
     (tmp_path / "a" / ".1-killed.tmp").write_bytes(b"half")  # what kill -9 leaves
     assert [found.key for found in place.list()] == ["a/k"]
+    assert [found.key for found in place.below("a/").objects] == ["a/k"]
     assert [(left.key, left.size) for left in place.leftovers()] == [("a/.1-killed.tmp", 4)]
     place.delete("a/.1-killed.tmp")
     assert list(place.leftovers()) == []
@@ -238,15 +273,62 @@ def test_only_folders_have_leftovers() -> None:
     assert list(open_objects("memory://left").leftovers()) == []
 
 
-def test_a_full_disk_leaves_the_old_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_etag_of_a_folder_tells_another_file_from_the_same(tmp_path: Path) -> None:
+    place = open_objects(tmp_path)
+    first, path = place.put("k", b"one"), tmp_path / "k"
+    times = (path.stat().st_atime_ns, path.stat().st_mtime_ns)
+    (tmp_path / "other").write_bytes(b"two")
+    os.utime(tmp_path / "other", ns=times)
+    (tmp_path / "other").rename(path)  # another file, of the same size and time
+    second = place.head("k")
+    assert (second.size, path.stat().st_mtime_ns) == (first.size, times[1])
+    assert second.etag != first.etag
+    path.write_bytes(b"six")  # the same file, written at another time
+    os.utime(path, ns=(times[0], times[1] + 1))
+    assert place.head("k").etag != second.etag
+    assert place.head("k") == next(place.list())
+
+
+def test_the_clock_of_a_folder_is_that_of_its_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = open_objects(tmp_path)
+    place.put("k", b"x")
+    monkeypatch.setattr(_folder.time, "time", lambda: 0.0)
+    assert abs(place.now() - place.head("k").mtime) < 100
+    assert os.listdir(tmp_path) == ["k"]
+
+
+def test_folders_that_a_prefix_rules_out_are_not_looked_into(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = open_objects(tmp_path)
+    for key in ("ab/k", "ac/k", "b/k"):
+        place.put(key, b"x")
+    looked = []
+    scandir = os.scandir
+
+    def noted(path: Path) -> object:
+        looked.append(Path(path).name)
+        return scandir(path)
+
+    monkeypatch.setattr(_folder.os, "scandir", noted)
+    assert [found.key for found in place.list("ab")] == ["ab/k"]
+    assert looked == [tmp_path.name, "ab"]
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+def test_a_full_disk_leaves_the_old_bytes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
     place = open_objects(tmp_path)
     place.put("k", b"old")
 
     def full(_: int) -> None:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        raise OSError(number, os.strerror(number))
 
     monkeypatch.setattr(_folder.os, "fsync", full)
-    with pytest.raises(StoreError, match="k: cannot write: No space left on device; free space"):
+    with pytest.raises(StoreError, match=r"k: cannot write: (No space|Disk quota).*; free space"):
         place.put("k", b"new")
     assert place.read("k") == b"old"
     assert os.listdir(tmp_path) == ["k"]
@@ -284,7 +366,11 @@ def test_bytes_and_names_are_on_disk_when_a_put_returns(
 
 @pytest.mark.parametrize(
     ("number", "said"),
-    [(errno.EPERM, "needs a file system with hard links"), (errno.EIO, "check the disk")],
+    [
+        (errno.EPERM, "needs a file system with hard links"),
+        (errno.ENOTSUP, "needs a file system with hard links"),
+        (errno.EIO, "check the disk"),
+    ],
 )
 def test_a_disk_that_refuses_links(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, said: str

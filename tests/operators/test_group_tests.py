@@ -13,6 +13,7 @@ from dpipe import recipe, run, schema
 from dpipe.config import Settings
 from dpipe.errors import RecipeError, SchemaError, UsageError
 from dpipe.objects import open_objects
+from dpipe.operators import _rank_tests
 from dpipe.operators.group_tests import compare, group_tests, grouped, movie_means, stars
 
 NAN, INF = math.nan, math.inf
@@ -173,6 +174,27 @@ def test_many_small_groups_are_dealt_out_by_chance():
     with pytest.raises(UsageError, match=r"too many numbers \(2, 2, .*\) for exact; expected auto"):
         compare(groups, method="exact")
     assert compare({k: [*v, *v, *v] for k, v in groups.items()}).how == "asymptotic"
+
+
+@pytest.mark.parametrize(("size", "how"), [(8, "exact"), (9, "asymptotic")])
+def test_more_than_8_numbers_in_every_group_are_many(size, how):
+    found = compare({"a": np.arange(size), "b": np.arange(size) + 0.5})
+    assert (found.how, found.pair_how["a", "b"]) == (how, how)
+    assert compare({"a": np.arange(8), "b": np.arange(20) + 0.5}).how == "exact"
+
+
+@pytest.mark.parametrize(("size", "how"), [(4, "permutations"), (5, "asymptotic")])
+def test_with_five_numbers_in_every_group_nothing_is_drawn(size, how):
+    """Ten groups, too many ways to count."""
+    random = np.random.default_rng(1)
+    assert compare({str(i): random.normal(0, 1, size) for i in range(10)}).how == how
+
+
+def test_a_least_p_of_a_twentieth_shows_nothing():
+    said = "n too small (3, 4): no p below 0.05 is possible"
+    assert _rank_tests._small(0.05, [3, 4]) == said
+    assert _rank_tests._small(0.0499, [3, 4]) == ""
+    assert _rank_tests._small(NAN, [3, 4]) == ""
 
 
 def test_a_movie_spelled_in_two_ways_counts_once():
