@@ -1,5 +1,6 @@
 """The same promises of a folder, of S3 and of memory; races, faults and secrets on S3."""
 
+import asyncio
 import concurrent.futures
 import errno
 import hashlib
@@ -17,6 +18,7 @@ from pathlib import Path
 import boto3
 import fsspec
 import pytest
+from botocore.exceptions import ClientError
 from faultproxy import FaultProxy
 from servers import SECRET, environment, moto
 
@@ -502,6 +504,76 @@ def test_faults_that_stay(bucket: str, fault_proxy: FaultProxy, fault: dict, sai
     with pytest.raises(StoreError, match=f"k: cannot read: gave up after 10 tries: ({said})"):
         open_objects(bucket).read("k")
     assert 10 <= fault_proxy.count("GET") <= 20  # one loop, not one in another
+
+
+def failed(status: int, code: str) -> OSError:
+    """What s3fs raises for an answer, with the answer as its cause."""
+    answer = {"ResponseMetadata": {"HTTPStatusCode": status}, "Error": {"Code": code}}
+    error = OSError(code)
+    error.__cause__ = ClientError(answer, "GetObject")
+    return error
+
+
+@pytest.mark.parametrize(
+    ("error", "passes"),
+    [
+        *((failed(status, "Odd"), True) for status in (409, 429, 500, 502, 503, 504)),
+        *((failed(status, "Odd"), False) for status in (400, 401, 403, 404, 412, 416, 501)),
+        (failed(400, "RequestTimeout"), True),
+        (failed(400, "SlowDown"), True),
+        (failed(400, "Throttling"), True),
+        (failed(400, "XAmzContentSHA256Mismatch"), True),
+        (ConnectionResetError(), True),
+        (TimeoutError(), True),
+        (FileExistsError(), False),
+        (FileNotFoundError(), False),
+        (PermissionError(), False),
+        (ValueError(), False),
+    ],
+    ids=lambda value: value if isinstance(value, bool) else f"{value!r}{_s3.answer(value)}",
+)
+def test_which_failures_may_pass(error: Exception, passes: bool) -> None:
+    asked = []
+
+    async def ask() -> str:
+        asked.append(1)
+        if len(asked) < 3:
+            raise error
+        return "there"
+
+    async def soon(_: float) -> None:
+        pass
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_s3.asyncio, "sleep", soon)
+        if passes:
+            assert asyncio.run(_s3.patiently(ask)) == "there"
+        else:
+            with pytest.raises(type(error)):
+                asyncio.run(_s3.patiently(ask))
+    assert len(asked) == (3 if passes else 1)
+
+
+def test_pauses_are_random_and_grow_to_8_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn, slept = [], []
+
+    def uniform(low: float, high: float) -> float:
+        drawn.append((low, round(high, 6)))
+        return high / 4
+
+    async def sleep(seconds: float) -> None:
+        slept.append(round(seconds * 4, 6))
+
+    async def ask() -> None:
+        raise failed(503, "SlowDown")
+
+    monkeypatch.setattr(_s3.random, "uniform", uniform)
+    monkeypatch.setattr(_s3.asyncio, "sleep", sleep)
+    with pytest.raises(StoreError, match="gave up after 10 tries: 503 SlowDown"):
+        asyncio.run(_s3.patiently(ask))
+    longest = [0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 8, 8, 8]
+    assert drawn == [(0, pause) for pause in longest]
+    assert slept == longest
 
 
 @pytest.mark.usefixtures("quick")
