@@ -6,6 +6,7 @@ import shutil
 import sys
 import uuid
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -36,7 +37,7 @@ from dpipe import (
     store,
 )
 from dpipe.errors import DamageError, InputError, NotFoundError, SchemaError, UsageError
-from dpipe.objects import Objects, open_objects, put_of
+from dpipe.objects import Listed, Objects, open_objects, put_of
 from dpipe.outline import base_of, lay_out
 from dpipe.versions import PartRef
 
@@ -263,6 +264,30 @@ def test_objects_that_stay_damaged(memory: Objects, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(memory, "put", torn)
     with pytest.raises(DamageError, match=f"{key}: differs from its mark after a second try"):
         make(memory, movie())
+
+
+def test_what_of_a_listing_is_believed(memory: Objects, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Size and ETag together; what is not both as it was put is looked at, by its digest."""
+
+    def listed(**said: Any) -> dict[str, Listed]:
+        return {"a/k": Listed(**({"key": "a/k", "size": 3, "etag": "e", "mtime": 0.0} | said))}
+
+    put = replace(put_of("a/k", b"abc"), etag="e")
+    doubtful: list[dict[str, Listed]] = [{}, listed(size=2), listed(etag="f"), listed(etag="")]
+    memory.put("a/k", b"xyz")  # other bytes, which only who looks can see
+    assert _marked.wrong(memory, [put], listed()) == []
+    for there in doubtful:
+        assert _marked.wrong(memory, [put], there) == [put]
+    unknown = replace(put, etag="")  # an ETag that is not known fits none
+    assert _marked.wrong(memory, [unknown], listed(etag="")) == [unknown]
+    memory.put("a/k", b"abc")
+    for there in doubtful:
+        assert _marked.wrong(memory, [put], there) == []
+    memory.delete("a/k")
+    assert _marked.wrong(memory, [put], {}) == [put]
+    memory.put("a/k", b"abcd")
+    monkeypatch.setattr(memory, "read", None)  # of another size nothing has to be read
+    assert _marked.wrong(memory, [put], {}) == [put]
 
 
 def test_a_listing_that_lags_behind_costs_nothing(
