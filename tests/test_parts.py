@@ -266,6 +266,29 @@ def test_objects_that_stay_damaged(memory: Objects, monkeypatch: pytest.MonkeyPa
         make(memory, movie())
 
 
+def test_the_mark_that_says_how_a_part_is_cut_goes_last(
+    memory: Objects, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A kill in between leaves no mark of values that nobody knows the cut of."""
+    made = origin.Origin("saved", "leuko", 1).to_dict()
+    outline = parts.write_init(memory, lay_out(movie(), BASE, partition_bytes=1), made)
+    for index in range(outline.grid.partitions):
+        parts.write_partition(memory, outline, movie(), index)
+    there = [entry.key for entry in memory.list(f"{BASE}.marks/")]
+    gone: list[str] = []
+    delete = memory.delete
+
+    def noted(key: str) -> None:
+        gone.append(key)
+        delete(key)
+
+    monkeypatch.setattr(memory, "delete", noted)
+    marks.delete(memory, BASE, marks.done(memory, BASE))
+    assert sorted(gone) == there
+    assert len(gone) > 2
+    assert gone[-1] == marks.init_key(BASE)
+
+
 def test_what_of_a_listing_is_believed(memory: Objects) -> None:
     """Size and ETag together; what is not both as it was put is looked at, by its digest."""
 
