@@ -266,6 +266,25 @@ def test_objects_that_stay_damaged(memory: Objects, monkeypatch: pytest.MonkeyPa
         make(memory, movie())
 
 
+@pytest.mark.parametrize("step", ["make", "init", "finish", "seal_part"])
+def test_whoever_finds_a_part_sealed_gives_its_seal_the_copy_that_it_lacks(
+    memory: Objects, step: str
+) -> None:
+    """The one who sealed it may have been killed before the copy was there."""
+    sealed = make(memory, movie())
+    data = memory.read(seal.key_of(BASE))
+    memory.delete(seal.copy_key(BASE))
+    made = origin.Origin("saved", "leuko", 1).to_dict()
+    found = {
+        "make": lambda: parts.make(memory.url, BASE, made),
+        "init": lambda: parts.init(memory.url, BASE, made),
+        "finish": lambda: parts.finish(memory.url, BASE),
+        "seal_part": lambda: parts.seal_part(memory, BASE, movie()),
+    }[step]()
+    assert (found["sealed"], found["seal"]) == (True, sealed["seal"])
+    assert memory.read(seal.copy_key(BASE)) == data
+
+
 def test_the_mark_that_says_how_a_part_is_cut_goes_last(
     memory: Objects, monkeypatch: pytest.MonkeyPatch
 ) -> None:
