@@ -373,6 +373,22 @@ class TestRules:
     def test_areas(self):
         assert density_of(PAIRS, opened_area=(1, 2), watershed_area=(1, 2))[0] == 0
 
+    def test_areas_include_their_ends(self):
+        plane = cells((40, 40))
+        masks = segment(wiener(plane, 3), equalise=False, round_threshold=True)
+        (first,), (second,) = (_blobs.blobs(mask)[0].tolist() for mask in masks)
+
+        def counted(opened, flooded):
+            areas = {"opened_area": opened, "watershed_area": flooded}
+            return density_of(plane, equalise=False, **areas)[0]
+
+        just = (first, first), (second, second)
+        assert counted(*just) == 1
+        for odd in ((first + 1, first + 9), (0, first - 1)):
+            assert counted(odd, just[1]) == 0.5
+        for odd in ((second + 1, second + 9), (0, second - 1)):
+            assert counted(just[0], odd) == 0.5
+
     def test_most(self):
         assert density_of(PAIRS, most=2, **WIDE)[0] == 2
 

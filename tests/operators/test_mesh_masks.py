@@ -65,6 +65,13 @@ def test_numbers_of_tracks():
     assert [sorted(set(np.unique(frame)) - {0}) for frame in labels] == [[7, 8], [8], [7]]
 
 
+@pytest.mark.parametrize("track", [1, 2**32 - 1])
+def test_tracks_that_can_just_be_labels(track):
+    held = table().assign_coords(surface_track=("surface", [track] * 4))
+    labels = mesh_masks(movie(), held, number="track")["labels"].values
+    assert np.unique(labels).tolist() == [0, track]
+
+
 @pytest.mark.parametrize("track", [-1, 0, 2**32])
 def test_track_that_cannot_be_a_label(track):
     held = table().assign_coords(surface_track=("surface", [track] * 4))
