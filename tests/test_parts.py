@@ -517,6 +517,26 @@ def test_init_says_what_is_done(made_by: dict[str, Any], memory: Objects) -> Non
     assert again == {"partitions": first["partitions"], "done": [1], "sealed": False}
 
 
+def test_one_partition_is_made_whole_and_two_are_laid_out(
+    made_by: dict[str, Any], memory: Objects
+) -> None:
+    two = parts.make(memory.url, BASE, made_by, {"partition_bytes": 1})
+    assert two == {"partitions": 2, "done": [], "sealed": False}
+    other = base_of("leuko", STEM, "0" * 12)
+    one = parts.make(memory.url, other, made_by, {"partition_bytes": 1 << 40}, new=True)
+    assert one["sealed"]
+    assert not [entry.key for entry in memory.list(f"{other}.marks/")]
+
+
+def test_what_was_begun_in_two_partitions_is_not_made_whole(
+    made_by: dict[str, Any], memory: Objects
+) -> None:
+    parts.make(memory.url, BASE, made_by, {"partition_bytes": 1})
+    parts.partition(memory.url, BASE, 1)
+    again = parts.make(memory.url, BASE, made_by, {"partition_bytes": 1 << 40})
+    assert again == {"partitions": 2, "done": [1], "sealed": False}
+
+
 @pytest.mark.parametrize("index", [-1, 1, 10_000])
 def test_there_is_no_such_partition(made_by: dict[str, Any], memory: Objects, index: int) -> None:
     parts.init(memory.url, BASE, made_by, {"partition_bytes": 1 << 40})

@@ -741,3 +741,12 @@ def test_values_are_widened_and_never_narrowed(block: str, wanted: str, fits: bo
             store.fitted(values, np.dtype(wanted), (3,))
     with pytest.raises(SchemaError, match="promised another dtype or shape"):
         store.fitted(values, np.dtype(block), (1, 3))
+
+
+@pytest.mark.parametrize(("count", "compressed"), [(8192, False), (8193, True)])
+def test_coordinates_of_up_to_64_kib_are_not_compressed(count: int, compressed: bool) -> None:
+    ds = xr.Dataset(coords={"i": np.arange(count, dtype="f8")})  # eight bytes each
+    found = store.describe(ds)
+    names = [codec["name"] for codec in found.documents["i/zarr.json"]["codecs"]]
+    assert ("blosc" in names) == compressed
+    assert (len(found.coordinates["i/c/0"]) < 8 * count) == compressed
