@@ -100,7 +100,8 @@ class Form:
                 f"{where}: its format is {form}, and this dpipe reads {self.name}/{self.number}; "
                 "install the dpipe that made it, or a newer one"
             )
-        if number > self.unsigned:
+        # one that was signed stays so, whatever it says of its format
+        if number > self.unsigned or _TAIL in data:
             digest = fields.pop("sha256", "")
             body, tail, end = data.rpartition(_TAIL)
             if not tail or end != str(digest).encode() + _END or sha256(body) != digest:

@@ -12,7 +12,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from tqdm import tqdm
 
@@ -32,7 +32,6 @@ from dpipe.plan import PartPlan
 from dpipe.redaction import masked
 
 _PAUSE = 0.5
-_Task = tuple["Job", str, Callable[..., Any], tuple[Any, ...]]
 
 
 @dataclass
@@ -49,6 +48,8 @@ class Job:
     seconds: float = 0.0
     written: int = 0
     tries: dict[str, int] = field(default_factory=dict)
+    round: int = 0
+    """How often it was begun anew, since its source was gone; tasks of earlier rounds are void."""
 
     @property
     def aside(self) -> bool:
@@ -100,6 +101,21 @@ class Job:
             "whole": False,
         }
         return [self.put_aside() | some]
+
+
+class _Task(NamedTuple):
+    """What a worker is asked for: of a job, ``init``, a partition or ``finish``."""
+
+    job: Job
+    what: str
+    function: Callable[..., Any]
+    args: tuple[Any, ...]
+    round: int
+
+    @property
+    def void(self) -> bool:
+        """Whether nobody waits for it any more."""
+        return self.job.aside or self.round != self.job.round
 
 
 class Drive:
@@ -173,20 +189,20 @@ class Drive:
             self._todo.append(self._alone.popleft())
         while self._todo and len(self._flying) < self.workers.capacity:
             task = self._todo.popleft()
-            job, what, function, args = task
-            if job.aside:
+            if task.void:
                 continue
+            job, what = task.job, task.what
             attempt = sum(job.tries.get(kind + what, 0) for kind in ("store", "alone"))
-            key = f"{job.plan.base}#{what}#{attempt}"
+            key = f"{job.plan.base}#{what}#{task.round}.{attempt}"
             self._flying[key] = task
-            self.workers.submit(key, function, *args)
+            self.workers.submit(key, task.function, *task.args)
             if job.tries.get("alone" + what):
                 return
 
     def _land(self, task: _Task, done: Finished) -> int:
         """Deal with a finished task; return by how much the work got less."""
-        job, what, _, _ = task
-        if job.aside:
+        job, what = task.job, task.what
+        if task.void:
             return 0
         if done.error is not None:
             return self._failed(task, done)
@@ -218,7 +234,8 @@ class Drive:
         job.left = len(left)
         url, base = self.url, job.plan.base
         self._todo.extendleft(
-            (job, str(i), parts.partition, (url, base, i, self.recompute)) for i in reversed(left)
+            _Task(job, str(i), parts.partition, (url, base, i, self.recompute), job.round)
+            for i in reversed(left)
         )
         if not left:
             self._todo.appendleft(self._finish(job))
@@ -228,14 +245,14 @@ class Drive:
         plan = job.plan
         given = (plan.origin.to_dict(), plan.options, self.who, self.recompute, plan.new)
         args = (self.url, plan.base, *given)
-        return job, "init", parts.make, args
+        return _Task(job, "init", parts.make, args, job.round)
 
     def _finish(self, job: Job) -> _Task:
-        return job, "finish", parts.finish, (self.url, job.plan.base, self.who)
+        return _Task(job, "finish", parts.finish, (self.url, job.plan.base, self.who), job.round)
 
     def _failed(self, task: _Task, done: Finished) -> int:
         """Try again, put aside, or end the run."""
-        job, error = task[0], done.error
+        job, error = task.job, done.error
         if done.killed or isinstance(error, MemoryError):
             return self._suspect(task, error)
         if isinstance(error, GoneError) and self._again(task, error):
@@ -254,7 +271,7 @@ class Drive:
 
     def _suspect(self, task: _Task, error: BaseException | None) -> int:
         """Try a task that took its worker down again, alone; put its part aside the second time."""
-        job, what, _, _ = task
+        job, what = task.job, task.what
         if job.tries.get("alone" + what):
             return self._put_aside(job, f"its task ended its worker twice, once alone: {error}")
         job.tries["alone" + what] = 1
@@ -272,15 +289,17 @@ class Drive:
 
     def _again(self, task: _Task, error: Exception | None = None) -> bool:
         """Try a task again after a pause, unless that was done often enough or cannot help."""
-        job, what, _, _ = task
+        job, what = task.job, task.what
         if isinstance(error, NotFoundError | UsageError):
             return False
         job.tries["store" + what] = job.tries.get("store" + what, 0) + 1
         if job.tries["store" + what] > self.retries:
             return False
         time.sleep(_PAUSE * 2 ** job.tries["store" + what])
-        # a part whose source changed under it is begun anew
-        self._todo.appendleft(self._init(job) if type(error) is GoneError else task)
+        if type(error) is GoneError:  # a part whose source changed under it is begun anew
+            job.round += 1
+            task = self._init(job)
+        self._todo.appendleft(task)
         return True
 
     def _put_aside(self, job: Job, reason: str, trace: str = "") -> int:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from faultproxy import FaultProxy
 
-from dpipe import _s3, catalog
+from dpipe import _s3, catalog, documents, versions
 from dpipe.catalog import PartRef, Version
 from dpipe.errors import DamageError, NotAStoreError, NotFoundError, StoreError, UsageError
 from dpipe.objects import Objects, open_objects
@@ -390,3 +390,113 @@ def test_a_store_is_told_from_other_places(tmp_path: Path) -> None:
     planned = open_objects(tmp_path / "planned")  # killed, or met by another run, right after it
     planned.put("runs/20261120T091500-7c2e/plan.json", b"{}")
     assert catalog.open_store(planned.url, create=True).url == planned.url
+
+
+# --- borders
+
+
+def test_a_name_has_at_most_100_letters() -> None:
+    assert catalog.check_name("a" * 100) == "a" * 100
+    for name in ("a" * 101, "", ".a", "-a", "a/b", "a b"):
+        with pytest.raises(UsageError, match="at most 100"):
+            catalog.check_name(name)
+
+
+def test_versions_beyond_a_million_have_copies_too(place: Objects) -> None:
+    digest = "0" * 32
+    for number in (999_999, 1_000_000, 999_999_999):
+        place.put(versions.key_of("leuko", number), b"{}")
+        place.put(versions.copy_key("leuko", number, digest), b"{}")
+    there = versions.beside(place, "leuko")
+    assert there.numbers == there.copies.keys() == {999_999, 1_000_000, 999_999_999}
+    assert there.gone(999_999) == {1_000_000, 999_999_999}
+    assert there.gone(999_999_999) == set()
+
+
+def test_a_version_of_another_name_or_number_is_damage(place: Objects) -> None:
+    add(place, "leuko", "a")
+    add(place, "leuko", "b")
+    add(place, "other", "a")
+    first = place.read("datasets/leuko/000001.json")
+    place.put("datasets/leuko/000002.json", first)
+    with pytest.raises(DamageError, match="it says that it is leuko@1"):
+        catalog.resolve(place, "leuko@2")
+    place.put("datasets/other/000001.json", first)
+    with pytest.raises(DamageError, match="it says that it is leuko@1"):
+        catalog.resolve(place, "other@1")
+
+
+def test_lineage_goes_by_generations(place: Objects) -> None:
+    for name in ("d", "c"):
+        add(place, name, "a")
+    for name, inputs in (("b", {"x": "d@1"}), ("e", {"x": "c@1"}), ("a", {"x": "b@1", "y": "e@1"})):
+        add(place, name, "a", recipe={"inputs": inputs})
+    assert catalog.lineage(place, "a") == ["a@1", "b@1", "e@1", "d@1", "c@1"]
+
+
+def test_parts_stand_in_the_order_that_people_count_in() -> None:
+    parts = [ref(stem) for stem in ("Neu10", "Neu2", "Neu1")]
+    assert [one.stem for one in catalog.by_stem(parts)] == ["Neu1", "Neu2", "Neu10"]
+
+
+def test_a_part_less_is_another_list() -> None:
+    one, two = ref("a", seal="1"), ref("b", seal="2")
+    assert catalog.same_parts([one, two], [two, one])
+    assert not catalog.same_parts([one], [one, two])
+    assert not catalog.same_parts([one, two], [one])
+
+
+def test_a_part_whose_seal_changed_is_looked_at(place: Objects) -> None:
+    """A version may name one base with another seal than its parent: that is new."""
+
+    def build(seal: bytes) -> Any:
+        part = ref("a", seal=documents.sha256(seal))
+        return lambda _: {"parts": (part,), "message": "m"}
+
+    place.put("parts/x/a-0123456789ab.json", b"one")
+    assert catalog.commit(place, "leuko", build(b"one"), author="ann") is not None
+    with pytest.raises(DamageError, match="the seal is not the one that was to be committed"):
+        catalog.commit(place, "leuko", build(b"two"), author="ann")
+    place.delete("parts/x/a-0123456789ab.json")
+    with pytest.raises(StoreError, match=r"1 of 1 parts of leuko are gone .*\(a\)"):
+        catalog.commit(place, "leuko", build(b"two"), author="ann")
+    assert catalog.commit(place, "leuko", build(b"one"), author="ann") is not None  # as its parent
+
+
+def test_seals_are_looked_at_once_in_a_race(
+    place: Objects, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place.put("parts/x/a-0123456789ab.json", b"one")
+    part = ref("a", seal=documents.sha256(b"one"))
+    asked = []
+    read_many = place.read_many
+
+    def noted(keys: Any) -> Any:
+        asked.append(list(keys))
+        return read_many(asked[-1])
+
+    monkeypatch.setattr(place, "read_many", noted)
+    tries = iter("ab")
+
+    def build(parent: Version | None) -> dict[str, Any]:
+        if next(tries) == "a":  # somebody else takes the number
+            add(place, "leuko", "other")
+        return {"parts": (*(parent.parts if parent else ()), part), "message": "m"}
+
+    made = catalog.commit(place, "leuko", build, author="ann")
+    assert (made.number, [one.stem for one in made.parts]) == (2, ["other", "a"])
+    assert [keys for keys in asked if keys] == [["parts/x/a-0123456789ab.json"]]
+
+
+def test_the_first_of_several_unreadable_versions_is_named(place: Objects) -> None:
+    for stem in "abc":
+        add(place, "leuko", stem)
+    for number in (2, 3):
+        place.put(versions.key_of("leuko", number), b"{")
+    with pytest.raises(DamageError, match=r"000003.json: .* leuko@1 is the newest that can be"):
+        catalog.resolve(place, "leuko")
+
+
+def test_a_run_that_was_only_planned_makes_a_store(place: Objects) -> None:
+    place.put("runs/r/plan.json", b"{}")
+    assert catalog.open_store(place.url).url == place.url

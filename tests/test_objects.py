@@ -1,5 +1,6 @@
 """The same promises of a folder, of S3 and of memory; races, faults and secrets on S3."""
 
+import asyncio
 import concurrent.futures
 import errno
 import hashlib
@@ -17,6 +18,7 @@ from pathlib import Path
 import boto3
 import fsspec
 import pytest
+from botocore.exceptions import ClientError
 from faultproxy import FaultProxy
 from servers import SECRET, environment, moto
 
@@ -29,7 +31,7 @@ from dpipe.errors import (
     StoreError,
     UsageError,
 )
-from dpipe.objects import Objects, Put, open_objects, safe_key
+from dpipe.objects import Below, Objects, Put, open_objects, safe_key
 
 
 @pytest.fixture(params=["folder", "s3", "memory"])
@@ -111,6 +113,28 @@ def test_list_is_in_order_of_keys_and_by_any_prefix(place: Objects) -> None:
     assert abs(first.mtime - __import__("time").time()) < 100
 
 
+def test_what_lies_right_below_a_prefix(place: Objects) -> None:
+    assert place.below("") == place.below("a/") == Below((), ())
+    names = [f"{i:02d}" for i in range(20)]
+    for name in sorted(names, key=lambda name: name[::-1]):
+        place.put(f"a/{name}.json", b"12")
+        place.put(f"a/{name}/deeper/k", b"x")
+    place.put("a.json", b"beside")
+    found = place.below("a/")
+    assert found.folders == tuple(names)
+    assert [(one.key, one.size) for one in found.objects] == [(f"a/{n}.json", 2) for n in names]
+    assert found.objects[0] == place.head("a/00.json")
+    top = place.below("")
+    assert (top.folders, [one.key for one in top.objects]) == (("a",), ["a.json"])
+
+
+def test_a_name_that_ends_in_tmp_is_a_name(place: Objects) -> None:
+    place.put("a/x.tmp", b"x")
+    assert [found.key for found in place.list()] == ["a/x.tmp"]
+    assert [found.key for found in place.below("a/").objects] == ["a/x.tmp"]
+    assert list(place.leftovers()) == []
+
+
 def test_delete_leaves_nothing(place: Objects) -> None:
     place.put("a/b/c", b"x")
     place.delete("a/b/c")
@@ -139,6 +163,15 @@ def test_a_key_may_hold_what_people_write() -> None:
     assert safe_key("plate 1/Zähler=2,#3?.tif") == "plate 1/Zähler=2,#3?.tif"
     with pytest.raises(InputError, match="longer than 1024 bytes"):
         safe_key("ä" * 513)
+    assert safe_key("ä" * 512) == "ä" * 512  # 1024 bytes
+    with pytest.raises(InputError, match="longer than 1024 bytes"):
+        safe_key("ä" * 512 + "a")
+
+
+@pytest.mark.parametrize("sign", ["\n", "\r", "\t", "\x1b", "\x7f", "\x85", "\u2028", "\u202e"])
+def test_a_key_holds_no_control_character(sign: str) -> None:
+    with pytest.raises(InputError, match="it holds a control character"):
+        safe_key(f"a{sign}b")
 
 
 def test_pickles_as_its_url(place: Objects) -> None:
@@ -197,6 +230,8 @@ def test_six_processes_race(place: Objects) -> None:
         ("s3://bucket/a/../b", "expected s3://NAME"),
         ("memory:///", "expected memory://NAME"),
         ("a\0b", "expected a folder"),
+        ("s3://bucket/x::memory://y", "expected a folder or one of"),
+        ("/data/x::y", "expected a folder or one of"),
     ],
 )
 def test_bad_urls(url: str, said: str) -> None:
@@ -220,6 +255,7 @@ def test_a_credential_in_a_url_is_not_repeated(scheme: str) -> None:
         ("x", str(Path.cwd() / "x")),
         ("s3://bucket/x/", "s3://bucket/x"),
         ("anon+s3://bucket", "anon+s3://bucket"),
+        ("s3://bucket/lab@home", "s3://bucket/lab@home"),
         ("memory://a/b/", "memory://a/b"),
     ],
 )
@@ -237,6 +273,7 @@ def test_no_temporary_file_is_listed_or_left(tmp_path: Path) -> None:
     assert os.listdir(tmp_path / "a") == ["k"]
     (tmp_path / "a" / ".1-killed.tmp").write_bytes(b"half")  # what kill -9 leaves
     assert [found.key for found in place.list()] == ["a/k"]
+    assert [found.key for found in place.below("a/").objects] == ["a/k"]
     assert [(left.key, left.size) for left in place.leftovers()] == [("a/.1-killed.tmp", 4)]
     place.delete("a/.1-killed.tmp")
     assert list(place.leftovers()) == []
@@ -246,23 +283,104 @@ def test_only_folders_have_leftovers() -> None:
     assert list(open_objects("memory://left").leftovers()) == []
 
 
-def test_a_full_disk_leaves_the_old_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_etag_of_a_folder_tells_another_file_from_the_same(tmp_path: Path) -> None:
+    place = open_objects(tmp_path)
+    first, path = place.put("k", b"one"), tmp_path / "k"
+    times = (path.stat().st_atime_ns, path.stat().st_mtime_ns)
+    (tmp_path / "other").write_bytes(b"two")
+    os.utime(tmp_path / "other", ns=times)
+    (tmp_path / "other").rename(path)  # another file, of the same size and time
+    second = place.head("k")
+    assert (second.size, path.stat().st_mtime_ns) == (first.size, times[1])
+    assert second.etag != first.etag
+    path.write_bytes(b"six")  # the same file, written at another time
+    os.utime(path, ns=(times[0], times[1] + 1))
+    assert place.head("k").etag != second.etag
+    assert place.head("k") == next(place.list())
+
+
+def test_the_clock_of_a_folder_is_that_of_its_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = open_objects(tmp_path)
+    place.put("k", b"x")
+    monkeypatch.setattr(_folder.time, "time", lambda: 0.0)
+    assert abs(place.now() - place.head("k").mtime) < 100
+    assert os.listdir(tmp_path) == ["k"]
+
+
+def test_folders_that_a_prefix_rules_out_are_not_looked_into(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = open_objects(tmp_path)
+    for key in ("ab/k", "ac/k", "b/k"):
+        place.put(key, b"x")
+    looked = []
+    scandir = os.scandir
+
+    def noted(path: Path) -> object:
+        looked.append(Path(path).name)
+        return scandir(path)
+
+    monkeypatch.setattr(_folder.os, "scandir", noted)
+    assert [found.key for found in place.list("ab")] == ["ab/k"]
+    assert looked == [tmp_path.name, "ab"]
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+def test_a_full_disk_leaves_the_old_bytes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
     place = open_objects(tmp_path)
     place.put("k", b"old")
 
     def full(_: int) -> None:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        raise OSError(number, os.strerror(number))
 
     monkeypatch.setattr(_folder.os, "fsync", full)
-    with pytest.raises(StoreError, match="k: cannot write: No space left on device; free space"):
+    with pytest.raises(StoreError, match=r"k: cannot write: (No space|Disk quota).*; free space"):
         place.put("k", b"new")
     assert place.read("k") == b"old"
     assert os.listdir(tmp_path) == ["k"]
 
 
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="a handle has no name here")
+@pytest.mark.parametrize("method", ["put", "put_if_absent"])
+def test_bytes_and_names_are_on_disk_when_a_put_returns(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
+    """Bytes are synced before they get their name, and every folder once it holds a new one."""
+    synced: list[tuple[Path, object]] = []
+    fsync = os.fsync
+
+    def noted(handle: int) -> None:
+        path = Path(os.readlink(f"/proc/self/fd/{handle}"))
+        named = [n for n in os.listdir(path) if n[0] != "."] if path.is_dir() else path.stat()
+        size = named if isinstance(named, list) else named.st_size
+        synced.append((path.relative_to(tmp_path), size))
+        fsync(handle)
+
+    monkeypatch.setattr(_folder.os, "fsync", noted)
+    place = open_objects(tmp_path / "store")
+    getattr(place, method)("a/b/k", b"hello")
+    (file,) = [path for path, size in synced if size == 5]
+    assert file.parent == Path("store/a/b")
+    assert file.name.endswith(".tmp")
+    assert [(path.as_posix(), held) for path, held in synced if path != file] == [
+        (".", ["store"]),
+        ("store", ["a"]),
+        ("store/a", ["b"]),
+        ("store/a/b", ["k"]),
+    ]
+
+
 @pytest.mark.parametrize(
     ("number", "said"),
-    [(errno.EPERM, "needs a file system with hard links"), (errno.EIO, "check the disk")],
+    [
+        (errno.EPERM, "needs a file system with hard links"),
+        (errno.ENOTSUP, "needs a file system with hard links"),
+        (errno.EIO, "check the disk"),
+    ],
 )
 def test_a_disk_that_refuses_links(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, said: str
@@ -394,6 +512,76 @@ def test_faults_that_stay(bucket: str, fault_proxy: FaultProxy, fault: dict, sai
     with pytest.raises(StoreError, match=f"k: cannot read: gave up after 10 tries: ({said})"):
         open_objects(bucket).read("k")
     assert 10 <= fault_proxy.count("GET") <= 20  # one loop, not one in another
+
+
+def failed(status: int, code: str) -> OSError:
+    """What s3fs raises for an answer, with the answer as its cause."""
+    answer = {"ResponseMetadata": {"HTTPStatusCode": status}, "Error": {"Code": code}}
+    error = OSError(code)
+    error.__cause__ = ClientError(answer, "GetObject")
+    return error
+
+
+@pytest.mark.parametrize(
+    ("error", "passes"),
+    [
+        *((failed(status, "Odd"), True) for status in (409, 429, 500, 502, 503, 504)),
+        *((failed(status, "Odd"), False) for status in (400, 401, 403, 404, 412, 416, 501)),
+        (failed(400, "RequestTimeout"), True),
+        (failed(400, "SlowDown"), True),
+        (failed(400, "Throttling"), True),
+        (failed(400, "XAmzContentSHA256Mismatch"), True),
+        (ConnectionResetError(), True),
+        (TimeoutError(), True),
+        (FileExistsError(), False),
+        (FileNotFoundError(), False),
+        (PermissionError(), False),
+        (ValueError(), False),
+    ],
+    ids=lambda value: value if isinstance(value, bool) else f"{value!r}{_s3.answer(value)}",
+)
+def test_which_failures_may_pass(error: Exception, passes: bool) -> None:
+    asked = []
+
+    async def ask() -> str:
+        asked.append(1)
+        if len(asked) < 3:
+            raise error
+        return "there"
+
+    async def soon(_: float) -> None:
+        pass
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_s3.asyncio, "sleep", soon)
+        if passes:
+            assert asyncio.run(_s3.patiently(ask)) == "there"
+        else:
+            with pytest.raises(type(error)):
+                asyncio.run(_s3.patiently(ask))
+    assert len(asked) == (3 if passes else 1)
+
+
+def test_pauses_are_random_and_grow_to_8_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn, slept = [], []
+
+    def uniform(low: float, high: float) -> float:
+        drawn.append((low, round(high, 6)))
+        return high / 4
+
+    async def sleep(seconds: float) -> None:
+        slept.append(round(seconds * 4, 6))
+
+    async def ask() -> None:
+        raise failed(503, "SlowDown")
+
+    monkeypatch.setattr(_s3.random, "uniform", uniform)
+    monkeypatch.setattr(_s3.asyncio, "sleep", sleep)
+    with pytest.raises(StoreError, match="gave up after 10 tries: 503 SlowDown"):
+        asyncio.run(_s3.patiently(ask))
+    longest = [0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 8, 8, 8]
+    assert drawn == [(0, pause) for pause in longest]
+    assert slept == longest
 
 
 @pytest.mark.usefixtures("quick")

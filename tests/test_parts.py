@@ -6,6 +6,7 @@ import shutil
 import sys
 import uuid
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -36,7 +37,7 @@ from dpipe import (
     store,
 )
 from dpipe.errors import DamageError, InputError, NotFoundError, SchemaError, UsageError
-from dpipe.objects import Objects, open_objects, put_of
+from dpipe.objects import Listed, Objects, open_objects, put_of
 from dpipe.outline import base_of, lay_out
 from dpipe.versions import PartRef
 
@@ -265,6 +266,69 @@ def test_objects_that_stay_damaged(memory: Objects, monkeypatch: pytest.MonkeyPa
         make(memory, movie())
 
 
+@pytest.mark.parametrize("step", ["make", "init", "finish", "seal_part"])
+def test_whoever_finds_a_part_sealed_gives_its_seal_the_copy_that_it_lacks(
+    memory: Objects, step: str
+) -> None:
+    """The one who sealed it may have been killed before the copy was there."""
+    sealed = make(memory, movie())
+    data = memory.read(seal.key_of(BASE))
+    memory.delete(seal.copy_key(BASE))
+    made = origin.Origin("saved", "leuko", 1).to_dict()
+    found = {
+        "make": lambda: parts.make(memory.url, BASE, made),
+        "init": lambda: parts.init(memory.url, BASE, made),
+        "finish": lambda: parts.finish(memory.url, BASE),
+        "seal_part": lambda: parts.seal_part(memory, BASE, movie()),
+    }[step]()
+    assert (found["sealed"], found["seal"]) == (True, sealed["seal"])
+    assert memory.read(seal.copy_key(BASE)) == data
+
+
+def test_the_mark_that_says_how_a_part_is_cut_goes_last(
+    memory: Objects, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A kill in between leaves no mark of values that nobody knows the cut of."""
+    made = origin.Origin("saved", "leuko", 1).to_dict()
+    outline = parts.write_init(memory, lay_out(movie(), BASE, partition_bytes=1), made)
+    for index in range(outline.grid.partitions):
+        parts.write_partition(memory, outline, movie(), index)
+    there = [entry.key for entry in memory.list(f"{BASE}.marks/")]
+    gone: list[str] = []
+    delete = memory.delete
+
+    def noted(key: str) -> None:
+        gone.append(key)
+        delete(key)
+
+    monkeypatch.setattr(memory, "delete", noted)
+    marks.delete(memory, BASE, marks.done(memory, BASE))
+    assert sorted(gone) == there
+    assert len(gone) > 2
+    assert gone[-1] == marks.init_key(BASE)
+
+
+def test_what_of_a_listing_is_believed(memory: Objects) -> None:
+    """Size and ETag together; what is not both as it was put is looked at, by its digest."""
+
+    def listed(**said: Any) -> dict[str, Listed]:
+        return {"a/k": Listed(**({"key": "a/k", "size": 3, "etag": "e", "mtime": 0.0} | said))}
+
+    put = replace(put_of("a/k", b"abc"), etag="e")
+    doubtful: list[dict[str, Listed]] = [{}, listed(size=2), listed(etag="f"), listed(etag="")]
+    memory.put("a/k", b"xyz")  # other bytes, which only who looks can see
+    assert _marked.wrong(memory, [put], listed()) == []
+    for there in doubtful:
+        assert _marked.wrong(memory, [put], there) == [put]
+    unknown = replace(put, etag="")  # an ETag that is not known fits none
+    assert _marked.wrong(memory, [unknown], listed(etag="")) == [unknown]
+    memory.put("a/k", b"abc")
+    for there in doubtful:
+        assert _marked.wrong(memory, [put], there) == []
+    memory.delete("a/k")
+    assert _marked.wrong(memory, [put], {}) == [put]
+
+
 def test_a_listing_that_lags_behind_costs_nothing(
     memory: Objects, reference: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -451,6 +515,26 @@ def test_init_says_what_is_done(made_by: dict[str, Any], memory: Objects) -> Non
     assert done["bytes"] > 0
     again = parts.init(memory.url, BASE, made_by, {"partition_bytes": 1 << 40})
     assert again == {"partitions": first["partitions"], "done": [1], "sealed": False}
+
+
+def test_one_partition_is_made_whole_and_two_are_laid_out(
+    made_by: dict[str, Any], memory: Objects
+) -> None:
+    two = parts.make(memory.url, BASE, made_by, {"partition_bytes": 1})
+    assert two == {"partitions": 2, "done": [], "sealed": False}
+    other = base_of("leuko", STEM, "0" * 12)
+    one = parts.make(memory.url, other, made_by, {"partition_bytes": 1 << 40}, new=True)
+    assert one["sealed"]
+    assert not [entry.key for entry in memory.list(f"{other}.marks/")]
+
+
+def test_what_was_begun_in_two_partitions_is_not_made_whole(
+    made_by: dict[str, Any], memory: Objects
+) -> None:
+    parts.make(memory.url, BASE, made_by, {"partition_bytes": 1})
+    parts.partition(memory.url, BASE, 1)
+    again = parts.make(memory.url, BASE, made_by, {"partition_bytes": 1 << 40})
+    assert again == {"partitions": 2, "done": [1], "sealed": False}
 
 
 @pytest.mark.parametrize("index", [-1, 1, 10_000])

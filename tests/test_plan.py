@@ -90,6 +90,16 @@ def test_a_task_that_does_not_fit_is_refused_with_the_numbers(study):
         Planner(store, small).recipe(chosen)
 
 
+def test_a_task_that_just_fits_is_planned(study):
+    chosen, store, _ = study
+    plans = Planner(store, SETTINGS).recipe(chosen)
+    most = max(part.task_memory for plan in plans for part in plan.parts)
+    again = Planner(store, replace(SETTINGS, memory=most)).recipe(chosen)
+    assert rows(again) == rows(plans)
+    with pytest.raises(RefusedError, match="one task needs about"):
+        Planner(store, replace(SETTINGS, memory=most - 1)).recipe(chosen)
+
+
 def test_a_damaged_movie_is_told_and_nothing_is_made_of_it(study):
     chosen, store, raw = study
     (raw / "Neu2.h5").write_bytes(b"not HDF5")

@@ -139,6 +139,28 @@ def test_what_was_sealed_damaged_is_found_by_decoding(monkeypatch: pytest.Monkey
     assert any("cannot be decoded" in finding.problem for finding in found)
 
 
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"base": "parts/other/Neu1-{fingerprint}"},  # of the same name in another dataset
+        {"stem": "Neu2"},
+        {"fingerprint": "f" * 12},
+        {"stem": "Neu1-{fingerprint}", "fingerprint": ""},
+    ],
+    ids=["dataset", "stem", "fingerprint", "cut"],
+)
+def test_a_seal_is_that_of_its_key(
+    memory: tuple[Objects, catalog.PartRef], said: dict[str, str]
+) -> None:
+    """A whole seal, signed, that lies where another one should."""
+    objects, ref = memory
+    told = {k: v.format(fingerprint=ref.fingerprint) for k, v in said.items()}
+    other = replace(seal.read(objects, ref.base)[0], **told)
+    objects.put(seal.key_of(ref.base), other.to_bytes())
+    with pytest.raises(DamageError, match=r"the seal is damaged \(it is that of "):
+        seal.read(objects, ref.base)
+
+
 def test_modes_are_checked(memory: tuple[Objects, catalog.PartRef]) -> None:
     objects, _ = memory
     with pytest.raises(UsageError, match="mode 'all'; expected one of exists, bytes, decode"):

@@ -86,6 +86,47 @@ def test_empty_chunks_are_kept():
     assert index[:, 0].tolist() == [0, *np.cumsum(index[:-1, 1])]
 
 
+@pytest.mark.parametrize("dtype", ["|u1", "<u2", "<f4"])
+def test_a_chunk_whose_only_value_is_its_last_is_not_empty(dtype):
+    cut = array((2, 40, 40), (1, 40, 40), (2, 40, 40), dtype)
+    values = np.zeros(cut.shape, dtype)
+    values[1, 39, 39] = 123
+    text = document(cut)
+    objects = store.encode(text, (slice(0, 2), slice(0, 40), slice(0, 40)), values)
+    assert _shard.layout(text) is not None
+    np.testing.assert_array_equal(decoded(text, objects), values)
+
+
+def test_no_chunk_is_written_that_begins_where_the_array_ends():
+    """Of a shard of 4 x 2 chunks an array of 2 x 1 chunks fills two: the others are absent."""
+    cut = array((2, 10, 20), (1, 10, 20), (4, 20, 20))
+    region = (slice(0, 2), slice(0, 10), slice(0, 20))
+    values = noise(cut.shape, "<u2")
+    (data,) = store.encode(document(cut), region, values).values()
+    index = np.frombuffer(data[-4 - 16 * 8 : -4], "<u8").reshape(4, 2, 2)
+    there = index[..., 0] != 2**64 - 1
+    assert there.tolist() == [[True, False], [True, False], [False, False], [False, False]]
+    assert len(data) == int(index[there][:, 1].sum()) + 16 * 8 + 4
+
+
+def test_a_whole_shard_is_assembled_here():
+    cut = _shard.layout(document(array((8, 20, 20), (1, 20, 20), (4, 20, 20))))
+    yx = (slice(0, 20), slice(0, 20))
+    assert cut.owns((slice(4, 8), *yx))
+    assert cut.owns((slice(4, 7), *yx))
+    assert not cut.owns((slice(4, 9), *yx))
+    assert not cut.owns((slice(2, 4), *yx))
+
+
+def test_a_region_that_begins_within_a_shard_lies_where_it_should():
+    cut = array((8, 20, 20), (1, 20, 20), (4, 20, 20))
+    text, values = document(cut), noise((2, 20, 20), "<u2")
+    region = (slice(1, 3), slice(0, 20), slice(0, 20))
+    found = decoded(text, store.encode(text, region, values))
+    np.testing.assert_array_equal(found[1:3], values)
+    assert not found[[0, *range(3, 8)]].any()
+
+
 def test_blocks_of_another_byte_order_or_stride():
     cut = array((4, 20, 20), (1, 20, 20), (4, 20, 20))
     text, values = document(cut), noise((4, 20, 20), "<u2")

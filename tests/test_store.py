@@ -708,3 +708,45 @@ def test_zarr_opens_what_lies_in_a_folder(folder: Objects) -> None:
     for level in ("0", "1"):
         theirs = xr.open_zarr(f"{folder.url}/p", group=level, zarr_format=3, consolidated=False)
         xr.testing.assert_identical(theirs.load(), opened(folder, template, level).load())
+
+
+@pytest.mark.parametrize(
+    ("block", "wanted", "fits"),
+    [
+        ("u1", "u2", True),
+        ("u1", "i2", True),
+        ("u2", "f4", True),
+        ("f4", "f8", True),
+        ("?", "u1", True),
+        (">u2", "<u2", True),
+        ("u2", "u1", False),
+        ("i8", "i4", False),
+        ("i4", "f4", False),
+        ("u1", "i1", False),
+        ("i2", "u4", False),
+        ("f8", "f4", False),
+        ("f4", "i8", False),
+        ("u1", "?", False),
+    ],
+)
+def test_values_are_widened_and_never_narrowed(block: str, wanted: str, fits: bool) -> None:
+    """Not even where the values at hand would fit: the next block may hold others."""
+    values = np.array([0, 1, 1], block)
+    if fits:
+        found = store.fitted(values, np.dtype(wanted), (3,))
+        assert found.dtype == wanted
+        np.testing.assert_array_equal(found, values)
+    else:
+        with pytest.raises(SchemaError, match=r"a block is .*; expected .* \(3,\): the lazy array"):
+            store.fitted(values, np.dtype(wanted), (3,))
+    with pytest.raises(SchemaError, match="promised another dtype or shape"):
+        store.fitted(values, np.dtype(block), (1, 3))
+
+
+@pytest.mark.parametrize(("count", "compressed"), [(8192, False), (8193, True)])
+def test_coordinates_of_up_to_64_kib_are_not_compressed(count: int, compressed: bool) -> None:
+    ds = xr.Dataset(coords={"i": np.arange(count, dtype="f8")})  # eight bytes each
+    found = store.describe(ds)
+    names = [codec["name"] for codec in found.documents["i/zarr.json"]["codecs"]]
+    assert ("blosc" in names) == compressed
+    assert (len(found.coordinates["i/c/0"]) < 8 * count) == compressed

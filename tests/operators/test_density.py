@@ -195,6 +195,52 @@ class TestKernels:
         expected = cut > morphology.reconstruction(cut - 1, cut)
         np.testing.assert_array_equal(_flood.extended_maxima(plane, 5), expected)
 
+    @pytest.mark.parametrize(
+        ("markers", "basins"),
+        [
+            # one pixel from each side, the first marker's first; the last one touches both: line
+            ([[1, 0, 0, 2]], [[1, 1, 0, 2]]),
+            ([[2, 0, 0, 1]], [[2, 2, 0, 1]]),  # first by place, not by number
+            ([[1], [0], [0], [2]], [[1], [1], [0], [2]]),
+            # turns are taken: 1, 2, then 1 has the next and 2 finds it there
+            ([[1, 0, 0, 0, 0, 2]], [[1, 1, 1, 0, 2, 2]]),
+            ([[1, 0, 0, 0, 2]], [[1, 1, 0, 2, 2]]),
+            # row by row: the right one begins, though the left one is in an earlier column
+            ([[0, 0, 0, 2], [1, 0, 0, 0]], [[1, 0, 2, 2], [1, 0, 2, 2]]),
+        ],
+    )
+    def test_ties_of_the_watershed(self, markers, basins):
+        """Pixels of one level, worked out by hand: a queue, markers row by row."""
+        flat = np.full(np.shape(markers), 7, "u1")
+        found = _flood.watershed(flat, np.array(markers, "i4"))
+        assert found.tolist() == basins
+
+    def test_a_pixel_of_the_deepest_and_of_the_highest_level_is_flooded(self):
+        # bright is deep: 255 is level 0, and 0 is level 255, the last
+        plane = np.array([[255, 255, 0, 0]], "u1")
+        markers = np.array([[1, 0, 0, 0]], "i4")
+        assert _flood.watershed(plane, markers).tolist() == [[1, 1, 1, 1]]
+
+    def test_the_first_basin_by_columns_is_background(self):
+        plane = [[0, 0, 0, 0], [60, 120, 120, 120], [60, 200, 0, 120], [120, 120, 60, 60]]
+        opened = [[1, 1, 0, 1], [1, 1, 1, 1], [0, 1, 1, 1], [1, 1, 1, 0]]
+        # basins: 0 0 1 1 / 2 0 0 1 / 2 2 0 0 / 2 2 0 3. The first by rows is 1, by columns 2.
+        found = _blobs.watershed_mask(np.array(plane, "u1"), np.array(opened, bool))
+        expected = [[0, 0, 1, 1], [0, 0, 0, 1], [0, 0, 0, 0], [0, 0, 0, 1]]
+        assert found.astype(int).tolist() == expected
+
+    def test_ten_pixels_are_no_dust(self):
+        # two disks of radius 2 side by side, cut by the border of a plane of two rows: 6 + 4
+        plane = np.zeros((2, 8), "u1")
+        plane[0, 1:7] = plane[1, 2:6] = 200
+        assert _blobs.opened_mask(plane, 100).tolist() == (plane > 0).tolist()
+        plane[0, 6] = plane[1, 5] = 0  # one disk: 5 + 3
+        assert not _blobs.opened_mask(plane, 100).any()
+
+    def test_a_pixel_of_the_threshold_itself_is_background(self):
+        assert not _blobs.opened_mask(np.full((9, 9), 100, "u1"), 100).any()
+        assert _blobs.opened_mask(np.full((9, 9), 100, "u1"), 99.5).all()
+
     def test_threshold_takes_the_middle_of_an_empty_range(self):
         # Two grey values, 10 and 110: bins 0 and 255, all of 0..254 part them equally: 127 of
         # 255, that is 10 + 127 / 255 * 100 = 59.8.
@@ -310,6 +356,7 @@ class TestRules:
         return segment(wiener(PAIRS, 3), equalise=False, round_threshold=True)
 
     def test_first_if_too_far_apart(self):
+        assert density_of(PAIRS, largest_gap=2, **WIDE)[0] == 4  # 5 - 3, just that far
         count, distance, _ = density_of(PAIRS, largest_gap=1, **WIDE)
         assert count == 3
         # But the centroids are those of the larger set: pairs 10 apart, the fifth alone.
@@ -325,6 +372,22 @@ class TestRules:
 
     def test_areas(self):
         assert density_of(PAIRS, opened_area=(1, 2), watershed_area=(1, 2))[0] == 0
+
+    def test_areas_include_their_ends(self):
+        plane = cells((40, 40))
+        masks = segment(wiener(plane, 3), equalise=False, round_threshold=True)
+        (first,), (second,) = (_blobs.blobs(mask)[0].tolist() for mask in masks)
+
+        def counted(opened, flooded):
+            areas = {"opened_area": opened, "watershed_area": flooded}
+            return density_of(plane, equalise=False, **areas)[0]
+
+        just = (first, first), (second, second)
+        assert counted(*just) == 1
+        for odd in ((first + 1, first + 9), (0, first - 1)):
+            assert counted(odd, just[1]) == 0.5
+        for odd in ((second + 1, second + 9), (0, second - 1)):
+            assert counted(just[0], odd) == 0.5
 
     def test_most(self):
         assert density_of(PAIRS, most=2, **WIDE)[0] == 2

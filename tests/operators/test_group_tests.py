@@ -13,6 +13,7 @@ from dpipe import recipe, run, schema
 from dpipe.config import Settings
 from dpipe.errors import RecipeError, SchemaError, UsageError
 from dpipe.objects import open_objects
+from dpipe.operators import _rank_tests
 from dpipe.operators.group_tests import compare, group_tests, grouped, movie_means, stars
 
 NAN, INF = math.nan, math.inf
@@ -175,6 +176,27 @@ def test_many_small_groups_are_dealt_out_by_chance():
     assert compare({k: [*v, *v, *v] for k, v in groups.items()}).how == "asymptotic"
 
 
+@pytest.mark.parametrize(("size", "how"), [(8, "exact"), (9, "asymptotic")])
+def test_more_than_8_numbers_in_every_group_are_many(size, how):
+    found = compare({"a": np.arange(size), "b": np.arange(size) + 0.5})
+    assert (found.how, found.pair_how["a", "b"]) == (how, how)
+    assert compare({"a": np.arange(8), "b": np.arange(20) + 0.5}).how == "exact"
+
+
+@pytest.mark.parametrize(("size", "how"), [(4, "permutations"), (5, "asymptotic")])
+def test_with_five_numbers_in_every_group_nothing_is_drawn(size, how):
+    """Ten groups, too many ways to count."""
+    random = np.random.default_rng(1)
+    assert compare({str(i): random.normal(0, 1, size) for i in range(10)}).how == how
+
+
+def test_a_least_p_of_a_twentieth_shows_nothing():
+    said = "n too small (3, 4): no p below 0.05 is possible"
+    assert _rank_tests._small(0.05, [3, 4]) == said
+    assert _rank_tests._small(0.0499, [3, 4]) == ""
+    assert _rank_tests._small(NAN, [3, 4]) == ""
+
+
 def test_a_movie_spelled_in_two_ways_counts_once():
     held = {"a": xr.Dataset({"n": ("event", [1.0, 3])}, {"movie": ("event", ["Neu1", "Neu 1"])})}
     assert movie_means(held, ["n"]) == {"n": {"Neu1": 2.0}}
@@ -313,6 +335,27 @@ def test_groups(by, expected):
     found = grouped(stems, [("table", conditions())], by)
     assert list(found) == stems
     assert list(found.values()) == expected
+
+
+def test_of_several_tables_of_conditions_the_first_that_names_a_movie_wins():
+    first = conditions().isel(movie=[0])
+    second = conditions().assign(organ=("movie", ["lung", "liver", "skin"]))
+    found = grouped(["Neu1", "Neu2", "Den1"], [("a", first), ("b", second)], "organ")
+    assert found == {"Neu1": "spleen", "Neu2": "liver", "Den1": "skin"}
+
+
+def test_conditions_that_are_given_win_over_what_movies_say_of_themselves():
+    said = {"Neu1": "lung", "Neu2": "lung", "Den2": "skin", "Den3": "skin"}
+    movies = {
+        f"/{stem}": xr.Dataset({"snr": ("t", [float(i)]), "organ": ((), organ)})
+        for i, (stem, organ) in enumerate(said.items())
+    }
+    tree, table = xr.DataTree.from_dict(movies), xr.DataTree.from_dict({"/t": conditions()})
+    alone = group_tests(tree, by="organ")
+    assert alone["movie_group"].values.tolist() == ["skin", "skin", "lung", "lung"]
+    found = group_tests(tree, table, by="organ")
+    assert found["movie"].values.tolist() == ["Den2", "Den3", "Neu1", "Neu2"]
+    assert found["movie_group"].values.tolist() == ["skin", "skin", "spleen", "node"]
 
 
 def test_groups_by_what_a_movie_says_of_itself():

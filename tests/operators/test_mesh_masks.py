@@ -65,6 +65,13 @@ def test_numbers_of_tracks():
     assert [sorted(set(np.unique(frame)) - {0}) for frame in labels] == [[7, 8], [8], [7]]
 
 
+@pytest.mark.parametrize("track", [1, 2**32 - 1])
+def test_tracks_that_can_just_be_labels(track):
+    held = table().assign_coords(surface_track=("surface", [track] * 4))
+    labels = mesh_masks(movie(), held, number="track")["labels"].values
+    assert np.unique(labels).tolist() == [0, track]
+
+
 @pytest.mark.parametrize("track", [-1, 0, 2**32])
 def test_track_that_cannot_be_a_label(track):
     held = table().assign_coords(surface_track=("surface", [track] * 4))
@@ -80,6 +87,19 @@ def test_rules():
     found = {r: mesh_masks(movie(), held, rule=r)["labels"][0] for r in ("solid", "shell", "union")}
     assert [int(found[r].sum()) for r in found] == [4 * 7 * 7, 4 * 7 * 7 - 2 * 5 * 5, 4 * 7 * 7]
     np.testing.assert_array_equal(found["union"], found["solid"] | found["shell"])
+
+
+def test_the_outermost_voxels_of_a_shell_are_drawn():
+    # borders at 1.3 and 3.7 lie in the voxels 1 (0.5 to 1.5) and 4 (3.5 to 4.5) of each axis: of
+    # the 4 x 4 x 4 voxels all but the 2 x 2 x 2 inside, of which solid takes just those
+    low, high = (np.full(3, at) * SPACING + ORIGIN for at in (1.3, 3.7))
+    held = surfaces([box(low, high)], [0])
+    shell = np.zeros((6, 20, 30), bool)
+    shell[1:5, 1:5, 1:5] = True
+    shell[2:4, 2:4, 2:4] = False
+    found = {r: mesh_masks(movie(), held, rule=r)["labels"][0] for r in ("solid", "shell", "union")}
+    np.testing.assert_array_equal(found["shell"] == 1, shell)
+    assert [int(found[r].sum()) for r in found] == [8, 56, 64]
 
 
 def test_volume_of_an_ellipsoid():

@@ -84,3 +84,20 @@ def test_columns_that_are_not_read_are_said(tmp_path):
     text = "movie,ch1,marker,fluorophore,organ,stimuli,objective,mouse\nNeu1,a,c,d,e,f,g,B6\n"
     ds = open_conditions(write(tmp_path, text))
     assert ds.attrs == {"corrected": [], "notes": ["columns not read: mouse"]}
+
+
+def test_a_header_stands_in_the_first_ten_rows(tmp_path):
+    rows = [f"Table 1, part {i}\n" for i in range(10)]
+    ds = open_conditions(write(tmp_path, "".join(rows[:9]) + HEADER + ROW))
+    assert ds.movie.values.tolist() == ["Neu1"]
+    with pytest.raises(InputError, match="not a table of conditions"):
+        open_conditions(write(tmp_path, "".join(rows) + HEADER + ROW))
+    with pytest.raises(InputError, match="lines 5 and 6: movie Neu1 twice; expected once"):
+        open_conditions(write(tmp_path, "".join(rows[:3]) + HEADER + ROW + ROW))
+
+
+@pytest.mark.parametrize(("said", "right"), [("UVPR9", "UVPR8"), ("UPPR8", "UVPR8")])
+def test_misprints_are_corrected_and_said(tmp_path, said, right):
+    ds = open_conditions(write(tmp_path, HEADER + ROW.replace("UVPR8", said)))
+    assert ds.stimulus.item() == right
+    assert ds.attrs["corrected"] == [f"Neu1: {said} to {right}"]

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from dpipe.errors import InputError
 from dpipe.readers import _ifc_file
 from dpipe.readers._ifc_file import Facts, look, planes
+from dpipe.readers._ifc_layout import Array, Unlike, members
 
 SHAPE = (9, 7, 5)
 IMAGE = np.random.default_rng(1).integers(0, 200, SHAPE)
@@ -134,6 +135,46 @@ def test_other_files_are_read_by_h5py(how, libver):
     assert (pixels.dtype, covered.dtype) == (image, mask)
     np.testing.assert_array_equal(pixels, IMAGE)
     np.testing.assert_array_equal(covered, MASK)
+
+
+@pytest.mark.parametrize(("offset", "precision"), [(0, 12), (4, 12), (2, 12)])
+@pytest.mark.parametrize("libver", [None, "latest"])
+def test_twelve_bits_lie_where_the_file_says(offset, precision, libver):
+    """Numbers of 12 bits within 16, as cameras give them; HDF5 says at which bit they begin."""
+    kind = h5py.h5t.STD_U16LE.copy()
+    kind.set_offset(0)
+    kind.set_precision(precision)
+    kind.set_offset(offset)
+    held, values = io.BytesIO(), (IMAGE * 20).astype("u2")
+    with h5py.File(held, "w", libver=libver) as file:
+        space = h5py.h5s.create_simple(SHAPE)
+        data = h5py.h5d.create(file.id, b"image", kind, space)
+        data.write(h5py.h5s.ALL, h5py.h5s.ALL, values)
+        file["mask"] = MASK.astype("u1")
+    pixels, covered = planes(held.getvalue())
+    np.testing.assert_array_equal(pixels, values)
+    np.testing.assert_array_equal(covered, MASK)
+
+
+def test_an_array_that_is_not_all_there_is_left_to_h5py():
+    """What its header says of its length, and of the end of the file, is held against its shape."""
+    held = io.BytesIO()
+    with h5py.File(held, "w") as file:
+        file["image"], file["more"] = IMAGE.astype("u2"), np.arange(900)
+        start, length = file["image"].id.get_offset(), file["image"].id.get_storage_size()
+    data = held.getvalue()
+    assert length == 2 * 9 * 7 * 5
+    assert members(data, len(data))["image"] == Array(SHAPE, np.dtype("<u2"), start)
+    said = struct.pack("<QQ", start, length)
+    assert data.count(said) == 1
+    beyond = len(data) - length + 1
+    for first, n in ((start, length - 1), (beyond, length), (2**64 - 1, length)):
+        with pytest.raises(Unlike):
+            members(data.replace(said, struct.pack("<QQ", first, n)), len(data))
+    last = data.replace(said, struct.pack("<QQ", beyond - 1, length))
+    assert members(last, len(data))["image"].start == beyond - 1
+    with pytest.raises(Unlike):  # the superblock names one byte more
+        members(data, len(data) - 1)
 
 
 def test_labels_as_lists_and_other_text():

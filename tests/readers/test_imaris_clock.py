@@ -208,6 +208,12 @@ def test_the_step_of_rounded_stamps(step, start):
     assert found == pytest.approx(step, rel=0.01)
 
 
+def test_one_stamp_that_stands_still_is_odd_and_two_are_rounded():
+    assert _imaris_clock._rounded({0: 0.0, 1: 1.0, 2: 1.0, 3: 2.0, 4: 3.0}, 5) is None
+    step, _ = _imaris_clock._rounded({0: 0.0, 1: 0.0, 2: 1.0, 3: 1.0, 4: 2.0}, 5)
+    assert step == 0.5
+
+
 def test_stamps_that_stand_still_and_go_on_are_not_rounded():
     passed = dict(enumerate([0.0] * 6 + [1.0, 2.0, 3.0, 4.0]))
     assert _imaris_clock._rounded(passed, 10) is None
@@ -220,3 +226,44 @@ def test_many_frames_are_mended_quickly():
     found = _imaris_clock._repaired(passed, 3000)
     np.testing.assert_array_equal(found.times, 30 * np.arange(3000))
     assert 700 not in found.kept
+
+
+# at the borders ----------------------------------------------------------------------------------
+
+
+def test_half_of_the_stamps_are_enough():
+    found = _imaris_clock._repaired({0: 10.0, 1: 20.0, 2: 5.0, 3: 3.0}, 4)
+    assert found.kept == {0, 1}
+    assert found.times == [0, 10, 20, 30]
+    assert _imaris_clock._repaired({0: 10.0, 1: 20.0, 2: 5.0, 3: 3.0, 4: 1.0}, 5) is None
+
+
+def test_of_two_usual_steps_the_shorter_goes_on():
+    assert _imaris_clock._repaired({0: 0.0, 1: 10.0, 2: 40.0}, 4).times == [0, 10, 40, 50]
+
+
+@pytest.mark.parametrize(
+    ("before", "behind", "usual"),
+    [(45, 20, True), (45.1, 20, False), (45, 19.9, False), (20, 45, True)],
+)
+def test_steps_from_two_thirds_to_three_halves_are_usual(before, behind, usual):
+    """The clock was set back by 145 s between frames that are 30 s apart."""
+    passed = {0: 0.0, 1: before, 2: before - 115, 3: before - 115 + behind}
+    seconds, found = _imaris_clock._moved_on(passed, [0, 1, 2, 3], 30.0)
+    assert found == ({2: 145.0} if usual else {})
+    assert seconds[3] == pytest.approx(before + 30 + behind if usual else passed[3])
+
+
+@pytest.mark.parametrize("unit", [60.0, 1.0, 0.1, 0.01, 0.001])
+def test_units_that_stamps_are_rounded_to(unit):
+    passed = {k: k // 2 * unit for k in range(6)}
+    step, line = _imaris_clock._rounded(passed, 6)
+    assert step == pytest.approx(unit / 2)
+    assert line.endswith(f"all time stamps are rounded to {unit:g} s")
+    assert _imaris_clock._rounded({k: v * 3 for k, v in passed.items()}, 6) is None
+
+
+def test_stamps_that_no_even_step_gives_are_not_rounded():
+    # 0 s at frame 3 needs a step below 1/3 s, 2 s at frame 5 one above 1/2 s
+    passed = dict(enumerate([0.0, 0.0, 0.0, 0.0, 1.0, 2.0, 2.0]))
+    assert _imaris_clock._rounded(passed, 7) is None

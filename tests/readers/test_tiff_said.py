@@ -75,6 +75,16 @@ def test_a_stamp_that_stands_still(tmp_path):
     ]
 
 
+@pytest.mark.parametrize(("step", "said"), [(101, False), (99, False), (102, True), (98, True)])
+def test_stamps_a_hundredth_off_the_increment_are_no_contradiction(tmp_path, step, said):
+    path = ome(tmp_path / "a.ome.tif", [0.0, step, 2 * step], TimeIncrement=100.0)
+    ds = open_tiff(path)
+    assert ds.t.values.tolist() == [0, step, 2 * step]
+    line = f"frames are {step} s apart by DeltaT of their planes, which is taken; "
+    notes = [f"{line}TimeIncrement says 100 s"] if said else []
+    assert ds.attrs.get("notes", []) == notes
+
+
 def test_one_odd_plane_does_not_make_its_frame_odd(tmp_path):
     stamps = np.array([[t * 10.0 + i for i in range(4)] for t in range(4)])
     stamps[2, 1] = 0  # of a frame at 20 s

@@ -401,8 +401,9 @@ def test_tracks_that_their_author_filtered_out_are_left_out_and_counted(tmp_path
     assert set(ds.track.values) == {-1}
 
 
-def test_spots_that_their_author_hid_are_left_out_and_counted(tmp_path):
-    text = model("sec", [(1, 0, 0), (2, 1, 30)]).replace('ID="2"', 'ID="2" VISIBILITY="0"')
+@pytest.mark.parametrize("said", ["0", "0.0", "false"])
+def test_spots_that_their_author_hid_are_left_out_and_counted(tmp_path, said):
+    text = model("sec", [(1, 0, 0), (2, 1, 30)]).replace('ID="2"', f'ID="2" VISIBILITY="{said}"')
     ds = open_tracks(write(tmp_path, text))
     assert ds.spot_id.values.tolist() == [1]
     assert ds.attrs["notes"] == ["1 of 2 spots left out: TrackMate's filter hides them"]

@@ -491,3 +491,61 @@ def test_everything_is_of_the_vocabulary(tmp_path):
     ds = open_tracks(write(tmp_path, imaris(), "annotator=a/Neu1_ch1.csv"))
     for name in ds.variables:
         assert schema.VARIABLES[str(name)].check(ds) is not None
+
+
+# --- at the borders ---------------------------------------------------------------------------
+
+
+def timed(folder: Path, *rows: tuple[object, ...], name: str = "t_s") -> Path:
+    """Write a table of (track, time) at x, y = 0; or of (track, frame, time)."""
+    head = "track_id,frame,t_s" if len(rows[0]) == 3 else f"track_id,{name}"
+    lines = "".join(f"{','.join(map(str, row))},0,0\n" for row in rows)
+    return write(folder, f"{head},x_um,y_um\n{lines}")
+
+
+def test_a_time_lies_at_most_a_hundredth_of_the_interval_off(tmp_path: Path) -> None:
+    ds = open_tracks(timed(tmp_path, (1, 1), (1, 100), (1, 200)), interval=100)
+    assert ds.frame.values.tolist() == [0, 1, 2]
+    with pytest.raises(InputError, match=r"time 1.01 s is no multiple of the interval 100 s"):
+        open_tracks(timed(tmp_path, (1, 1.01), (1, 100), (1, 200)), interval=100)
+
+
+def test_an_interval_a_hundredth_off_the_files_is_no_contradiction(tmp_path: Path) -> None:
+    path = timed(tmp_path, (1, 0, 0), (1, 1, 100.9), (1, 2, 201.8))
+    assert "notes" not in open_tracks(path, interval=100).attrs
+    path = timed(tmp_path, (1, 0, 0), (1, 1, 101.1), (1, 2, 202.2))
+    assert open_tracks(path, interval=100).attrs["notes"] == [
+        "interval=100 is taken; by the file, frames are 101.1 s apart"
+    ]
+
+
+def test_the_interval_is_the_median_of_the_steps(tmp_path: Path) -> None:
+    path = timed(tmp_path, (1, 0, 0), (1, 1, 10), (1, 2, 20), (1, 3, 100))
+    assert open_tracks(path).attrs["interval"] == 10
+
+
+def test_frames_are_counted_below_2_to_the_power_of_53(tmp_path: Path) -> None:
+    last = 2**53 - 1
+    found = open_tracks(timed(tmp_path, (1, last - 1), (1, last)), time_unit="frame")
+    assert found.frame.values.tolist() == [last - 1, last]
+    with pytest.raises(InputError, match="times are no whole numbers of frames"):
+        open_tracks(timed(tmp_path, (1, last), (1, last + 1)), time_unit="frame")
+
+
+@pytest.mark.parametrize("option", ["first_frame", "frames"])
+def test_numbers_of_frames_are_below_2_to_the_power_of_40(tmp_path: Path, option: str) -> None:
+    path = timed(tmp_path, (1, 2**40 - 1, 0), (1, 2**40, 1))
+    with pytest.raises(UsageError, match=f"{option}: found {2**40}; expected a whole number"):
+        open_tracks(path, **{option: 2**40})
+    if option == "first_frame":
+        assert open_tracks(path, first_frame=2**40 - 1).frame.values.tolist() == [0, 1]
+    else:
+        with pytest.raises(InputError, match=f"frame {2**40} is beyond the movie"):
+            open_tracks(path, frames=2**40 - 1)
+
+
+def test_the_last_frame_of_a_movie_is_one_less_than_their_number(tmp_path: Path) -> None:
+    path = timed(tmp_path, (1, 0, 0), (1, 4, 40))
+    assert open_tracks(path, frames=5).frame.values.tolist() == [0, 4]
+    with pytest.raises(InputError, match="frame 4 is beyond the movie, which has 4 from 0"):
+        open_tracks(path, frames=4)
