@@ -6,7 +6,7 @@ Imported by ``cli`` alone.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from dpipe.errors import UsageError
+from dpipe.errors import RecipeError, UsageError
 from dpipe.recipe import typed
 
 _OF = {
@@ -31,7 +31,10 @@ def pairs(given: Sequence[str], what: str) -> dict[str, Any]:
             raise UsageError(f"{what} {text!r}: expected KEY=VALUE")
         if key in found:
             raise UsageError(f"{what} {key!r}: given twice; a list is {key}=[a, b]")
-        found[key] = typed(value, f"{what} {key}")
+        try:
+            found[key] = typed(value, f"{what} {key}")
+        except RecipeError as error:
+            raise UsageError(str(error)) from error
     return found
 
 

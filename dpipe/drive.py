@@ -243,7 +243,8 @@ class Drive:
 
     def _init(self, job: Job) -> _Task:
         plan = job.plan
-        given = (plan.origin.to_dict(), plan.options, self.who, self.recompute, plan.new)
+        new = plan.new and not job.tries  # what was tried may have left something
+        given = (plan.origin.to_dict(), plan.options, self.who, self.recompute, new)
         args = (self.url, plan.base, *given)
         return _Task(job, "init", parts.make, args, job.round)
 
@@ -275,7 +276,7 @@ class Drive:
         if job.tries.get("alone" + what):
             return self._put_aside(job, f"its task ended its worker twice, once alone: {error}")
         job.tries["alone" + what] = 1
-        self._alone.append(task)
+        self._alone.append(self._init(job) if what == "init" else task)
         return 0
 
     @staticmethod
@@ -296,10 +297,9 @@ class Drive:
         if job.tries["store" + what] > self.retries:
             return False
         time.sleep(_PAUSE * 2 ** job.tries["store" + what])
-        if type(error) is GoneError:  # a part whose source changed under it is begun anew
-            job.round += 1
-            task = self._init(job)
-        self._todo.appendleft(task)
+        gone = type(error) is GoneError  # a part whose source changed under it is begun anew
+        job.round += gone
+        self._todo.appendleft(self._init(job) if gone or what == "init" else task)
         return True
 
     def _put_aside(self, job: Job, reason: str, trace: str = "") -> int:

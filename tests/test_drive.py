@@ -41,6 +41,7 @@ class Script:
         self.late: set[str] = set()
         self.sent: list[str] = []
         self.beside: list[list[str]] = []
+        self.new: list[bool] = []
 
     def submit(self, key: str, function: Callable[..., Any], *args: Any) -> None:
         assert key not in self.sent, "a task that was sent before"
@@ -48,6 +49,7 @@ class Script:
         self.sent.append(key)
         self.beside.append([other.rpartition("#")[0] for other in self.flying])
         self.flying.append(key)
+        self.new += [args[-1]] if function is parts.make else []
         wanted = {"init": parts.make, "finish": parts.finish}
         assert function is wanted.get(task.rpartition("#")[2], parts.partition)
 
@@ -82,7 +84,7 @@ class Made:
 
 
 def plan(stem: str) -> PartPlan:
-    return PartPlan("d", stem, stem, Origin("saved", stem, 1), "make", "new")
+    return PartPlan("d", stem, stem, Origin("saved", stem, 1), "make", "new", new=True)
 
 
 @pytest.fixture
@@ -214,6 +216,16 @@ def test_tasks_that_wait_when_a_part_is_begun_anew_are_not_sent(
     )
     make(script, "a")
     assert script.tasks == ["a#init", "a#0", "a#init", "a#0", "a#1", "a#finish"]
+
+
+@pytest.mark.parametrize("fault", [KILLED, GoneError("away"), StoreError("slow")])
+def test_what_was_tried_may_have_left_something(
+    make: Callable[..., Made], fault: BaseException
+) -> None:
+    script = Script(a_init=[fault, SEALED], b_init=[begun(1), SEALED], b_0=[GoneError("away")])
+    make(script, "a", "b")
+    assert script.new.count(True) == 2
+    assert script.new.count(False) == 2
 
 
 def test_tasks_that_took_their_workers_down_fly_alone_one_after_the_other(
