@@ -7,7 +7,6 @@ looked at.
 
 import struct
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from dpipe._foreign import Place
@@ -17,11 +16,10 @@ _CHECKSUMS = ("crc32c", "crc32", "adler32", "fletcher32")
 _TRAILER = 4
 
 
-@dataclass(frozen=True)
 class Bounded:
     """A container whose chunks are no larger, unpacked, than they can rightly be.
 
-    Attributes
+    Parameters
     ----------
     inner : Place
         The container.
@@ -33,20 +31,9 @@ class Bounded:
         Bytes that a chunk has at most.
     """
 
-    inner: Place
-    codec: str
-    checked: bool
-    largest: int
-
-    @property
-    def url(self) -> str:
-        """Return where it is."""
-        return self.inner.url
-
-    @property
-    def packed(self) -> bool:
-        """Tell whether it is in an archive."""
-        return self.inner.packed
+    def __init__(self, inner: Place, codec: str, checked: bool, largest: int) -> None:
+        self.url, self.packed = inner.url, inner.packed
+        self.inner, self.codec, self.checked, self.largest = inner, codec, checked, largest
 
     def read(self, key: str) -> bytes:
         """Return the bytes at a key."""
