@@ -19,6 +19,7 @@ import numpy as np
 
 from dpipe import store
 from dpipe._foreign import LARGEST_JSON, Place, place_at
+from dpipe._foreign_codecs import bounded
 from dpipe.blocks import Region
 from dpipe.errors import InputError, NotFoundError
 
@@ -69,8 +70,9 @@ class Foreign(store.Source):
         return replace(self, largest=_LARGEST_VALUE * math.prod(cut) + LARGEST_JSON)
 
     def place(self) -> Place:
-        """Return the container."""
-        return place_at(self.url, self.largest)
+        """Return the container, with bounds for what its chunks unpack to."""
+        place = place_at(self.url, self.largest)
+        return bounded(place, json.loads(self.document), self.largest)
 
     def check(self, region: Region) -> None:
         """Refuse a region of which a shard lacks a chunk: Zarr would fill it without a word."""

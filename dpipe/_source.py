@@ -137,7 +137,9 @@ def _read(source: Source, region: blocks.Region) -> np.ndarray:
             gone = re.findall("chunk '(.*?)'", str(error))
             raise InputError(f"{where}: {not_there(len(gone), gone)}") from error
         raise DamageError(f"{where}: an object is missing; run dpipe verify") from error
-    except (DpipeError, MemoryError):
+    except (DpipeError, MemoryError) as error:
+        if source.foreign and type(error) is InputError and source.url not in str(error):
+            raise InputError(f"{source.url}: {error}") from error
         raise
     except Exception as error:  # codecs raise anything on damaged bytes
         text = f"{where}: an object cannot be decoded ({' '.join(str(error).split())[:200]})"

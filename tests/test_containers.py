@@ -1,5 +1,6 @@
 """Containers of others: read without trust; and those that others shall read."""
 
+import gzip
 import json
 import os
 import pickle
@@ -289,6 +290,38 @@ def test_what_is_no_chunk_is_not_read(tmp_path: Path, kind: str, shards: Any) ->
         os.truncate(file, 1 << 40)
     with pytest.raises(InputError, match=r"c/0 is (a device or a pipe|larger than)|cannot be dec"):
         lazily(tmp_path)
+
+
+PACKERS = {
+    "gzip": (3, codecs.GzipCodec(), gzip.compress),
+    "zstd": (3, codecs.ZstdCodec(checksum=True), numcodecs.Zstd(1).encode),
+    "blosc": (3, codecs.BloscCodec(), numcodecs.Blosc().encode),
+    "lz4 of format 2": (2, numcodecs.LZ4(), numcodecs.LZ4().encode),
+    "blosc of format 2": (2, numcodecs.Blosc(), numcodecs.Blosc("zlib").encode),
+    "gzip of format 2": (2, numcodecs.GZip(), numcodecs.GZip().encode),
+}
+
+
+@pytest.mark.parametrize("form", PACKERS)
+def test_a_chunk_that_says_it_is_far_too_large_is_not_unpacked(tmp_path: Path, form: str) -> None:
+    number, codec, pack = PACKERS[form]
+    array = zarr.create_array(
+        tmp_path, name="a", shape=(4,), dtype="u2", chunks=(4,), compressors=codec,
+        zarr_format=number, fill_value=0,
+    )  # fmt: skip
+    array[...] = 7
+    assert lazily(tmp_path).tolist() == [7] * 4
+    file = tmp_path / "a" / ("c/0" if number == 3 else "0")
+    file.write_bytes(pack(bytes(40 << 20)))
+    with pytest.raises(InputError) as told:
+        lazily(tmp_path)
+    said = f"0: an object cannot be decoded (it says that it takes {40 << 20} bytes unpacked; "
+    assert str(told.value).startswith(f"{tmp_path}: ")
+    assert said in str(told.value)
+    for data in (b"", b"\0", b"\x28\xb5\x2f\xfd"):
+        file.write_bytes(data)
+        with pytest.raises(InputError, match="cannot be decoded"):
+            lazily(tmp_path)
 
 
 def v2(**said: Any) -> dict[str, Any]:

@@ -278,9 +278,10 @@ def test_where_all_are_links_that_lead_nowhere(tmp_path, source):
     more = "" if source == "a.ims" else " and 1 more"
     link = str(tmp_path / "a.ims")
     assert f": nothing is at the end of the link {link!r}{more}; mount the share" in str(told.value)
+    (tmp_path / "c.ims").touch()
     (tmp_path / "bare").mkdir()
     with pytest.raises(UsageError, match="bare: no files in this folder"):  # of its own alone
-        list(walk_items(f"{tmp_path}/bare", tmp_path))
+        list(walk_items(tmp_path, f"{tmp_path}/bare"))
 
 
 def test_a_folder_that_cannot_be_listed(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
