@@ -111,11 +111,11 @@ def test_a_fault_of_the_store_is_tried_again_as_often_as_was_said(
     make: Callable[..., Made],
 ) -> None:
     fault = StoreError("503")
-    script = Script(a_init=[begun(1)], a_0=[fault, fault, DONE], a_finish=[SEALED])
-    made = make(script, "a", retries=2)
+    script = Script(a_init=[begun(1)], a_0=[fault, fault, fault, DONE], a_finish=[SEALED])
+    made = make(script, "a", retries=3)
     assert made.jobs["a"].seal == "s"
-    assert script.tasks.count("a#0") == 3
-    assert made.pauses == [drive._PAUSE * 2, drive._PAUSE * 4]
+    assert script.tasks.count("a#0") == 4
+    assert made.pauses == [drive._PAUSE * 2, drive._PAUSE * 4, drive._PAUSE * 8]
     script = Script(a_init=[begun(1)], a_0=[fault, fault, fault, DONE])
     with pytest.raises(StoreError, match="503"):
         make(script, "a", retries=2)
