@@ -2,6 +2,8 @@
 
 import uuid
 from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -89,3 +91,32 @@ def test_what_the_newest_version_names_costs_nothing(
 def test_a_name_that_no_part_can_have_is_there_in_no_way(place: Objects) -> None:
     found = Sealed.look(place, "d", {}, [("a\nb", origin("a"))])
     assert (found.named, found.bases, found.begun, found.new) == ({}, set(), set(), set())
+
+
+PLAIN = {"operator": "o", "params": {"x": 1}}
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "made", "why"),
+    [
+        (None, PLAIN, {}, "new"),
+        (PLAIN, PLAIN, {}, "its inputs changed"),
+        (PLAIN, PLAIN, {"kind": "reader"}, "its source changed"),
+        (PLAIN | {"levels": 2}, PLAIN, {}, "levels changed"),
+        (PLAIN, PLAIN | {"levels": 2}, {}, "levels changed"),
+        (PLAIN, {"operator": "p", "params": {}}, {}, "the operator and parameters changed"),
+        (PLAIN | {"code": "1"}, PLAIN, {"code": "2"}, "the code of o changed"),
+        (PLAIN | {"code": "2"}, PLAIN, {"code": "2"}, "its inputs changed"),
+        (PLAIN, PLAIN, {"code": "2"}, "its inputs changed"),  # an earlier dpipe kept no code
+    ],
+)
+def test_why_a_part_is_made(
+    before: dict[str, Any] | None, now: dict[str, Any], made: dict[str, Any], why: str
+) -> None:
+    step: Any = SimpleNamespace(to_dict=lambda: now)
+    parent: Any = before and SimpleNamespace(
+        recipe=before, parts=SimpleNamespace(by_stem={"a": None})
+    )
+    found = replace(Origin("operator", "o", 1), **made)
+    assert _known.why_made(step, "a", found, parent) == why
+    assert _known.why_made(step, "b", found, parent) == "new"
