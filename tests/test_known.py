@@ -88,6 +88,17 @@ def test_what_the_newest_version_names_costs_nothing(
     assert asked == [seal.key_of(base("b")), marks.init_key(base("b"))]
 
 
+def test_a_part_of_an_earlier_dpipe_that_is_alike_is_the_one_wanted(
+    place: Objects, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = PartRef("a", "0" * 12, "parts/d/a-000000000000", "1")
+    made = Origin("operator", "frame-quality", 1)
+    assert Sealed.look(place, "d", {"a": old}, [("a", made)]).named == {}
+    monkeypatch.setattr(_known.origin, "is_older", lambda said, now: said == "0" * 12)
+    found = Sealed.look(place, "d", {"a": old}, [("a", made)])
+    assert found.named == {"a": replace(old, fingerprint=made.fingerprint)}
+
+
 def test_a_name_that_no_part_can_have_is_there_in_no_way(place: Objects) -> None:
     found = Sealed.look(place, "d", {}, [("a\nb", origin("a"))])
     assert (found.named, found.bases, found.begun, found.new) == ({}, set(), set(), set())
