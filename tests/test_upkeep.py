@@ -119,6 +119,24 @@ def test_verify_of_what_is_not_there(place: Objects, capsys: pytest.CaptureFixtu
     assert "unknown dataset 'leukko'; did you mean 'leuko'?" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("key", "base"),
+    [
+        ("parts/x/a-0123456789ab.json", "parts/x/a-0123456789ab"),
+        ("parts/x/a-0123456789ab.ome.zarr/0/t/c/0", "parts/x/a-0123456789ab"),
+        ("parts/x/a-0123456789ab/k", "parts/x/a-0123456789ab"),
+        ("parts/x/a-b.c-0123456789ab.copy.json", "parts/x/a-b.c-0123456789ab"),
+        ("parts/x/a-0123456789ab", ""),
+        ("parts/x/a-0123456789abc.json", ""),
+        ("parts/x/a-0123456789AB.json", ""),
+        ("parts/x/y/a-0123456789ab.json", ""),
+    ],
+)
+def test_which_part_an_object_is_of(key: str, base: str) -> None:
+    found = checks.BASE.match(key)
+    assert (found[1] if found else "") == base
+
+
 # --- sweep
 
 
