@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from dpipe import catalog, demo, operators, recipe, run, seal, tree
+from dpipe import catalog, demo, operators, recipe, run, seal, sources, tree
+from dpipe._plan_parts import odd_lines
 from dpipe.config import Settings
 from dpipe.errors import RefusedError, UsageError
 from dpipe.plan import Choice, Planner
@@ -246,3 +247,12 @@ def test_only_keeps_the_other_parts_also_in_what_is_made_of_all(study):
     assert [(r.stem, r.summary["sizes"]["t"]) for r in version.parts] == [("Neu1", 3), ("Neu2", 4)]
     table = catalog.resolve(store, "leuko-quality-table")
     assert table.parts[0].summary["sizes"] == {"movie": 2}
+
+
+def test_five_odd_folders_are_named_and_more_are_counted():
+    odd = sources.Oddities()
+    odd.empty |= {f"f{i}" for i in range(5)}
+    said = "there is nothing in 'f0', 'f1', 'f2', 'f3', 'f4'"
+    assert odd_lines(odd) == [f"{said}; is a copy under way?"]
+    odd.empty.add("f5")
+    assert odd_lines(odd) == [f"{said} and 1 more; is a copy under way?"]

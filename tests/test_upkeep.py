@@ -291,3 +291,14 @@ def test_runs_are_listed_newest_first(place: Objects, dpipe: Line) -> None:
         "state": "unfinished: the same command resumes it",
     }
     assert (rows[1]["state"], rows[1]["seconds"]) == ("ended with 3", 1.5)
+
+
+def test_a_temporary_file_is_left_for_an_hour_whatever_the_grace(folder: Objects) -> None:
+    path = Path(folder.url, "parts", "other", ".1-ab.tmp")
+    path.parent.mkdir()
+    path.write_bytes(b"half")
+    for minutes, swept in ((50, False), (70, True)):
+        then = time.time() - 60 * minutes
+        os.utime(path, (then, then))
+        found = [one.base for one in upkeep.sweep(folder, grace_hours=0)]
+        assert ("temporary files" in found) == swept
