@@ -500,3 +500,20 @@ def test_the_first_of_several_unreadable_versions_is_named(place: Objects) -> No
 def test_a_run_that_was_only_planned_makes_a_store(place: Objects) -> None:
     place.put("runs/r/plan.json", b"{}")
     assert catalog.open_store(place.url).url == place.url
+
+
+def test_a_version_names_the_digest_of_its_parent_and_what_is_lost(place: Objects) -> None:
+    first = add(place, "leuko", "a")
+    second = add(place, "leuko", "b", lost=(7, 9))
+    found = catalog.resolve(place, "leuko")
+    assert (first.parent_sha256, found.lost) == ("", (7, 9))
+    assert found.parent_sha256 == documents.sha256(place.read("datasets/leuko/000001.json"))
+    assert found.parent_sha256 == first.sha256 == second.parent_sha256
+
+
+def test_the_study_of_the_first_release_was_called_metadata(place: Objects) -> None:
+    said = {"name": "leuko", "number": 1, "id": "x", "parent": None, "created": "", "author": "",
+            "message": "m", "parts": [], "metadata": {"organ": ["node"]}}  # fmt: skip
+    place.put("datasets/leuko/000001.json", json.dumps(said).encode())
+    found = catalog.resolve(place, "leuko")
+    assert (found.study, found.signed) == ({"organ": ["node"]}, False)

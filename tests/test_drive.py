@@ -113,11 +113,11 @@ def test_a_fault_of_the_store_is_tried_again_as_often_as_was_said(
     make: Callable[..., Made],
 ) -> None:
     fault = StoreError("503")
-    script = Script(a_init=[begun(1)], a_0=[fault, fault, DONE], a_finish=[SEALED])
-    made = make(script, "a", retries=2)
+    script = Script(a_init=[begun(1)], a_0=[fault, fault, fault, DONE], a_finish=[SEALED])
+    made = make(script, "a", retries=3)
     assert made.jobs["a"].seal == "s"
-    assert script.tasks.count("a#0") == 3
-    assert made.pauses == [drive._PAUSE * 2, drive._PAUSE * 4]
+    assert script.tasks.count("a#0") == 4
+    assert made.pauses == [drive._PAUSE * 2, drive._PAUSE * 4, drive._PAUSE * 8]
     script = Script(a_init=[begun(1)], a_0=[fault, fault, fault, DONE])
     with pytest.raises(StoreError, match="503"):
         make(script, "a", retries=2)
@@ -256,3 +256,14 @@ def test_no_more_tasks_fly_than_there_is_room_for(make: Callable[..., Made]) -> 
     make(script, *"abcde")
     assert max(len(beside) for beside in script.beside) == 1
     assert len(script.sent) == 5
+
+
+@pytest.mark.parametrize(("kind", "lost"), [("reader", 3), ("operator", 0)])
+def test_what_a_reader_put_aside_is_lost_once_not_at_every_operator(kind: str, lost: int) -> None:
+    made = PartPlan("d", "a", "a", Origin(kind, "ifc", 1), "make", "new", items=9)
+    job = Job(made, summary={"put_aside": 3, "aside": [["p1.h5", "damaged"]]})
+    assert job.lost == lost
+    entries = [(entry["reason"], entry["items"], entry["whole"]) for entry in job.entries()]
+    said = "3 of 9 pictures; the first is p1.h5: damaged"
+    assert entries == ([(said, 3, False)] if lost else [])
+    assert Job(made, reason="gone").lost == 9

@@ -239,10 +239,11 @@ def test_bad_urls(url: str, said: str) -> None:
         open_objects(url)
 
 
+@pytest.mark.parametrize("said", [f"{SECRET}:{SECRET}", f"user:p@{SECRET}"])
 @pytest.mark.parametrize("scheme", ["s3", "gs"])
-def test_a_credential_in_a_url_is_not_repeated(scheme: str) -> None:
+def test_a_credential_in_a_url_is_not_repeated(scheme: str, said: str) -> None:
     with pytest.raises(UsageError) as caught:
-        open_objects(f"{scheme}://{SECRET}:{SECRET}@bucket/x")
+        open_objects(f"{scheme}://{said}@bucket/x")
     assert SECRET not in str(caught.value)
 
 

@@ -285,6 +285,31 @@ def test_whoever_finds_a_part_sealed_gives_its_seal_the_copy_that_it_lacks(
     assert memory.read(seal.copy_key(BASE)) == data
 
 
+def test_whoever_is_second_gives_the_seal_of_the_first(
+    memory: Objects, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another run seals the part between our last look and our own seal."""
+    elsewhere = open_objects(f"memory://{uuid.uuid4().hex}")
+    make(elsewhere, movie())
+    first = replace(seal.read(elsewhere, BASE)[0], summary={"theirs": True}).to_bytes()
+    made = origin.Origin("saved", "leuko", 1).to_dict()
+    outline = parts.write_init(memory, lay_out(movie(), BASE), made)
+    for index in range(outline.grid.partitions):
+        parts.write_partition(memory, outline, movie(), index)
+    put_if_absent = memory.put_if_absent
+
+    def second(key: str, data: bytes) -> Any:
+        if key == seal.key_of(BASE):
+            put_if_absent(key, first)
+        return put_if_absent(key, data)
+
+    monkeypatch.setattr(memory, "put_if_absent", second)
+    found = parts.seal_part(memory, BASE, movie())
+    assert found["seal"] == hashlib.sha256(first).hexdigest()
+    assert found["summary"] == {"theirs": True}
+    assert memory.read(seal.key_of(BASE)) == first
+
+
 def test_the_mark_that_says_how_a_part_is_cut_goes_last(
     memory: Objects, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from dpipe import catalog, demo, operators, readers, recipe, run, seal, tree
+from dpipe import catalog, demo, operators, readers, recipe, run, seal, sources, tree
+from dpipe._plan_parts import odd_lines
 from dpipe.config import Settings
 from dpipe.errors import RefusedError, UsageError
 from dpipe.plan import Choice, Planner
@@ -323,3 +324,12 @@ def test_a_reader_that_never_comes_back_is_ended(study, monkeypatch):
     (thread,) = threads
     thread.join(60)
     assert not thread.is_alive()
+
+
+def test_five_odd_folders_are_named_and_more_are_counted():
+    odd = sources.Oddities()
+    odd.empty |= {f"f{i}" for i in range(5)}
+    said = "there is nothing in 'f0', 'f1', 'f2', 'f3', 'f4'"
+    assert odd_lines(odd) == [f"{said}; is a copy under way?"]
+    odd.empty.add("f5")
+    assert odd_lines(odd) == [f"{said} and 1 more; is a copy under way?"]

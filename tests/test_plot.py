@@ -169,6 +169,17 @@ def test_durations_are_of_phases_where_there_are_no_tracks():
     assert (panel.source, panel.groups["Neu"].tolist()) == ("measures", [10])
 
 
+@pytest.mark.parametrize(
+    ("step", "said"),
+    [(0.333, 0.33), (2.345, 2.3), (9.94, 9.9), (10, 10), (10.4, 10), (29.97, 30), (61.6, 62)],
+)
+def test_intervals_are_rounded_as_people_say_them(step, said):
+    """Two digits below 10 s, whole seconds from there on."""
+    held = xr.Dataset(coords={"t": ("t", [0.0, step], {"spacing": step, "units": "s"})})
+    (panel,) = plot.panels({"Neu1": held}, panels="B")
+    assert panel.groups["Neu"].tolist() == [said]
+
+
 def test_annotators_apart_come_last():
     said = phases([[0, 1, 2, 3]] * 3, ["Neu1"] * 3, annotator=("event", ["a", "b", "c"]))
     tree = xr.DataTree.from_dict({"/one/t": said, "/two/t": phases([[0, 3, 4, 7]], ["Neu1"])})

@@ -5,6 +5,7 @@ import json
 import random
 import shutil
 import uuid
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -118,6 +119,19 @@ def test_what_stands_beside_a_part_comes_back(place: Objects, suffix: str) -> No
     found = list(repair.repair(place, ["leuko"]))
     assert all(not one.why_not for one in found)
     assert promised(place) == expected
+
+
+def test_a_copy_that_is_another_seal_is_not_put(place: Objects) -> None:
+    """Whole and of this part, but not the one that the version names."""
+    ref = catalog.resolve(place, "leuko").part("Neu1")
+    key, copy = seal.key_of(ref.base), seal.copy_key(ref.base)
+    other = replace(seal.read(place, ref.base)[0], summary={"other": 1}).to_bytes()
+    place.delete(key)
+    place.put(copy, other)
+    (found,) = [one for one in repair.repair(place, ["leuko"]) if one.key == key]
+    assert found.why_not == "its copy is damaged too, or is not the one that the version names"
+    assert not place.exists(key)
+    assert place.read(copy) == other
 
 
 def test_a_list_of_objects_is_made_again_when_objects_are_gone_too(place: Objects) -> None:

@@ -267,6 +267,16 @@ def test_other_bytes_of_the_same_size_and_time_are_another_source(lab: Lab) -> N
     assert lab.run().nothing
 
 
+def test_a_file_that_was_written_anew_is_no_further_attempt(lab: Lab) -> None:
+    """Its time says so already: whoever reads it first makes the same part."""
+    path = movie(lab.raw / "Neu1.ims")
+    lab.run()
+    path.write_bytes(other(path))
+    lab.run()
+    (ref,) = catalog.resolve(lab.objects, "made@2").parts
+    assert ref.attempt == 0
+
+
 def test_a_file_that_was_only_copied_or_touched_stays(
     lab: Lab, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -119,6 +119,24 @@ def test_verify_of_what_is_not_there(place: Objects, capsys: pytest.CaptureFixtu
     assert "unknown dataset 'leukko'; did you mean 'leuko'?" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("key", "base"),
+    [
+        ("parts/x/a-0123456789ab.json", "parts/x/a-0123456789ab"),
+        ("parts/x/a-0123456789ab.ome.zarr/0/t/c/0", "parts/x/a-0123456789ab"),
+        ("parts/x/a-0123456789ab/k", "parts/x/a-0123456789ab"),
+        ("parts/x/a-b.c-0123456789ab.copy.json", "parts/x/a-b.c-0123456789ab"),
+        ("parts/x/a-0123456789ab", ""),
+        ("parts/x/a-0123456789abc.json", ""),
+        ("parts/x/a-0123456789AB.json", ""),
+        ("parts/x/y/a-0123456789ab.json", ""),
+    ],
+)
+def test_which_part_an_object_is_of(key: str, base: str) -> None:
+    found = checks.BASE.match(key)
+    assert (found[1] if found else "") == base
+
+
 # --- sweep
 
 
@@ -273,3 +291,14 @@ def test_runs_are_listed_newest_first(place: Objects, dpipe: Line) -> None:
         "state": "unfinished: the same command resumes it",
     }
     assert (rows[1]["state"], rows[1]["seconds"]) == ("ended with 3", 1.5)
+
+
+def test_a_temporary_file_is_left_for_an_hour_whatever_the_grace(folder: Objects) -> None:
+    path = Path(folder.url, "parts", "other", ".1-ab.tmp")
+    path.parent.mkdir()
+    path.write_bytes(b"half")
+    for minutes, swept in ((50, False), (70, True)):
+        then = time.time() - 60 * minutes
+        os.utime(path, (then, then))
+        found = [one.base for one in upkeep.sweep(folder, grace_hours=0)]
+        assert ("temporary files" in found) == swept

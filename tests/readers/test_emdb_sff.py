@@ -241,6 +241,14 @@ def test_a_frame_stands_in_the_description_or_in_the_name_of_the_file(tmp_path):
     ]  # fmt: skip
 
 
+def test_surfaces_of_one_object_name_none(tmp_path):
+    one = open_emdb_sff(write(tmp_path, document(segment(1), segment(2))))
+    assert "surface_object" not in one.coords
+    assert [held["surfaces"] for held in one.attrs["objects"]] == [2]
+    two = open_emdb_sff(write(tmp_path, document(segment(1), segment(2, "other"))))
+    assert two.surface_object.values.tolist() == [0, 1]
+
+
 def test_blocks_cut_through_meshes(tmp_path, monkeypatch):
     path = write(tmp_path, document(*(segment(k) for k in range(1, 6))))
     whole = open_emdb_sff(path).compute()

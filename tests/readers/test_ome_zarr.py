@@ -259,6 +259,10 @@ def test_channels(tmp_path):
     ds = open_ome_zarr(path)  # nobody knows which one it is
     assert ds.attrs["assumed"] == ["channel names are left out: omero describes 1 of 2 channels"]
     assert ds.c.values.tolist() == ["0", "1"]
+    three = {"omero": {"channels": [*listed, listed[0]]}}
+    ds = open_ome_zarr(write(tmp_path / "c.zarr", pixels, "cyx", extra=three))
+    assert ds.attrs["assumed"] == ["channel names are left out: omero describes 3 of 2 channels"]
+    assert ds.c.values.tolist() == ["0", "1"]
     assert "channel_color" not in ds.coords
     assert "windows" not in ds.c.attrs
 
@@ -352,6 +356,12 @@ def test_two_images_of_one_group(tmp_path):
     for wanted in ("7", 1, "1"):
         with pytest.raises(InputError, match="no Zarr array no"):
             open_ome_zarr(path, multiscale=wanted)
+    # a name that is a number goes before the number
+    group.attrs["ome"] = said | {"multiscales": [other | {"name": "1"}, image, image]}
+    with pytest.raises(InputError, match="no Zarr array no"):
+        open_ome_zarr(path, multiscale="1")
+    assert open_ome_zarr(path, multiscale=1).sizes["y"] == 20
+    group.attrs["ome"] = said | {"multiscales": [image, other]}
     for wanted in ("x", 2, -1):
         with pytest.raises(InputError, match=f"no multiscale {wanted!r}. Found: 0 'img', 1 '7'"):
             open_ome_zarr(path, multiscale=wanted)

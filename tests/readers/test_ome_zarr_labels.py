@@ -110,9 +110,10 @@ def test_a_background_of_minus_one(image, dtype):
         values(ds["labels"])
 
 
-def test_a_background_that_is_an_object(image):
-    with pytest.raises(UsageError, match="background=255: expected 0 or below"):
-        open_ome_zarr(image, background=255)
+@pytest.mark.parametrize("number", [1, 255])
+def test_a_background_that_is_an_object(image, number):
+    with pytest.raises(UsageError, match=f"background={number}: expected 0 or below"):
+        open_ome_zarr(image, background=number)
 
 
 @pytest.mark.parametrize("dtype", ["f2", "f4", "f8"])
