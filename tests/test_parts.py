@@ -432,6 +432,22 @@ def test_a_coordinate_with_flipped_bits_is_put_right(
     assert listing(memory) == reference
 
 
+@pytest.mark.parametrize("new", [False, True])
+def test_chunks_of_an_attempt_that_was_cut_short(
+    made_by: dict[str, Any], memory: Objects, new: bool
+) -> None:
+    """What is zeros now has no chunk: one that a first attempt wrote would be read in its place."""
+    parts.make(memory.url, BASE, made_by)
+    objects = json.loads(memory.read(f"{BASE}.objects.json"))
+    for key in (f"{BASE}.json", f"{BASE}.copy.json"):
+        memory.delete(key)
+    stray = f"{PATH}/0/image/c/9/0/0/0/0"
+    memory.put(stray, b"of another try")
+    assert parts.make(memory.url, BASE, made_by, new=new)["sealed"]
+    assert json.loads(memory.read(f"{BASE}.objects.json")) == objects
+    assert memory.exists(stray) == new  # who says that nothing was there is believed
+
+
 def test_what_a_killed_init_left_is_replaced(memory: Objects, reference: dict[str, Any]) -> None:
     memory.put(f"{PATH}/0/t/c/0", b"half")
     memory.put(f"{PATH}/zarr.json", b"{}")

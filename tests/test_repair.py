@@ -223,6 +223,16 @@ def test_versions_and_copies_come_back_from_each_other(place: Objects) -> None:
     assert promised(place) == expected
 
 
+def test_a_damaged_version_is_not_copied(place: Objects) -> None:
+    key, copy = versions.key_of("quality", 1), versions.beside(place, "quality").copies[1]
+    place.put(key, place.read(key).replace(b'"author"', b'"Author"'))
+    place.put(copy, b"torn")
+    found = {one.key: one.why_not for one in repair.repair(place, ["quality"])}
+    assert found[copy] == "the version that it is of is damaged too"
+    assert found[key]
+    assert place.read(copy) == b"torn"
+
+
 def test_a_version_that_is_gone_for_good_can_be_accepted(
     place: Objects, capsys: pytest.CaptureFixture[str]
 ) -> None:

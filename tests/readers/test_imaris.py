@@ -247,9 +247,10 @@ class TestFacts:
         assert ds.attrs["lens_power"] == "25x"
         assert {"name", "numerical_aperture"}.isdisjoint(ds.attrs)
 
-    def test_flat_extent(self, movie):
+    @pytest.mark.parametrize("end", ["4", "-4"])
+    def test_flat_or_inverted_extent(self, movie, end):
         path, _ = movie
-        edit(path, lambda h5: say(h5["DataSetInfo/Image"], ExtMin2="4", ExtMax2="4"))
+        edit(path, lambda h5: say(h5["DataSetInfo/Image"], ExtMin2="4", ExtMax2=end))
         ds = open_imaris(path)
         assert (ds.z.attrs["spacing"], float(ds.z[0])) == (1.0, 4.0)
         assert "along z" in ds.attrs["assumed"][0]
