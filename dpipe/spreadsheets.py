@@ -140,7 +140,14 @@ class Table:
         more = f" and {len(left) - _MOST_NAMED} more" if len(left) > _MOST_NAMED else ""
         return [f"columns not read: {', '.join(left[:_MOST_NAMED])}{more}"] if left else []
 
-    def floats(self, name: str, *, empty: float = math.nan, finite: bool = True) -> np.ndarray:
+    def floats(
+        self,
+        name: str,
+        *,
+        empty: float = math.nan,
+        finite: bool = True,
+        skip: np.ndarray | None = None,
+    ) -> np.ndarray:
         """Read a column of numbers.
 
         Parameters
@@ -151,6 +158,8 @@ class Table:
             What an empty cell means.
         finite : bool
             Refuse NaN and infinities, those of empty cells too.
+        skip : numpy.ndarray, optional
+            Rows that may be so all the same.
 
         Returns
         -------
@@ -165,7 +174,7 @@ class Table:
         cells = self.text(name)
         found = [self._float(c, name, i, empty) for i, c in enumerate(cells)]
         values = np.asarray(found, dtype=np.float64)
-        bad = np.flatnonzero(~np.isfinite(values))
+        bad = np.flatnonzero(~np.isfinite(values) & (True if skip is None else ~skip))
         if finite and bad.size:
             i = int(bad[0])
             raise Unfit(f"line {self.line + i}: {name} is {_shown(cells[i])}; expected a number")

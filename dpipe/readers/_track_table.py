@@ -16,6 +16,9 @@ from dpipe.spreadsheets import Unfit
 
 _WHOLE = 0.01
 """How far from a multiple of the interval a time may lie, in intervals."""
+_FEW = 2
+_SAID = 0.25
+"""The same, of an interval that a person says: stamps of microscopes stray."""
 _LAST = 2**53
 
 
@@ -77,11 +80,13 @@ def spots(rows: Rows, said: Said) -> xr.Dataset:
     if rows.annotator is not None:
         labels[schema.ANNOTATOR] = rows.annotator
     notes = [*rows.notes, *notes, *([branched] if branched else []), *_far(frame, first)]
+    notes += _sparse(frame, first) if rows.times is rows.interval is None else []
     if isinstance(zyx, np.ndarray) and (nowhere := int((~np.isfinite(zyx)).any(axis=1).sum())):
         notes.append(f"{nowhere} of {frame.size} spots have no place")
     assumed = list(rows.assumed)
     if rows.guessed_first and said.first_frame is None:
-        assumed.append("frames count from 0 in the file")
+        low = int(rows.frame.min()) if rows.frame is not None else 0
+        assumed.append(f"frames count from 0 in the file{f'; they begin at {low}' * (low > 0)}")
     attrs = {"frame_base": first, **({"interval": float(step)} if step else {}), **rows.attrs}
     attrs |= {key: lines for key, lines in (("notes", notes), ("assumed", assumed)) if lines}
     ds = xr.Dataset(_wrapped(columns), _wrapped(labels), attrs)
@@ -105,8 +110,9 @@ def _clock(
     """Return frames from 0, times in seconds (NaN unknown), the interval, and notes."""
     if rows.frame is None:
         seconds = np.asarray(rows.times) * _seconds_of(rows)
-        least = said.interval or _least_step(seconds, rows.track)
-        return _counted(seconds, least, said), seconds, least, []
+        step, start = _even(seconds, rows.track, said)
+        late = f"times lie {start:g} s beyond multiples of {step:g} s: frame 0 is taken to be then"
+        return _counted(seconds, start, step, said), seconds, step, [late] if start else []
     frame = rows.frame - first
     _check_frames(frame, first, said.frames)
     nothing = np.full(frame.size, np.nan)
@@ -139,6 +145,18 @@ def _seconds_of(rows: Rows) -> float:
     return factor
 
 
+def _even(seconds: np.ndarray, track: np.ndarray, said: Said) -> tuple[float, float]:
+    """Return the time between frames and that of frame 0, both as a person or the times say.
+
+    Times that are no multiples of the step may all lie as far beyond one.
+    """
+    step = said.interval or _least_step(seconds, track)
+    if not (abs(seconds / step) < _LAST).all() or _off(seconds, 0.0, step, said) < 0:
+        return step, 0.0
+    start = float(seconds.min() % step)
+    return step, start if _off(seconds, start, step, said) < 0 else 0.0
+
+
 def _least_step(seconds: np.ndarray, track: np.ndarray) -> float:
     """Return the smallest time between two spots of a track."""
     order = np.lexsort((seconds, track))
@@ -148,16 +166,24 @@ def _least_step(seconds: np.ndarray, track: np.ndarray) -> float:
     return float(steps[steps > 0].min())
 
 
-def _counted(seconds: np.ndarray, step: float, said: Said) -> np.ndarray:
+def _off(seconds: np.ndarray, start: float, step: float, said: Said) -> int:
+    """Return which time is the first that is no multiple of the step, -1 for none."""
+    at = (seconds - start) / step
+    bad = np.flatnonzero(abs(at - np.round(at)) > (_SAID if said.interval else _WHOLE))
+    return int(bad[0]) if bad.size else -1
+
+
+def _counted(seconds: np.ndarray, start: float, step: float, said: Said) -> np.ndarray:
     """Count frames from times."""
-    at = seconds / step
+    at = (seconds - start) / step
     bad = np.flatnonzero(~(abs(at) < _LAST))
     if bad.size:
         raise Unfit(f"time {seconds[bad[0]]:g} s lies too far away to count frames of {step:g} s")
-    bad = np.flatnonzero(abs(at - np.round(at)) > _WHOLE)
-    if bad.size:
+    if (odd := _off(seconds, start, step, said)) >= 0:
+        way = "say which it is" if said.interval else "say interval=, which times may miss a bit"
         raise Unfit(
-            f"time {seconds[bad[0]]:g} s is no multiple of the interval {step:g} s; say interval="
+            f"time {seconds[odd]:g} s is no multiple of the interval {step:g} s; {way}, or add a "
+            "column 'frame'"
         )
     frame = np.round(at).astype(np.int64)
     _check_frames(frame, 0, said.frames)
@@ -216,6 +242,19 @@ def _far(frame: np.ndarray, first: int) -> list[str]:
     return [
         f"{odd.size} of {frame.size} spots are far beyond the others: frame "
         f"{frame[odd].max() + first}; is it mistyped?"
+    ]
+
+
+def _sparse(frame: np.ndarray, first: int) -> list[str]:
+    """Say by how many frames all spots lie apart: such numbers may be times."""
+    found = np.unique(frame)
+    step = int(np.gcd.reduce(np.diff(found))) if found.size > _FEW else 1
+    if step < 2:
+        return []
+    shown = ", ".join(str(one + first) for one in found[: _FEW + 1].tolist())
+    return [
+        f"spots lie in frames {shown}, ... only, {step} apart: if these are times, call the column "
+        "'t' and say format=columns and time_unit="
     ]
 
 
