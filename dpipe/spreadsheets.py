@@ -369,19 +369,32 @@ def read_rows(uri: str, data: bytes, *, sheet: str = "") -> tuple[list[list[str]
     Raises
     ------
     InputError
-        Not text, not Excel, or Excel without the library that reads it.
+        Not text, not Excel, no library that reads it, or several sheets of the same columns.
     """
     if not uri.lower().endswith(EXCEL):
         return grid(as_text(data))
     try:
         with pd.ExcelFile(io.BytesIO(data), engine="calamine") as book:
             chosen: str | int = sheet if sheet in book.sheet_names else 0
-            cells = pd.read_excel(
-                book, sheet_name=chosen, header=None, dtype=str, keep_default_na=False
-            )
+            cells = _sheet(book, chosen)
+            alike = _alike(book) if chosen == 0 else []
     except ImportError as error:
         told = "Excel needs python-calamine; install dpipe[formats], or save the sheet as CSV"
         raise Unfit(told) from error
     except Exception as error:  # these libraries raise anything on damaged files
         raise Unfit(f"not readable as Excel ({type(error).__name__}: {error})") from error
+    if alike:
+        told = f"sheets {', '.join(alike)} have the same columns; expected one: save each by itself"
+        raise Unfit(told)
     return [[str(cell) for cell in row] for row in cells.to_numpy().tolist()], False
+
+
+def _sheet(book: pd.ExcelFile, name: str | int, rows: int | None = None) -> pd.DataFrame:
+    return pd.read_excel(book, name, header=None, dtype=str, keep_default_na=False, nrows=rows)
+
+
+def _alike(book: pd.ExcelFile) -> list[str]:
+    """Return the names of sheets that begin as the first one, with it; nothing if none does."""
+    heads = [[plain(str(cell)) for cell in np.ravel(_sheet(book, n, 1))] for n in book.sheet_names]
+    found = [repr(n) for n, row in zip(book.sheet_names, heads, strict=True) if row == heads[0]]
+    return found[:_MOST_NAMED] if len(found) > 1 and len(heads[0]) > 1 else []

@@ -199,7 +199,8 @@ def _facts(image: Any, mask: Any, label: str | None, odd: str = "") -> Facts:
     if mask is None:
         return Facts(height, width, channels, kind, "", label, odd)
     if (*map(int, mask.shape), 1)[:3] != shape:
-        raise InputError(f"mask of shape {tuple(mask.shape)} beside an image of {held}")
+        told = f"mask of shape {tuple(mask.shape)} beside an image of {held}"
+        raise InputError(f"{told}; expected the same shape, a mask for each channel")
     if mask.dtype.kind not in "buif" or mask.dtype.itemsize > 8:
         raise InputError(f"mask of {mask.dtype}; expected numbers or truth values")
     return Facts(height, width, channels, kind, mask.dtype.newbyteorder("=").str, label, odd)
@@ -213,7 +214,10 @@ def _label_of(file: h5py.File) -> tuple[str | None, str]:
     except InputError as error:
         return None, f"{error}; the picture has no label"
     if not isinstance(value, np.ndarray) or value.size == 1:
-        return None if value is None else _text(value), ""
+        text = None if value is None else _text(value)
+        if text == "nan" and isinstance(value, float | np.floating | np.ndarray):
+            return None, "label is NaN; the picture has no label"
+        return text, ""
     if value.dtype.kind in "buif" and value.ndim == 1 and np.count_nonzero(value) == 1:
         (place,) = np.flatnonzero(value)
         if value[place] == 1:

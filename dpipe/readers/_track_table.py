@@ -110,9 +110,9 @@ def _clock(
     """Return frames from 0, times in seconds (NaN unknown), the interval, and notes."""
     if rows.frame is None:
         seconds = np.asarray(rows.times) * _seconds_of(rows)
-        step, start = _even(seconds, rows.track, said)
-        late = f"times lie {start:g} s beyond multiples of {step:g} s: frame 0 is taken to be then"
-        return _counted(seconds, start, step, said), seconds, step, [late] if start else []
+        even, start = _even(seconds, rows.track, said)
+        late = f"times lie {start:g} s beyond multiples of {even:g} s: frame 0 is taken to be then"
+        return _counted(seconds, start, even, said), seconds, even, [late] if start else []
     frame = rows.frame - first
     _check_frames(frame, first, said.frames)
     nothing = np.full(frame.size, np.nan)
