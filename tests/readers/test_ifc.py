@@ -657,7 +657,7 @@ def test_the_generated_tree_is_what_it_says(tmp_path):
 
 def test_a_label_of_nan_is_no_class(tmp_path):
     for i, label in enumerate((1.0, np.nan)):
-        write(tmp_path / f"a_{i}.h5", picture(), label=label)
+        write(tmp_path / f"a_{i}.h5", picture()[0], label=label)
     ds = ifc.open_ifc([tmp_path / "a_0.h5", tmp_path / "a_1.h5"])
     assert ds.label.values.tolist() == ["1.0", "-1"]
     assert ds.attrs["notes"][0].startswith("1 pictures: label is NaN; the picture has no label")
