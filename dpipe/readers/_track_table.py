@@ -76,13 +76,12 @@ def spots(rows: Rows, said: Said) -> xr.Dataset:
     }
     if rows.number is not None:
         columns[schema.SPOT_ID] = rows.number
-    labels = {schema.TRACK: rows.track, schema.FRAME: frame}
+    track, lost = _placed(rows.track, zyx)
+    labels = {schema.TRACK: track, schema.FRAME: frame}
     if rows.annotator is not None:
         labels[schema.ANNOTATOR] = rows.annotator
-    notes = [*rows.notes, *notes, *([branched] if branched else []), *_far(frame, first)]
-    notes += _sparse(frame, first) if rows.times is rows.interval is None else []
-    if isinstance(zyx, np.ndarray) and (nowhere := int((~np.isfinite(zyx)).any(axis=1).sum())):
-        notes.append(f"{nowhere} of {frame.size} spots have no place")
+    notes = [*rows.notes, *notes, *lost, *([branched] if branched else []), *_far(frame, first)]
+    notes += _sparse(frame, first) if rows.times is None and rows.interval is None else []
     assumed = list(rows.assumed)
     if rows.guessed_first and said.first_frame is None:
         low = int(rows.frame.min()) if rows.frame is not None else 0
@@ -95,6 +94,18 @@ def spots(rows: Rows, said: Said) -> xr.Dataset:
         ds = ds.assign(_wrapped({schema.TRACK_PARENT: [rows.parents[one] for one in ids]}))
         ds = ds.assign_coords(track_id=ids)
     return ds
+
+
+def _placed(track: np.ndarray, zyx: Any) -> tuple[np.ndarray, list[str]]:
+    """Take spots without a place out of their tracks, which would have no length; say it.
+
+    Of places that are computed later nobody knows yet.
+    """
+    if not isinstance(zyx, np.ndarray) or np.isfinite(zyx).all():
+        return track, []
+    nowhere = ~np.isfinite(zyx).all(axis=1)
+    said = f"{nowhere.sum()} of {track.size} spots have no place, and so no track"
+    return np.where(nowhere, -1, track), [said]
 
 
 def _wrapped(columns: dict[schema.Variable, Any]) -> dict[str, xr.DataArray]:

@@ -12,6 +12,7 @@ import pytest
 
 from dpipe import schema
 from dpipe.errors import InputError, UsageError
+from dpipe.operators.track_measures import track_measures
 from dpipe.readers._track_columns import PROGRAMS, meaning
 from dpipe.readers._track_rows import micrometres_in, seconds_in
 from dpipe.readers.tracks import find, open_tracks
@@ -412,7 +413,9 @@ def test_spots_of_one_number_are_refused_and_those_without_a_place_counted(tmp_p
     with pytest.raises(InputError, match="two spots have the ID 2; expected one"):
         open_tracks(write(tmp_path, model("sec", [(1, 0, 0), (2, 1, 30), (2, 2, 60)])))
     text = model("sec", [(1, 0, 0), (2, 1, 30)]).replace('X="1"', 'X="NaN"', 1)
-    assert open_tracks(write(tmp_path, text)).attrs["notes"] == ["1 of 2 spots have no place"]
+    assert open_tracks(write(tmp_path, text)).attrs["notes"] == [
+        "1 of 2 spots have no place, and so no track"
+    ]
 
 
 # --- XML and text -----------------------------------------------------------------------------
@@ -625,10 +628,17 @@ def test_a_spot_without_a_place_does_not_cost_the_others(tmp_path):
     head = "track,frame,spot_z,spot_y,spot_x\n1,0,1,2,3\n"
     ds = open_tracks(write(tmp_path, f"{head}1,1,nan,,NaN\n"))
     np.testing.assert_array_equal(ds.spot_x.values, [3, np.nan])
-    assert ds.attrs["notes"] == ["1 of 2 spots have no place"]
+    assert ds.track.values.tolist() == [1, -1]
+    assert ds.attrs["notes"] == ["1 of 2 spots have no place, and so no track"]
     for row in ("1,1,5,,NaN", "1,1,inf,inf,inf"):
         with pytest.raises(InputError, match=r"line 3: spot_\w is '.*'; expected a number"):
             open_tracks(write(tmp_path, f"{head}{row}\n"))
+
+
+def test_a_track_that_lacks_a_place_has_a_length(tmp_path):
+    text = "track,frame,spot_z,spot_y,spot_x\n1,0,0,0,0\n1,1,nan,nan,nan\n1,2,0,3,4\n"
+    found = track_measures(open_tracks(write(tmp_path, text), interval=1))
+    assert columns(found, "track_length", "track_gaps") == [[5], [1]]
 
 
 def test_units_of_trackmate_that_differ_are_not_one(tmp_path):
