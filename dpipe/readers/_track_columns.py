@@ -63,6 +63,8 @@ class Program:
         Number of the first frame.
     nothing : tuple of int
         Numbers of no track.
+    unless : str
+        Regular expression of a column that its tables do not have.
     """
 
     columns: Mapping[str, str]
@@ -70,11 +72,14 @@ class Program:
     unit: str = "pixel"
     first: int = 0
     nothing: tuple[int, ...] = (-1,)
+    unless: str = ""
 
     def fits(self, names: Iterable[str]) -> bool:
         """Tell whether a table is of this program."""
         listed = list(names)
         needed = [self.columns[what] for what in ("track", "frame", "y", "x")]
+        if self.unless and _found(listed, self.unless):
+            return False
         return all(_found(listed, pattern) for pattern in (*needed, *self.also))
 
 
@@ -136,7 +141,8 @@ PROGRAMS: dict[str, Program] = {
             "parent": r"parent_track_id",
             "number": "id|node_id",
             **_XYZ,
-        }
+        },
+        unless=WORDS["frame"],  # beside which t is a time
     ),
 }
 """Programs by their names, the most particular first; ultrack and motile write napari's columns."""

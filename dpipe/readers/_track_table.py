@@ -142,6 +142,12 @@ def _clock(
     if usual is None and len(np.unique(frame[np.isfinite(seconds)])) > 1:
         lost = f"times in the file stand still at {np.nanmin(seconds):g} s; they are not taken"
         return frame, nothing if step is None else frame * step, step, [lost]
+    if step and usual and abs(step / usual - 1) > _WHOLE:
+        notes.append(
+            f"frames are {usual:g} s apart by the times of spots, which are taken; the file says "
+            f"{step:g} s"
+        )
+        step = usual
     step = step or usual
     if step:
         seconds = np.where(np.isnan(seconds), frame * step, seconds)

@@ -732,3 +732,41 @@ def test_every_program_is_tried():
     tried = {name.partition(",")[0].replace(" ", "-") for name in TABLES}
     same = {"btrack": "btrack-tracks", "ultrack": "napari", "motile": "napari"}
     assert {same.get(name, name) for name in tried} - {"columns-in-pixels"} == set(PROGRAMS)
+
+
+# --- two things that a file says --------------------------------------------------------------
+
+
+def test_a_time_beside_a_frame_is_no_frame(tmp_path):
+    text = "Label,ID,Track ID,X,Y,T,Frame\nID1,1,0,10,20,0,0\nID2,2,0,11,20,30,1\n"
+    ds = open_tracks(write(tmp_path, text), unit="um", time_unit="s")
+    assert columns(ds, "frame", "spot_t", "spot_x") == [[0, 1], [0, 30], [10, 11]]
+
+
+def test_times_of_spots_go_before_an_interval_that_contradicts_them(tmp_path):
+    spots = "".join(
+        f'<SpotsInFrame frame="{n}"><Spot ID="{n}" FRAME="{n}" POSITION_X="1" POSITION_Y="1" '
+        f'POSITION_Z="0" POSITION_T="{30 * n}"/></SpotsInFrame>'
+        for n in range(3)
+    )
+    text = (
+        f'<TrackMate><Model spatialunits="um" timeunits="sec"><AllSpots>{spots}</AllSpots></Model>'
+        '<Settings><ImageData timeinterval="{}"/></Settings></TrackMate>'
+    )
+    ds = open_tracks(write(tmp_path, text.format(1), "a.xml"))
+    assert (ds.attrs["interval"], ds.spot_t.values.tolist()) == (30, [0, 30, 60])
+    assert "30 s apart by the times of spots, which are taken; the file" in ds.attrs["notes"][0]
+    assert "notes" not in open_tracks(write(tmp_path, text.format(30), "b.xml")).attrs
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "id,t,x,y,z\n1,24,10,20,1\n1,48,11,20,1\n",
+        '"","id","t","x","y","z"\n"1","1",24,10,20,1\n"2","1",48,11,20,1\n',
+        '"id" "t" "x" "y" "z"\n"1" "1" 24 10 20 1\n"2" "1" 48 11 20 1\n',
+    ],
+)
+def test_celltrackr_with_its_header(tmp_path, text):
+    ds = open_tracks(write(tmp_path, text), format="celltrackr")
+    assert columns(ds, "track", "frame", "spot_t", "spot_x") == [[1, 1], [1, 2], [24, 48], [10, 11]]
