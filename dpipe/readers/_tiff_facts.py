@@ -174,6 +174,11 @@ def _imagej(tif: TiffFile, sizes: Mapping[str, int], wanted: Sequence[str]) -> F
     if "interval" in wanted:
         found["interval"], lines = _imagej_step(said)
         found["assumed"] = lines if sizes["t"] > 1 else []
+        if sizes["t"] == 1 < sizes["z"] and found["interval"].value and not lines:
+            found["notes"].append(
+                f"its {sizes['z']} images are slices of one frame, and finterval is "
+                f"{found['interval'].value:g} s: if they are frames, say axes=, for example 'TYX'"
+            )
     if any(said.get(key) for key in ("cf", "c0")) or number(said.get("c1", 1)) != 1:
         told = ", ".join(f"{key}={said[key]}" for key in ("cf", "c0", "c1", "vunit") if key in said)
         found["notes"].append(f"ImageJ calibrates the grey values ({told}); they are as stored")

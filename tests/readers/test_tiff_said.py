@@ -430,3 +430,12 @@ def test_places_of_the_stage_are_not_silence(tmp_path):
     tifffile.imwrite(path, np.zeros((3, 4, 5), "u2"), ome=True, metadata=said)
     line = "voxel size along z is 1 micrometre: PositionZ of its planes goes by 2.5 \u00b5m"
     assert f"{line}; say spacing=[z, y, x]" in open_tiff(path).attrs["assumed"]
+
+
+def test_slices_of_imagej_that_may_be_frames_are_noted(tmp_path):
+    said = "ImageJ=1.54f\nimages=3\nslices=3\nunit=micron\nfinterval=30\n"
+    path = tmp_path / "a.tif"
+    (note,) = _described(tmp_path, said).attrs["notes"]
+    assert note.startswith("its 3 images are slices of one frame, and finterval is 30 s: if they")
+    assert open_tiff(path, axes="TYX").t.values.tolist() == [0, 30, 60]
+    assert "notes" not in open_tiff(path, interval=5).attrs
