@@ -34,6 +34,11 @@ _SHAPED = frozenset(
 )
 """Words of tifffile's JSON that are read, or say nothing of sizes and times."""
 _QUOTED = 80
+_STORED = {
+    0: ("0 is white in this file (MinIsWhite); values are as stored",),
+    3: ("values are places in a table of colours, as stored; the table is left out",),
+}
+"""By the tag 262, what values are that are no brightness."""
 _OPTIONS = {"spacing": "spacing=[z, y, x]", "interval": "interval="}
 
 Found = dict[str, Any]
@@ -97,7 +102,8 @@ def facts(
     timed, more = _times(said, own, interval)
     assumed = [*lines, *more, *assumed]
     attrs |= {"assumed": assumed} if assumed else {}
-    notes = said.pop("notes", [])
+    meant = page.tags.valueof(262, 1)
+    notes = [*said.pop("notes", []), *_STORED.get(int(meant), ())]
     attrs |= {"notes": notes} if notes else {}
     return said | {"spacing": sized, "attrs": attrs} | timed
 

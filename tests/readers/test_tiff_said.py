@@ -439,3 +439,16 @@ def test_slices_of_imagej_that_may_be_frames_are_noted(tmp_path):
     assert note.startswith("its 3 images are slices of one frame, and finterval is 30 s: if they")
     assert open_tiff(path, axes="TYX").t.values.tolist() == [0, 30, 60]
     assert "notes" not in open_tiff(path, interval=5).attrs
+
+
+@pytest.mark.parametrize(
+    ("photometric", "said"),
+    [("miniswhite", "0 is white"), ("palette", "values are places in a table"), ("minisblack", "")],
+)
+def test_values_that_are_no_brightness_are_said(tmp_path, photometric, said):
+    table = {"colormap": np.zeros((3, 256), "u2")} if photometric == "palette" else {}
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, np.full((4, 5), 7, "u1"), photometric=photometric, **table)
+    ds = open_tiff(path)
+    assert (ds.image.values == 7).all()
+    assert [line.startswith(said) for line in ds.attrs.get("notes", [])] == [True] * bool(said)
