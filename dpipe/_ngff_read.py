@@ -110,6 +110,11 @@ def version_of(attributes: Mapping[str, Any]) -> tuple[Mapping[str, Any], str]:
     return said, match[1]
 
 
+def omero_of(attributes: Mapping[str, Any]) -> Any:
+    """Return what is said of channels; some programs write it beside ``ome``, not in it."""
+    return version_of(attributes)[0].get("omero", attributes.get("omero"))
+
+
 def _usual(image: Mapping[str, Any]) -> str:
     """Tell the version of an image that does not say it by the form of its axes."""
     axes = image.get("axes")

@@ -14,6 +14,7 @@ from dpipe._grid import Unfit
 
 _DENSE, _MOST_DENSE = 100, 64 << 20
 """Times as many bytes as a workbook takes unpacked, and how many bytes it may take in any case."""
+_MOST_NAMED = 8
 
 
 def read_book(data: bytes, sheet: str) -> list[list[str]]:
@@ -29,7 +30,8 @@ def read_book(data: bytes, sheet: str) -> list[list[str]]:
     Raises
     ------
     InputError
-        Damaged, far larger unpacked than it is, or the library that reads it is not there.
+        Damaged, of several sheets with the same columns, far larger unpacked than it is, or the
+        library that reads it is not there.
     """
     try:
         importlib.import_module("python_calamine")
@@ -41,12 +43,29 @@ def read_book(data: bytes, sheet: str) -> list[list[str]]:
     try:
         with pd.ExcelFile(io.BytesIO(data), engine="calamine") as book:
             chosen: str | int = sheet if sheet in book.sheet_names else 0
-            cells = pd.read_excel(
-                book, sheet_name=chosen, header=None, dtype=str, keep_default_na=False
-            )
+            cells = _cells(book, chosen)
+            alike = _alike(book) if chosen == 0 else []
     except Exception as error:  # these libraries raise anything on damaged files
         raise Unfit(f"not readable as Excel ({type(error).__name__}: {error})") from error
-    return [[str(cell) for cell in row] for row in cells.to_numpy().tolist()]
+    if alike:
+        told = f"sheets {', '.join(alike)} have the same columns; expected one: save each by itself"
+        raise Unfit(told)
+    return cells
+
+
+def _cells(book: pd.ExcelFile, name: str | int, rows: int | None = None) -> list[list[str]]:
+    found = pd.read_excel(book, name, header=None, dtype=str, keep_default_na=False, nrows=rows)
+    return [[str(cell) for cell in row] for row in found.to_numpy().tolist()]
+
+
+def _alike(book: pd.ExcelFile) -> list[str]:
+    """Return the names of sheets that begin as the first one, with it; nothing if none does."""
+    heads = [
+        [" ".join(cell.casefold().split()) for row in _cells(book, name, 1) for cell in row]
+        for name in book.sheet_names
+    ]
+    found = [repr(n) for n, head in zip(book.sheet_names, heads, strict=True) if head == heads[0]]
+    return found[:_MOST_NAMED] if len(found) > 1 and len(heads[0]) > 1 else []
 
 
 def _look_into(data: bytes) -> None:

@@ -203,15 +203,17 @@ class Batches:
 
     def _said(self, aside: int) -> list[str]:
         """Say what is left out, and what comes twice."""
-        total, (_, n) = sum(self._lengths), self._share
-        uneven = self._run() * n - total
-        said = [f"{aside} of {total + aside} {self._dim}s left out: put aside"] if aside else []
+        total, n, run, what = sum(self._lengths), self._share[1], self._run(), f"{self._dim}s"
+        uneven, rest = run * n - total, run % self._size * n if self._drop_last else 0
+        said = [f"{aside} of {total + aside} {what} left out: put aside"] if aside else []
         if uneven > 0:
-            said.append(
-                f"{uneven} of {total} {self._dim}s twice an epoch, so that all {n} are even"
-            )
+            said.append(f"{uneven} of {total} {what} twice an epoch, so that all {n} are even")
         if uneven < 0:
-            said.append(f"{-uneven} of {total} {self._dim}s left out so that all {n} are even")
+            said.append(f"{-uneven} of {total} {what} left out so that all {n} are even")
+        if not run or run * n == rest:
+            said.append(f"no batches: each process has {run} {what}, a batch {self._size}")
+        elif rest:
+            said.append(f"{rest} of {total} {what} left out an epoch: they fill no batch")
         return said
 
     def _read_batches(self, epoch: int, start: int, stop: int) -> Iterator[xr.Dataset]:

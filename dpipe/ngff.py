@@ -34,6 +34,7 @@ from dpipe._ngff_read import (
     Reading,
     assumed,
     multiscale,
+    omero_of,
     version_of,
 )
 from dpipe.errors import InputError, SchemaError
@@ -250,7 +251,7 @@ def channels(
     labels, colors, windows : list or None
         One entry a channel, None if the file says nothing; a window is a pair (start, end).
     """
-    omero = version_of(attributes)[0].get("omero")
+    omero = omero_of(attributes)
     listed = omero.get("channels") if isinstance(omero, Mapping) else None
     if not isinstance(listed, list) or not all(isinstance(c, Mapping) for c in listed):
         return None, None, None
@@ -272,7 +273,7 @@ def channel_notes(attributes: Mapping[str, Any], count: int) -> list[str]:
     count : int
         How many channels the image has; for another number nobody knows which is which.
     """
-    omero = version_of(attributes)[0].get("omero")
+    omero = omero_of(attributes)
     if omero is None:
         return []
     listed = omero.get("channels") if isinstance(omero, Mapping) else omero

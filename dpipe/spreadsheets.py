@@ -139,7 +139,14 @@ class Table:
         more = f" and {len(left) - _MOST_NAMED} more" if len(left) > _MOST_NAMED else ""
         return [f"columns not read: {', '.join(left[:_MOST_NAMED])}{more}"] if left else []
 
-    def floats(self, name: str, *, empty: float = math.nan, finite: bool = True) -> np.ndarray:
+    def floats(
+        self,
+        name: str,
+        *,
+        empty: float = math.nan,
+        finite: bool = True,
+        skip: np.ndarray | None = None,
+    ) -> np.ndarray:
         """Read a column of numbers.
 
         Parameters
@@ -150,6 +157,8 @@ class Table:
             What an empty cell means.
         finite : bool
             Refuse NaN and infinities, those of empty cells too.
+        skip : numpy.ndarray, optional
+            Rows that may be so all the same.
 
         Returns
         -------
@@ -164,7 +173,7 @@ class Table:
         cells = self.text(name)
         found = [self._float(c, name, i, empty) for i, c in enumerate(cells)]
         values = np.asarray(found, dtype=np.float64)
-        bad = np.flatnonzero(~np.isfinite(values))
+        bad = np.flatnonzero(~np.isfinite(values) & (True if skip is None else ~skip))
         if finite and bad.size:
             i = int(bad[0])
             raise Unfit(f"line {self.line + i}: {name} is {_shown(cells[i])}; expected a number")
@@ -360,7 +369,7 @@ def read_rows(uri: str, data: bytes, *, sheet: str = "") -> tuple[list[list[str]
     Raises
     ------
     InputError
-        Not text, not Excel, or Excel without the library that reads it.
+        Not text, not Excel, no library that reads it, or several sheets of the same columns.
     """
     if not uri.lower().endswith(EXCEL):
         return grid(as_text(data))

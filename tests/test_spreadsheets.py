@@ -9,11 +9,12 @@ import tracemalloc
 import zipfile
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from dpipe import spreadsheets
 from dpipe.errors import InputError, StoreError
-from dpipe.spreadsheets import Table, as_text, grid, read_bytes, read_rows, table
+from dpipe.spreadsheets import Table, Unfit, as_text, grid, read_bytes, read_rows, table
 
 
 def column(*cells, comma=False):
@@ -217,3 +218,25 @@ def test_a_workbook_that_is_far_larger_unpacked_is_refused(tmp_path):
     struct.pack_into("<I", data, data.rindex(b"PK\1\2") + 24, 100)  # says that it has 100 bytes
     with pytest.raises(InputError, match=r"not readable as Excel.*damaged|Bad"):
         read_rows("a.xlsx", bytes(data))
+
+
+@pytest.mark.parametrize(("second", "refused"), [("A", True), ("legend", False), ("", False)])
+def test_sheets_with_the_same_columns_are_not_one_table(tmp_path, second, refused):
+    pytest.importorskip("python_calamine")
+    frames = {
+        "A": pd.DataFrame({"track_id": ["1"], "frame": ["0"]}),
+        "legend": pd.DataFrame({"column": ["track_id"]}),
+        "": pd.DataFrame(),
+    }
+    path = tmp_path / "a.xlsx"
+    with pd.ExcelWriter(path, engine="openpyxl") as book:
+        frames["A"].to_excel(book, sheet_name="Neu1", index=False)
+        frames[second].to_excel(book, sheet_name="Neu2", index=False)
+    if refused:
+        with pytest.raises(
+            Unfit, match="sheets 'Neu1', 'Neu2' have the same columns; expected one"
+        ):
+            read_rows(str(path), path.read_bytes())
+        assert read_rows(str(path), path.read_bytes(), sheet="Neu2")[0][1] == ["1", "0"]
+    else:
+        assert read_rows(str(path), path.read_bytes())[0] == [["track_id", "frame"], ["1", "0"]]

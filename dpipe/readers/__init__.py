@@ -157,14 +157,14 @@ READERS = {
         tracks.find,
         tracks.open_tracks,
         version=2,
-        added=("time_unit", "movie", "gaps"),
+        added=("time_unit", "movie", "gaps", "background"),
         alike=_alike.same_values,
     ),
     "tracks-labels": Reader(
         tracks_labels.find,
         tracks_labels.open_tracks_labels,
         version=1,
-        added=("first_frame", "frames", "planes"),
+        added=("first_frame", "frames", "planes", "background"),
     ),
 }
 """Every reader by its name in recipes and on the command line."""

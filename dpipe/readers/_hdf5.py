@@ -319,7 +319,7 @@ def _stored(
     """Return the mask of skipped filters and the bytes of a chunk; None if never written."""
     try:
         return dataset.id.read_direct_chunk(corner, out=buffer)
-    except RuntimeError:
+    except (RuntimeError, OSError):  # OSError: of a dataset without any chunk
         if _is_hole(dataset, corner):
             return None
         raise

@@ -103,8 +103,8 @@ def _looked(file: BinaryIO) -> Facts:
 
 def _stated(data: bytes, size: int, read: Callable[[int, int], bytes]) -> Facts:
     found = members(data, size)
-    label = _text(label_of(read, found["label"])) if "label" in found else None
-    return _facts(found.get("image"), found.get("mask"), label)
+    label, odd = _told(label_of(read, found["label"])) if "label" in found else (None, "")
+    return _facts(found.get("image"), found.get("mask"), label, odd)
 
 
 def planes(data: bytes, threshold: float | None = None) -> tuple[np.ndarray, np.ndarray | None]:
@@ -199,7 +199,8 @@ def _facts(image: Any, mask: Any, label: str | None, odd: str = "") -> Facts:
     if mask is None:
         return Facts(height, width, channels, kind, "", label, odd)
     if (*map(int, mask.shape), 1)[:3] != shape:
-        raise InputError(f"mask of shape {tuple(mask.shape)} beside an image of {held}")
+        told = f"mask of shape {tuple(mask.shape)} beside an image of {held}"
+        raise InputError(f"{told}; expected the same shape, a mask for each channel")
     if mask.dtype.kind not in "buif" or mask.dtype.itemsize > 8:
         raise InputError(f"mask of {mask.dtype}; expected numbers or truth values")
     return Facts(height, width, channels, kind, mask.dtype.newbyteorder("=").str, label, odd)
@@ -213,12 +214,20 @@ def _label_of(file: h5py.File) -> tuple[str | None, str]:
     except InputError as error:
         return None, f"{error}; the picture has no label"
     if not isinstance(value, np.ndarray) or value.size == 1:
-        return None if value is None else _text(value), ""
+        return (None, "") if value is None else _told(value)
     if value.dtype.kind in "buif" and value.ndim == 1 and np.count_nonzero(value) == 1:
         (place,) = np.flatnonzero(value)
         if value[place] == 1:
             return str(place), f"label is one of {value.size} by its place (one-hot), from 0"
     return None, f"label of shape {value.shape}; expected one; the picture has no label"
+
+
+def _told(value: Any) -> tuple[str | None, str]:
+    """Return a label as text, and what is to be said of it: not a number is none."""
+    text = _text(value)
+    if text == "nan" and not isinstance(value, bytes | str):
+        return None, "label is NaN; the picture has no label"
+    return text, ""
 
 
 def _text(value: Any) -> str:

@@ -124,6 +124,18 @@ def odd_labels(names: Sequence[str], kept: Sequence[Facts | None]) -> list[str]:
     ]
 
 
+def channels_first(kept: Sequence[Facts | None]) -> list[str]:
+    """Say in a line if all pictures have more channels than rows: they may stand first."""
+    sound = [one for one in kept if one is not None]
+    if not sound or any(one.channels <= one.height for one in sound):
+        return []
+    one = sound[0]
+    return [
+        f"pictures of {one.height} rows, {one.width} columns and {one.channels} channels: an image "
+        "is read as (height, width, channels); if its channels stand first, write it anew"
+    ]
+
+
 def plan(kept: Sequence[Facts | None], block: int = 0, threshold: float | None = None) -> Plan:
     """Lay pictures out one after another, in their order.
 

@@ -11,7 +11,7 @@ import numpy as np
 import xarray as xr
 
 from dpipe import ngff, schema
-from dpipe.containers import read_attributes
+from dpipe.containers import folders_below, read_attributes
 from dpipe.errors import InputError
 from dpipe.readers._ome_zarr_arrays import listed, look_at, open_level
 
@@ -53,6 +53,11 @@ def with_labels(ds: xr.Dataset, grid: Grid, wanted: str | None) -> xr.Dataset:
         if wanted is not None:
             raise
         return _noted(ds, [f"labels left out: {error}"])
+    unlisted = [] if names else folders_below(grid.uri, f"{grid.path}/labels".strip("/"))
+    if unlisted and wanted is None:
+        line = f"labels left out: {', '.join(map(repr, unlisted))}, which no list names"
+        return _noted(ds, [f"{line}; option labels=NAME reads one of them"])
+    names = names or unlisted
     elsewhere = wanted is not None and "/" in wanted and wanted not in names
     if wanted is not None and wanted not in names and not elsewhere:
         raise InputError(f"no labels {wanted!r}. Found: {', '.join(names) or 'none'}")
@@ -178,8 +183,10 @@ def _cast(
                 f"{exact}; option labels=none leaves them out"
             )
     if held.size and (least := int(held.min())) < 0:
+        way = f"option background={least} reads it as no object, " * (not background)
+        also = f" besides the background, {background}" * bool(background)
         raise InputError(
-            f"{what} {least}, which is no object number; option background={least} reads it as no "
-            "object, option labels=none leaves them out"
+            f"{what} {least}{also}, which is no object number; {way}option labels=none leaves them "
+            "out"
         )
     return held.astype(dtype)

@@ -6,7 +6,7 @@ import re
 from dpipe.readers._tiff_names import SUFFIXES, tagged
 from dpipe.sources import resolve_uri, stem_of
 
-_LAST = re.compile(r"(\d+)$")
+_LAST = re.compile(r"(\d+)[)\]]?$")
 
 
 def numbered_neighbour(url: str) -> str:
@@ -22,7 +22,8 @@ def numbered_neighbour(url: str) -> str:
         return ""
     number, width = int(found[1]), len(found[1])
     before, after = (
-        f"{stem[: found.start()]}{n:0{width}d}{name[len(stem) :]}" for n in (number - 1, number + 1)
+        f"{stem[: found.start()]}{n:0{width}d}{name[found.end(1) :]}"
+        for n in (number - 1, number + 1)
     )
     first = number == 0 or not os.path.exists(os.path.join(folder, before))
     return after if first and os.path.exists(os.path.join(folder, after)) else ""

@@ -8,19 +8,37 @@ Not believed: a resolution in inches, which is for printing (mostly 72 or 96 dot
 origin.
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from tifffile import TiffFile
+from tifffile import TiffFile, TiffPage
 
 from dpipe.measures import Said, duration, length, number
 from dpipe.pages import Flaw
-from dpipe.readers._tiff_ome import ome_facts
+from dpipe.readers._tiff_ome import every, ome_facts, parsed
 
 _RGB = ["FF0000", "00FF00", "0000FF"]
 _RESOLUTION_UNITS = {3: "cm", 4: "mm", 5: "um"}
 """Units of the tag 296 by its value; the last two are of later specifications."""
+_MICROMANAGER = 51123
+"""The tag in which Micro-Manager keeps what it knows of a plane."""
+_SHAPED = frozenset(
+    [
+        *("shape", "axes", "truncated", "spacing", "unit", "finterval", "fps", "tunit", "images"),
+        *(f"PhysicalSize{axis}{end}" for axis in "XYZ" for end in ("", "Unit")),
+        *("TimeIncrement", "TimeIncrementUnit", "channels", "slices", "frames", "hyperstack"),
+        *("mode", "loop", "min", "max", "Channel", "Name", "name", "UUID", "Creator"),
+    ]
+)
+"""Words of tifffile's JSON that are read, or say nothing of sizes and times."""
+_QUOTED = 80
+_STORED = {
+    0: ("0 is white in this file (MinIsWhite); values are as stored",),
+    3: ("values are places in a table of colours, as stored; the table is left out",),
+}
+"""By the tag 262, what values are that are no brightness."""
 _OPTIONS = {"spacing": "spacing=[z, y, x]", "interval": "interval="}
 
 Found = dict[str, Any]
@@ -84,7 +102,8 @@ def facts(
     timed, more = _times(said, own, interval)
     assumed = [*lines, *more, *assumed]
     attrs |= {"assumed": assumed} if assumed else {}
-    notes = said.pop("notes", [])
+    meant = page.tags.valueof(262, 1)
+    notes = [*said.pop("notes", []), *_STORED.get(int(meant), ())]
     attrs |= {"notes": notes} if notes else {}
     return said | {"spacing": sized, "attrs": attrs} | timed
 
@@ -161,6 +180,11 @@ def _imagej(tif: TiffFile, sizes: Mapping[str, int], wanted: Sequence[str]) -> F
     if "interval" in wanted:
         found["interval"], lines = _imagej_step(said)
         found["assumed"] = lines if sizes["t"] > 1 else []
+        if sizes["t"] == 1 < sizes["z"] and found["interval"].value and not lines:
+            found["notes"].append(
+                f"its {sizes['z']} images are slices of one frame, and finterval is "
+                f"{found['interval'].value:g} s: if they are frames, say axes=, for example 'TYX'"
+            )
     if any(said.get(key) for key in ("cf", "c0")) or number(said.get("c1", 1)) != 1:
         told = ", ".join(f"{key}={said[key]}" for key in ("cf", "c0", "c1", "vunit") if key in said)
         found["notes"].append(f"ImageJ calibrates the grey values ({told}); they are as stored")
@@ -194,11 +218,66 @@ def _calibrated(tif: TiffFile, dim: str, unit: str) -> Said:
 
 
 def _plain(tif: TiffFile, wanted: Sequence[str]) -> Found:
-    """Read the JSON that tifffile writes, else the resolution tags."""
-    found = _shaped(tif, wanted)
-    if "spacing" in wanted and not found.get("spacing"):
-        found["spacing"] = _tags(tif)
+    """Read the JSON that tifffile writes, or a plane's header, else the resolution tags.
+
+    A description that nobody understands is quoted where a size or a time is missing.
+    """
+    found, doubt = _shaped(tif, wanted), _unread(tif)
+    if "spacing" in wanted:
+        said = found.get("spacing") or _plane(tif) or _tags(tif)
+        found["spacing"] = {dim: said.get(dim) or Said() for dim in "zyx"}
+        for dim, size in found["spacing"].items():
+            found["spacing"][dim] = Said(None, doubt) if size == Said() else size
+    if "interval" in wanted and found.get("interval", Said()) == Said():
+        found["interval"] = Said(None, "; ".join(filter(None, (_dated(tif), doubt))))
     return found
+
+
+def _plane(tif: TiffFile) -> dict[str, Said]:
+    """Read the pixel size in a header of MetaMorph, or of one plane of Micro-Manager."""
+    if tif.pages.first.description.startswith("<MetaData>"):
+        said = _metamorph(tif.pages.first.description)
+        unit = said.get("spatial-calibration-units", "")
+        if not unit or said.get("spatial-calibration-state") == "off":
+            return {}
+        keys = {dim: f"spatial-calibration-{dim}" for dim in "yx"}
+        return {dim: length(said.get(key), unit, key) for dim, key in keys.items()}
+    held = tif.pages.first.tags.valueof(_MICROMANAGER)
+    size = held.get("PixelSizeUm") if isinstance(held, dict) else None
+    return dict.fromkeys("yx", length(size, "um", "PixelSizeUm")) if size is not None else {}
+
+
+def _metamorph(text: str) -> dict[str, str]:
+    """Return what MetaMorph's XML says of a plane; nothing where it cannot be parsed."""
+    try:
+        props = [prop for info in every(parsed(text), "PlaneInfo") for prop in every(info, "prop")]
+    except Flaw:
+        return {}
+    return {prop.get("id", ""): prop.get("value", "") for prop in props}
+
+
+def _unread(tif: TiffFile) -> str:
+    """Quote what a file's description says and nobody understands; "" where there is nothing."""
+    if tif.shaped_metadata:
+        left = {k: v for k, v in dict(tif.shaped_metadata[0]).items() if k not in _SHAPED}
+        text = json.dumps(left, default=str) if left else ""
+    else:
+        text = tif.pages.first.description
+    text = " ".join(str(text).split())
+    short = text if len(text) <= _QUOTED else f"{text[:_QUOTED]}..."
+    return f"its description, {short!r}, is not understood" if text else ""
+
+
+def _dated(tif: TiffFile) -> str:
+    """Say from when to when the pages are dated, if they differ: to the second, so no interval."""
+    first = _date(tif.pages.first)
+    if not first:
+        return ""
+    count = len(tif.pages)
+    last = _date(tif.pages.get(count - 1, aspage=True))
+    if last in ("", first):
+        return ""
+    return f"its {count} pages are dated from {first!r} to {last!r}"
 
 
 def _tags(tif: TiffFile) -> dict[str, Said]:
@@ -231,6 +310,10 @@ def _per(value: Any) -> float | None:
     if not isinstance(value, tuple) or len(value) != 2 or not value[0] or not value[1]:
         return None
     return number(value[0] / value[1])
+
+
+def _date(page: TiffPage) -> str:
+    return str(page.tags.valueof(306) or "").strip()[:20]
 
 
 def _shaped(tif: TiffFile, wanted: Sequence[str]) -> Found:

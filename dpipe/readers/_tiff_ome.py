@@ -5,6 +5,7 @@ Knows the elements and attributes of the schema, of any year. Which plane lies w
 refer to.
 """
 
+import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from statistics import median
@@ -76,6 +77,8 @@ def ome_facts(
         found["spacing"] = {
             dim: _told(pixels, f"PhysicalSize{dim.upper()}", length, "\u00b5m") for dim in "zyx"
         }
+        if found["spacing"]["z"] == Said() and sizes.get("z", 1) > 1:
+            found["spacing"]["z"] = Said(None, _staged(pixels))
     if "interval" in wanted:
         found |= _times(pixels, frames)
     channels = list(every(pixels, "Channel"))
@@ -92,6 +95,23 @@ def ome_facts(
 def _told(element: Xml.Element, key: str, measure: Any, unit: str) -> Said:
     said: Said = measure(element.get(key), element.get(f"{key}Unit") or unit, key)
     return said
+
+
+def _staged(pixels: Xml.Element) -> str:
+    """Say how far apart the stage says that planes lie, where PhysicalSizeZ is not there."""
+    places = dict[tuple[int, int], dict[int, tuple[float, str]]]()
+    for plane in every(pixels, "Plane"):
+        at, unit = number(plane.get("PositionZ")), plane.get("PositionZUnit") or ""
+        if at is not None:
+            key = _whole(plane.get("TheT")), _whole(plane.get("TheC"))
+            places.setdefault(key, {})[_whole(plane.get("TheZ"))] = at, unit
+    _, one = min(places.items(), default=(None, {}))
+    if len(one) < 2:
+        return ""
+    ordered = sorted(one)
+    steps = [(one[b][0] - one[a][0]) / (b - a) for a, b in itertools.pairwise(ordered)]
+    step, unit = median(steps), one[ordered[0]][1]
+    return f"PositionZ of its planes goes by {step:g} {unit}".strip() if step else ""
 
 
 def _times(pixels: Xml.Element, frames: Sequence[int]) -> dict[str, Any]:

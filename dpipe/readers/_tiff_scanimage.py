@@ -16,10 +16,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from tifffile import TiffFile
 
-from dpipe.measures import Said, duration, length, number
+from dpipe.measures import Said, duration, length
 from dpipe.pages import Flaw
 from dpipe.readers._tiff_axes import Axes
 from dpipe.readers._tiff_planes import Planes, by_table
+from dpipe.readers._tiff_stamps import mean_step, uneven_times
 from dpipe.readers._tiff_times import AGREE
 
 _COLORS = {
@@ -352,8 +353,14 @@ def _times(
         raw = found.slices * found.frames * average + max(found.flyback, back)
         step = _one(head, "SI4.fastZPeriod") or (1 / volumes if volumes else None)
         step = step or (period * raw if period else None)
-    stamped = _stamped(found, tif)
-    if stamped and (step is None or abs(stamped - step) > AGREE * step):
+    per = (found.slices * found.frames + found.flyback) * len(found.channels)
+    stamped = mean_step(tif, per, found.volumes)
+    late = math.inf if step is None else abs((stamped or step) - step) / step
+    doubted = late > min(AGREE, 0.5 / found.volumes)  # by half a step at the end
+    uneven = doubted and found.frames == 1 and uneven_times(tif, per, found.volumes, notes)
+    if uneven:
+        return uneven
+    if stamped and (step is None or late > AGREE):
         if step is not None:
             notes.append(
                 f"volumes are {stamped:g} s apart by the stamps of pages, which are taken; the "
@@ -372,19 +379,3 @@ def _times(
     )
     times = [v * step + f * frame for v in range(found.volumes) for f in range(found.frames)]
     return {"interval": Said(frame), "times": times}
-
-
-def _stamped(found: Stack, tif: TiffFile) -> float | None:
-    """Return the mean step between the first pages of the first and the last volume of a file."""
-    per = (found.slices * found.frames + found.flyback) * len(found.channels)
-    last = min(found.volumes - 1, (len(tif.pages) - 1) // per)
-    if last < 1:
-        return None
-    stamps = []
-    for page in (0, last * per):
-        text = tif.pages.get(page, aspage=True).description
-        match = re.search(r"frameTimestamps_sec\s*=\s*([-\d.eE+]+)", str(text))
-        match = match or re.search(r"Frame Timestamp\(s\)\s*=\s*([-\d.eE+]+)", str(text))
-        stamps.append(number(match[1]) if match else None)
-    start, end = stamps
-    return (end - start) / last if start is not None and end is not None and end > start else None

@@ -5,7 +5,7 @@ by units that stand in its names: ``x_um``, ``Position X [px]``, ``time (min)``.
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,7 +30,10 @@ WORDS: Mapping[str, str] = {
     "annotator": r"annotator",
 }
 """By what they mean, regular expressions of names of columns, without units."""
-NEEDED = "a column of tracks (track_id), frame or time (frame, t_s, t_min), and places (x_um, y_um)"
+NEEDED = (
+    "a column of tracks (track_id, -1 for none), frame or time (frame, t_s, t_min), and places "
+    "(x_um, y_um)"
+)
 _UNIT = re.compile(r"(?P<base>.+?) ?[(\[](?P<unit>[^)\]]*)[)\]]|(?P<start>.+)[ _](?P<end>[^ _]+)")
 _MOVIES = (
     *("part", "movie", "movie_id", "movie_name", "video", "video_id", "well", "site", "fov"),
@@ -60,6 +63,8 @@ class Program:
         Number of the first frame.
     nothing : tuple of int
         Numbers of no track.
+    unless : str
+        Regular expression of a column that its tables do not have.
     """
 
     columns: Mapping[str, str]
@@ -67,11 +72,14 @@ class Program:
     unit: str = "pixel"
     first: int = 0
     nothing: tuple[int, ...] = (-1,)
+    unless: str = ""
 
     def fits(self, names: Iterable[str]) -> bool:
         """Tell whether a table is of this program."""
         listed = list(names)
         needed = [self.columns[what] for what in ("track", "frame", "y", "x")]
+        if self.unless and _found(listed, self.unless):
+            return False
         return all(_found(listed, pattern) for pattern in (*needed, *self.also))
 
 
@@ -133,7 +141,8 @@ PROGRAMS: dict[str, Program] = {
             "parent": r"parent_track_id",
             "number": "id|node_id",
             **_XYZ,
-        }
+        },
+        unless=WORDS["frame"],  # beside which t is a time
     ),
 }
 """Programs by their names, the most particular first; ultrack and motile write napari's columns."""
@@ -275,6 +284,7 @@ def read_columns(cells: Table) -> Rows:
         times=cells.floats(timed, finite=not frame) if timed else None,
         time_unit=units.get("time", ""),
     )
+    rows.guessed_first = rows.frame is not None and len(cells) > 0 and int(rows.frame.min()) == 1
     if "parent" in columns:
         rows.parents = parents_of(rows.track, cells.wholes(columns["parent"], empty=-1))
     if columns.get("radius") and units["radius"] not in ("", unit):
@@ -286,15 +296,15 @@ def read_columns(cells: Table) -> Rows:
 
 
 def _chosen(names: Iterable[str], what: str) -> str:
-    """Return the column of one meaning: with a unit rather, and by the plainest word."""
+    """Return the column of one meaning: with a unit rather, a length, and by the plainest word."""
     words = _alternatives(WORDS[what])
     found = []
     for name in names:
         meant, unit = meaning(name)
         if meant == what:
             rank = [re.match(word, name) is not None for word in words].index(True)
-            found.append((not unit, rank, name))
-    return min(found, default=(False, 0, ""))[2]
+            found.append((not unit, unit in PIXELS, rank, name))
+    return min(found, default=(False, False, 0, ""))[3]
 
 
 def _add_further(rows: Rows, cells: Table, columns: Mapping[str, str]) -> Rows:
@@ -312,7 +322,23 @@ def _add_further(rows: Rows, cells: Table, columns: Mapping[str, str]) -> Rows:
 def _places(cells: Table, columns: Mapping[str, str]) -> np.ndarray:
     """Stack places; an axis that is not there is 0."""
     names = [columns.get(axis) for axis in "zyx"]
-    return np.stack([cells.floats(n) if n else np.zeros(len(cells)) for n in names], axis=1)
+    return stacked(cells, [name or "" for name in names])
+
+
+def stacked(cells: Table, names: Sequence[str]) -> np.ndarray:
+    """Stack places along z, y, x; an axis that is not there is 0.
+
+    A spot without any place, of a table that has places else, has NaN; half a place is refused.
+    """
+    axes = [cells.floats(n, finite=False) if cells.has(n) else None for n in names]
+    held = [axis for axis in axes if axis is not None]
+    lost = np.isnan(held).all(axis=0) if held else np.zeros(len(cells), bool)
+    if lost.all():
+        lost[:] = False
+    for name, axis in zip(names, axes, strict=True):
+        if axis is not None and not np.isfinite(axis[~lost]).all():
+            cells.floats(name, skip=lost)  # refused by its line
+    return np.stack([np.zeros(len(cells)) if a is None else a for a in axes], axis=1)
 
 
 def labels_below(cells: Table, *columns: str) -> int:

@@ -35,14 +35,19 @@ BIOTRACKS = ("objects.csv", "links.csv", "tracks.csv", "dp.json")
 
 
 def read_all(
-    uris: Sequence[str], named: str | None, movie: str | None = None, *, gaps: bool = False
+    uris: Sequence[str],
+    named: str | None,
+    movie: str | None = None,
+    *,
+    gaps: bool = False,
+    background: int = 0,
 ) -> Iterator[tuple[str, str, Rows]]:
     """Yield the rows of each file; a package (biotracks, ctc) is one."""
     names = {_name(uri): uri for uri in uris}
     is_package = named == "biotracks" or BIOTRACKS[0] in names
     package: Callable[[Mapping[str, str]], Rows] | None = _package if is_package else None
     if named == "ctc" or not names.keys().isdisjoint(TEXTS):
-        package = partial(read_tracks, gaps=gaps)
+        package = partial(read_tracks, gaps=gaps, background=background)
     if package is not None:
         folder = "/".join(uris[0].split("/")[-2:])
         try:

@@ -19,6 +19,7 @@ from dpipe.readers._track_columns import (
     of_one_movie,
     read_columns,
     read_program,
+    stacked,
     told,
 )
 from dpipe.readers._track_rows import LENGTHS, PIXELS, Rows, word_of
@@ -104,7 +105,7 @@ def _unknown(rows: Sequence[Sequence[str]], only: str | None) -> str:
         return f"not of format {only!r}: found {shown}; expected {expected}"
     return (
         f"of no known format: found {shown}; rename columns so that there are {NEEDED}; of text "
-        "without a header, say format=celltrackr"
+        "without a header (track, time, x, y, z), say format=celltrackr"
     )
 
 
@@ -120,7 +121,7 @@ def read_table(
     """Read a table whose format and header are known, or of it the rows of one movie."""
     cells = of_one_movie(table(header, rows[at + 1 :], at + 2, comma), movie)
     if name in PROGRAMS:
-        return read_program(cells, name)
+        return _of_movie(read_program(cells, name), movie)
     readers = {
         "imaris": _imaris,
         "trackmate": read_spots,
@@ -130,13 +131,18 @@ def read_table(
         "dpipe": _dpipe,
         "columns": read_columns,
     }
-    return readers[name](cells)
+    return _of_movie(readers[name](cells), movie)
 
 
-def _zyx(cells: Table, names: Sequence[str]) -> np.ndarray:
-    """Stack places; an axis that is not there is 0."""
-    axes = [cells.floats(n) if n in cells.columns else np.zeros(len(cells)) for n in names]
-    return np.stack(axes, axis=1)
+def _of_movie(rows: Rows, movie: str | None) -> Rows:
+    """Say where frames may be counted through all movies of a table, of which this is one."""
+    low = int(rows.frame.min()) if rows.frame is not None and rows.frame.size else rows.first
+    if movie is not None and low > rows.first:
+        rows.notes.append(
+            f"the first spot of movie {movie!r} is in frame {low}; if frames are counted through "
+            f"all movies, say first_frame={low}"
+        )
+    return rows
 
 
 def _imaris(cells: Table) -> Rows:
@@ -148,7 +154,7 @@ def _imaris(cells: Table) -> Rows:
     kind = cells.text("category")[0].strip() if cells.has("category") and len(cells) else ""
     rows = Rows(
         track=cells.wholes(owner, empty=-1) if owner else none,
-        zyx=_zyx(cells, ("position z", "position y", "position x")),
+        zyx=stacked(cells, ("position z", "position y", "position x")),
         unit=said[0] if said else "um",
         frame=cells.wholes("time"),
         first=1,
@@ -164,7 +170,7 @@ def _btrack(cells: Table) -> Rows:
     """Read btrack's objects; their label is a state of the cell, no track."""
     rows = Rows(
         track=np.full(len(cells), -1, dtype=np.int64),
-        zyx=_zyx(cells, ("z", "y", "x")),
+        zyx=stacked(cells, ("z", "y", "x")),
         unit="pixel",
         frame=cells.wholes("t"),
     )
@@ -177,7 +183,7 @@ def _dpipe(cells: Table) -> Rows:
     times = cells.floats("spot_t", finite=False) if cells.has("spot_t") else None
     rows = Rows(
         track=cells.wholes("track", empty=-1),
-        zyx=_zyx(cells, ("spot_z", "spot_y", "spot_x")),
+        zyx=stacked(cells, ("spot_z", "spot_y", "spot_x")),
         frame=cells.wholes("frame"),
         times=None if times is None or np.isnan(times).all() else times,
         radius=cells.floats("spot_radius", finite=False) if cells.has("spot_radius") else None,
@@ -223,7 +229,7 @@ def read_biotracks(objects: Table, links: Table | None, tracks: Table | None, sa
     described = said if isinstance(said, Mapping) else {}
     rows = Rows(
         track=track,
-        zyx=_zyx(objects, ("cmso_z_coord", "cmso_y_coord", "cmso_x_coord")),
+        zyx=stacked(objects, ("cmso_z_coord", "cmso_y_coord", "cmso_x_coord")),
         unit=str(described.get("cmso_space_unit", "pixel")),
         frame=objects.wholes("cmso_frame_id"),
         number=number,

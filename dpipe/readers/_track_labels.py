@@ -11,13 +11,13 @@ datasets.
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
 
 from dpipe.blocks import Region, lazy
-from dpipe.errors import InputError
+from dpipe.errors import InputError, UsageError
 from dpipe.pages import Flaw, Layout, open_tiff_file, read_pages, survey
 from dpipe.readers._track_rows import Rows
 from dpipe.sources import opened
@@ -53,6 +53,8 @@ class Series:
         Of one frame, along z, y, x.
     dtype : str
         Unsigned, of the size of the files' own.
+    background : int
+        The label that is no object, 0 or below.
     """
 
     folder: str
@@ -60,6 +62,7 @@ class Series:
     frames: int
     shape: tuple[int, int, int]
     dtype: str
+    background: int = 0
 
     def segmented(self) -> np.ndarray:
         """Tell which planes have a file: truth values, shape (frames, z)."""
@@ -85,15 +88,18 @@ class Series:
         with opened(f"{self.folder}{name}") as file, open_tiff_file(file, name) as tif:
             layout = survey(tif, None)
             shape, dtype = _volume(layout)
-            if (shape, dtype) != (expected, self.dtype):
+            if shape != expected or not np.can_cast(dtype, self.dtype):
                 raise Flaw(
                     f"{dtype} of shape {shape}; expected {self.dtype} of {expected}, as the first"
                 )
             pages = list(read_pages(tif, layout, range(int(np.prod(layout.outer, dtype=int)))))
         values = np.stack(pages).reshape(shape)
-        if values.dtype.kind == "i" and values.min() < 0:
-            raise InputError(f"{name}: label {values.min()} is below 0")
-        return values.astype(dtype, copy=False)
+        if self.background and values.dtype.kind == "i":
+            values = np.where(values == self.background, values.dtype.type(0), values)
+        if values.dtype.kind == "i" and (least := int(values.min())) < 0:
+            way = f"; option background={least} reads it as no object" * (not self.background)
+            raise InputError(f"{name}: label {least} is below 0{way}")
+        return values.astype(self.dtype, copy=False)
 
 
 def is_of_challenge(name: str) -> bool:
@@ -144,7 +150,12 @@ def _kind(uri: str) -> str:
 
 
 def find_series(
-    uris: Iterable[str], *, first: int = 0, frames: int | None = None, planes: int | None = None
+    uris: Iterable[str],
+    *,
+    first: int = 0,
+    frames: int | None = None,
+    planes: int | None = None,
+    background: int = 0,
 ) -> Series:
     """Put label images in order, and look at the first.
 
@@ -156,6 +167,8 @@ def find_series(
         Number of the movie's first frame.
     frames, planes : int, optional
         How many the movie has, where the images may not show its last.
+    background : int
+        The label that is no object, 0 or below.
 
     Returns
     -------
@@ -170,6 +183,8 @@ def find_series(
         The first is no label image.
     """
     matches = sorted(filter(None, map(_IMAGE.fullmatch, uris)), key=_place)
+    if type(background) is not int or background > 0:
+        raise UsageError(f"background: found {background!r}; expected 0 or a number below")
     if not matches:
         raise Unfit("no label images (man_track000.tif, mask000.tif, man_seg000.tif, ...)")
     kinds = {m["folder"] + m["kind"].rstrip("_"): _name(m) for m in reversed(matches)}
@@ -194,7 +209,8 @@ def find_series(
         width = len(matches[0]["number"])
         name = f"{matches[0]['kind']}{missing + first:0{width}d}{matches[0]['end']}"
         raise Unfit(f"{name} is missing; found frames to {high + first}")
-    return _sized(matches[0]["folder"], found, frames or high + 1, planes)
+    series = _sized(matches[0]["folder"], found, frames or high + 1, planes)
+    return replace(series, background=background)
 
 
 def _place(match: re.Match[str]) -> tuple[int, int]:
@@ -235,7 +251,7 @@ def _volume(layout: Layout) -> tuple[tuple[int, int, int], str]:
     return (z, y, x), f"u{layout.dtype.itemsize}"
 
 
-def read_tracks(uris: Mapping[str, str], *, gaps: bool = False) -> Rows:
+def read_tracks(uris: Mapping[str, str], *, gaps: bool = False, background: int = 0) -> Rows:
     """Read tracks; the places of spots are centres of labels, found when computed.
 
     Parameters
@@ -244,6 +260,8 @@ def read_tracks(uris: Mapping[str, str], *, gaps: bool = False) -> Rows:
         The text and the label images beside it, by name.
     gaps : bool
         Give a spot the place NaN where its label is missing, which else is refused.
+    background : int
+        The label that is no object, 0 or below.
 
     Returns
     -------
@@ -254,7 +272,7 @@ def read_tracks(uris: Mapping[str, str], *, gaps: bool = False) -> Rows:
     if len(texts) != 1:
         raise Unfit(f"{len(texts)} of {' and '.join(TEXTS)}; expected one")
     lines = _lines(as_text(read_bytes(texts[0])))
-    series = find_series(uris.values())
+    series = find_series(uris.values(), background=background)
     late = lines[lines[:, 2] >= series.frames]
     if len(late):
         raise Unfit(

@@ -16,6 +16,9 @@ from dpipe.spreadsheets import Unfit
 
 _WHOLE = 0.01
 """How far from a multiple of the interval a time may lie, in intervals."""
+_FEW = 2
+_SAID = 0.25
+"""The same, of an interval that a person says: stamps of microscopes stray."""
 _LAST = 2**53
 
 
@@ -73,15 +76,16 @@ def spots(rows: Rows, said: Said) -> xr.Dataset:
     }
     if rows.number is not None:
         columns[schema.SPOT_ID] = rows.number
-    labels = {schema.TRACK: rows.track, schema.FRAME: frame}
+    track, lost = _placed(rows.track, zyx)
+    labels = {schema.TRACK: track, schema.FRAME: frame}
     if rows.annotator is not None:
         labels[schema.ANNOTATOR] = rows.annotator
-    notes = [*rows.notes, *notes, *([branched] if branched else []), *_far(frame, first)]
-    if isinstance(zyx, np.ndarray) and (nowhere := int((~np.isfinite(zyx)).any(axis=1).sum())):
-        notes.append(f"{nowhere} of {frame.size} spots have no place")
+    notes = [*rows.notes, *notes, *lost, *([branched] if branched else []), *_far(frame, first)]
+    notes += _sparse(frame, first) if rows.times is None and rows.interval is None else []
     assumed = list(rows.assumed)
     if rows.guessed_first and said.first_frame is None:
-        assumed.append("frames count from 0 in the file")
+        low = int(rows.frame.min()) if rows.frame is not None else 0
+        assumed.append(f"frames count from 0 in the file{f'; they begin at {low}' * (low > 0)}")
     attrs = {"frame_base": first, **({"interval": float(step)} if step else {}), **rows.attrs}
     attrs |= {key: lines for key, lines in (("notes", notes), ("assumed", assumed)) if lines}
     ds = xr.Dataset(_wrapped(columns), _wrapped(labels), attrs)
@@ -90,6 +94,18 @@ def spots(rows: Rows, said: Said) -> xr.Dataset:
         ds = ds.assign(_wrapped({schema.TRACK_PARENT: [rows.parents[one] for one in ids]}))
         ds = ds.assign_coords(track_id=ids)
     return ds
+
+
+def _placed(track: np.ndarray, zyx: Any) -> tuple[np.ndarray, list[str]]:
+    """Take spots without a place out of their tracks, which would have no length; say it.
+
+    Of places that are computed later nobody knows yet.
+    """
+    if not isinstance(zyx, np.ndarray) or np.isfinite(zyx).all():
+        return track, []
+    nowhere = ~np.isfinite(zyx).all(axis=1)
+    said = f"{nowhere.sum()} of {track.size} spots have no place, and so no track"
+    return np.where(nowhere, -1, track), [said]
 
 
 def _wrapped(columns: dict[schema.Variable, Any]) -> dict[str, xr.DataArray]:
@@ -105,8 +121,9 @@ def _clock(
     """Return frames from 0, times in seconds (NaN unknown), the interval, and notes."""
     if rows.frame is None:
         seconds = np.asarray(rows.times) * _seconds_of(rows)
-        least = said.interval or _least_step(seconds, rows.track)
-        return _counted(seconds, least, said), seconds, least, []
+        even, start = _even(seconds, rows.track, said)
+        late = f"times lie {start:g} s beyond multiples of {even:g} s: frame 0 is taken to be then"
+        return _counted(seconds, start, even, said), seconds, even, [late] if start else []
     frame = rows.frame - first
     _check_frames(frame, first, said.frames)
     nothing = np.full(frame.size, np.nan)
@@ -125,6 +142,12 @@ def _clock(
     if usual is None and len(np.unique(frame[np.isfinite(seconds)])) > 1:
         lost = f"times in the file stand still at {np.nanmin(seconds):g} s; they are not taken"
         return frame, nothing if step is None else frame * step, step, [lost]
+    if step and usual and abs(step / usual - 1) > _WHOLE:
+        notes.append(
+            f"frames are {usual:g} s apart by the times of spots, which are taken; the file says "
+            f"{step:g} s"
+        )
+        step = usual
     step = step or usual
     if step:
         seconds = np.where(np.isnan(seconds), frame * step, seconds)
@@ -139,6 +162,18 @@ def _seconds_of(rows: Rows) -> float:
     return factor
 
 
+def _even(seconds: np.ndarray, track: np.ndarray, said: Said) -> tuple[float, float]:
+    """Return the time between frames and that of frame 0, both as a person or the times say.
+
+    Times that are no multiples of the step may all lie as far beyond one.
+    """
+    step = said.interval or _least_step(seconds, track)
+    if not (abs(seconds / step) < _LAST).all() or _off(seconds, 0.0, step, said) < 0:
+        return step, 0.0
+    start = float(seconds.min() % step)
+    return step, start if _off(seconds, start, step, said) < 0 else 0.0
+
+
 def _least_step(seconds: np.ndarray, track: np.ndarray) -> float:
     """Return the smallest time between two spots of a track."""
     order = np.lexsort((seconds, track))
@@ -148,16 +183,24 @@ def _least_step(seconds: np.ndarray, track: np.ndarray) -> float:
     return float(steps[steps > 0].min())
 
 
-def _counted(seconds: np.ndarray, step: float, said: Said) -> np.ndarray:
+def _off(seconds: np.ndarray, start: float, step: float, said: Said) -> int:
+    """Return which time is the first that is no multiple of the step, -1 for none."""
+    at = (seconds - start) / step
+    bad = np.flatnonzero(abs(at - np.round(at)) > (_SAID if said.interval else _WHOLE))
+    return int(bad[0]) if bad.size else -1
+
+
+def _counted(seconds: np.ndarray, start: float, step: float, said: Said) -> np.ndarray:
     """Count frames from times."""
-    at = seconds / step
+    at = (seconds - start) / step
     bad = np.flatnonzero(~(abs(at) < _LAST))
     if bad.size:
         raise Unfit(f"time {seconds[bad[0]]:g} s lies too far away to count frames of {step:g} s")
-    bad = np.flatnonzero(abs(at - np.round(at)) > _WHOLE)
-    if bad.size:
+    if (odd := _off(seconds, start, step, said)) >= 0:
+        way = "say which it is" if said.interval else "say interval=, which times may miss a bit"
         raise Unfit(
-            f"time {seconds[bad[0]]:g} s is no multiple of the interval {step:g} s; say interval="
+            f"time {seconds[odd]:g} s is no multiple of the interval {step:g} s; {way}, or add a "
+            "column 'frame'"
         )
     frame = np.round(at).astype(np.int64)
     _check_frames(frame, 0, said.frames)
@@ -216,6 +259,19 @@ def _far(frame: np.ndarray, first: int) -> list[str]:
     return [
         f"{odd.size} of {frame.size} spots are far beyond the others: frame "
         f"{frame[odd].max() + first}; is it mistyped?"
+    ]
+
+
+def _sparse(frame: np.ndarray, first: int) -> list[str]:
+    """Say by how many frames all spots lie apart: such numbers may be times."""
+    found = np.unique(frame)
+    step = int(np.gcd.reduce(np.diff(found))) if found.size > _FEW else 1
+    if step < 2:
+        return []
+    shown = ", ".join(str(one + first) for one in found[: _FEW + 1].tolist())
+    return [
+        f"spots lie in frames {shown}, ... only, {step} apart: if these are times, call the column "
+        "'t' and say format=columns and time_unit="
     ]
 
 

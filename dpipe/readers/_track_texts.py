@@ -95,8 +95,11 @@ def _point(line: str, number: int) -> list[float]:
 
 
 def read_celltrackr(text: str) -> Rows:
-    """Read celltrackR's text without header: (row name,) track, time, x, y (, z)."""
+    """Read celltrackR's text: (row name,) track, time, x, y (, z), maybe with its own header."""
     rows = [re.split(r"[\s,;]+", line.strip()) for line in text.splitlines() if line.strip()]
+    names = [cell.strip('"').lower() for cell in rows[0]] if rows else []
+    if names[-4:] == ["id", "t", "x", "y"] or names[-5:] == ["id", "t", "x", "y", "z"]:
+        rows = [[cell.strip('"') for cell in row] for row in rows[1:]]
     width = len(rows[0]) if rows else 0
     header = {4: "track t x y", 5: "track t x y z", 6: "row track t x y z"}.get(width)
     if header is None:

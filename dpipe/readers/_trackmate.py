@@ -11,8 +11,8 @@ from xml.etree import ElementTree as Xml
 
 import numpy as np
 
-from dpipe.readers._track_columns import labels_below
-from dpipe.readers._track_rows import Rows
+from dpipe.readers._track_columns import labels_below, stacked
+from dpipe.readers._track_rows import Rows, word_of
 from dpipe.spreadsheets import Table, Unfit, whole
 
 SPOTS = ("track_id", "position_x", "position_y", "frame")
@@ -23,24 +23,28 @@ _HIDDEN = ("0", "0.0", "false")
 def read_spots(cells: Table) -> Rows:
     """Read the table of spots; up to three rows below its header repeat it, the last with units."""
     said = labels_below(cells, "frame", "position_x")
-    units = {name: _bracketed(cells, name, said) for name in ("position_x", "position_t")}
+    places = ("position_x", "position_y", "position_z")
+    units = {name: _bracketed(cells, name, said) for name in (*places, "position_t", "radius")}
+    words = {word_of(units[name]): name for name in places if units[name]}
+    unit = units["position_x"]
+    if len(words) > 1:  # no unit of all, and none that is known: refused by these words
+        unit = ", ".join(f"{units[name]} ({name})" for name in places)
     cut = cells.below(said)
-    axes = [
-        cut.floats(n) if cut.has(n) else np.zeros(len(cut))
-        for n in ("position_z", "position_y", "position_x")
-    ]
     frame = cut.wholes("frame")
     rows = Rows(
         track=cut.wholes("track_id", empty=-1),
-        zyx=np.stack(axes, axis=1),
-        unit=units["position_x"] or "um",
+        zyx=stacked(cut, places[::-1]),
+        unit=unit or "um",
         frame=frame,
         times=cut.floats("position_t", finite=False) if cut.has("position_t") else None,
         time_unit=units["position_t"],
         radius=cut.floats("radius", finite=False) if cut.has("radius") else None,
         number=cut.wholes("id", empty=-1) if cut.has("id") else None,
-        assumed=[] if units["position_x"] else ["positions are in micrometres"],
+        assumed=[] if unit else ["positions are in micrometres"],
     )
+    if units["radius"] and word_of(units["radius"]) != word_of(unit) and rows.radius is not None:
+        rows.radius = None
+        rows.notes.append(f"radius is in {units['radius']}, places are not: it is not read")
     if rows.times is not None and not rows.time_unit:
         if np.array_equal(rows.times, frame):  # an image without an interval, or one of 1 s
             rows.notes.append("times (position_t) are the numbers of frames; say interval=")

@@ -318,7 +318,7 @@ def _collection(
         attrs = {"long_name": described.meaning, "units": described.unit} if described else {}
         coords[name] = ("record", values, attrs)
     rows = Rows([item.uri for item in items], plan, columns["file_state"])
-    notes = _ifc_pack.odd_labels(names, kept)
+    notes = _ifc_pack.channels_first(kept) + _ifc_pack.odd_labels(names, kept)
     return xr.Dataset(rows.variables(), coords, {"notes": notes} if notes else {})
 
 

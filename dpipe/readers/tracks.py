@@ -113,6 +113,7 @@ def open_tracks(
     frames: int | None = None,
     branching: bool = True,
     gaps: bool = False,
+    background: int = 0,
 ) -> xr.Dataset:
     r"""Open tracks as a table of spots.
 
@@ -163,6 +164,9 @@ def open_tracks(
     gaps : bool
         Of the Cell Tracking Challenge: give a spot the place NaN where a label image lacks the
         label that the text promises, which else is refused when it is computed.
+    background : int
+        Of the Cell Tracking Challenge: the label that is no object, 0 or below (-1 in images of
+        some programs).
 
     Returns
     -------
@@ -203,7 +207,7 @@ def open_tracks(
     said = Said(spacing, origin, interval, first_frame, frames, branching)
     _check_options(uris, format, unit, time_unit, said)
     tables: list[xr.Dataset] = []
-    for name, uri, rows in read_all(uris, format, movie, gaps=gaps):
+    for name, uri, rows in read_all(uris, format, movie, gaps=gaps, background=background):
         try:
             tables.append(_named(spots(_revised(rows, unit, time_unit), said), uri))
         except Unfit as error:

@@ -72,6 +72,7 @@ def open_tracks_labels(
     first_frame: int = 0,
     frames: int | None = None,
     planes: int | None = None,
+    background: int = 0,
 ) -> xr.Dataset:
     """Open label images, one a frame, as a lazy movie of labels; no pixel is read.
 
@@ -93,6 +94,9 @@ def open_tracks_labels(
         How many the movie has, where people segmented some only; by default up to the last of them.
     planes : int, optional
         How many planes each frame has, where people segmented some only; by default as `frames`.
+    background : int
+        The label that is no object, 0 or below: -1 in images of some programs. It is read as 0; any
+        other label below 0 is an error on computing.
 
     Returns
     -------
@@ -117,7 +121,9 @@ def open_tracks_labels(
         if number is not None and (type(number) is not int or number < (what != "first_frame")):
             raise UsageError(f"{what}: found {number!r}; expected a whole number")
     try:
-        series = find_series(uris, first=first_frame, frames=frames, planes=planes)
+        series = find_series(
+            uris, first=first_frame, frames=frames, planes=planes, background=background
+        )
     except Unfit as error:
         raise InputError(
             f"{'/'.join(uris[0].split('/')[-2:]) if uris else url}: {error}"
@@ -128,6 +134,7 @@ def open_tracks_labels(
     assumed = [f"{key} is 1" for key, value in said.items() if value is None]
     attrs = {"format": "ctc", "frame_base": first_frame}
     notes = begins_late(series) or _sparse(series)
+    notes += [f"label {background} is read as 0, no object"] if background else []
     attrs |= {key: lines for key, lines in (("assumed", assumed), ("notes", notes)) if lines}
     try:
         frame = schema.revise(

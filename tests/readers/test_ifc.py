@@ -253,7 +253,8 @@ def test_damaged_pictures_keep_their_records(damaged):
         "x_2.h5": "empty: 0 bytes",
         "x_3.h5": "truncated, shorter than its header says",
         "x_4.h5": "4 channels; most pictures beside it have 3",
-        "x_5.h5": "mask of shape (6, 5, 3) beside an image of (4, 5, 3)",
+        "x_5.h5": "mask of shape (6, 5, 3) beside an image of (4, 5, 3); expected the "
+        "same shape, a mask for each channel",
         "x_6.h5": "image of float32; most pictures beside it have uint16",
         "x_007.h5": "",
         "x_7.h5": "object 7 again; it is in x_007.h5 too",
@@ -652,3 +653,20 @@ def test_the_generated_tree_is_what_it_says(tmp_path):
     assert not (second.put_aside.values != "").any()
     empty = [not dpipe.unpack(second, n)[1][..., 1].any() for n in (0, 11, 22, 5)]
     assert empty == [True, True, True, False]
+
+
+def test_a_label_of_nan_is_no_class(tmp_path):
+    for i, label in enumerate((1.0, np.nan)):
+        write(tmp_path / f"a_{i}.h5", picture()[0], label=label)
+    ds = ifc.open_ifc([tmp_path / "a_0.h5", tmp_path / "a_1.h5"])
+    assert ds.label.values.tolist() == ["1.0", "-1"]
+    assert ds.attrs["notes"][0].startswith("1 pictures: label is NaN; the picture has no label")
+
+
+@pytest.mark.parametrize(("shape", "said"), [((3, 6, 8), True), ((6, 8, 3), False)])
+def test_channels_that_may_stand_first_are_said(tmp_path, shape, said):
+    write(tmp_path / "a_0.h5", np.zeros(shape, "u2"))
+    notes = ifc.open_ifc([tmp_path / "a_0.h5"]).attrs.get("notes", [])
+    assert [line.split(":")[0] for line in notes] == [
+        "pictures of 3 rows, 6 columns and 8 channels"
+    ] * said

@@ -340,6 +340,16 @@ class TestPixels:
             values(open_imaris(path))
         np.testing.assert_array_equal(values(open_imaris(path, fill_missing=True))[0, 0], expected)
 
+    def test_no_chunk_there(self, tmp_path):
+        path = tmp_path / "a.ims"
+        with h5py.File(path, "w") as h5:
+            h5.create_dataset(DATA.format(0, 0), (4, 8, 8), "u2", chunks=(2, 8, 8), compression=4)
+        with pytest.raises(
+            ImarisError, match=r"is not in the file; .* give option fill_missing=true"
+        ):
+            values(open_imaris(path))
+        assert not values(open_imaris(path, fill_missing=True)).any()
+
     def test_filter_mask(self, tmp_path):
         """A chunk may say that a filter was not applied to it."""
         pixels = noise((2, 8, 8))

@@ -105,7 +105,8 @@ def test_a_background_of_minus_one(image, dtype):
     cells[1, 2, 3] = -2
     zarr.open_array(image / "labels" / "cells" / "0")[...] = cells
     with pytest.raises(
-        InputError, match=r"hold -2, which is no object number; option background=-2"
+        InputError,
+        match=r"hold -2 besides the background, -1, which is no object number; option lab",
     ):
         values(ds["labels"])
 
@@ -346,3 +347,31 @@ def test_round_trip(tmp_path, dtype):
     lower = open_ome_zarr(path, level=1)  # thinned, never averaged
     np.testing.assert_array_equal(values(lower["labels"]), cells[..., ::2, ::2])
     assert {"assumed", "notes"}.isdisjoint(found.attrs)
+
+
+def test_two_numbers_below_zero_get_no_advice_that_ends_at_the_other(image):
+    add(image, numbers("i2") - 2)
+    cells = open_ome_zarr(image, background=-1)["labels"]
+    with pytest.raises(
+        InputError, match=r"hold -2 besides the background, -1, .*labels=none"
+    ) as no:
+        values(cells)
+    assert "option background" not in str(no.value)
+    assert "labels" not in open_ome_zarr(image, labels="none")
+
+
+def test_labels_that_no_list_names_are_said(image):
+    add(image, numbers())
+    zarr.open_group(image / "labels", mode="a").attrs["ome"] = {"version": "0.5"}
+    ds = open_ome_zarr(image)
+    line = "labels left out: 'cells', which no list names; option labels=NAME reads one of them"
+    assert ("labels" in ds, ds.attrs["notes"]) == (False, [line])
+    np.testing.assert_array_equal(
+        values(open_ome_zarr(image, labels="cells")["labels"])[:, 0], numbers()
+    )
+
+
+def test_channels_that_are_described_beside_the_ome_metadata(image):
+    named = {"channels": [{"label": "GFP", "color": "00FF00"}, {"label": "RFP"}]}
+    zarr.open_group(image, mode="a").attrs["omero"] = named
+    assert open_ome_zarr(image)["c"].values.tolist() == ["GFP", "RFP"]

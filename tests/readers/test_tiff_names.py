@@ -316,6 +316,8 @@ def test_a_numbered_file_says_how_it_could_be_read(tmp_path):
     assert open_tiff(write(tmp_path / "b" / "x_7.tif", 0)).attrs.get("notes") is None
     late = [write(tmp_path / "c" / f"x{n}.tif", n) for n in (8, 9, 10)]
     assert "x9.tif lies beside it" in open_tiff(late[0]).attrs["notes"][0]
+    named = [write(tmp_path / "d" / f"x ({n}).tif", n) for n in (1, 2)]
+    assert "x (2).tif lies beside it" in open_tiff(named[0]).attrs["notes"][0]
     movies = [write(tmp_path / "m" / f"Neu{n}.tif", n, (4, 5, 6)) for n in (1, 2)]
     assert open_tiff(movies[0]).attrs.get("notes") is None
     counted = [write(tmp_path / "d" / f"x_t{n}.tif", n) for n in range(2)]

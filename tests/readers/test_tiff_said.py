@@ -1,5 +1,7 @@
 """What TIFF say of lengths and times: stamps, units, numbers that are none, and what overrules."""
 
+import json
+
 import numpy as np
 import pytest
 import tifffile
@@ -368,3 +370,95 @@ def test_crops_take_the_same_words(tmp_path):
     assert open_crops(path).t.attrs["spacing"] == 20
     path = write(tmp_path / "Neu1_cell3.tif", (3, 2, 4, 5), metadata={"axes": "TZYX"})
     assert "voxel size along z, y, x is 1 micrometre" in open_crops(path).attrs["assumed"][0]
+
+
+# --- what a description says and nobody understands -------------------------------------------
+
+METAMORPH = (
+    '<MetaData><PlaneInfo><prop id="spatial-calibration-state" type="bool" value="{}"/>'
+    '<prop id="spatial-calibration-x" type="float" value="650"/>'
+    '<prop id="spatial-calibration-y" type="float" value="650"/>'
+    '<prop id="spatial-calibration-units" type="string" value="nm"/>'
+    '<prop id="z-position" type="float" value="3"/></PlaneInfo></MetaData>'
+)
+
+
+def _described(folder, text, **said):
+    path = folder / "a.tif"
+    pixels = np.zeros((3, 4, 5), "u2")
+    tifffile.imwrite(
+        path, pixels, description=text, metadata=None, photometric="minisblack", **said
+    )
+    return open_tiff(path)
+
+
+def test_a_description_that_nobody_understands_is_quoted(tmp_path):
+    ds = _described(tmp_path, "SlideBook; frameInterval=30 s;\n0.5 um/pixel")
+    quoted = "its description, 'SlideBook; frameInterval=30 s; 0.5 um/pixel', is not understood"
+    assert ds.attrs["assumed"][:2] == [
+        f"voxel size along y, x is 1 micrometre: {quoted}; say spacing=[z, y, x]",
+        f"frames are 1 s apart: {quoted}; say interval=",
+    ]
+
+
+def test_words_of_tifffiles_json_that_are_not_read_are_quoted(tmp_path):
+    path = tmp_path / "a.tif"
+    said = {"axes": "TYX", "finterval": 30, "pixel_um": 0.5}
+    tifffile.imwrite(path, np.zeros((3, 4, 5), "u2"), metadata=said, photometric="minisblack")
+    ds = open_tiff(path)
+    assert ds["t"].values.tolist() == [0, 30, 60]
+    assert "its description, '{\"pixel_um\": 0.5}', is not understood" in ds.attrs["assumed"][0]
+
+
+@pytest.mark.parametrize(("state", "expected"), [("on", 0.65), ("off", 1.0)])
+def test_the_pixel_size_of_metamorph(tmp_path, state, expected):
+    ds = _described(tmp_path, METAMORPH.format(state))
+    assert schema.spacing(ds, "x") == schema.spacing(ds, "y") == pytest.approx(expected)
+    assert any("voxel size" in line for line in ds.attrs["assumed"]) == (state == "off")
+
+
+def test_the_pixel_size_of_a_plane_of_micromanager(tmp_path):
+    held = json.dumps({"PixelSizeUm": 0.65}).encode()
+    ds = _described(tmp_path, None, extratags=[(51123, 2, 0, held, True)])
+    assert schema.spacing(ds, "y") == 0.65
+
+
+def test_pages_that_are_dated_are_not_silent(tmp_path):
+    path = tmp_path / "a.tif"
+    with tifffile.TiffWriter(path) as tif:
+        for second in (0, 20, 40):
+            page = np.zeros((4, 5), "u2")
+            tif.write(page, metadata=None, datetime=f"2026:01:05 10:00:{second:02d}")
+    said = "its 3 pages are dated from '2026:01:05 10:00:00' to '2026:01:05 10:00:40'"
+    assert f"frames are 1 s apart: {said}; say interval=" in open_tiff(path).attrs["assumed"]
+
+
+def test_places_of_the_stage_are_not_silence(tmp_path):
+    path = tmp_path / "a.ome.tif"
+    planes = {"PositionZ": [0.0, 2.5, 5.0], "PositionZUnit": ["\u00b5m"] * 3}
+    said = {"axes": "ZYX", "Plane": planes}
+    tifffile.imwrite(path, np.zeros((3, 4, 5), "u2"), ome=True, metadata=said)
+    line = "voxel size along z is 1 micrometre: PositionZ of its planes goes by 2.5 \u00b5m"
+    assert f"{line}; say spacing=[z, y, x]" in open_tiff(path).attrs["assumed"]
+
+
+def test_slices_of_imagej_that_may_be_frames_are_noted(tmp_path):
+    said = "ImageJ=1.54f\nimages=3\nslices=3\nunit=micron\nfinterval=30\n"
+    path = tmp_path / "a.tif"
+    (note,) = _described(tmp_path, said).attrs["notes"]
+    assert note.startswith("its 3 images are slices of one frame, and finterval is 30 s: if they")
+    assert open_tiff(path, axes="TYX").t.values.tolist() == [0, 30, 60]
+    assert "notes" not in open_tiff(path, interval=5).attrs
+
+
+@pytest.mark.parametrize(
+    ("photometric", "said"),
+    [("miniswhite", "0 is white"), ("palette", "values are places in a table"), ("minisblack", "")],
+)
+def test_values_that_are_no_brightness_are_said(tmp_path, photometric, said):
+    table = {"colormap": np.zeros((3, 256), "u2")} if photometric == "palette" else {}
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, np.full((4, 5), 7, "u1"), photometric=photometric, **table)
+    ds = open_tiff(path)
+    assert (ds.image.values == 7).all()
+    assert [line.startswith(said) for line in ds.attrs.get("notes", [])] == [True] * bool(said)

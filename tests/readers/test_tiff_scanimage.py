@@ -3,6 +3,7 @@
 Page n of a file holds n everywhere, so which page became which plane is read off the pixels.
 """
 
+import itertools
 import json
 import struct
 
@@ -342,6 +343,27 @@ def test_stamps_of_pages(tmp_path, each, step, noted):
     ds = open_tiff(path)
     assert schema.spacing(ds, "t") == pytest.approx(step)
     assert bool(ds.attrs.get("notes")) == noted
+
+
+@pytest.mark.parametrize(
+    "seconds", [[0, 0.2, 5, 5.2], [0, 0.2, 0.6, 0.8], [*(0.2 * n for n in range(99)), 20.0]]
+)
+def test_volumes_that_are_unevenly_apart_keep_their_stamps(tmp_path, seconds):
+    """A pause, a frame that was dropped, and one at the end of many: 0.2 s a volume else."""
+    pages = 2 * len(seconds)
+    head = new(hStackManager__numSlices=1, hStackManager__numVolumes=len(seconds))
+    head = head.replace("scanFramePeriod = 0.05", "scanFramePeriod = 0.2")
+    ds = open_tiff(
+        write(
+            *(tmp_path / "a.tif", pages, head),
+            describe=lambda n: f"frameTimestamps_sec = {seconds[n // 2]:.6f}\n",
+        )
+    )
+    assert ds.t.values.tolist() == pytest.approx(seconds)
+    assert schema.spacing(ds, "t") == pytest.approx(0.2)
+    longest = max(b - a for a, b in itertools.pairwise(seconds))
+    said = f"volumes are 0.2 to {longest:g} s apart by the stamps of pages, which are taken"
+    assert ds.attrs["notes"] == [said]
 
 
 def test_no_period_at_all(tmp_path):

@@ -12,6 +12,7 @@ import pytest
 
 from dpipe import schema
 from dpipe.errors import InputError, UsageError
+from dpipe.operators.track_measures import track_measures
 from dpipe.readers._track_columns import PROGRAMS, meaning
 from dpipe.readers._track_rows import micrometres_in, seconds_in
 from dpipe.readers.tracks import find, open_tracks
@@ -413,7 +414,9 @@ def test_spots_of_one_number_are_refused_and_those_without_a_place_counted(tmp_p
     with pytest.raises(InputError, match="two spots have the ID 2; expected one"):
         open_tracks(write(tmp_path, model("sec", [(1, 0, 0), (2, 1, 30), (2, 2, 60)])))
     text = model("sec", [(1, 0, 0), (2, 1, 30)]).replace('X="1"', 'X="NaN"', 1)
-    assert open_tracks(write(tmp_path, text)).attrs["notes"] == ["1 of 2 spots have no place"]
+    assert open_tracks(write(tmp_path, text)).attrs["notes"] == [
+        "1 of 2 spots have no place, and so no track"
+    ]
 
 
 # --- XML and text -----------------------------------------------------------------------------
@@ -560,16 +563,97 @@ def test_negative_numbers_of_tracks_but_one_are_refused(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("at", "kept"), [(0.01, True), (-0.01, True), (0.0101, False), (-0.0101, False)]
+    ("at", "said", "kept"),
+    [
+        *((sign * 0.01, {}, True) for sign in (1, -1)),
+        *((sign * 0.0101, {}, False) for sign in (1, -1)),
+        *((sign * 0.25, {"interval": 1}, True) for sign in (1, -1)),
+        *((sign * 0.251, {"interval": 1}, False) for sign in (1, -1)),
+    ],
 )
-def test_the_tolerance_of_times(tmp_path, at, kept):
-    """A hundredth of the interval, which is 1 s here."""
+def test_the_tolerance_of_times(tmp_path, at, said, kept):
+    """A hundredth of the smallest step, 1 s here; a quarter of an interval that a person says."""
     text = f"track_id,t_s,x_um,y_um\n1,0,1,1\n1,1,1,1\n1,{5 + at},1,1\n"
     if kept:
-        assert open_tracks(write(tmp_path, text), interval=1).frame.values.tolist() == [0, 1, 5]
+        assert open_tracks(write(tmp_path, text), **said).frame.values.tolist() == [0, 1, 5]
     else:
         with pytest.raises(InputError, match="is no multiple of the interval 1 s"):
-            open_tracks(write(tmp_path, text), interval=1)
+            open_tracks(write(tmp_path, text), **said)
+
+
+def test_stamps_that_stray_take_the_interval_that_the_message_asks_for(tmp_path):
+    text = "track_id,t_s,x_um,y_um\n1,0,1,1\n1,30.2,1,1\n1,59.1,1,1\n1,91,1,1\n"
+    path = write(tmp_path, text)
+    with pytest.raises(InputError, match=r"no multiple of the interval 28\.9 s; say interval="):
+        open_tracks(path)
+    ds = open_tracks(path, interval=30)
+    assert columns(ds, "frame", "spot_t") == [[0, 1, 2, 3], [0, 30.2, 59.1, 91]]
+
+
+@pytest.mark.parametrize(("first", "frames"), [(15, [0, 1, 2]), (75, [2, 3, 4])])
+def test_times_that_all_lie_beyond_multiples_of_the_step(tmp_path, first, frames):
+    rows = "".join(f"1,{first + 30 * k},1,1\n" for k in range(3))
+    ds = open_tracks(write(tmp_path, f"track_id,t_s,x_um,y_um\n{rows}"))
+    assert columns(ds, "frame", "spot_t") == [frames, [first, first + 30, first + 60]]
+    assert "times lie 15 s beyond multiples of 30 s" in ds.attrs["notes"][0]
+
+
+def test_times_that_stand_in_a_column_of_frames_are_noted(tmp_path):
+    text = "track_id,t,z,y,x\n1,0,0,1,2\n1,30,0,1,3\n1,60,0,1,4\n"
+    path = write(tmp_path, text)
+    ds = open_tracks(path, spacing=[2, 1, 1])
+    assert "spots lie in frames 0, 30, 60, ... only, 30 apart" in ds.attrs["notes"][0]
+    said = {"format": "columns", "time_unit": "s", "unit": "pixel", "spacing": [2, 1, 1]}
+    assert columns(open_tracks(path, **said), "frame", "spot_t") == [[0, 1, 2], [0, 30, 60]]
+    every = write(tmp_path, text.replace("1,30,", "1,1,").replace("1,60,", "1,2,"))
+    assert "notes" not in open_tracks(every, spacing=[2, 1, 1]).attrs
+
+
+def test_frames_that_begin_at_one_are_said_to_count_from_zero(tmp_path):
+    text = "track_id,frame,x_um,y_um\n1,1,1,1\n1,2,1,1\n"
+    line = "frames count from 0 in the file; they begin at 1"
+    assert open_tracks(write(tmp_path, text)).attrs["assumed"] == [line]
+    assert "assumed" not in open_tracks(write(tmp_path, text), first_frame=1).attrs
+
+
+def test_places_in_micrometres_are_taken_rather_than_those_in_pixels(tmp_path):
+    text = "track_id,frame,x_px,y_px,x_um,y_um\n1,0,10,20,5,10\n"
+    for said in ({}, {"unit": "um"}):
+        assert columns(open_tracks(write(tmp_path, text), **said), "spot_x", "spot_y") == [
+            [5],
+            [10],
+        ]
+
+
+def test_a_spot_without_a_place_does_not_cost_the_others(tmp_path):
+    head = "track,frame,spot_z,spot_y,spot_x\n1,0,1,2,3\n"
+    ds = open_tracks(write(tmp_path, f"{head}1,1,nan,,NaN\n"))
+    np.testing.assert_array_equal(ds.spot_x.values, [3, np.nan])
+    assert ds.track.values.tolist() == [1, -1]
+    assert ds.attrs["notes"] == ["1 of 2 spots have no place, and so no track"]
+    for row in ("1,1,5,,NaN", "1,1,inf,inf,inf"):
+        with pytest.raises(InputError, match=r"line 3: spot_\w is '.*'; expected a number"):
+            open_tracks(write(tmp_path, f"{head}{row}\n"))
+
+
+def test_a_track_that_lacks_a_place_has_a_length(tmp_path):
+    text = "track,frame,spot_z,spot_y,spot_x\n1,0,0,0,0\n1,1,nan,nan,nan\n1,2,0,3,4\n"
+    found = track_measures(open_tracks(write(tmp_path, text), interval=1))
+    assert columns(found, "track_length", "track_gaps") == [[5], [1]]
+
+
+def test_units_of_trackmate_that_differ_are_not_one(tmp_path):
+    rows = (
+        "TRACK_ID,POSITION_X,POSITION_Y,POSITION_Z,FRAME,RADIUS\n"
+        ",(micron),(micron),({}),,({})\n0,1,2,3,0,4\n"
+    )
+    path = write(tmp_path, rows.format("pixel", "micron"))
+    with pytest.raises(InputError, match=r"micron \(position_x\), .*pixel \(position_z\)'; say"):
+        open_tracks(path)
+    assert open_tracks(path, unit="um").spot_z.values.tolist() == [3]
+    ds = open_tracks(write(tmp_path, rows.format("micron", "pixel")))
+    assert "radius is in pixel, places are not: it is not read" in ds.attrs["notes"]
+    assert np.isnan(ds.spot_radius.values).all()
 
 
 # --- several movies in one table --------------------------------------------------------------
@@ -593,6 +677,15 @@ def test_the_csv_of_several_parts_that_dpipe_writes(tmp_path):
     with pytest.raises(InputError, match=r"rows of 2 movies, by part \(m, n\)"):
         open_tracks(path)
     assert open_tracks(path, movie="n").spot_x.values.tolist() == [4]
+
+
+def test_frames_that_are_counted_through_all_movies_are_said(tmp_path):
+    text = "well,track_id,frame,x_um,y_um\nA,1,0,1,1\nA,1,1,1,1\nB,1,2,1,1\nB,1,3,1,1\n"
+    path = write(tmp_path, text)
+    assert "notes" not in open_tracks(path, movie="A").attrs
+    (note,) = open_tracks(path, movie="B").attrs["notes"]
+    assert note.endswith("if frames are counted through all movies, say first_frame=2")
+    assert open_tracks(path, movie="B", first_frame=2).frame.values.tolist() == [0, 1]
 
 
 def test_a_table_without_movies_has_none_to_choose(tmp_path):
@@ -640,3 +733,41 @@ def test_every_program_is_tried():
     tried = {name.partition(",")[0].replace(" ", "-") for name in TABLES}
     same = {"btrack": "btrack-tracks", "ultrack": "napari", "motile": "napari"}
     assert {same.get(name, name) for name in tried} - {"columns-in-pixels"} == set(PROGRAMS)
+
+
+# --- two things that a file says --------------------------------------------------------------
+
+
+def test_a_time_beside_a_frame_is_no_frame(tmp_path):
+    text = "Label,ID,Track ID,X,Y,T,Frame\nID1,1,0,10,20,0,0\nID2,2,0,11,20,30,1\n"
+    ds = open_tracks(write(tmp_path, text), unit="um", time_unit="s")
+    assert columns(ds, "frame", "spot_t", "spot_x") == [[0, 1], [0, 30], [10, 11]]
+
+
+def test_times_of_spots_go_before_an_interval_that_contradicts_them(tmp_path):
+    spots = "".join(
+        f'<SpotsInFrame frame="{n}"><Spot ID="{n}" FRAME="{n}" POSITION_X="1" POSITION_Y="1" '
+        f'POSITION_Z="0" POSITION_T="{30 * n}"/></SpotsInFrame>'
+        for n in range(3)
+    )
+    text = (
+        f'<TrackMate><Model spatialunits="um" timeunits="sec"><AllSpots>{spots}</AllSpots></Model>'
+        '<Settings><ImageData timeinterval="{}"/></Settings></TrackMate>'
+    )
+    ds = open_tracks(write(tmp_path, text.format(1), "a.xml"))
+    assert (ds.attrs["interval"], ds.spot_t.values.tolist()) == (30, [0, 30, 60])
+    assert "30 s apart by the times of spots, which are taken; the file" in ds.attrs["notes"][0]
+    assert "notes" not in open_tracks(write(tmp_path, text.format(30), "b.xml")).attrs
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "id,t,x,y,z\n1,24,10,20,1\n1,48,11,20,1\n",
+        '"","id","t","x","y","z"\n"1","1",24,10,20,1\n"2","1",48,11,20,1\n',
+        '"id" "t" "x" "y" "z"\n"1" "1" 24 10 20 1\n"2" "1" 48 11 20 1\n',
+    ],
+)
+def test_celltrackr_with_its_header(tmp_path, text):
+    ds = open_tracks(write(tmp_path, text), format="celltrackr")
+    assert columns(ds, "track", "frame", "spot_t", "spot_x") == [[1, 1], [1, 2], [24, 48], [10, 11]]

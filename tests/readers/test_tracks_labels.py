@@ -414,3 +414,27 @@ def test_bad_images(tmp_path, frame, message):
         open_tracks_labels(images).compute()
     with pytest.raises(InputError, match=message):
         opened(folder).compute()
+
+
+def test_a_background_of_minus_one(tmp_path):
+    signed = np.where(scene() == 0, -1, scene().astype("i2"))
+    challenge(tmp_path, signed)
+    for ds in (open_tracks_labels(files(tmp_path)), open_tracks(files(tmp_path), spacing=[1] * 3)):
+        with pytest.raises(InputError, match="label -1 is below 0; option background=-1 reads it"):
+            ds.compute(scheduler="synchronous")
+    ds = open_tracks_labels(files(tmp_path), background=-1)
+    np.testing.assert_array_equal(ds.labels.compute(scheduler="synchronous"), scene())
+    assert ds.attrs["notes"] == ["label -1 is read as 0, no object"]
+    spots = open_tracks(files(tmp_path), spacing=[1] * 3, background=-1)
+    assert spots.spot_y.compute(scheduler="synchronous")[1] == 3
+    with pytest.raises(UsageError, match="background: found 4; expected 0 or a number below"):
+        open_tracks_labels(files(tmp_path), background=4)
+
+
+def test_images_of_a_smaller_dtype_than_the_first(tmp_path):
+    challenge(tmp_path)
+    last = tmp_path / "man_track002.tif"
+    tifffile.imwrite(last, scene("u1")[2], photometric="minisblack")
+    labels = open_tracks_labels(files(tmp_path)).labels.compute(scheduler="synchronous")
+    assert labels.dtype == "u2"
+    np.testing.assert_array_equal(labels, scene())
