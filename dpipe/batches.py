@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from dpipe._batch_parts import DIMS, dim_of, together
 from dpipe.errors import SchemaError, UsageError
 from dpipe.operators.gate import select, without_aside
 from dpipe.tree import DataLike, as_parts
 
-_DIMS = ("record", "event")
 _PIECE = 1024  # records of what is in memory already
 
 _Piece = tuple[xr.Dataset, slice]
@@ -119,15 +119,15 @@ class Batches:
         self._share = _place("share", share)
         held = {stem: _chosen(stem, ds, where) for stem, ds in as_parts(data).items()}
         aside = sum(count for _, count in held.values())
-        alike = _alike({stem: _rows(stem, ds) for stem, (ds, _) in held.items()})
-        self._dim = next((_dim(ds) for ds in alike.values()), "record")
+        alike, lost = together({stem: ds for stem, (ds, _) in held.items()})
+        self._dim = next(map(dim_of, alike.values()), "record")
         self._pieces = _pieces(list(alike.values()), self._dim, self._share[1])
         self._lengths = [rows.stop - rows.start for _, rows in self._pieces]
         self._size, self._hold = size, hold if shuffle else 1
         self._shuffle, self._seed, self._drop_last = shuffle, seed, drop_last
         self._worker: tuple[int, int] | None = None
         self.set_epoch(epoch)
-        self.notes = self._said(aside)
+        self.notes = self._said(aside) + lost
         if aside:
             warnings.warn(f"batches: {self.notes[0]}", UserWarning, stacklevel=2)
 
@@ -280,7 +280,7 @@ def _loader() -> tuple[int, int]:
 
 def _chosen(stem: str, ds: xr.Dataset, where: str | None) -> tuple[xr.Dataset, int]:
     """Choose records or events of a part, and count what was put aside among them."""
-    if not any(dim in ds.dims for dim in _DIMS):
+    if not any(dim in ds.dims for dim in DIMS):
         raise SchemaError(
             f"{stem}: found the dims {', '.join(map(str, ds.dims))}; expected record or event"
         )
@@ -288,81 +288,6 @@ def _chosen(stem: str, ds: xr.Dataset, where: str | None) -> tuple[xr.Dataset, i
         return without_aside(ds if where is None else select(ds, where))
     except UsageError as error:
         raise UsageError(f"{stem}: {error}") from error
-
-
-def _dim(ds: xr.Dataset) -> str:
-    return next(dim for dim in _DIMS if dim in ds.dims)
-
-
-def _rows(stem: str, ds: xr.Dataset) -> xr.Dataset:
-    """Keep what lies along the records, and the coordinates of its other dims."""
-    if "pixels" in ds and "in_block" in ds.coords:
-        raise SchemaError(
-            f"{stem}: packed pictures of unlike sizes; bring them to one: "
-            "dpipe.each(tree, dpipe.pictures, size=64)"
-        )
-    dim = _dim(ds)
-    kept = [name for name, variable in ds.variables.items() if dim in variable.dims]
-    dims = {d for name in kept for d in ds.variables[name].dims}
-    extra = [d for d in dims if d in ds.coords and d not in kept]
-    return ds[kept].assign_coords({d: ds.coords[d] for d in extra})
-
-
-def _alike(held: dict[str, xr.Dataset]) -> dict[str, xr.Dataset]:
-    """Refuse parts that cannot be in one batch; keep what is known of the records of all.
-
-    Numbers become of the kind that holds those of all parts; times and places within pictures
-    that differ from part to part are left out.
-    """
-    facts = {stem: _facts(ds) for stem, ds in held.items()}
-    (first, wanted), *others = facts.items() or [("", {})]
-    loose = {str(k) for ds in held.values() for k, v in ds.coords.items() if v.dims == (_dim(ds),)}
-    for stem, found in others:
-        for name in sorted({*found, *wanted}):
-            if name in loose and not (name in found and name in wanted):
-                continue  # what is known of the records of some parts only is left out
-            if found.get(name) != wanted.get(name):
-                raise SchemaError(
-                    f"{stem}: {name} is {found.get(name, 'missing')}, and "
-                    f"{wanted.get(name, 'missing')} in {first}; a batch needs one shape"
-                )
-    some = next(iter(held.values()), xr.Dataset())
-    everywhere = {
-        name
-        for name, coordinate in some.coords.items()
-        if all(name in ds.coords for ds in held.values())
-        and (name in loose or all(coordinate.identical(ds.coords[name]) for ds in held.values()))
-    }
-    kinds = {
-        name: np.result_type(*(ds[name].dtype for ds in held.values()))
-        for name, array in some.data_vars.items()
-        if array.dtype.kind in "biuf"
-    }
-    return {
-        stem: ds.drop_vars(set(ds.coords) - everywhere).assign(
-            {name: ds[name].astype(kind) for name, kind in kinds.items() if ds[name].dtype != kind}
-        )
-        for stem, ds in held.items()
-    }
-
-
-def _facts(ds: xr.Dataset) -> dict[str, Any]:
-    """Return what must be the same in all parts."""
-    dim = _dim(ds)
-    shapes: dict[str, Any] = {
-        str(name): (
-            *(_kind(v), *map(str, v.dims)),
-            *(n for d, n in v.sizes.items() if d != dim),
-        )
-        for name, v in ds.data_vars.items()
-    }
-    shapes |= {str(name): _kind(v) for name, v in ds.coords.items() if v.dims == (dim,)}
-    names = {d: ds.coords[d].values for d in ds.dims if d in ds.coords and d != dim}
-    return shapes | {str(d): v.tolist() for d, v in names.items() if v.dtype.kind in "UOT"}
-
-
-def _kind(array: xr.DataArray) -> str:
-    return "text" if array.dtype.kind in "UOST" else "numbers"
 
 
 def _pieces(parts: Sequence[xr.Dataset], dim: str, processes: int) -> list[_Piece]:

@@ -303,7 +303,10 @@ def test_pictures_put_aside_are_left_out_and_counted():
     with pytest.warns(UserWarning, match="batches: 5 of 40 records left out: put aside"):
         batches = Batches(data, size=6)
     assert flat(numbers(batches)) == [n for n in range(40) if n % 10 != 3 and n != 36]
-    assert batches.notes == ["5 of 40 records left out: put aside"]
+    assert batches.notes == [
+        "5 of 40 records left out: put aside",
+        "left out, since not all parts have the same: put_aside, height",
+    ]
     assert "5 of 40 records left out" in repr(batches)
     with pytest.warns(UserWarning, match="2 of 18 records left out"):
         assert len(flat(numbers(Batches(data["a"], where="number > 16")))) == 16
@@ -364,3 +367,31 @@ def test_records_that_are_in_no_batch_are_said(size, said, notes):
     every = [Batches(two_parts(), **{"size": size} | said | {"share": (k, n)}) for k in range(n)]
     lost = 87 if notes and "no batches" in notes[0] else sum(int(line.split()[0]) for line in notes)
     assert len(flat(flat([numbers(one) for one in every]))) == 87 - lost
+
+
+def test_what_is_known_of_the_frames_of_crops_is_in_each_batch():
+    """Of unlike dtypes and channels described otherwise, as movies of two microscopes have."""
+
+    def crops(first, kind, **attrs):
+        values = np.arange(first, first + 3 * 2 * 16).reshape(3, 2, 1, 4, 4).astype(kind)
+        ds = xr.Dataset(
+            {"crop": (("event", "t", "c", "y", "x"), values)}, {"c": ("c", ["a"], attrs)}
+        )
+        frames = np.arange(first, first + 6).reshape(3, 2)
+        return ds.assign_coords(
+            crop_frame=(("event", "t"), frames),
+            crop_valid=(("event", "t"), frames % 2 == 0),
+            label=("event", [0, 1, first]),
+            y=np.arange(4.0) - first,
+        )
+
+    parts = {"a": crops(0, "u1", windows=[[0, 9]]), "b": crops(60, "u2", windows=[[0, 99]])}
+    batches = Batches(parts, size=2, shuffle=True)
+    assert batches.notes == ["left out, since not all parts have the same: y"]
+    found = xr.concat(batches, dim="event")
+    found = found.isel(event=np.argsort(found.crop_frame[:, 0].values))
+    assert found.crop.dtype == np.uint16
+    assert found.crop_frame.values[:, 0].tolist() == [0, 2, 4, 60, 62, 64]
+    np.testing.assert_array_equal(found.crop_valid, found.crop_frame % 2 == 0)
+    assert found.c.values.tolist() == ["a"]
+    assert found.crop.values[:, 0, 0, 0, 0].tolist() == [0, 32, 64, 60, 92, 124]
