@@ -27,7 +27,9 @@ def parse(text: str) -> SplitResult:
             f"workers {text}: who can read or forge plain traffic can run code on both sides; "
             "use tls://, or set DPIPE_INSECURE=1 on a network of your own"
         )
-    if url.scheme == "gateway" or (url.scheme in ("tcp", "tls") and whole):
+    if url.scheme == "gateway" and count(url):
+        return url
+    if url.scheme in ("tcp", "tls") and whole:
         return url
     raise UsageError(
         f"workers {text!r}: expected 0, a number of processes, tcp://host:port, "

@@ -24,6 +24,9 @@ class _Stopped(BaseException):
     """A signal asked the program to end; a task that runs here must not take it for its own."""
 
 
+_SAID = "\nstopped; the same command goes on where it was"
+
+
 @contextlib.contextmanager
 def _signals() -> Iterator[None]:
     """Turn SIGTERM into an exception, so that everything is closed."""
@@ -49,8 +52,10 @@ def guarded(command: Callable[[], Any]) -> int:
         error.show()
         return errors.UsageError.exit_code
     except (click.Abort, KeyboardInterrupt):
+        click.echo(_SAID, err=True)
         return _STOPPED + signal.SIGINT
     except _Stopped as error:
+        click.echo(_SAID, err=True)
         return _STOPPED + int(error.args[0])
     except BrokenPipeError:  # who read it has enough, such as ``head``
         with contextlib.suppress(OSError):

@@ -114,3 +114,20 @@ def _pages(objects: Objects, found: Chain) -> None:
             found.add(key, f"a page of parts that {version.label} names is missing")
         if keys & bad or keys - there:
             del found.versions[number]
+
+
+def lost_inputs(objects: Objects, found: Chain) -> list[Finding]:
+    """Name the versions that some were made from and that are gone, with their copies."""
+    there: dict[str, int] = {}
+    findings: dict[str, Finding] = {}
+    for version in found.versions.values():
+        for label in map(str, version.recipe.get("inputs", {}).values()):
+            name, _, number = label.partition("@")
+            if name not in there:
+                beside = versions.beside(objects, name)
+                there[name] = max({*beside.numbers, *beside.copies}, default=0)
+            if number.isdecimal() and int(number) > there[name]:
+                key = versions.key_of(name, int(number))
+                told = f"{version.label} was made from {label}, which is gone, with its copy"
+                findings[key] = Finding(key, told)
+    return list(findings.values())

@@ -126,10 +126,8 @@ def newest(objects: Objects, name: str) -> Version | None:
     gone = sorted(there.gone(number) - set(version.lost if version else ()))
     if gone:
         last = f"; {name}@{number} is the newest that is there" if number else ""
-        raise DamageError(
-            f"{objects.url}/{versions.key_of(name, gone[-1])}: version {gone[-1]} of {name} was "
-            f"committed and is gone{last}; dpipe repair {name} brings it back"
-        )
+        said = _gone(objects, name, gone[-1])
+        raise DamageError(f"{said}{last}; dpipe repair {name} brings it back")
     return version
 
 
@@ -159,13 +157,22 @@ def history(objects: Objects, name: str) -> History:
         There is no such dataset.
     """
     check_name(name)
-    numbers = sorted(versions.beside(objects, name).numbers, reverse=True)
+    beside = versions.beside(objects, name)
+    numbers = sorted(beside.numbers, reverse=True)
     found = objects.ask_many(lambda key: _read_or_say(objects, name, key), map(str, numbers))
     there = [one for one in found if not isinstance(one, StoreError)]
-    if not there:
-        raise NotFoundError(f"{objects.url}: {unknown('dataset', name, names(objects))}")
     sound = tuple(one for one in there if isinstance(one, Version))
-    return History(name, sound, tuple(one for one in there if isinstance(one, str)))
+    lost = {*beside.copies} - {*numbers} - {n for version in sound for n in version.lost}
+    wrong = [one for one in there if isinstance(one, str)]
+    wrong += [_gone(objects, name, number) for number in sorted(lost)]
+    if not sound and not wrong:
+        raise NotFoundError(f"{objects.url}: {unknown('dataset', name, names(objects))}")
+    return History(name, sound, tuple(wrong))
+
+
+def _gone(objects: Objects, name: str, number: int) -> str:
+    key = versions.key_of(name, number)
+    return f"{objects.url}/{key}: version {number} of {name} was committed and is gone"
 
 
 def _read_or_say(objects: Objects, name: str, number: str) -> Version | str:

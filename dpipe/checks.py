@@ -14,12 +14,12 @@ from typing import Any
 from tqdm import tqdm
 
 from dpipe import _marks_checks, blocks, catalog, documents, seal, source_checks
-from dpipe._version_checks import Chain, Finding, chain
+from dpipe._version_checks import Chain, Finding, chain, lost_inputs
 from dpipe.errors import DamageError, NotFoundError, UsageError
 from dpipe.objects import Listed, Objects
 from dpipe.versions import PartRef
 
-__all__ = ["MODES", "Chain", "Finding", "chain", "check_part", "listed", "verify"]
+__all__ = ["MODES", "Chain", "Finding", "chain", "check_part", "listed", "lost_inputs", "verify"]
 
 MODES = ("exists", "bytes", "decode")
 BASE = re.compile(r"(parts/[^/]+/[^/]+-[0-9a-f]{12})(?=[./])")
@@ -71,6 +71,7 @@ def verify(
     for name in dict.fromkeys(names):
         found = chain(objects, catalog.check_name(name))
         yield from found.findings
+        yield from lost_inputs(objects, found)
         wanted = [label for label in labels if label.partition("@")[0] == name]
         for version in _meant(objects, found, wanted):
             refs |= {(ref.base, ref.seal): ref for ref in version.parts}

@@ -187,6 +187,8 @@ def ls(store: str | None, as_json: bool) -> None:
     rows, problems = catalog.listing(objects)
     _show(rows, as_json)
     _warn(problems)
+    if problems:
+        raise click.exceptions.Exit(5)
 
 
 @cli.command()
@@ -214,6 +216,8 @@ def history(name: str, store: str | None, as_json: bool) -> None:
     found = catalog.history(_open(store), name)
     _show([catalog.row(version) for version in found], as_json)
     _warn(found.unreadable)
+    if found.unreadable:
+        raise click.exceptions.Exit(5)
 
 
 @cli.command()
@@ -279,7 +283,9 @@ def repair_(names: tuple[str, ...], accept_lost: bool, store: str | None, as_jso
 @_json
 def upgrade_(names: tuple[str, ...], store: str | None, as_json: bool) -> None:
     """Lift datasets of an older dpipe to today's formats; no pixel is read or written."""
-    _show(upkeep.upgrade(_open(store), names, author=_settings().author), as_json)
+    rows = upkeep.upgrade(_open(store), names, author=_settings().author)
+    lifted = [row for row in rows if row["lifted"] or row["not recorded"]]
+    _show(rows if as_json else lifted, as_json, none="nothing to upgrade")
 
 
 @cli.command()

@@ -231,6 +231,7 @@ _KINDS: dict[str, tuple[Any, Any, str]] = {
     "max_quarantine": (str, _is_share, "a number of items or a share such as '1%'"),
     "author": _TEXT,
     "grace_hours": (float, lambda n: 0 <= n < 1e9, "a number of hours"),
+    "recompute": (_whole, lambda n: 0 <= n <= 10**6, "0, or of how many partitions one"),
 }
 
 

@@ -22,6 +22,8 @@ class Outcome:
     exit_code : int
         0 done or nothing to do, 3 some put aside, 4 too many put aside, 70 a bug, 75 too many
         were gone or changed.
+    max_quarantine : str or None
+        How many inputs of a step might be put aside, as in the settings.
     """
 
     run: str = ""
@@ -30,6 +32,7 @@ class Outcome:
     seconds: float = 0.0
     steps: list[dict[str, Any]] = field(default_factory=list)
     exit_code: int = DONE
+    max_quarantine: str | None = None
 
     @property
     def nothing(self) -> bool:

@@ -96,6 +96,8 @@ def _versions(objects: Objects, name: str, accept_lost: str) -> Iterator[Repair]
             done.append(_version(objects, chain, finding))
     yield from done
     left = checks.chain(objects, name)
+    for finding in checks.lost_inputs(objects, left):
+        yield Repair(finding.key, finding.problem, "restore a backup")
     yield from copies(objects, left)
     lost = sorted({_number(f.key) for f in left.findings if f.key.endswith(".json")})
     if accept_lost and lost and left.versions:

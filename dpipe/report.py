@@ -21,7 +21,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from dpipe import _drawings, _movies, catalog, schema
 from dpipe._figures import PAPER, WIDTH
 from dpipe.objects import Objects
-from dpipe.outcome import AGAIN, BUG, DONE, SOME_ASIDE, TOO_MANY, Outcome
+from dpipe.outcome import AGAIN, BUG, DONE, SOME_ASIDE, TOO_MANY, Outcome, allowed
 
 _ENDED = {
     DONE: ("Done", "Every dataset of the recipe is there."),
@@ -137,6 +137,10 @@ def lines(outcome: Outcome) -> list[str]:
     planned, made, reused, lost = (sum(count[key] for count in counts) for key in _COUNTED)
     ended = _ENDED.get(outcome.exit_code, ("Ended", ""))[0].lower()
     total = f"{planned} planned = {made} made + {reused} reused + {lost} put aside"
+    if outcome.exit_code == TOO_MANY:
+        items = counts[-1][_COUNTED[0]]
+        most = allowed(outcome.max_quarantine, items)
+        total += f"; of {items} at most {most} may be, and never all (setting max_quarantine)"
     return [*shown, *notes, *aside, f"{ended}: {total}"]
 
 

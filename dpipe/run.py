@@ -29,6 +29,7 @@ from dpipe.outcome import AGAIN, BUG, DONE, SOME_ASIDE, TOO_MANY, Outcome, allow
 from dpipe.plan import Choice, Planner, StepPlan, read_plan, write_plan
 from dpipe.recipe import Recipe, Step, load
 from dpipe.redaction import masked
+from dpipe.sources import resolve_uri
 
 _LONGEST_NAME = 200
 
@@ -68,10 +69,10 @@ def run(
     ------
     StoreError, StalledError
         The run ended before its end; the same command resumes it.
-    RefusedError
-        The plan must not run as it stands; nothing was written.
+    UsageError
+        No such workers, or a plan that must not run as it stands; nothing was written.
     """
-    began = time.perf_counter()
+    began, _ = time.perf_counter(), cluster.parse(settings.workers)  # refused before it begins
     planner = Planner(objects, settings, choice)
     plans = planner.recipe(recipe)
     driver = _Driver(recipe, objects, settings, planner, message, progress)
@@ -116,7 +117,7 @@ class _Driver:
         self.planner, self.message, self.progress = planner, message, progress
         self.made: dict[str, list[catalog.PartRef]] = {}
         self.labels: dict[str, str] = {}
-        self.outcome = Outcome(recipe=recipe.name, where=objects.url)
+        self.outcome = Outcome("", recipe.name, objects.url, max_quarantine=settings.max_quarantine)
 
     def needed(self, plan: StepPlan) -> bool:
         """Tell whether a step would make a part or commit a version."""
@@ -143,7 +144,9 @@ class _Driver:
             "recipe": self.recipe.name,
             "digest": self.recipe.digest,
             "study": self.recipe.study or None,
-            "steps": [asdict(step) for step in self.recipe.steps],
+            "steps": [
+                asdict(s) | {"sources": [*map(resolve_uri, s.sources)]} for s in self.recipe.steps
+            ],
             "parts": [part.to_dict() for step in plans for part in step.parts],
         }
         write_plan(self.objects, self.outcome.run, fields)

@@ -438,7 +438,9 @@ def test_interrupted(dp, monkeypatch):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(cli.catalog, "open_store", stop)
-    assert dp("ls", "--store", "s").code == 130
+    told = dp("ls", "--store", "s")
+    assert told.code == 130
+    assert told.err.strip() == "stopped; the same command goes on where it was"
 
 
 def test_view_says_what_is_missing(dp):
@@ -455,3 +457,71 @@ def test_help_tells_the_story(dp):
         verb
     ) in "doc make plan run runs ls show history verify export census sweep view demo".split():
         assert f"\n  {verb} " in told.out
+
+
+def two_versions(store="store"):
+    for n in (1, 2):
+        movie = schema.movie(np.full((2, 1, 1, 16, 16), n, "u1"), interval=30)
+        dpipe.save({"Neu1": movie}, store, "leuko", message="m")
+    tree = dpipe.open(store, "leuko")
+    dpipe.save(dpipe.each(tree, dpipe.frame_quality, median=3), store, "quality", message="m")
+
+
+def test_listings_say_which_versions_are_gone(dp, tmp_path):
+    two_versions()
+    folder = tmp_path / "store" / "datasets" / "leuko"
+    whole = (folder / "000002.json").read_bytes()
+    (folder / "000002.json").unlink()
+    for command in (["history", "leuko"], ["ls"]):
+        told = dp(*command, "--store", "store")
+        assert told.code == 5
+        assert "leuko" in told.out
+        assert "version 2 of leuko was committed and is gone" in told.err
+    (folder / "000001.json").unlink()
+    for command in (["history", "leuko"], ["ls"]):
+        told = dp(*command, "--store", "store")
+        assert told.code == 5
+        assert "of leuko was committed and is gone" in told.err
+        assert "unknown dataset" not in told.err
+    (folder / "000002.json").write_bytes(whole)
+    assert dp("repair", "--store", "store").code == 0
+    assert dp("ls", "--store", "store").code == 0
+
+
+def test_a_version_that_is_gone_with_its_copy_is_known_to_what_was_made_from_it(dp, tmp_path):
+    two_versions()
+    assert dp("verify", "--store", "store").code == 0
+    for path in (tmp_path / "store" / "datasets" / "leuko").glob("000002*"):
+        path.unlink()
+    for command in (["verify"], ["verify", "quality"], ["repair"]):
+        told = dp(*command, "--store", "store")
+        assert told.code == 5
+        assert "quality@1 was made from leuko@2, which is gone, with its copy" in told.out
+
+
+@pytest.mark.parametrize("workers", ["banana", "-1", "gateway://x:1?workers=many", "tcp://nobody"])
+def test_no_such_workers(dp, study, workers):
+    args = ("leuko", "--reader", "imaris", "--source", f"{study}/raw/*.h5", "--store", "store")
+    told = dp("make", *args, "--workers", workers)
+    assert told.code == 2
+    assert told.err.startswith("UsageError: workers")
+    assert dp("runs", "--store", "store").out == ""
+
+
+def test_what_was_put_aside_is_tried_again_from_any_folder(dp, study, tmp_path, monkeypatch):
+    good = (study / "raw" / "Neu2.h5").read_bytes()
+    (study / "raw" / "Neu2.h5").write_bytes(good[:1000])
+    args = ("--reader", "imaris", "--source", "study/raw/*.h5", *RUN)
+    assert dp("make", "leuko", *args).code == 3
+    (name,) = [row["run"] for row in json.loads(dp("runs", "--store", "store", "--json").out)]
+    (study / "raw" / "Neu2.h5").write_bytes(good)
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    again = dp("run", "--retry", name, "--workers", "0", "--quiet", "--store", "../store")
+    assert again.code == 0, again.err
+    assert "1 made" in again.out
+
+
+def test_nothing_to_upgrade(dp):
+    two_versions()
+    assert dp("upgrade", "--store", "store").lines == ["nothing to upgrade"]

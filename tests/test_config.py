@@ -144,3 +144,14 @@ def test_a_user_without_a_name(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(config.getpass, "getuser", refuse)
     assert Settings.load(environ={}).author == "unknown"
+
+
+def test_every_setting_can_be_said_everywhere() -> None:
+    """As text of a variable, and in the file."""
+    said = {"workers": "1", "device": "cpu", "memory": "1 GiB", "partition_bytes": "2 MiB",
+            "store": "s", "author": "a", "max_quarantine": "3"}  # fmt: skip
+    names = [each.name for each in dataclasses.fields(Settings)]
+    environ = {f"DPIPE_{name.upper()}": said.get(name, "1") for name in names}
+    found = Settings.load(environ=environ)
+    assert (found.recompute, found.retries, found.max_quarantine) == (1, 1, "3")
+    assert found != Settings.load(environ={})

@@ -18,7 +18,7 @@ from gate import Gate
 from killing import Run, digests, partitions_done, snapshot
 from processes import alive, family, wait_until
 
-from dpipe import _s3, catalog, checks, demo, drive, origin, parts, plan, run, tree, upkeep
+from dpipe import _s3, catalog, checks, demo, drive, origin, parts, plan, report, run, tree, upkeep
 from dpipe.config import Settings
 from dpipe.errors import DamageError, RefusedError, StoreError, UsageError
 from dpipe.objects import Objects, open_objects
@@ -293,7 +293,7 @@ def test_what_is_found_damaged_in_a_task_is_put_aside(lab: Lab) -> None:
     assert counts(outcome) == [("leuko", 3, 0, 0), ("made", 2, 0, 1)]
     (aside,) = catalog.resolve(lab.objects, "made").put_aside
     assert aside["stem"] == "Neu2"
-    assert aside["reason"] == "Neu2: pixels are torn; expected whole ones"
+    assert aside["reason"] == r"Neu2: pixels are torn;\nexpected whole ones"
     assert lab.run(lab.recipe(operator="ops:picky")).nothing
 
 
@@ -320,6 +320,9 @@ def test_too_many_put_aside(
         assert lab.stems("table") == ["table"]
         return
     assert catalog.names(lab.objects) == []
+    allowed = {None: 1, "0": 0, "24%": 0, "100%": 1}[limit]
+    said = f"of {len(numbers)} at most {allowed} may be, and never all (setting max_quarantine)"
+    assert report.lines(outcome)[-1].endswith(said)
     assert [step["dataset"] for step in outcome.steps] == ["leuko"]
     assert outcome.steps[0]["version"] == ""
 

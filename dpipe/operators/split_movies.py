@@ -50,6 +50,7 @@ def split_movies(
     -------
     xarray.Dataset
         ``split`` over ``movie``: ``"train"``, ``"validation"`` or ``"test"``; computed at once.
+        ``attrs["notes"]`` names a split without movies.
 
     Raises
     ------
@@ -80,9 +81,13 @@ def split_movies(
             before += sizes[group]
     chosen = {group: int(np.searchsorted(limits, p, "right")) for group, p in places.items()}
     splits = np.asarray([schema.SPLITS[chosen[group]] for group in groups], dtype=str)
+    empty = [name for name in schema.SPLITS if name not in splits]
+    exactly = "" if exact else "; exact=true makes exact sizes"
+    notes = [f"no movie in {', '.join(empty)}: there are {len(stems)} movies{exactly}"]
     return xr.Dataset(
         schema.SPLIT.wrap(xr.DataArray(splits, dims="movie")),
         coords={"movie": ("movie", np.asarray(stems, dtype=str))},
+        attrs={"notes": notes} if empty else {},
     )
 
 

@@ -113,3 +113,17 @@ def test_each_movie_of_a_store_gets_its_row(tmp_path):
     assert merged["Neu3"].attrs["stem"] == "Neu3"
     again = dpipe.open(store, "leuko-splits")
     dpipe.save(again, store, "copy", message="text of a store is text")
+
+
+@pytest.mark.parametrize(
+    ("movies", "params", "notes"),
+    [
+        (["a"], {"fractions": (1, 0, 0)},
+         ["no movie in validation, test: there are 1 movies; exact=true makes exact sizes"]),
+        (["a", "b"], {"exact": True, "fractions": (0.5, 0, 0.5)},
+         ["no movie in validation: there are 2 movies"]),
+        (["a", "b", "c"], {"exact": True, "fractions": (0.4, 0.3, 0.3)}, []),
+    ],
+)  # fmt: skip
+def test_a_split_without_movies_is_noted(movies, params, notes):
+    assert split_movies(tree(movies), **params).attrs.get("notes", []) == notes
