@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from dpipe import catalog, documents, sources
+from dpipe.errors import NotFoundError
 from dpipe.objects import Objects
 from dpipe.origin import Origin
 from dpipe.recipe import Step
@@ -139,7 +140,11 @@ def read_plan(objects: Objects, run: str) -> dict[str, Any]:
         Its plan is damaged, or a newer dpipe wrote it.
     """
     key = f"runs/{run}/plan.json"
-    return _FORM.read(objects.read(key), f"{objects.url}/{key}")
+    try:
+        data = objects.read(key)
+    except NotFoundError:
+        raise NotFoundError(f"{objects.url}: no run {run!r}; dpipe runs lists them") from None
+    return _FORM.read(data, f"{objects.url}/{key}")
 
 
 def odd_lines(odd: sources.Oddities) -> list[str]:

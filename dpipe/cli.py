@@ -186,9 +186,7 @@ def ls(store: str | None, as_json: bool) -> None:
     objects = _open(store)
     rows, problems = catalog.listing(objects)
     _show(rows, as_json)
-    _warn(problems)
-    if problems:
-        raise click.exceptions.Exit(5)
+    _warn(problems, code=5)
 
 
 @cli.command()
@@ -215,9 +213,7 @@ def history(name: str, store: str | None, as_json: bool) -> None:
     """List the versions of a dataset, newest first."""
     found = catalog.history(_open(store), name)
     _show([catalog.row(version) for version in found], as_json)
-    _warn(found.unreadable)
-    if found.unreadable:
-        raise click.exceptions.Exit(5)
+    _warn(found.unreadable, code=5)
 
 
 @cli.command()
@@ -245,14 +241,16 @@ def verify(
 ) -> None:
     """Check datasets against their seals; exit 5 if anything is wrong."""
     silent: list[str] = []
-    checked = checks.verify(
-        _open(store), names, mode=mode, sources=sources, silent=silent, progress=True
-    )
-    found = [asdict(finding) for finding in checked]
+    how: dict[str, Any] = {"mode": mode, "sources": sources, "silent": silent}
+    found = [asdict(one) for one in checks.verify(_open(store), names, progress=True, **how)]
     _show(found, as_json, none="every object is as it was sealed")
     if silent:
         _warn([f"what {len(silent)} parts were read from was not recorded; first: {silent[0]}"])
     if found:
+        if not as_json:
+            click.echo(
+                f"found {len(found)}; dpipe repair, with the same --store, mends what it can"
+            )
         raise click.exceptions.Exit(5)
 
 
@@ -383,9 +381,11 @@ def _show(
         click.echo(line)
 
 
-def _warn(lines: Sequence[str]) -> None:
+def _warn(lines: Sequence[str], code: int = 0) -> None:
     for line in lines:
         click.echo(f"warning: {line}", err=True)
+    if lines and code:
+        raise click.exceptions.Exit(code)
 
 
 def main(args: Sequence[str] | None = None) -> NoReturn:

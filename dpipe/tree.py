@@ -213,12 +213,20 @@ def as_parts(data: DataLike) -> dict[str, xr.Dataset]:
     -------
     dict of str to xarray.Dataset
         One entry a part.
+
+    Raises
+    ------
+    UsageError
+        It is none of these.
     """
     if isinstance(data, xr.Dataset):
         return {str(data.attrs.get("stem", "data")): data}
     if isinstance(data, xr.DataTree):
         return {name: child.to_dataset() for name, child in data.children.items()}
-    return dict(data)
+    given: Any = data
+    if isinstance(given, Mapping) and all(isinstance(v, xr.Dataset) for v in given.values()):
+        return dict(given)
+    raise UsageError(f"found {data!r:.60}; expected what dpipe.open gave, or Datasets by name")
 
 
 def each(

@@ -395,3 +395,9 @@ def test_what_is_known_of_the_frames_of_crops_is_in_each_batch():
     np.testing.assert_array_equal(found.crop_valid, found.crop_frame % 2 == 0)
     assert found.c.values.tolist() == ["a"]
     assert found.crop.values[:, 0, 0, 0, 0].tolist() == [0, 32, 64, 60, 92, 124]
+
+
+@pytest.mark.parametrize("data", [42, "cells", [1], {"a": np.zeros(3)}, None])
+def test_what_is_no_dataset_is_named(data):
+    with pytest.raises(UsageError, match=r"found .*; expected what dpipe.open gave"):
+        Batches(data)

@@ -377,7 +377,7 @@ def test_a_retry_does_only_what_was_put_aside(lab: Lab) -> None:
 def test_which_recipe(lab: Lab, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="which recipe"):
         run.chosen_recipe(None, None, lambda: lab.objects)
-    with pytest.raises(StoreError, match="runs/20260101T000000-0000"):
+    with pytest.raises(StoreError, match="no run '20260101T000000-0000'; dpipe runs lists"):
         run.chosen_recipe(None, "20260101T000000-0000", lambda: lab.objects)
     path = tmp_path / "recipe.yaml"
     path.write_text(RECIPE.format(source="raw/*.h5"))
