@@ -592,6 +592,15 @@ def test_an_operator_that_is_not_deterministic_is_noted_on_request(lab: Lab) -> 
     assert steady.run("frame-quality", recompute=1).steps[1]["notes"] == []
 
 
+def test_an_operator_that_raises_while_it_is_planned_ends_no_run(lab: Lab) -> None:
+    """It is a bug of the part that it met, as in a task; the rest is made and committed."""
+    outcome = lab.run("ops:hasty", max_quarantine="1")
+    assert outcome.exit_code == 70
+    assert [step["made"] for step in outcome.steps] == [["Neu1", "Neu2", "Neu3"], ["Neu1", "Neu3"]]
+    assert "a bug: KeyError" in outcome.steps[1]["aside"][0]["reason"]
+    assert [ref.stem for ref in catalog.resolve(lab.objects, "made").parts] == ["Neu1", "Neu3"]
+
+
 def test_a_result_of_nan_alone_is_noted(lab: Lab) -> None:
     assert lab.run("ops:blank").steps[1]["notes"] == [
         f"Neu{n}: every value of number is NaN" for n in (1, 2, 3)
