@@ -172,7 +172,7 @@ def _opened(place: str) -> dict[str, Member]:
         if version is None:
             raise GoneError(f"{place}: no such object; is it deleted?")
         with _alone:  # of many threads that read files, one reads the list
-            return _open(place, *version)
+            return _open(place, *version, _touched(place))
     except StoreError:
         raise
     except InputError as error:
@@ -188,9 +188,22 @@ def _opened(place: str) -> dict[str, Member]:
         raise StoreError(f"{place}: cannot be read: {error.strerror or error}") from error
 
 
+def _touched(place: str) -> str:
+    """Return inode and time of change of status of an archive on disk, "" in a bucket."""
+    if not place.startswith("/"):
+        return ""
+    stat = os.stat(place)
+    return f"{stat.st_ino:x}-{stat.st_ctime_ns:x}"
+
+
+def stamp_of(place: str) -> str:
+    """Return the stamp of a tar's files; those of a zip have checksums, and need none."""
+    return "" if place.lower().endswith(_ZIPS) else _touched(place)
+
+
 @lru_cache(maxsize=4)
-def _open(place: str, size: int, changed: str) -> dict[str, Member]:
-    """Read what an archive holds, once a process while it stays the same."""
+def _open(place: str, size: int, changed: str, touched: str) -> dict[str, Member]:
+    """Read what an archive holds, once a process while it stays the same and nobody touched it."""
     if not place.startswith("/"):
         if not place.lower().endswith(_ZIPS):
             raise InputError(f"{place}: {_IN_A_BUCKET}")

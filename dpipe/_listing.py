@@ -74,8 +74,10 @@ def _matched(match: str, below: str, pattern: str, odd: Oddities) -> Iterator[Fo
 def list_archive(place: str, inside: str, base: str = "") -> Iterator[Found]:
     """List the files of an archive, or of a folder in it."""
     try:
+        stamp = ""
         for uri, path, size, etag in _archive.listed(place, inside):
-            yield uri, base + path, size, etag, ""
+            stamp = stamp or _archive.stamp_of(place)
+            yield uri, base + path, size, etag, stamp
     except InputError as error:
         raise UsageError(str(error)) from error
 

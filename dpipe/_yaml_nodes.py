@@ -16,6 +16,7 @@ from dpipe.errors import DpipeError, RecipeError, unknown
 _DEEPEST = 30
 _LONGEST_NUMBER = 200
 _NUMBER = re.compile(r"[-+]?[0-9.][0-9a-fA-FxX_.:+-]*")
+_NO_TEXT = re.compile("[\\x00-\\x08\\x0b\\x0c\\x0e-\\x1f\\ud800-\\udfff]")
 _NOT_YAML = (yaml.YAMLError, ValueError, RecursionError)
 _PLAIN_TAGS = {None, "!"} | {
     f"tag:yaml.org,2002:{kind}" for kind in "str int float bool null seq map".split()
@@ -32,7 +33,9 @@ def read(text: str, where: str) -> tuple[yaml.Node | None, Any]:
     """
     try:
         _bound(text, where)
-        return yaml.compose(text, Loader=yaml.SafeLoader), yaml.safe_load(text)
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        _once(node, where)
+        return node, yaml.safe_load(text)
     except yaml.MarkedYAMLError as error:
         place = _place(where, error.problem_mark or error.context_mark)
         raise RecipeError(f"{place}: not YAML: {error.problem}") from error
@@ -53,6 +56,7 @@ def read_words(text: str, where: str) -> Any:
     """
     try:
         _bound(text, where)
+        _once(yaml.compose(text, Loader=yaml.SafeLoader), where)
         return yaml.safe_load(text)
     except RecipeError:
         raise
@@ -101,13 +105,9 @@ class Node:
     def items(self) -> list[tuple[str, "Node"]]:
         if not isinstance(self.node, yaml.MappingNode):
             raise self.error(f"expected a mapping; found {shown(self.value)}")
-        seen: set[str] = set()
-        for key, _ in self.node.value:
-            if str(key.value) in seen:
-                raise self.error(f"{key.value!r} stands here twice", key)
-            seen.add(str(key.value))
-        if len(self.value) < len(seen):  # such as 1 and 0x1
-            raise self.error(f"two of the keys {', '.join(sorted(seen))[:200]} are the same one")
+        if len(self.value) < len(self.node.value):  # such as 1 and 0x1
+            names = ", ".join(sorted(str(key.value) for key, _ in self.node.value))
+            raise self.error(f"two of the keys {names[:200]} are the same one")
         pairs = zip(self.node.value, self.value.values(), strict=True)
         return [(str(key.value), Node(node, self.where, value)) for (key, node), value in pairs]
 
@@ -156,6 +156,24 @@ def _bound(text: str, where: str) -> None:
             raise RecipeError(f"{_place(where, event.start_mark)}: {wrong}")
 
 
+def _once(top: yaml.Node | None, where: str) -> None:
+    """Refuse a key that stands twice in a mapping: YAML would take the last."""
+    todo = [top]
+    while todo:
+        node = todo.pop()
+        if isinstance(node, yaml.SequenceNode):
+            todo += node.value
+        elif isinstance(node, yaml.MappingNode):
+            seen: set[str] = set()
+            for key, value in node.value:
+                if isinstance(key, yaml.ScalarNode):
+                    if key.value in seen:
+                        place = _place(where, key.start_mark)
+                        raise RecipeError(f"{place}: {key.value!r} stands here twice")
+                    seen.add(key.value)
+                todo += [key, value]
+
+
 def _wrong(event: yaml.NodeEvent, depth: int) -> str:
     """Say why a piece is not read; "" if it is."""
     if event.anchor and not (isinstance(event, yaml.AliasEvent) and not depth):  # that is no YAML
@@ -163,7 +181,13 @@ def _wrong(event: yaml.NodeEvent, depth: int) -> str:
     tag: Any = getattr(event, "tag", None)
     if tag not in _PLAIN_TAGS:
         return f"the tag {tag[:80]!r} is not read; write the value without it"
-    if not isinstance(event, yaml.ScalarEvent) or not event.implicit[0]:
+    return _wrong_text(event) if isinstance(event, yaml.ScalarEvent) else ""
+
+
+def _wrong_text(event: yaml.ScalarEvent) -> str:
+    if found := _NO_TEXT.search(event.value):  # files of tables, XML and HDF5 cannot hold it
+        return f"the character {found[0]!r} is no text; leave it out"
+    if not event.implicit[0]:
         return ""
     if event.value == "<<":
         return "the merge key << is not read; write the value out, or '<<' in quotes"

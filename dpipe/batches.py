@@ -28,10 +28,9 @@ _Piece = tuple[xr.Dataset, slice]
 class Batches:
     """Records of one or many parts, in batches; each time it is gone through is an epoch.
 
-    What is read at once are pieces, the Dask chunks along the records: shuffled, the pieces come
-    in a random order, and the records of `hold` of them are mixed. So each chunk is decoded once
-    an epoch, and one on a border between processes by both. The next pieces are read while a
-    batch is used.
+    What is read at once are pieces, the Dask chunks along the records: shuffled, they come in a
+    random order, and the records of `hold` of them are mixed. So each chunk is decoded once an
+    epoch, one between two processes by both. The next pieces are read while a batch is used.
 
     Processes that train together each have as many batches as the others: the records of an
     epoch are cut into n runs of one length. If n does not divide them, some records come twice an
@@ -53,8 +52,7 @@ class Batches:
     seed : int
         Where the mixing starts: the same seed, the same epochs.
     hold : int
-        Pieces that are mixed with each other. With those that come next, and what is left of
-        those before, so many are in memory twice over.
+        Pieces that are mixed with each other; with those that come next, twice as many are held.
     share : two ints
         ``(i, n)``: the i-th of n processes that train together, with the same seed and epoch.
     drop_last : bool
@@ -128,8 +126,9 @@ class Batches:
         self._worker: tuple[int, int] | None = None
         self.set_epoch(epoch)
         self.notes = self._said(aside) + lost
-        if aside:
-            warnings.warn(f"batches: {self.notes[0]}", UserWarning, stacklevel=2)
+        for note in self.notes:
+            if note.startswith("no batches") or (aside and note == self.notes[0]):
+                warnings.warn(f"batches: {note}", UserWarning, stacklevel=2)
 
     def set_epoch(self, epoch: int) -> None:
         """Say which epoch comes next; without this, each time is the one after the last.

@@ -259,7 +259,7 @@ def verify(
 @click.option(
     "--accept-lost",
     is_flag=True,
-    help="Go on without versions that nothing brings back; a new version says so.",
+    help="Go on without versions and parts that nothing brings back; a new version says so.",
 )
 @_store
 @_json

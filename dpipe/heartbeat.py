@@ -21,7 +21,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from dpipe import documents
-from dpipe.errors import DpipeError
+from dpipe.errors import DamageError, DpipeError
 from dpipe.objects import Objects
 
 PERIOD = 60.0
@@ -114,7 +114,11 @@ def _signs(objects: Objects) -> Iterator[dict[str, Any]]:
     young = [entry.key for entry in entries if entry.mtime > now - TRUSTED]
     for key, data in zip(young, objects.read_many(young), strict=True):
         if isinstance(data, bytes):
-            yield _FORM.read(data, f"{objects.url}/{key}")
+            try:
+                yield _FORM.read(data, f"{objects.url}/{key}")
+            except DamageError as error:
+                way = "it counts for an hour after it was written; then the same command goes on"
+                raise DamageError(f"{error}; {way}") from error
 
 
 def _key(name: str) -> str:

@@ -293,7 +293,8 @@ class Planner:
     def _opened(self, plan: PartPlan) -> PartPlan:
         """Open a part that is to be made; what cannot be opened is put aside, and the rest goes on.
 
-        What a reader raises that nobody foresaw is a bug of one part, not the end of a run.
+        What a reader or operator raises that nobody foresaw is a bug of one part, not the end of a
+        run.
         """
         try:
             return self._sized(plan, self._dataset(plan.base, plan.origin))
@@ -302,9 +303,7 @@ class Planner:
             return replace(plan, action="damaged", why=masked(str(error)), passing=passing)
         except DpipeError:
             raise
-        except Exception as error:
-            if plan.origin.kind != "reader":
-                raise
+        except Exception as error:  # noqa: BLE001 - code of readers and users
             why = " ".join(f"a bug: {type(error).__name__}: {error}".split())
             trace = traceback.format_exc()
             return replace(plan, action="damaged", why=masked(why), passing=True, trace=trace)

@@ -7,17 +7,26 @@ import os
 import re
 
 _SECRET_NAMES = re.compile(r"SECRET|TOKEN|PASSW|CREDENTIAL|API_?KEY|ACCESS_?KEY|PRIVATE", re.I)
+_NAMED = r"""(?<![\w-])
+    (?:[\w-]*(?:secret|token|passw(?:or)?d|passphrase|passcode|credential|signature)[\w-]*
+    |[\w-]*(?:api|access|account|private|shared|signing|encryption)[_-]?key(?!id)[\w-]*
+    |(?:\w*[_-])?(?:pwd|pass|auth|sig)|cookie|set-cookie)"""
+_VALUE = (
+    r"""(?P<mark>["'])(?P<quoted>(?:\\.|(?!(?P=mark))[^\\])+)(?P=mark)|(?P<value>[^\s"',;&)}\]]+)"""
+)
 _SHAPES = tuple(
     re.compile(pattern, re.I)
     for pattern in (
-        r"(?<=://)[^/\s:@]+:[^/\s@]+(?=@)",  # user and password in a URL
+        r"(?<=://)[^/\s@:]*:[^/\s@]+@(?:[^/\s@]*@)*(?=[^/\s@])",  # user and password in a URL
+        r"(?<=://)(?:(?!anon@)[\w.%~+-]{16,})(?=@)",  # a token in their place
         r"\b(?:AKIA|ASIA|AGPA|AIDA|AROA)[A-Z0-9]{12,}\b",
-        r"\b(?:gh[pousr]_|github_pat_|glpat-|xox[abprs]-|sk-|hf_|AIza)[\w-]{10,}",
+        r"\b(?:gh[pousr]_|github_pat_|glpat-|xox[abprs]-|sk-|[sr]k_live_|hf_|AIza)[\w-]{10,}",
+        r"\b(?:npm_|dckr_pat_|pypi-|SG\.|dapi)[\w.-]{16,}",
         r"\beyJ[\w-]+\.[\w-]+\.[\w-]*",  # a JSON web token
-        r"(?<=bearer )[\w.~+/=-]{8,}|(?<=basic )[\w+/=]{8,}",
+        r"(?<=bearer )[\w.~+/=-]{3,}|(?<=basic )[\w+/=]{8,}|(?<=authorization: token )\S{3,}",
         r"(?<=-----BEGIN )[\s\S]*?PRIVATE KEY-----[\s\S]*?(?=-----END|$)",
-        r"""(?<![\w-])(?:[\w-]*(?:secret|token|passw(?:or)?d|credential|api_?key|access_?key|signature)
-            [\w-]*)["']?\s*[=:]\s*["']?(?P<value>[^\s"',;&)}\]]+)""".replace("\n            ", ""),
+        rf"""{"".join(_NAMED.split())}["']?\s*[=:]\s*(?:{_VALUE})""",
+        rf"""--(?:password|passwd|token|secret|api-key|access-key)\s+(?:{_VALUE})""",
     )
 )
 
@@ -50,5 +59,9 @@ def masked(text: str) -> str:
 
 
 def _stars(match: re.Match[str]) -> str:
-    value = match.groupdict().get("value")
-    return "***" if value is None else match[0][: -len(value)] + "***"
+    held = match.groupdict()
+    if "value" not in held:
+        return "***@" if match[0].endswith("@") else "***"
+    start, stop = match.span("value" if held["quoted"] is None else "quoted")
+    begin, end = match.span()
+    return f"{match.string[begin:start]}***{match.string[stop:end]}"

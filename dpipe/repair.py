@@ -8,6 +8,7 @@ source is gone, cannot be brought back.
 This module overwrites objects of sealed parts, and is the only one that does.
 """
 
+import contextlib
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -19,6 +20,8 @@ from dpipe._part_repair import Part, mended
 from dpipe.errors import DamageError, DpipeError, NotFoundError, UsageError
 from dpipe.objects import Objects
 from dpipe.versions import PartRef
+
+_WAY = "restore a backup, or say --accept-lost: it leaves its dataset, and a run makes it again"
 
 
 @dataclass(frozen=True)
@@ -53,7 +56,8 @@ def repair(
         Datasets or versions; none for the whole store.
     accept_lost : str, optional
         Who accepts that versions are lost which no copy brings back: a new version says so, holds
-        what the newest readable one holds, and commits go on after it.
+        what the newest readable one holds, and commits go on after it. Parts whose seal and copy
+        are lost leave their dataset, in a new version that says so; a run makes them again.
     progress : bool
         Show a bar on stderr.
 
@@ -69,6 +73,9 @@ def repair(
     bar = tqdm(refs, desc="repair", unit="part", delay=2, disable=None if progress else True)
     for ref in bar:
         yield from _part(objects, ref)
+    if accept_lost:
+        for name in dict.fromkeys(names):
+            _leave(objects, name, accept_lost)
 
 
 def _named(objects: Objects, labels: Iterable[str]) -> list[PartRef]:
@@ -115,6 +122,56 @@ def _versions(objects: Objects, name: str, accept_lost: str) -> Iterator[Repair]
         catalog.add(
             objects, name, newest, fields, author=accept_lost, identity=identity, number=number
         )
+
+
+def _leave(objects: Objects, name: str, author: str) -> None:
+    """Let the parts that are lost leave a dataset, so that a run makes them again."""
+    there = checks.chain(objects, name)
+    if not there.versions or max(there.data) not in there.versions:
+        return
+    newest = there.versions[max(there.versions)]
+    lost = [ref for ref in newest.parts if _is_lost(objects, ref)]
+    if not lost:
+        return
+    gone = {ref.base for ref in lost}
+    named = ", ".join(ref.stem for ref in lost)
+    fields = {
+        "parts": [ref for ref in newest.parts if ref.base not in gone],
+        "message": f"accepted that the parts {named} are lost",
+        "recipe": newest.recipe,
+        "study": newest.study,
+        "put_aside": newest.put_aside,
+        "lost": newest.lost,
+    }
+    number = max([*there.data, *there.copies]) + 1
+    identity = uuid.uuid4().hex
+    if catalog.add(objects, name, newest, fields, author=author, identity=identity, number=number):
+        for base in gone:
+            _unseal(objects, base)
+
+
+def _unseal(objects: Objects, base: str) -> None:
+    """Take a seal away that cannot be read: it would pass for that of a part that is there."""
+    with contextlib.suppress(NotFoundError, UsageError):
+        try:
+            seal.read(objects, base)
+        except DamageError:
+            objects.delete(seal.key_of(base))
+            objects.delete(seal.copy_key(base))
+
+
+def _is_lost(objects: Objects, ref: PartRef) -> bool:
+    """Tell whether neither seal nor copy is the one that a version names; newer ones are not."""
+    for key in (seal.key_of(ref.base), seal.copy_key(ref.base)):
+        try:
+            digest = seal.parse(objects, objects.read(key), ref.base)[1]
+        except (NotFoundError, DamageError):
+            continue
+        except UsageError:
+            return False
+        if ref.seal in ("", digest):
+            return False
+    return True
 
 
 def _number(key: str) -> int:
@@ -217,10 +274,10 @@ def _seal(objects: Objects, ref: PartRef) -> str:
     try:
         data = objects.read(seal.copy_key(ref.base))
     except NotFoundError:
-        return "there is no copy of it; restore a backup"
+        return f"there is no copy of it; {_WAY}"
     try:
         seal.parse(objects, data, ref.base, ref.seal)
     except (DamageError, UsageError):
-        return "its copy is damaged too, or is not the one that the version names"
+        return f"its copy is damaged too, or is not the one that the version names; {_WAY}"
     objects.put(seal.key_of(ref.base), data)
     return ""

@@ -12,7 +12,7 @@ from typing import Any
 
 from dpipe import catalog, checks, heartbeat, plan, seal, versions
 from dpipe.checks import BASE
-from dpipe.errors import DamageError, StoreError, UsageError
+from dpipe.errors import DamageError, NotFoundError, StoreError, UsageError
 from dpipe.objects import Listed, Objects
 from dpipe.repair import copies
 
@@ -127,18 +127,23 @@ def runs(objects: Objects) -> list[dict[str, object]]:
     """Return what is known of each run, newest first: its name, recipe, and how it ended."""
     entries = {entry.key for entry in objects.list("runs/")}
     names = sorted({key.split("/")[1] for key in entries if key.endswith("/plan.json")})
-    found = []
-    for name in reversed(names):
-        planned, report = plan.read_plan(objects, name), f"runs/{name}/report.json"
-        ended = json.loads(objects.read(report)) if report in entries else None
-        row: dict[str, object] = {"run": name, "recipe": planned["recipe"]}
-        row["parts"] = len(planned["parts"])
-        if ended is None:
-            row |= {"state": "unfinished: the same command resumes it"}
-        else:
-            row |= {"state": f"ended with {ended['exit_code']}", "seconds": ended["seconds"]}
-        found.append(row)
-    return found
+    return [_run(objects, name, f"runs/{name}/report.json" in entries) for name in reversed(names)]
+
+
+def _run(objects: Objects, name: str, has_ended: bool) -> dict[str, object]:
+    """Return what is known of a run; one that cannot be read hides no other."""
+    row: dict[str, object] = {"run": name}
+    try:
+        planned = plan.read_plan(objects, name)
+        row |= {"recipe": planned["recipe"], "parts": len(planned["parts"])}
+        if not has_ended:
+            return row | {"state": "unfinished: the same command resumes it"}
+        ended = json.loads(objects.read(f"runs/{name}/report.json"))
+        return row | {"state": f"ended with {ended['exit_code']}", "seconds": ended["seconds"]}
+    except (DamageError, NotFoundError, UsageError) as error:
+        return row | {"state": f"cannot be read: {error}"}
+    except (ValueError, KeyError, TypeError):
+        return row | {"state": "cannot be read: its report is damaged"}
 
 
 def upgrade(objects: Objects, names: Sequence[str], *, author: str) -> list[dict[str, object]]:

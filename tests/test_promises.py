@@ -4,6 +4,7 @@ Each test stands for a fault that an outside look found, with the right outcome.
 """
 
 import contextlib
+import importlib
 import json
 import os
 import random
@@ -28,6 +29,7 @@ from dpipe import (
     demo,
     documents,
     drive,
+    operators,
     parts,
     repair,
     run,
@@ -259,6 +261,80 @@ def test_code_that_is_edited_between_runs_is_made_again_and_said(
     assert version.number == 2
     assert version.recipe["code"]
     assert version.recipe["packages"] == {} or isinstance(version.recipe["packages"], dict)
+
+
+CONSTANTS = """
+    import functools
+    import xarray as xr
+
+    FACTOR = 2
+    WEIGHTS = [1, 2]
+
+    class Model:
+        depth = 3
+
+        def apply(self, x):
+            return x + 1
+
+    @functools.cache
+    def cached(x):
+        return x - 1
+
+    def scaled(x, factor=4):
+        return x * factor
+
+    def measure(ds: xr.Dataset) -> xr.Dataset:
+        return ds * FACTOR
+"""
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "name"),
+    [
+        ("FACTOR = 2", "FACTOR = 20", "FACTOR"),
+        ("[1, 2]", "[1, 3]", "WEIGHTS"),
+        ("depth = 3", "depth = 5", "Model.depth"),
+        ("x + 1", "x + 2", "Model.apply"),
+        ("x - 1", "x - 2", "cached"),
+        ("factor=4", "factor=5", "scaled"),
+    ],
+)
+def test_whatever_is_edited_while_it_is_loaded_is_refused(
+    package: Path, old: str, new: str, name: str
+) -> None:
+    """What would run is the old code, and its results would carry the digest of the new."""
+    file = package / "qc.py"
+    file.write_text(textwrap.dedent(CONSTANTS))
+    operator = f"{package.name}.qc:measure"
+    importlib.import_module(f"{package.name}.qc")
+    file.write_text(file.read_text().replace(old, new))
+    with pytest.raises(UsageError, match=rf"edited after it was imported here \({name} is"):
+        operators.resolve(operator)
+
+
+def test_what_a_package_sets_while_it_is_imported_is_no_edit(package: Path) -> None:
+    (package / "__init__.py").write_text(
+        f"from {package.name} import qc\nqc.FACTOR = 7\nqc.WEIGHTS.append(3)\n"
+    )
+    text = textwrap.dedent(CONSTANTS).replace("WEIGHTS = [1, 2]", "WEIGHTS = []\nWEIGHTS.sort()")
+    text += (
+        "import enum\nclass Kind(enum.Enum):\n    A = 1\ntry:\n    GPU = True\n    import nope_\n"
+    )
+    (package / "qc.py").write_text(text + "except ImportError:\n    GPU = False\n")
+    assert operators.resolve(f"{package.name}.qc:measure").code
+
+
+def test_a_module_that_is_imported_by_its_written_name_counts(package: Path) -> None:
+    (package / "qc.py").write_text(
+        "import importlib\nimport xarray as xr\n\ndef measure(ds: xr.Dataset) -> xr.Dataset:\n"
+        "    return importlib.import_module('.helper', __package__).factor() * ds\n"
+    )
+    name = f"{package.name}.qc:measure"
+    before = operators.resolve(name).code
+    for known in [k for k in sys.modules if k.partition(".")[0] == package.name]:
+        del sys.modules[known]
+    (package / "helper.py").write_text("def factor():\n    return 2\n")
+    assert operators.resolve(name).code != before
 
 
 # --- A4: sources that are away
@@ -514,6 +590,15 @@ def test_an_operator_that_is_not_deterministic_is_noted_on_request(lab: Lab) -> 
     steady = Lab.__new__(Lab)
     steady.__dict__ = {**lab.__dict__, "objects": open_objects(f"{lab.folder}/steady")}
     assert steady.run("frame-quality", recompute=1).steps[1]["notes"] == []
+
+
+def test_an_operator_that_raises_while_it_is_planned_ends_no_run(lab: Lab) -> None:
+    """It is a bug of the part that it met, as in a task; the rest is made and committed."""
+    outcome = lab.run("ops:hasty", max_quarantine="1")
+    assert outcome.exit_code == 70
+    assert [step["made"] for step in outcome.steps] == [["Neu1", "Neu2", "Neu3"], ["Neu1", "Neu3"]]
+    assert "a bug: KeyError" in outcome.steps[1]["aside"][0]["reason"]
+    assert [ref.stem for ref in catalog.resolve(lab.objects, "made").parts] == ["Neu1", "Neu3"]
 
 
 def test_a_result_of_nan_alone_is_noted(lab: Lab) -> None:

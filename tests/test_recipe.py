@@ -6,6 +6,7 @@ import pytest
 import xarray as xr
 
 from dpipe import operators
+from dpipe._yaml_nodes import read_words
 from dpipe.errors import RecipeError, UsageError
 from dpipe.recipe import Recipe, Step, load, operator_step, parse, reader_step
 
@@ -152,3 +153,27 @@ def test_numbers_as_keys_are_unknown_keys():
 def test_the_recipe_of_a_folder_is_found_by_path_object(tmp_path: Path):
     (tmp_path / "r.yaml").write_text(GOOD)
     assert load(tmp_path / "r.yaml").digest == parse(GOOD).digest
+
+
+@pytest.mark.parametrize(
+    ("text", "match"),
+    [
+        ("study: {title: T, title: U}", "r:1:19: 'title' stands here twice"),
+        ("study: {title: T, publications: [{publication_doi: 1, publication_doi: 2}]}", "twice"),
+        ('study: {title: "a\\0b"}', "no text"),
+        ('study: {title: "\\ud83d"}', "no text"),
+        ("datasets: {a: {reader: imaris, source: x, options: {unit: mm, unit: um}}}", "twice"),
+    ],
+)
+def test_nothing_that_was_typed_is_dropped_or_breaks_what_comes_later(
+    text: str, match: str
+) -> None:
+    """YAML takes the last of two keys, and files of tables cannot hold what is no text."""
+    more = "" if text.startswith("datasets") else "\ndatasets: {a: {reader: imaris, source: x}}"
+    with pytest.raises(RecipeError, match=match):
+        parse(text + more, "r")
+
+
+def test_params_typed_twice_on_the_command_line_are_refused() -> None:
+    with pytest.raises(RecipeError, match="twice"):
+        read_words("{a: 1, a: 2}", "--param x")

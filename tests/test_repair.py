@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dpipe import catalog, checks, cli, demo, repair, run, schema, seal, tree, versions
+import dpipe
+from dpipe import catalog, checks, cli, demo, documents, repair, run, schema, seal, tree, versions
 from dpipe.config import Settings
 from dpipe.errors import DamageError
 from dpipe.objects import Objects, open_objects
@@ -129,7 +130,7 @@ def test_a_copy_that_is_another_seal_is_not_put(place: Objects) -> None:
     place.delete(key)
     place.put(copy, other)
     (found,) = [one for one in repair.repair(place, ["leuko"]) if one.key == key]
-    assert found.why_not == "its copy is damaged too, or is not the one that the version names"
+    assert "damaged too, or is not the one that the version names; restore" in found.why_not
     assert not place.exists(key)
     assert place.read(copy) == other
 
@@ -258,6 +259,54 @@ def test_a_version_that_is_gone_for_good_can_be_accepted(
     assert version.parts == catalog.resolve(place, "quality@1").parts
     assert [v.number for v in catalog.history(place, "quality")] == [3, 1]
     assert [f.key for f in checks.verify(place, ["quality"])] == [copy]
+
+
+@pytest.mark.parametrize("how", ["whole", "seals gone", "seals torn"])
+def test_a_part_that_is_lost_leaves_its_dataset_and_is_made_again(
+    place: Objects, study: Path, whole: dict[str, bytes], how: str
+) -> None:
+    """A run says that there is nothing to do, since the version names it: repair has a way on."""
+    ref = catalog.resolve(place, "leuko").parts[0]
+    seals = (seal.key_of(ref.base), seal.copy_key(ref.base))
+    for key in [key for key in whole if key.startswith(ref.base)]:
+        if how == "whole" or key in seals:
+            place.delete(key)
+    if how == "seals torn":
+        for key in seals:
+            place.put(key, whole[key][:-9])
+    (left,) = [r for r in repair.repair(place, ["leuko"]) if r.why_not]
+    assert "--accept-lost" in left.why_not
+    assert len(catalog.resolve(place, "leuko").parts) == 2, "nothing is accepted unasked"
+    list(repair.repair(place, ["leuko"], accept_lost="ann"))
+    version = catalog.resolve(place, "leuko")
+    assert [part.stem for part in version.parts] == ["Neu2"]
+    assert version.message == "accepted that the parts Neu1 are lost"
+    text = RECIPE.format(raw=study / "raw", cells=study / "cells")
+    outcome = run.run(
+        parse(text.replace("frame-quality, input", "frame-quality, params: {median: 3}, input")),
+        place,
+        SETTINGS,
+        progress=False,
+    )
+    assert {s["dataset"]: s["made"] for s in outcome.steps}["leuko"] == ["Neu1"]
+    assert list(checks.verify(place, ["leuko", "quality", "table"])) == []
+    again = tree.open(place.url, "leuko", part="Neu1").image.values
+    source = dpipe.open_imaris(study / "raw" / "Neu1.h5").image.values
+    np.testing.assert_array_equal(again, source)
+    list(repair.repair(place, ["leuko"], accept_lost="ann"))
+    assert len(catalog.resolve(place, "leuko").parts) == 2, "what is there again is not lost"
+
+
+def test_a_seal_of_a_newer_dpipe_is_not_lost(place: Objects) -> None:
+    ref = catalog.resolve(place, "leuko").parts[0]
+    for key in (seal.key_of(ref.base), seal.copy_key(ref.base)):
+        fields = json.loads(place.read(key))
+        fields.pop("sha256")
+        title = fields.pop("format").partition("/")[0]
+        place.put(key, documents.Form(title, 99, "seal").write(fields))
+    list(repair.repair(place, ["leuko"], accept_lost="ann"))
+    assert len(catalog.resolve(place, "leuko").parts) == 2
+    assert place.exists(seal.key_of(ref.base))
 
 
 def test_the_command_line_says_what_it_did(

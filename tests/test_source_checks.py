@@ -267,6 +267,27 @@ def test_other_bytes_of_the_same_size_and_time_are_another_source(lab: Lab) -> N
     assert lab.run().nothing
 
 
+@pytest.mark.parametrize("kind", ["zip", "tar"])
+def test_other_bytes_in_an_archive_of_the_same_size_and_time_are_another_source(
+    lab: Lab, tmp_path: Path, kind: str
+) -> None:
+    """It is written in place, and this process listed it before."""
+    archive, file = tmp_path / f"all.{kind}", tmp_path / "in" / "Neu1.tif"
+    file.parent.mkdir()
+    found = []
+    for value in (5, 7):
+        tifffile.imwrite(file, np.full((2, 8, 8), value, "u2"), imagej=True)
+        os.utime(file, (10**9, 10**9))
+        data = Path(shutil.make_archive(str(tmp_path / "one"), kind, file.parent)).read_bytes()
+        with archive.open("r+b" if archive.exists() else "wb") as whole:
+            whole.write(data)
+        os.utime(archive, (10**9, 10**9))
+        assert lab.run("tiff", str(archive)).exit_code == 0
+        found.append(int(dpipe.open(lab.objects.url, "made", part="Neu1").image.max()))
+    assert found == [5, 7]
+    assert lab.run("tiff", str(archive)).steps[0]["reused"] == ["Neu1"]
+
+
 def test_a_file_that_was_written_anew_is_no_further_attempt(lab: Lab) -> None:
     """Its time says so already: whoever reads it first makes the same part."""
     path = movie(lab.raw / "Neu1.ims")

@@ -293,6 +293,17 @@ def test_runs_are_listed_newest_first(place: Objects, dpipe: Line) -> None:
     assert (rows[1]["state"], rows[1]["seconds"]) == ("ended with 3", 1.5)
 
 
+def test_a_run_that_cannot_be_read_hides_no_other(place: Objects) -> None:
+    for name in ("aa", "bb", "cc", "dd"):
+        place.put(f"runs/{name}/plan.json", b'{"recipe": "demo", "parts": [1, 2]}')
+    place.put("runs/aa/plan.json", b'{"recipe": ')
+    place.put("runs/bb/report.json", b'{"exit_code": ')
+    place.put("runs/cc/plan.json", b'{"format": "dpipe-plan/99", "recipe": "x", "parts": []}')
+    dd, cc, bb, aa = (row["state"] for row in upkeep.runs(place))
+    assert dd == "unfinished: the same command resumes it"
+    assert [str(state).startswith("cannot be read: ") for state in (cc, bb, aa)] == [True] * 3
+
+
 def test_a_temporary_file_is_left_for_an_hour_whatever_the_grace(folder: Objects) -> None:
     path = Path(folder.url, "parts", "other", ".1-ab.tmp")
     path.parent.mkdir()

@@ -237,6 +237,25 @@ def test_crops_that_are_exported_are_chosen(tmp_path):
         dpipe.export({"Neu1": crops}, "classification", tmp_path / "no", where="label == 5")
 
 
+def test_trees_are_chosen_from_part_by_part():
+    tree = xr.DataTree.from_dict({"/Neu1": phases(), "/Neu2": phases().isel(event=slice(3))})
+    with pytest.raises(UsageError, match=r"dpipe.each\(tree, dpipe.select, where="):
+        dpipe.select(tree, "event == 'b'")
+    chosen = dpipe.each(tree, dpipe.select, where="event == 'b'")
+    assert {stem: part.sizes["event"] for stem, part in chosen.children.items()} == {
+        "Neu1": 3,
+        "Neu2": 0,
+    }
+
+
+def test_batches_of_nothing_are_said():
+    """Training would go over no picture."""
+    ds = xr.Dataset({"image": (("record", "c", "y", "x"), np.zeros((5, 1, 2, 2)))})
+    ds = ds.assign_coords(label=("record", list("ABABA")))
+    with pytest.warns(UserWarning, match="no batches: each process has 0 records"):
+        assert len(dpipe.Batches(ds, size=2, where="label == 'C'")) == 0
+
+
 @pytest.mark.parametrize("writer", ["anndata", "csv", "parquet"])
 def test_what_was_put_aside_is_left_out_of_tables(store, writer, tmp_path):
     tree = dpipe.open(store, "features")

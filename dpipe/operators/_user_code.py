@@ -2,26 +2,29 @@
 
 What counts is the source of the operator's module, of whatever it imports from its own package or
 from files that are not installed, and of the packages around these; comments and blank lines do
-not. Installed packages count by their version, which is provenance. What a module imports while
-it runs, and files that it reads, are not seen.
+not. Installed packages count by their version, which is provenance. Imports inside functions count,
+and ``import_module`` of a written name; names that are made while it runs, and files that it reads,
+are not seen.
 """
 
 import ast
 import hashlib
 import importlib.util
-import inspect
 import io
 import sys
 import sysconfig
 import tokenize
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from importlib import metadata
 from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
-from types import CodeType, ModuleType
+from types import ModuleType
 from typing import Any
+
+from dpipe.operators._edited import assigned, edited
 
 _INSTALLED = tuple(
     {sysconfig.get_path(name) for name in ("purelib", "platlib")} | {"/usr/lib/python3"}
@@ -82,13 +85,20 @@ def code_of(module: ModuleType) -> Code:
     if getattr(module, "__file__", None) is None:
         raise ValueError("its module has no file; write it to one that can be imported")
     sources, packages = _collected(name)
+    written = (each.text for each in sources.values() if each.path.suffix == ".py")
+    elsewhere = frozenset[str]().union(*map(assigned, written))
     whole = hashlib.sha256()
     for key, source in sorted(sources.items()):
         loaded = sys.modules.get(key)
-        if loaded is not None and source.path.suffix == ".py" and _is_edited(loaded, source):
+        is_text = source.path.suffix == ".py"
+        if (
+            loaded is not None
+            and is_text
+            and (what := edited(loaded, source.path, source.text, elsewhere))
+        ):
             raise ValueError(
-                f"{source.path} was edited after it was imported here; restart Python, so that "
-                "what runs is what stands there"
+                f"{source.path} was edited after it was imported here ({what} is another there); "
+                "restart Python, so that what runs is what stands there"
             )
         whole.update(f"{key} {hashlib.sha256(_plain(source.text)).hexdigest()}\n".encode())
     code = Code(whole.hexdigest()[:16], dict(sorted(packages.items())))
@@ -194,6 +204,19 @@ def _imported(name: str, source: _Source) -> Iterator[str]:
                 base = ".".join([*parents, *([base] if base else [])])
             yield base
             yield from (f"{base}.{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.Call) and (written := _written(node)):
+            with suppress(ImportError):  # relative to another package than this one
+                yield importlib.util.resolve_name(written, package)
+
+
+def _written(call: ast.Call) -> str:
+    """Return the name in ``import_module("name")`` and its like; "" of any other call."""
+    called = call.func.attr if isinstance(call.func, ast.Attribute) else ""
+    called = call.func.id if isinstance(call.func, ast.Name) else called
+    first = call.args[0] if call.args else None
+    if called not in ("import_module", "__import__") or not isinstance(first, ast.Constant):
+        return ""
+    return first.value if isinstance(first.value, str) else ""
 
 
 def _plain(text: bytes) -> bytes:
@@ -209,35 +232,6 @@ def _plain(text: bytes) -> bytes:
             lines[row - 1] = lines[row - 1][:column]
     kept = [line.rstrip() for line in lines if line.strip()]
     return "\n".join(kept).encode(errors="surrogateescape")
-
-
-def _is_edited(module: ModuleType, source: _Source) -> bool:
-    """Tell whether the functions of a module are others than those in its file."""
-    codes: dict[str, list[CodeType]] = {}
-    for code in _walk(compile(source.text, str(source.path), "exec", dont_inherit=True)):
-        codes.setdefault(code.co_qualname, []).append(_bare(code))
-    for value in vars(module).values():
-        function = getattr(value, "py_func", value)  # what Numba compiles keeps its source
-        if inspect.isfunction(function) and function.__module__ == module.__name__:
-            code = function.__code__
-            if Path(code.co_filename) == source.path and _bare(code) not in codes.get(
-                code.co_qualname, []
-            ):
-                return True
-    return False
-
-
-def _walk(code: CodeType) -> Iterator[CodeType]:
-    yield code
-    for constant in code.co_consts:
-        if isinstance(constant, CodeType):
-            yield from _walk(constant)
-
-
-def _bare(code: CodeType) -> CodeType:
-    """Return code without the lines that it stands in."""
-    constants = tuple(_bare(c) if isinstance(c, CodeType) else c for c in code.co_consts)
-    return code.replace(co_firstlineno=1, co_linetable=b"", co_filename="", co_consts=constants)
 
 
 @cache

@@ -128,7 +128,8 @@ def select(ds: xr.Dataset, where: str, table: xr.Dataset | None = None) -> xr.Da
     SchemaError
         There are no rows, or `table` is of other rows.
     UsageError
-        The expression cannot be read, has an unknown name, or names of rows of two kinds.
+        The expression cannot be read, has an unknown name, or names of rows of two kinds; or a
+        tree was given.
 
     Examples
     --------
@@ -136,6 +137,10 @@ def select(ds: xr.Dataset, where: str, table: xr.Dataset | None = None) -> xr.Da
     >>> select(ds, "donor == 'b' and n > 2").n.values.tolist()
     [3]
     """
+    if isinstance(ds, xr.DataTree):
+        raise UsageError(
+            f"select takes one part; of a tree: dpipe.each(tree, dpipe.select, where={where!r})"
+        )
     return select_alike({"": ds}, where, table)[""]
 
 

@@ -74,7 +74,8 @@ def open_emdb_sff(url: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
     defines as that from the image to angstroms: they become micrometres. What is no mesh
     (volumes, cones, cuboids, ...) is never dropped in silence: ``attrs["unreadable"]`` gives the
     number of such segments by kind, ``attrs["notes"]`` says so, and a file of nothing else is an
-    error. A vertex that is no number stays one; ``surface-measures`` flags its surface.
+    error. Descriptions in other words than dpipe's are counted there, and the first is quoted. A
+    vertex that is no number stays one; ``surface-measures`` flags its surface.
 
     Parameters
     ----------
@@ -110,9 +111,10 @@ def open_emdb_sff(url: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
     objects: _Objects = {}
     left: dict[str, int] = {}
     assumed: list[str] = []
+    unread: list[str] = []
     for uri in uris:
         with _sff.open_document(uri) as document:
-            rows += _surfaces(document, uri, objects)
+            rows += _surfaces(document, uri, objects, unread)
             _count_others(document, left)
             if not _sff.listed(document, "transform_list"):
                 assumed = ["without a transform in the file, places are in angstroms"]
@@ -131,6 +133,11 @@ def open_emdb_sff(url: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
     if left:
         kinds = ", ".join(f"{kind} {n}" for kind, n in left.items())
         attrs["notes"] = [f"segments left out, since they hold no mesh: {kinds}"]
+    if unread:
+        attrs.setdefault("notes", []).append(
+            f"{len(unread)} of {len(rows)} surfaces have a description that is not read, the first "
+            f"{unread[0][:200]!r}; their frame is that of the file's name, else 0"
+        )
     columns = np.array(rows, np.int64).reshape(-1, 6).T
     ranks = {objects[key][0]: k for k, key in enumerate(order)}
     columns[5] = [ranks[k] for k in columns[5].tolist()]
@@ -141,13 +148,15 @@ def _short(uri: str) -> str:
     return uri.rstrip("/").rpartition("/")[2]
 
 
-def _surfaces(document: _sff.Node, uri: str, objects: _Objects) -> _Rows:
+def _surfaces(document: _sff.Node, uri: str, objects: _Objects, unread: list[str]) -> _Rows:
     """Return frame, track, number, vertices, triangles and object of each mesh of a file."""
     match = _FRAME.fullmatch(stem_of(uri, SUFFIXES))
     rows: _Rows = []
     for mesh in _sff.meshes(document):
         said = _sff.branch(mesh.segment, "biological_annotation")
-        told = _DESCRIPTION.fullmatch(_sff.text(said, "description"))
+        description = _sff.text(said, "description")
+        told = _DESCRIPTION.fullmatch(description)
+        unread += [description] if description and not told else []
         name, color = _sff.text(said, "name") or "surface", _color(mesh.segment)
         key = (name, color, int(told[4]) if told and told[4] else -1)
         held = objects.setdefault(key, [len(objects), 0])

@@ -192,7 +192,10 @@ def _frames(cells: Table, name: str, first: int) -> np.ndarray:
     bad = np.flatnonzero(np.logical_and(given, found < first))
     if bad.size:
         i = int(bad[0])
-        raise Unfit(f"line {cells.line + i}: {name} is {found[i]}, before the first frame, {first}")
+        way = "; say first_frame=0 if frames are counted from 0" if found[i] == 0 < first else ""
+        raise Unfit(
+            f"line {cells.line + i}: {name} is {found[i]}, before the first frame, {first}{way}"
+        )
     return np.where(given, found - first, np.nan).astype(np.float64)
 
 

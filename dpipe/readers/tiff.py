@@ -7,7 +7,7 @@ and how a file is read safely in ``dpipe.pages``.
 
 import os
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import xarray as xr
 
@@ -56,7 +56,7 @@ def find(items: Iterable[Item]) -> Iterator[Part]:
     """
     groups: dict[tuple[str, ...], list[Item]] = {}
     texts: dict[str, Item] = {}
-    companions: dict[tuple[str, str], Item] = {}
+    companions: dict[str, dict[str, Item]] = {}
     stems: dict[tuple[str, ...], str] = {}
     held = list(items)
     names = {item.path for item in held}
@@ -67,7 +67,7 @@ def find(items: Iterable[Item]) -> Iterator[Part]:
         if name.lower() == METADATA:
             texts[folder] = item
         elif name.lower().endswith(COMPANIONS):
-            companions[folder, stem_of(name, COMPANIONS)] = item
+            companions.setdefault(folder, {})[stem_of(name, COMPANIONS)] = item
         elif name.lower().endswith(SUFFIXES):
             key, stem = _group(folder, name, names)
             groups.setdefault(key, []).append(item)
@@ -78,11 +78,18 @@ def find(items: Iterable[Item]) -> Iterator[Part]:
         stem = stem_of(group[0].path, SUFFIXES) if single and stems[key] else stems[key]
         ordered = sorted(group, key=lambda item: natural_key(item.path))
         beside = [texts[folder]] if kind == "img" and folder in texts else []
-        beside += [each for (at, head), each in companions.items() if (at, head) == (folder, stem)]
+        beside += _companion(companions.get(folder, {}), stem)
         if kind == "img":
             several = sum(other[0] == folder and other[1] == "img" for other in groups) > 1
             stem = _acquisition(folder, group[0].uri, stem if several else "")
         yield Part(stem or _folder_stem(folder, group[0].uri), (*ordered, *beside))
+
+
+def _companion(there: Mapping[str, Item], stem: str) -> list[Item]:
+    """Return the text that lists the planes of a movie: by its name, or the only one there."""
+    begun = [head for head in there if stem.startswith(head)]
+    chosen = max(begun, key=len) if begun else next(iter(there), "")
+    return [there[chosen]] if begun or len(there) == 1 else []
 
 
 def _group(folder: str, name: str, names: set[str]) -> tuple[tuple[str, ...], str]:

@@ -44,7 +44,7 @@ SCALE = [[20, 0, 0, 1e4], [0, 40, 0, 0], [0, 0, 100, -5e3]]
 
 
 def segment(number: int, name: str = "Nucleus", *meshes: dict, **more) -> dict:
-    said = {"name": name, "description": "as drawn"}
+    said = {"name": name, "description": ""}
     held = {"id": number, "parent_id": 0, "biological_annotation": said}
     return held | {"colour": [1, 0.5, 0, 1], "mesh_list": list(meshes or [mesh()])} | more
 
@@ -239,6 +239,19 @@ def test_a_frame_stands_in_the_description_or_in_the_name_of_the_file(tmp_path):
         ("m", ["m_t2.json", "m_t11.json"]), ("n", ["n_t1.sff"]), ("n", ["n.sff"]),
         ("n", ["n.hff"]), ("m", ["x/m_t3.json"]),
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("words", ["as drawn", "frame=3; track=7 id=12", "frame=3.5 track=1 id=2"])
+def test_a_description_that_is_not_read_is_said(tmp_path, words):
+    said = {"name": "a", "description": words}
+    ds = open_emdb_sff(
+        write(tmp_path, document(segment(1), segment(2, biological_annotation=said)))
+    )
+    (note,) = ds.attrs["notes"]
+    assert note.startswith(
+        f"1 of 2 surfaces have a description that is not read, the first {words!r}"
+    )
+    assert ds.surface_frame.values.tolist() == [0, 0]
 
 
 def test_surfaces_of_one_object_name_none(tmp_path):

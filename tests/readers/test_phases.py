@@ -81,7 +81,7 @@ def test_annotators_name_the_same_events(tmp_path):
         (HEADER.replace("disruption_end", "end") + "Neu1,1,2,3,4,ch1\n", "no column 'disruption_e"),
         (HEADER + "Neu1,1,x,3,4,ch1\n", "line 2: blebbing_end is 'x'; expected a number"),
         (HEADER + "Neu1,1,2.5,3,4,ch1\n", "line 2: blebbing_end is '2.5'; expected a whole number"),
-        (HEADER + "Neu1,1,2,3,4,ch1\nNeu1,0,2,3,4,ch1\n", "line 3: blebbing_start is 0, before th"),
+        (HEADER + "Neu1,1,2,3,4,ch1\nNeu1,0,2,3,4,ch1\n", "first frame, 1; say first_frame=0"),
         (HEADER + "Neu1,3,2,3,4,ch1\n", "line 2: blebbing ends before it starts"),
         (HEADER + "Neu1,1,2,5,4,ch1\n", "line 2: disruption ends before it starts"),
         (HEADER + "Neu1,1,,3,4,ch1\n", "line 2: blebbing has a start or an end alone"),

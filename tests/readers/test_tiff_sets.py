@@ -186,6 +186,26 @@ def test_a_header_in_another_file(tmp_path):
     np.testing.assert_array_equal(numbers(ds), PIXELS[:, :1, :2, 0, 0])
 
 
+@pytest.mark.parametrize(
+    ("names", "companions", "expected"),
+    [
+        (["c_T0.ome.tif", "c_T1.ome.tif"], ["m.companion.ome"], {"c": ["m.companion.ome"]}),
+        (["a.ome.tif", "b.ome.tif"], ["m.companion.ome"], {n: ["m.companion.ome"] for n in "ab"}),
+        (
+            ["a1.ome.tif", "b1.ome.tif"],
+            ["a.companion.ome", "b.companion.ome"],
+            {"a1": ["a.companion.ome"], "b1": ["b.companion.ome"]},
+        ),
+        (["q.ome.tif"], ["a.companion.ome", "b.companion.ome"], {"q": []}),
+    ],
+)
+def test_a_companion_need_not_be_called_as_its_files(names, companions, expected):
+    """``give that file too`` can be followed: it lies in the folder that was given."""
+    items = [Item(f"/r/{name}", name, 9, "0") for name in names + companions]
+    found = {p.stem: [i.path for i in p.items if i.path in companions] for p in find(items)}
+    assert found == expected
+
+
 def test_a_file_a_position(tmp_path):
     """One header for all positions: the image that has planes here is the one."""
     names = ["p_Pos0.ome.tif", "p_Pos1.ome.tif"]
