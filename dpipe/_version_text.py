@@ -64,19 +64,24 @@ def text(version: Any, made_from: Sequence[str] = ()) -> list[str]:
 
 
 def study_lines(study: Any, name: str = "study") -> list[str]:
-    """Return a study as it was typed, a line each text of it.
+    """Return a study as it was typed, a line each text of it; records of a list are counted.
 
     Examples
     --------
     >>> study_lines({"title": "Dying cells", "authors": ["Ann", {"author_last_name": "Ben"}]})
-    ['  study title: Dying cells', '  study authors: Ann', '  study authors author_last_name: Ben']
+    ['  study title: Dying cells', '  study authors: Ann', '  study authors 2 author_last_name: Ben']
     """
     if isinstance(study, Mapping):
         return [
             line for key, value in study.items() for line in study_lines(value, f"{name} {key}")
         ]
     if isinstance(study, Sequence) and not isinstance(study, str):
-        return [line for value in study for line in study_lines(value, name)]
+        names = [f"{name} {i}" if isinstance(v, Mapping) else name for i, v in enumerate(study, 1)]
+        return [
+            line
+            for value, numbered in zip(study, names, strict=True)
+            for line in study_lines(value, numbered)
+        ]
     return [f"  {name}: {line}" for line in str(study).splitlines() or [""]]
 
 

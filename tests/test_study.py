@@ -72,7 +72,9 @@ def test_listings_show_it(store: str, capsys: pytest.CaptureFixture[str]) -> Non
     for line in (
         "  study license: CC-BY-4.0",
         "  study keywords: 007",
-        "  study publications publication_title: Without a DOI",
+        "  study publications 1 publication_title: Without a DOI",
+        "  study publications 2 publication_doi: 10.1/x",
+        "  study publications 3 publication_doi: 10.1/x",
         "  study description: Two lines.",
     ):
         assert line in shown.splitlines()
