@@ -68,8 +68,8 @@ def study_lines(study: Any, name: str = "study") -> list[str]:
 
     Examples
     --------
-    >>> study_lines({"title": "Dying cells", "authors": ["Ann", {"author_last_name": "Ben"}]})
-    ['  study title: Dying cells', '  study authors: Ann', '  study authors 2 author_last_name: Ben']
+    >>> study_lines({"title": "Cells", "authors": ["Ann", {"author_last_name": "Ben"}]})
+    ['  study title: Cells', '  study authors: Ann', '  study authors 2 author_last_name: Ben']
     """
     if isinstance(study, Mapping):
         return [

@@ -210,8 +210,15 @@ def _bytes(number: float) -> str:
 
 
 def _notes(outcome: Outcome) -> list[tuple[str, str]]:
-    """Return what the datasets say of their parts, each line with its dataset."""
-    return [(step["dataset"], line) for step in outcome.steps for line in step.get("notes", ())]
+    """Return what the datasets say of their parts, each line with its dataset.
+
+    A table of the whole dataset is a part of the same name, which is not said twice.
+    """
+    return [
+        (step["dataset"], line.removeprefix(f"{step['dataset']}: "))
+        for step in outcome.steps
+        for line in step.get("notes", ())
+    ]
 
 
 def _duration(seconds: float) -> str:

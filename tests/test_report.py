@@ -527,6 +527,11 @@ def test_lines_of_nothing():
     ]
 
 
+def test_a_name_is_said_once():
+    done = outcome(step("groups", "groups@1", ["groups"], notes=["groups: too few", "a: few"]))
+    assert report.lines(done)[1:3] == ["note: groups: too few", "note: groups: a: few"]
+
+
 def test_notes_are_shown_and_escaped(store):
     notes = [f"Neu{i}: <b>odd</b>\x1b" for i in range(30)]
     done = outcome(step("leuko", "leuko@1", ["Neu1"], notes=notes))
