@@ -12,7 +12,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -45,10 +45,17 @@ class Size(NamedTuple):
 
 
 QUICK = Size((4, 20), 200, 1000, 20, 8, 4000)
-_COUNTED = 1000
-"""Parts up to which requests are counted."""
 MOST = {"plan": 8.0, "run": 45.0, "open": 3.0, "again": 0.3}
 """Milliseconds of processor time a part."""
+ASKED = {
+    "plan": ("requests of a plan", 1.1),
+    "run": ("requests of a run beyond the Zarr groups", 12),
+    "group": ("requests for the Zarr groups: documents, coordinates, pixels", 16),
+    "open": ("requests of an open", 1.1),
+    "again": ("requests of a second run", 0.1),
+    "beside": ("bytes beside pixels and coordinates", 0),
+}
+"""What is asked of a store, and how often at most a part."""
 
 
 def seconds(work: Callable[[], Any]) -> float:
@@ -80,15 +87,19 @@ def movies(folder: Path, count: int) -> Path:
 def parts(room: Path, sizes: Sequence[int]) -> list[Line]:
     """Measure plan, run, open and a second run of more and more movies."""
     costs: dict[str, dict[int, float]] = {name: {} for name in MOST}
+    asked: dict[str, dict[int, float]] = {name: {} for name in ASKED}
     for count in sizes:
         raw, url = movies(room / f"raw{count}", count), str(room / f"store{count}")
         catalog.open_store(url, create=True)
-        work = _work(raw, url)
-        for name, one in work.items():
-            costs[name][count] = seconds(one)
+        for name, work in _work(raw, url).items():
+            with counted(url) as requests:
+                costs[name][count] = seconds(work)
+            group = sum(".zarr/" in key for _, key in requests.keys)
+            asked[name][count] = sum(requests.counts.values()) - group
+            if name == "run":
+                asked["group"][count] = group
+        asked["beside"][count] = sum(e.size for e in open_objects(url).list() if "/c/" not in e.key)
         shutil.rmtree(url)
-        if count <= _COUNTED:
-            asked = {f"{name}, {count:,} parts": n for name, n in _requests(work, url, count)}
         shutil.rmtree(raw)
     last = max(sizes)
     lines = []
@@ -97,27 +108,11 @@ def parts(room: Path, sizes: Sequence[int]) -> list[Line]:
         found = 1000 * costs[name][last] / last
         lines.append(line(f"{name}, {last:,} parts", f"ms a part; {each}", found, " ms", most=most))
         lines.append(line(f"{name}", "exponent", exponent(costs[name]), "", most=1.15))
-    for (name, found), most in zip(asked.items(), (12, 0, 1.1, 0), strict=True):
-        lines.append(line(name, "a part", found, "", most=most))
+    for name, (what, most) in ASKED.items():
+        each = ", ".join(f"{n:,}: {count / n:.4g}" for n, count in asked[name].items())
+        found = asked[name][last] / last
+        lines.append(line(f"{what}, {last:,} parts", f"a part; {each}", found, "", most=most))
     return lines
-
-
-def _requests(
-    work: dict[str, Callable[[], Any]], url: str, count: int
-) -> Iterator[tuple[str, float]]:
-    """Yield what a run and an open ask of a store, and the bytes beside the data."""
-    catalog.open_store(url, create=True)
-    with counted(url) as asked:
-        work["run"]()
-    group = sum(".zarr/" in key for _, key in asked.keys)
-    yield "requests of a run beyond the Zarr groups", (sum(asked.counts.values()) - group) / count
-    yield "requests for the Zarr groups: documents, coordinates, pixels", group / count
-    with counted(url) as asked:
-        work["open"]()
-    yield "requests of an open", sum(asked.counts.values()) / count
-    beside = sum(e.size for e in open_objects(url).list() if "/c/" not in e.key)
-    yield "bytes beside pixels and coordinates", beside / count
-    shutil.rmtree(url)
 
 
 def _work(raw: Path, url: str) -> dict[str, Callable[[], Any]]:

@@ -117,6 +117,13 @@ def why_made(step: Step, stem: str, made: Origin, parent: catalog.Version | None
     before, now = parent.recipe, json.loads(json.dumps(step.to_dict(), default=str))
     if made.code and before.get("code", "") not in ("", made.code):
         return f"the code of {made.name} changed"
+    fingerprint = parent.parts.by_stem[stem].fingerprint
+    earlier = (replace(made, version=version) for version in range(1, made.version))
+    if any(fingerprint == each.fingerprint for each in earlier):
+        return f"the {made.kind} {made.name} has a new version"
+    old, new = before.get("params", {}), now.get("params", {})
+    if old != new and old.items() <= new.items():
+        return f"the {made.kind} {made.name} has new parameters"
     changed = [
         words
         for key, words in _CHANGES.items()

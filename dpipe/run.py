@@ -256,11 +256,8 @@ class _Driver:
             for role, name in plan.step.inputs.items()
         }
         made_by = plan.step.to_dict() | {"inputs": inputs, "digest": self.recipe.digest}
-        if plan.step.operator:
-            operator = operators.resolve(plan.step.operator)
-            made_by |= (
-                {"code": operator.code, "packages": operator.packages} if operator.code else {}
-            )
+        if plan.step.operator and (operator := operators.resolve(plan.step.operator)).code:
+            made_by |= {"code": operator.code, "packages": operator.packages}
 
         def build(parent: catalog.Version | None) -> dict[str, Any] | None:
             others = {r.stem: r for r in parent.parts if r.stem not in ours} if parent else {}
@@ -280,6 +277,8 @@ class _Driver:
             }
 
         made = catalog.commit(self.objects, plan.step.name, build, author=self.settings.author)
+        if plan.parent and not plan.parent.signed:
+            seal.write_copies(self.objects, refs.values())
         return made or catalog.newest(self.objects, plan.step.name)
 
     def _record(self, job: Job, trace: str) -> None:

@@ -18,7 +18,7 @@ from typing import Any, Protocol
 import xarray as xr
 
 from dpipe import documents, ledger, store
-from dpipe.errors import DamageError, NotFoundError, UsageError
+from dpipe.errors import DamageError, NotFoundError, StoreError, UsageError
 from dpipe.objects import Listed, Objects
 
 _FORM = documents.Form("dpipe-seal", 2, "seal", unsigned=1)
@@ -189,6 +189,15 @@ def beside(objects: Objects, base: str) -> Iterator[Listed]:
             yield objects.head(key)
     for suffix in (".marks", ".ome.zarr", ".zarr"):
         yield from objects.list(f"{base}{suffix}/")
+
+
+def write_copies(objects: Objects, refs: Iterable[Named]) -> None:
+    """Write the copies of seals that an earlier dpipe made, which wrote none."""
+    bases = [ref.base for ref in refs]
+    for base, data in zip(bases, objects.read_many(map(key_of, bases)), strict=True):
+        if isinstance(data, StoreError):
+            raise data
+        objects.put_if_absent(copy_key(base), data)
 
 
 def named(objects: Objects, refs: Iterable[Named]) -> Iterator[Seal]:

@@ -34,7 +34,7 @@ __all__ = [
 
 EXCEL = (".xls", ".xlsx")
 _LARGEST = 1 << 30
-_NOTHING = {"", "-", "\u2013", "none", "null", "nil", "nan", "<na>", "na", "n/a", "#n/a"}
+_NOTHING = {"", "-", "\u2013", "\u2014", "none", "null", "nil", "nan", "<na>", "na", "n/a", "#n/a"}
 _UNNAMED = re.compile(r"(?:unnamed: \d+)?")
 _MOST_NAMED = 8
 

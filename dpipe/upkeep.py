@@ -176,10 +176,9 @@ def upgrade(objects: Objects, names: Sequence[str], *, author: str) -> list[dict
             newest = catalog.commit(objects, name, _lifted, author=author) or newest
         list(copies(objects, checks.chain(objects, name)))
         lacking: set[str] = set()
+        seal.write_copies(objects, newest.parts)
         for ref, sealed in zip(newest.parts, seal.named(objects, newest.parts), strict=True):
             lacking |= _lacking(sealed)
-            copy = seal.copy_key(ref.base)
-            objects.put_if_absent(copy, objects.read(seal.key_of(ref.base)))
             left = [entry.key for entry in objects.list(f"{ref.base}.marks/")]
             objects.delete_many(left)
         row = {"dataset": name, "version": newest.number, "lifted": lifted}

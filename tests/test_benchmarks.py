@@ -117,9 +117,11 @@ GROWTH = [
     ("open", "at most 1.15"),
     ("again, 20 parts", "at most 0.3"),
     ("again", "at most 1.15"),
+    ("requests of a plan, 20 parts", "at most 1.1"),
     ("requests of a run beyond the Zarr groups, 20 parts", "at most 12"),
-    ("requests for the Zarr groups: documents, coordinates, pixels, 20 parts", ""),
+    ("requests for the Zarr groups: documents, coordinates, pixels, 20 parts", "at most 16"),
     ("requests of an open, 20 parts", "at most 1.1"),
+    ("requests of a second run, 20 parts", "at most 0.1"),
     ("bytes beside pixels and coordinates, 20 parts", ""),
     ("parts that leave, 200 parts", "at most 0.5"),
     ("inputs of parts, 200 parts", "at most 0.5"),
@@ -140,8 +142,10 @@ def test_growth_prints_every_line():
     _, _, *rows = run_quick("growth.py")
     assert [(row[0], row[3]) for row in rows] == GROWTH
     found = {(row[0], row[1]): row for row in rows}
-    beyond = found["requests of a run beyond the Zarr groups, 20 parts", "a part"]
-    assert beyond[4] == "yes"
+    for what in ("run beyond the Zarr groups", "plan"):
+        (row,) = [row for row in rows if row[0] == f"requests of a {what}, 20 parts"]
+        assert row[4] == "yes"
+        assert row[1].startswith("a part; 4: ")
     assert found["one part more than 1,000", "seals looked at"][2] == "1"
 
 

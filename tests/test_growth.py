@@ -1,17 +1,19 @@
 """Growth: requests and operations are counted, the more parts there are; never time."""
 
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
+import dask.array as da
 import numpy as np
 import pytest
 from faultproxy import FaultProxy
 
 import dpipe
-from dpipe import catalog, demo, drive, plan
+from dpipe import _records, catalog, demo, drive, plan
 from dpipe._plan_parts import PartPlan
 from dpipe._tasks import Finished
 from dpipe.cluster import connect
@@ -216,3 +218,51 @@ def test_commits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         return lambda: catalog.add(objects, name, parent, more, **who)
 
     assert is_linear(work)
+
+
+# --- what waits for answers waits at once -----------------------------------------------------
+
+
+def test_history_and_listing_ask_at_once(
+    bucket: str, fault_proxy: FaultProxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(catalog, "_look", lambda *_: None)
+    objects, count = catalog.open_store(f"{bucket}/store", create=True), 12
+    fields = {"parts": tuple(refs(1)), "message": "m"}
+    parent = None
+    for n in range(1, count + 1):
+        who: dict[str, Any] = {"author": "a", "identity": f"{n:032x}", "number": n}
+        parent = catalog.add(objects, "many", parent, fields, **who)
+        catalog.add(objects, f"d{n}", None, fields, **(who | {"number": 1}))
+    for work, found, each in (
+        (lambda: catalog.history(objects, "many"), count, 1),
+        (lambda: catalog.listing(objects)[0], count + 1, 3),
+    ):
+        fault_proxy.reset()
+        fault_proxy.fail("GET", kind="delay", times=1000, seconds=0.2)
+        assert len(work()) == found
+        assert fault_proxy.busiest >= count
+        assert len(fault_proxy.requests) <= each * found + 4
+
+
+# --- records in a random order, and bytecode --------------------------------------------------
+
+
+@pytest.mark.parametrize("blocks", [20, 80])
+def test_a_random_order_takes_few_rows_of_few_blocks(blocks: int) -> None:
+    """So many pairs of blocks as are linear in the records; a task for each was a square."""
+    count = blocks * 256
+    values = da.from_array(np.arange(count * 2).reshape(count, 2), chunks=(256, -1))
+    order = np.random.default_rng(0).permutation(count)
+    result = _records._put_back(values, order)
+    tasks = result.dask.layers[result.name]
+    assert sum(len(task[1]) for task in tasks.values()) <= 2 * count / _records._EDGES
+    np.testing.assert_array_equal(result, values.compute()[order])
+
+
+def test_the_environment_is_compiled_once() -> None:
+    """By `make env`, whatever the shell says, and not by every process anew."""
+    text = (Path(__file__).parents[1] / "Makefile").read_text()
+    assert re.search(r"^unexport PYTHONDONTWRITEBYTECODE\b", text, re.MULTILINE)
+    assert re.search(r"uv pip sync .*--compile-bytecode", text)
+    assert "-m compileall -q dpipe" in text

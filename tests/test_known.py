@@ -121,6 +121,9 @@ PLAIN = {"operator": "o", "params": {"x": 1}}
         (PLAIN | {"code": "1"}, PLAIN, {"code": "2"}, "the code of o changed"),
         (PLAIN | {"code": "2"}, PLAIN, {"code": "2"}, "its inputs changed"),
         (PLAIN, PLAIN, {"code": "2"}, "its inputs changed"),  # an earlier dpipe kept no code
+        (PLAIN, PLAIN, {"version": 3}, "the operator o has a new version"),
+        (PLAIN, PLAIN, {"version": 3, "kind": "reader"}, "its source changed"),
+        (PLAIN, PLAIN | {"params": {"x": 1, "y": 2}}, {}, "the operator o has new parameters"),
     ],
 )
 def test_why_a_part_is_made(
@@ -128,7 +131,10 @@ def test_why_a_part_is_made(
 ) -> None:
     step: Any = SimpleNamespace(to_dict=lambda: now)
     parent: Any = before and SimpleNamespace(
-        recipe=before, parts=SimpleNamespace(by_stem={"a": None})
+        recipe=before,
+        parts=SimpleNamespace(
+            by_stem={"a": SimpleNamespace(fingerprint=Origin("operator", "o", 2).fingerprint)}
+        ),
     )
     found = replace(Origin("operator", "o", 1), **made)
     assert _known.why_made(step, "a", found, parent) == why

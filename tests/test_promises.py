@@ -24,6 +24,7 @@ from old_store import unzipped
 
 import dpipe
 from dpipe import (
+    _provenance,
     catalog,
     checks,
     demo,
@@ -41,7 +42,7 @@ from dpipe.cli import main
 from dpipe.config import Settings
 from dpipe.errors import DamageError, NotFoundError, StoreError, UsageError
 from dpipe.objects import Objects, open_objects
-from dpipe.recipe import parse
+from dpipe.recipe import load, parse
 from dpipe.run import Outcome
 
 TESTS = Path(__file__).parent
@@ -615,7 +616,9 @@ def test_what_is_no_dataset_is_refused_by_what_it_is(lab: Lab) -> None:
 # --- A17: what people save
 
 
-def test_what_each_made_is_saved_with_its_operator_parameters_and_inputs(sealed: Path) -> None:
+def test_what_each_made_is_saved_with_its_operator_parameters_and_inputs(
+    sealed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     url = str(sealed)
     made = dpipe.each(dpipe.open(url, "leuko"), dpipe.frame_quality, median=3)
     version = dpipe.save(made, url, "mine", message="m", author="ben")
@@ -633,6 +636,8 @@ def test_what_each_made_is_saved_with_its_operator_parameters_and_inputs(sealed:
         assert given["stem"] == ref.stem
         assert given["seal"] == catalog.resolve(objects, "leuko").part(ref.stem).seal
     assert catalog.lineage(objects, "mine")[1:] == ["leuko@2"]
+    monkeypatch.setenv("DPIPE_AUTHOR", "cleo")  # whom the command line would name
+    assert dpipe.save(made, url, "other", message="m").author == "cleo"
 
 
 # --- A18: what cannot be read
@@ -678,8 +683,14 @@ def test_marks_and_plans_say_their_format(lab: Lab, monkeypatch: pytest.MonkeyPa
 # --- A19: what a seal says
 
 
-def test_a_seal_says_code_lock_person_and_machine(lab: Lab) -> None:
+def test_a_seal_says_code_lock_person_and_machine(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DPIPE_GIT_REVISION", "0123abc")
+    monkeypatch.setenv("DPIPE_LOCK", "f" * 64)
+    _provenance._software.cache_clear()
     outcome = lab.run()
+    _provenance._software.cache_clear()
     for name in ("leuko", "made"):
         for ref in catalog.resolve(lab.objects, name).parts:
             said = seal.read(lab.objects, ref.base)[0].provenance
@@ -688,10 +699,38 @@ def test_a_seal_says_code_lock_person_and_machine(lab: Lab) -> None:
             for key in ("dpipe", "python", "machine", "host", "processor", "libraries"):
                 assert said[key], key
             assert len(said["source"]) == 64, "digest of dpipe's own code"
-            assert len(said["lock"]) == 64 or said["lock"] == "not recorded"
+            assert (said["git"], said["lock"]) == ("0123abc", "f" * 64)
 
 
 # --- stores of the last release
+
+
+def test_the_next_run_lifts_a_store_of_the_last_release(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Parts that are what this dpipe would make stay; a user's operator is not run again."""
+    folder = unzipped(tmp_path)
+    monkeypatch.chdir(folder)
+    monkeypatch.syspath_prepend(str(folder))
+    objects = open_objects(str(folder / "store"))
+    before = {e.key: e.mtime for e in objects.list("parts/") if ".marks/" not in e.key}
+    own = {"leuko-brightness", "leuko-twice"}
+    settings = Settings(workers="0", author="ann", max_quarantine="50%")
+    outcome = run.run(load("recipe.yaml"), objects, settings, progress=False)
+    made = {step["dataset"]: len(step["made"]) for step in outcome.steps}
+    assert made.keys() >= {"leuko", *own}
+    assert [made[name] for name in ("leuko", *own)] == [0, 0, 0]
+    after = {e.key: e.mtime for e in objects.list("parts/")}
+    assert {key: after.get(key) for key in before} == before, "no object was written again"
+    assert list(checks.verify(objects, ())) == []
+    for name in ("leuko", *own):
+        version = catalog.resolve(objects, name)
+        assert version.signed
+        (part, *_) = version.parts
+        key, data = seal.key_of(part.base), objects.read(seal.key_of(part.base))
+        objects.put(key, b"torn")
+        assert [one.why_not for one in repair.repair(objects, [name])] == [""]
+        assert objects.read(key) == data
 
 
 def test_a_store_of_the_last_release_opens_verifies_and_is_lifted(

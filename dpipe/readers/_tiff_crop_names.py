@@ -17,17 +17,30 @@ _EVENT = re.compile(
     re.IGNORECASE,
 )
 _DEATH = re.compile(r"cell_death_(?P<track>\d+)", re.IGNORECASE)
-_HEALTHY = re.compile(r"0|healthy|negatives?|controls?|non[ _-]?apoptotic", re.IGNORECASE)
+_HEALTHY = re.compile(
+    r"((class|label)[ _-]?)?0|healthy|neg(atives?)?|controls?|alive|live|living|viable|normal|"
+    r"surviv(ors?|ing)|(non?|not)[ _-]?(apoptotic|apoptosis|dying|dead|death|events?)",
+    re.IGNORECASE,
+)
+_DYING = re.compile(
+    r"((class|label)[ _-]?)?1|pos(itives?)?|apoptotic|apoptosis|dying|dead|(cell[ _-]?)?deaths?|"
+    r"events?",
+    re.IGNORECASE,
+)
 
 
 class Name(NamedTuple):
-    """What the path of a file says: movie, event, one of `schema.CROP_KINDS`, class, track."""
+    """What the path of a file says: movie, event, one of `schema.CROP_KINDS`, class, track.
+
+    Of which class it is may be said by nothing; then it is 1, and `known` is False.
+    """
 
     movie: str
     event: str
     kind: str
     label: int
     track: int
+    known: bool = True
 
 
 def name_of(uri: str) -> Name | None:
@@ -35,9 +48,9 @@ def name_of(uri: str) -> Name | None:
     above, _, _ = uri.rstrip("/").rpartition("/")
     folder, stem = above.rpartition("/")[2], stem_of(uri, SUFFIXES)
     if death := _DEATH.fullmatch(stem):
-        label = int(not _HEALTHY.fullmatch(folder))
+        label, known = _class(folder)
         track = int(death["track"])
-        return Name(folder or "crops", f"cell_death_{track}", "event", label, track)
+        return Name(folder or "crops", f"cell_death_{track}", "event", label, track, known)
     found = _EVENT.fullmatch(stem)
     if not found and (found := _EVENT.fullmatch(folder)):
         folder = above.rpartition("/")[0].rpartition("/")[2]
@@ -45,10 +58,16 @@ def name_of(uri: str) -> Name | None:
         return None
     rest = found["rest"].lower()
     kind = "cell" if found["kind"].lower() == "negative" else "before" if "before" in rest else ""
-    label = 0 if kind or _HEALTHY.fullmatch(folder) else 1
+    label, known = (0, True) if kind else _class(folder)
     movie = found["movie"].strip()
     event = f"{movie}_{found['kind'].lower()}{int(found['number'])}{rest}"
-    return Name(movie, event, kind or ("event" if label else "cell"), label, -1)
+    return Name(movie, event, kind or ("event" if label else "cell"), label, -1, known)
+
+
+def _class(folder: str) -> tuple[int, bool]:
+    """Return the class that a folder stands for, and whether it says one."""
+    healthy = bool(_HEALTHY.fullmatch(folder))
+    return int(not healthy), healthy or bool(_DYING.fullmatch(folder))
 
 
 def events(uris: Sequence[str]) -> tuple[list[Name], list[list[str]]]:
@@ -57,7 +76,7 @@ def events(uris: Sequence[str]) -> tuple[list[Name], list[list[str]]]:
     names: dict[tuple[str, str], Name] = {}
     for uri in uris:
         stem = stem_of(uri, SUFFIXES)
-        name = name_of(uri) or Name(stem, stem, "event", 1, -1)
+        name = name_of(uri) or Name(stem, stem, "event", 1, -1, False)
         folder = uri.rpartition("/")[0]
         page = not (_EVENT.fullmatch(stem) or _DEATH.fullmatch(stem)) and name.event != stem
         key = (name.event, folder if page else uri)

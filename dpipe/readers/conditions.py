@@ -14,7 +14,16 @@ import xarray as xr
 from dpipe import schema
 from dpipe.errors import InputError, UsageError
 from dpipe.sources import one_each, resolve_uri
-from dpipe.spreadsheets import EXCEL, Table, Unfit, plain, read_bytes, read_rows, table
+from dpipe.spreadsheets import (
+    EXCEL,
+    Table,
+    Unfit,
+    is_nothing,
+    plain,
+    read_bytes,
+    read_rows,
+    table,
+)
 
 SUFFIXES = (".csv", ".tsv", ".txt", *EXCEL)
 MISPRINTS = {"UVPR9": "UVPR8", "UPPR8": "UVPR8"}
@@ -27,7 +36,6 @@ _NAMES = {
 }
 _MOVIE = ("video_id", "video id", "movie")
 _CHANNEL = re.compile(r"ch(?:annel)?[ _]?(\d{1,4})", re.ASCII)
-_NOTHING = ("", "-", "\u2014", "\u2013", "nan", "NaN")
 
 
 find = one_each(SUFFIXES)
@@ -108,7 +116,9 @@ def _conditions(cells: Table) -> xr.Dataset:
     def clean(texts: Sequence[str]) -> list[str]:
         made = []
         for stem, text in zip(movie, texts, strict=True):
-            said = "" if text.strip() in _NOTHING else re.sub(r"\s+", " ", text.strip())
+            said = " ".join(text.split())
+            if is_nothing(said) and said.lower() != "none":  # a stimulus may be none
+                said = ""
             right = MISPRINTS.get(said, said)
             if right != said:
                 corrected.append(f"{stem}: {said} to {right}")

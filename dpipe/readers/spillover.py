@@ -34,7 +34,7 @@ def open_spillover(
     ----------
     url : str, path, or sequence of one
         A table (csv, tsv, xls or xlsx) of shares: the names of channels in its first line and in
-        its first column, the same ones; 1 where a channel meets itself.
+        its first column, the same ones; 1 where a channel meets itself, or 100 in percent.
     rows : {"detectors", "sources"}
         What the lines are. In IDEAS, and in scifAI's matrices, a column holds what the light of
         one channel's dye gives in every detector, so the lines are detectors; in FCS files
@@ -44,7 +44,7 @@ def open_spillover(
     -------
     xarray.Dataset
         ``spillover(detector, source)``, float64, with the names of the channels along both in the
-        order of the table's lines.
+        order of the table's lines. ``attrs["notes"]`` says where the table is in percent.
 
     Raises
     ------
@@ -72,17 +72,19 @@ def open_spillover(
     uri = resolve_uri(os.fspath(given[0]))
     try:
         cells, comma = read_rows(uri, read_bytes(uri))
-        names, matrix = _matrix(cells, comma)
+        names, matrix, notes = _matrix(cells, comma)
     except Unfit as error:
         raise InputError(f"{uri.rpartition('/')[2]}: {error}") from error
     dims = ("detector", "source") if rows == "detectors" else ("source", "detector")
     array = xr.DataArray(matrix, dims=dims)
     along = np.asarray(names, dtype=str)
-    return xr.Dataset(schema.SPILLOVER.wrap(array), coords={"detector": along, "source": along})
+    coords = {"detector": along, "source": along}
+    attrs = {"notes": notes} if notes else {}
+    return xr.Dataset(schema.SPILLOVER.wrap(array), coords=coords, attrs=attrs)
 
 
-def _matrix(cells: Sequence[Sequence[str]], comma: bool) -> tuple[list[str], np.ndarray]:
-    """Return names and numbers, columns in the order of the lines."""
+def _matrix(cells: Sequence[Sequence[str]], comma: bool) -> tuple[list[str], np.ndarray, list[str]]:
+    """Return names, shares with columns in the order of the lines, and what is to be said."""
     lines = [[cell.strip().strip("\ufeff") for cell in line] for line in cells]
     lines = [line for line in lines if any(line)]
     if len(lines) < 2:
@@ -106,15 +108,19 @@ def _matrix(cells: Sequence[Sequence[str]], comma: bool) -> tuple[list[str], np.
         for k, name in enumerate(head):
             matrix[i, k] = _share(line[k + 1] if k + 1 < len(line) else "", names[i], name, comma)
     matrix = matrix[:, [head.index(name) for name in names]]
+    percent = bool((abs(np.diag(matrix) - 100) <= 1e-4).all())
+    matrix = matrix / 100 if percent else matrix
     for name, value in zip(names, np.diag(matrix), strict=True):
         if abs(value - 1) > 1e-6:
-            raise Unfit(f"{name} meets itself with {value:g}; expected 1, for shares not percent")
-    return names, matrix
+            raise Unfit(
+                f"{name} meets itself with {value:g}; expected 1, or 100 for all in percent"
+            )
+    return names, matrix, ["the table is in percent: its numbers are divided by 100"] * percent
 
 
 def _share(cell: str, line: str, column: str, comma: bool) -> float:
     try:
-        value = float(cell.replace(",", ".") if comma else cell)
+        value = float((cell.replace(",", ".") if comma else cell).removesuffix("%"))
     except ValueError:
         value = np.nan
     if "_" in cell:  # Python's own way to write a number

@@ -85,8 +85,9 @@ def open_crops(
         Files, as `find` groups them: each an event with all its frames, or one page of a folder
         that is named like an event.
     label : {0, 1}, optional
-        Class of all; by default 0 below a folder ``0``, ``healthy``, ``negative`` or ``control``
-        and for the names of negatives, else 1.
+        Class of all; by default 0 below a folder such as ``0``, ``healthy``, ``negative``,
+        ``control`` or ``alive`` and for the names of negatives, else 1, which
+        ``attrs["assumed"]`` says unless the folder says it (``1``, ``apoptotic``, ``dying``).
     axes : str, optional
         The axes of one file, slowest first, where what it says is wrong: letters of T, C, Z, Y, X.
         An axis that a file does not name is time.
@@ -154,6 +155,11 @@ def open_crops(
     steps = {"t": step, **dict(zip("zyx", said["spacing"], strict=True))}
     counted = "frames count from 0 in each event: where they are in the movie is not said"
     assumed = [*said["attrs"].pop("assumed", []), counted]
+    if label is None and (unsaid := [name.event for name in names if not name.known]):
+        some = ", ".join(unsaid[:3]) + (", ..." if len(unsaid) > 3 else "")
+        assumed.append(
+            f"label is 1 for {len(unsaid)} of {len(names)} ({some}): name and folder say no class"
+        )
     ds = xr.Dataset(variable.wrap(array), attrs=said["attrs"] | {"assumed": assumed})
     return ds.assign_coords(_told(names, crops, largest, times) | _axes(array, steps, said))
 

@@ -40,6 +40,16 @@ def test_dashes_are_nothing(tmp_path):
 
 
 @pytest.mark.parametrize(
+    "word", ["", "-", "\u2014", "\u2013", "NA", "N/A", "n/a", "null", "NULL", "nan", "#N/A", "<NA>"]
+)
+def test_words_for_nothing_are_no_group(tmp_path, word):
+    ds = open_conditions(write(tmp_path, HEADER + ROW.replace("Spleen,UVPR8", f"{word},{word}")))
+    assert (ds.organ.values.tolist(), ds.stimulus.values.tolist()) == ([""], [""])
+    said = open_conditions(write(tmp_path, HEADER + ROW.replace("Spleen,UVPR8", "none,None")))
+    assert (said.organ.values.tolist(), said.stimulus.values.tolist()) == (["none"], ["None"])
+
+
+@pytest.mark.parametrize(
     ("text", "message"),
     [
         ("", "empty file"),

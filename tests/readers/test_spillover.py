@@ -42,6 +42,8 @@ def test_excel_and_its_copy_as_text_are_the_same(shared_data):
         ("x\tA\tB\nA\t1\t0.1\nB\t0.3\t1\n".encode("utf-16-le"), {}),
         (',A,B\nA,"1","0,1"\nB,"0,3","1"\n', {}),
         (",A,B\r\r\nA,1,1e-1\r\r\nB,3e-1,1\r\r\n", {}),
+        (",A,B\nA,100,10\nB,30,100\n", {}),
+        (",A,B\nA,100%,10%\nB,30%,100%\n", {}),
     ],
 )
 def test_ways_to_write_one_matrix(tmp_path, text, said):
@@ -67,7 +69,10 @@ def test_ways_to_write_one_matrix(tmp_path, text, said):
         (",A,B\nA,1," + "7" * 400 + "\nB,0,1\n", "line A, column B: '7777777777777777777777777777"),
         (";A;B\nA;1;0,1\nB;0.3;1\n", "line A, column B: '0,1'; expected a number"),
         (",A,B\nA,1\nB,0,1\n", "line A, column B: ''"),
-        (",A,B\nA,100,0\nB,0,100\n", "A meets itself with 100; expected 1, for shares not percent"),
+        (
+            ",A,B\nA,50,0\nB,0,100\n",
+            "A meets itself with 50; expected 1, or 100 for all in percent",
+        ),
         (",A,B\nA,1,0,7\nB,0,1\n", "line A: more cells than the 2 columns with a name"),
         ("," + ",".join("ab") + "\na,1,0\n" * 300, "300 lines; expected .* at most 256 channels"),
         ("", "empty file"),
@@ -89,3 +94,18 @@ def test_bad_use(tmp_path):
         UsageError, match="rows: found 'columns'; expected 'detectors' or 'sources'"
     ):
         dpipe.open_spillover("a.csv", rows="columns")
+
+
+def test_names_of_channels_as_programs_write_them(tmp_path):
+    """FlowJo writes ``detector :: dye``, IDEAS ``Ch01``, FCS files ``FITC-A``; names are texts."""
+    for names in (["FITC-A :: CD3", "PE-A :: MHC II"], ["Ch01", "Ch12"], ["FITC-A", "PE-Cy5.5-A"],
+                  ["<B530-A>", "Comp-APC"]):  # fmt: skip
+        a, b = names
+        (tmp_path / "m.csv").write_text(f",{a},{b}\n{a},1,0.1\n{b},0.3,1\n")
+        ds = dpipe.open_spillover(tmp_path / "m.csv")
+        assert ds.source.values.tolist() == names
+        assert "notes" not in ds.attrs
+    (tmp_path / "m.csv").write_text(",A,B\nA,100,10\nB,30,100\n")
+    assert dpipe.open_spillover(tmp_path / "m.csv").attrs["notes"] == [
+        "the table is in percent: its numbers are divided by 100"
+    ]

@@ -9,6 +9,7 @@ import dpipe
 from dpipe import schema, sources
 from dpipe.errors import InputError, UsageError
 from dpipe.readers import READERS
+from dpipe.readers._tiff_crop_names import name_of
 from dpipe.readers.tiff_crops import find, open_crops
 from dpipe.sources import Item
 
@@ -97,6 +98,32 @@ def test_labels(tmp_path, path, said, event, label, kind, track):
     assert found == (event, label, kind, track)
 
 
+DYING = "1 class1 label_1 positive pos apoptotic Apoptosis dying dead death cell_death events"
+HEALTHY = """0 class0 label_0 negative negatives neg control controls alive live living viable
+normal healthy non_apoptotic non-dying not_dying no_death non-dead survivor surviving"""
+UNSAID = "a crops 2 train Neu1 cells none"
+
+
+@pytest.mark.parametrize(
+    ("words", "label", "known"),
+    [(DYING, 1, True), (HEALTHY, 0, True), (UNSAID, 1, False)],
+    ids=["dying", "healthy", "unsaid"],
+)
+@pytest.mark.parametrize("name", ["Neu1_cell1.tif", "cell_death_7.tif"])
+def test_words_for_a_class(words, label, known, name):
+    for word in words.split():
+        found = name_of(f"/data/{word}/{name}")
+        assert (found.label, found.known) == (label, known), word
+
+
+def test_a_class_that_nothing_says_is_said_to_be_assumed(tmp_path):
+    line = "label is 1 for 1 of 1 (Neu1_cell1): name and folder say no class"
+    assert line in open_crops(write(tmp_path / "train/Neu1_cell1.tif")).attrs["assumed"]
+    assert line not in open_crops(write(tmp_path / "dying/Neu1_cell1.tif")).attrs["assumed"]
+    one = open_crops(tmp_path / "train/Neu1_cell1.tif", label=1)
+    assert line not in one.attrs["assumed"]
+
+
 def test_clipped_pages_are_refused_or_padded(tmp_path):
     path = tmp_path / "Neu1_cell1.tif"
     with tifffile.TiffWriter(path) as tif:
@@ -144,7 +171,7 @@ def test_volumes_channels_and_units(tmp_path):
     assert "crop_volume" in open_crops(stack)
     np.testing.assert_array_equal(open_crops(stack, axes="TYX")["crop"][0, :, 0], PIXELS)
     first = open_crops(stack, axes="TYX", spacing=[1, 1, 1], interval=1)
-    assert len(first.attrs["assumed"]) == 1
+    assert len(first.attrs["assumed"]) == 2  # frames, and the class
     colour = write(tmp_path / "Neu4_cell1.tif", np.stack([PIXELS] * 3, axis=-1), photometric="rgb")
     assert open_crops(colour)["crop"].shape == (1, 5, 3, 9, 9)
 
