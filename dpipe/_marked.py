@@ -34,22 +34,22 @@ def seal_marked(
     for mark in (first, *done.values()):
         notes.take(mark.get("read", {}))
     nothing = [set(mark.get("nothing", ())) for mark in done.values()]
-    made = Made(
-        puts,
-        coordinates(objects, outline, first),
-        pieces,
-        first["origin"],
-        who,
-        len(done),
-        sum(mark["seconds"] for mark in done.values()),
-        set.intersection(*nothing) if nothing else set(),
-        {name for mark in done.values() for name in mark.get("unsteady", ())},
-        notes,
-        touched,
-    )
     try:
+        made = Made(
+            puts,
+            coordinates(objects, outline, first),
+            pieces,
+            first["origin"],
+            who,
+            len(done),
+            sum(mark["seconds"] for mark in done.values()),
+            set.intersection(*nothing) if nothing else set(),
+            {name for mark in done.values() for name in mark.get("unsteady", ())},
+            notes,
+            touched,
+        )
         sealed = seal_made(objects, outline, made, opened)
-    except GoneError:  # a source changed while it was read: nothing that was read of it counts
+    except GoneError:  # of a source that changed, or marks that are no longer whole, nothing counts
         marks.delete(objects, base, list(done))
         raise
     marks.delete(objects, base, list(done))
@@ -96,9 +96,8 @@ def coordinates(objects: Objects, outline: Outline, first: Mapping[str, Any]) ->
         if not name.endswith("zarr.json"):
             data = objects.read(put["key"])
             if documents.sha256(data) != put["sha256"]:
-                raise DamageError(
-                    f"{objects.url}/{put['key']}: differs from its mark; delete it and "
-                    f"{marks.init_key(outline.base)}, and run again"
+                raise GoneError(
+                    f"{objects.url}/{put['key']}: differs from its mark; the part is begun anew"
                 )
             found[name] = data
     return found

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from dpipe import documents, pyramid, store
-from dpipe.errors import DamageError, NotFoundError, StoreError
+from dpipe.errors import DamageError, GoneError, NotFoundError, StoreError
 from dpipe.objects import Objects
 from dpipe.outline import Outline
 
@@ -70,9 +70,9 @@ class Pieces:
             for region, piece in self.held.get(name, ()):
                 values[region], known[region] = piece, True
             if not known.all():
-                raise DamageError(
+                raise GoneError(
                     f"{outline.base}: the marks hold {known.sum()} of {known.size} values of "
-                    f"{name!r}; delete them and run again"
+                    f"{name!r}; the part is begun anew"
                 )
             yield name, values
 

@@ -211,8 +211,7 @@ def test_phases_without_a_track_and_tracks_without_phases(dp):
     told = dp("make", "joined", "--operator", "phase-tracks", "--input", "phases=phases",
               "--input", "tracks=walks", *RUN)  # fmt: skip
     assert told.said == [  # both events of Neu2 claim its only track
-        "note: joined: 4 of 4 events are odd: phases_overlap 1, no_track 2, "
-        "ambiguous_track 2",
+        "note: joined: 4 of 4 events are odd: phases_overlap 1, no_track 2, ambiguous_track 2",
         "note: joined: 3 of 3 tracks without phases: neu1/1, neu1/2, neu2/1",
     ]
     assert dpipe.open("store", "joined").phase_track.values.tolist() == [-1, -1, -1, -1]

@@ -36,7 +36,14 @@ from dpipe import (
     sources,
     store,
 )
-from dpipe.errors import DamageError, InputError, NotFoundError, SchemaError, UsageError
+from dpipe.errors import (
+    DamageError,
+    GoneError,
+    InputError,
+    NotFoundError,
+    SchemaError,
+    UsageError,
+)
 from dpipe.objects import Listed, Objects, open_objects, put_of
 from dpipe.outline import base_of, lay_out
 from dpipe.versions import PartRef
@@ -485,8 +492,9 @@ def test_marks_that_lack_values_are_no_zeros(memory: Objects) -> None:
         parts.write_partition(memory, outline, movie(), index)
     key = f"{BASE}.marks/000001.json"
     marks.put(memory, key, marks.read(memory, key) | {"small": []}, anew=True)
-    with pytest.raises(DamageError, match=r"the marks hold \d+ of 10 values of 'mean'"):
+    with pytest.raises(GoneError, match=r"the marks hold \d+ of 10 values of 'mean'"):
         parts.seal_part(memory, BASE, movie())
+    assert not list(memory.list(f"{BASE}.marks/0")), "the part is begun anew"
 
 
 def test_arrays_that_are_not_what_they_promised(memory: Objects) -> None:
