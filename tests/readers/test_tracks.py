@@ -503,11 +503,16 @@ def timed(folder: Path, *rows: tuple[object, ...], name: str = "t_s") -> Path:
     return write(folder, f"{head},x_um,y_um\n{lines}")
 
 
-def test_a_time_lies_at_most_a_hundredth_of_the_interval_off(tmp_path: Path) -> None:
-    ds = open_tracks(timed(tmp_path, (1, 1), (1, 100), (1, 200)), interval=100)
-    assert ds.frame.values.tolist() == [0, 1, 2]
+def test_how_far_off_a_frame_a_time_may_lie(tmp_path: Path) -> None:
+    """A hundredth of the step that the times say; a quarter of one that a person says."""
+    ds = open_tracks(timed(tmp_path, (1, 0), (1, 100), (2, 1)))
+    assert ds.frame.values.tolist() == [0, 1, 0]
     with pytest.raises(InputError, match=r"time 1.01 s is no multiple of the interval 100 s"):
-        open_tracks(timed(tmp_path, (1, 1.01), (1, 100), (1, 200)), interval=100)
+        open_tracks(timed(tmp_path, (1, 0), (1, 100), (2, 1.01)))
+    ds = open_tracks(timed(tmp_path, (1, 25), (1, 100), (1, 200)), interval=100)
+    assert ds.frame.values.tolist() == [0, 1, 2]
+    with pytest.raises(InputError, match=r"time 26 s is no multiple of the interval 100 s"):
+        open_tracks(timed(tmp_path, (1, 26), (1, 100), (1, 200)), interval=100)
 
 
 def test_an_interval_a_hundredth_off_the_files_is_no_contradiction(tmp_path: Path) -> None:
