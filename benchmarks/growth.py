@@ -6,6 +6,7 @@ them to its section of RESULTS.md; ``--quick`` takes few and only prints.
 """
 
 import argparse
+import gc
 import hashlib
 import math
 import os
@@ -312,6 +313,8 @@ def main() -> None:
         room = Path(folder)
         os.environ["DPIPE_CACHE"] = str(room / "cache")
         lines = parts(room, size.parts)
+        gc.collect()
+        gc.freeze()  # what was there before weighs on nothing that follows
         looks: list[int] = []
 
         def look(_: Any, __: str, parent: Any, refs: Any, ___: Any) -> None:

@@ -25,7 +25,7 @@ from dpipe.errors import SchemaError
 
 _ROWS = ("pixels", "mask_code", "mask_pixels", "picture_flag")
 _TABLE = ("offset", "height", "width", "in_slot")
-_EDGES, _LARGEST_BLOCK = 8, 64 << 20
+_EDGES, _LARGEST_BLOCK = 32, 64 << 20
 """Rows of a block in another order for each block that it may take from; bytes of one at most."""
 
 

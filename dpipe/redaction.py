@@ -5,6 +5,7 @@ This module knows what credentials look like; it knows nothing else of dpipe.
 
 import os
 import re
+from functools import lru_cache
 
 _SECRET_NAMES = re.compile(r"SECRET|TOKEN|PASSW|CREDENTIAL|API_?KEY|ACCESS_?KEY|PRIVATE", re.I)
 _NAMED = r"""(?<![\w-])
@@ -50,12 +51,18 @@ def masked(text: str) -> str:
     >>> masked("cannot log in: password=hunter2 at https://ann:pw@example.org")
     'cannot log in: password=*** at https://***@example.org'
     """
-    for name, value in os.environ.items():
-        if len(value) >= 6 and _SECRET_NAMES.search(name):
+    for name in filter(_is_secret, os.environ):
+        value = os.environ.get(name, "")
+        if len(value) >= 6:
             text = text.replace(value, "***")
     for shape in _SHAPES:
         text = shape.sub(_stars, text)
     return text
+
+
+@lru_cache(maxsize=4096)
+def _is_secret(name: str) -> bool:
+    return _SECRET_NAMES.search(name) is not None
 
 
 def _stars(match: re.Match[str]) -> str:
