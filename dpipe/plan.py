@@ -29,6 +29,7 @@ from dpipe import (
     seal,
     sources,
 )
+from dpipe._collector import old_objects_kept
 from dpipe._known import Sealed, why_made
 from dpipe._overdue import in_time
 from dpipe._plan_parts import Choice, PartPlan, StepPlan, odd_lines, read_plan, write_plan
@@ -133,7 +134,8 @@ class Planner:
             raise UsageError(f"{step.name}: nothing to make; {'; '.join(notes)}")
         wanted = self._wanted(step, origins)
         sealed, wanted = self._there(step, wanted, known)
-        chosen = [self._part(step, stem, found, parent, sealed) for stem, found in wanted]
+        with old_objects_kept():
+            chosen = [self._part(step, stem, found, parent, sealed) for stem, found in wanted]
         leaving = self._leaving(step, parent, stems)
         taken = {part.stem for part in chosen}
         others = parent.parts if parent and self.choice.partial else ()

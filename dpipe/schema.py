@@ -306,9 +306,9 @@ def spacing(ds: xr.Dataset | xr.DataArray, dim: str) -> float:
     float
         ``attrs["spacing"]``, else the median step, else 1.
     """
-    if dim not in ds.coords:
+    coordinate = ds.coords.variables.get(dim)
+    if coordinate is None:
         return 1.0
-    coordinate = ds.coords[dim]
     if "spacing" in coordinate.attrs:
         return float(coordinate.attrs["spacing"])
     values = np.asarray(coordinate.values)

@@ -1,5 +1,6 @@
 """What a run would do, and why."""
 
+import gc
 import threading
 from dataclasses import replace
 from functools import wraps
@@ -11,7 +12,7 @@ import xarray as xr
 from dpipe import catalog, demo, operators, readers, recipe, run, seal, sources, tree
 from dpipe._plan_parts import odd_lines
 from dpipe.config import Settings
-from dpipe.errors import RefusedError, UsageError
+from dpipe.errors import InputError, RefusedError, UsageError
 from dpipe.plan import Choice, Planner
 
 SETTINGS = replace(
@@ -333,3 +334,19 @@ def test_five_odd_folders_are_named_and_more_are_counted():
     assert odd_lines(odd) == [f"{said}; is a copy under way?"]
     odd.empty.add("f5")
     assert odd_lines(odd) == [f"{said} and 1 more; is a copy under way?"]
+
+
+def test_full_collections_wait_until_a_plan_is_made(study, monkeypatch):
+    chosen, store, _ = study
+    usual, during = gc.get_threshold(), []
+
+    def damaged(*_):
+        during.append(gc.get_threshold())
+        raise InputError("a damaged file")
+
+    monkeypatch.setattr(Planner, "_dataset", damaged)
+    Planner(store, SETTINGS).recipe(chosen)
+    assert during
+    assert all(old > 10**6 for *_, old in during)
+    assert {found[:2] for found in during} == {usual[:2]}
+    assert gc.get_threshold() == usual

@@ -126,6 +126,9 @@ def numbered(group: h5py.Group, word: str) -> list[int]:
     return sorted(int(found[1]) for found in map(pattern.fullmatch, group) if found)
 
 
+_TEXTS = (h5py.h5t.TypeStringID, h5py.h5t.TypeIntegerID, h5py.h5t.TypeFloatID)
+
+
 def text(member: h5py.Group | None, key: str) -> str:
     """Return an attribute as text, "" where there is none.
 
@@ -134,21 +137,21 @@ def text(member: h5py.Group | None, key: str) -> str:
     name = key.encode()
     if member is None or not h5py.h5a.exists(member.id, name):
         return ""
-    held = h5py.h5a.open(member.id, name)
-    kind = held.get_type()
-    size = held.get_space().get_simple_extent_npoints() * kind.get_size()
+    attribute = h5py.h5a.open(member.id, name)
+    kind = attribute.get_type()
+    size = attribute.get_space().get_simple_extent_npoints() * kind.get_size()
     if size > _LARGEST_ATTRIBUTE:
         raise Flaw(f"attribute {key} of {member.name} holds {size} bytes")
-    if not size or kind.get_class() not in (h5py.h5t.STRING, h5py.h5t.INTEGER, h5py.h5t.FLOAT):
+    if not size or not isinstance(kind, _TEXTS):
         return ""
-    if kind.get_class() == h5py.h5t.STRING and kind.is_variable_str():
+    if not isinstance(kind, h5py.h5t.TypeStringID):
+        return str(np.asarray(member.attrs[key]).ravel()[0].item())
+    if kind.is_variable_str():
         value = np.asarray(member.attrs[key])
     else:  # what h5py does, without looking at everything again
-        value = np.empty(held.shape, held.dtype)
-        held.read(value)
+        value = np.empty(attribute.shape, f"S{kind.get_size()}")
+        attribute.read(value, kind)
     parts = value.ravel().tolist()
-    if value.dtype.kind not in "SO":
-        return str(parts[0])
     raw = b"".join(
         part.encode(errors="surrogateescape") if isinstance(part, str) else part for part in parts
     ).split(b"\0", 1)[0]
