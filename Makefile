@@ -1,5 +1,5 @@
 # One environment, .venv, made from requirements.lock; every target makes what it needs.
-.PHONY: demo test check bench clean env lock
+.PHONY: demo test test-fast check bench clean env lock
 unexport PYTHONDONTWRITEBYTECODE  # else every process compiles all that it imports
 
 VENV := .venv
@@ -7,12 +7,17 @@ PYTHON := $(VENV)/bin/python
 STAMP := $(VENV)/.made-from-lock
 CANDIDATES := python3.14 python3.13 python3.12 $(wildcard $(HOME)/.pyenv/versions/3.1[2-9]*/bin/python) python3
 
+PARALLEL := -n auto --dist worksteal
+
 demo: env
 	$(VENV)/bin/dpipe demo .demo
 
 test: env
 	$(PYTHON) -m coverage erase
-	$(PYTHON) -m pytest --cov --cov-report=term-missing:skip-covered --cov-fail-under=95 $(ARGS)
+	$(PYTHON) -m pytest $(PARALLEL) --cov --cov-report=term-missing:skip-covered --cov-fail-under=95 $(ARGS)
+
+test-fast: env  # without faults and what is slow; nothing is measured
+	$(PYTHON) -m pytest $(PARALLEL) -m "not faults and not slow" $(ARGS)
 
 check: env
 	$(VENV)/bin/ruff format --check .
@@ -23,6 +28,7 @@ bench: env
 	$(PYTHON) benchmarks/movies.py
 	$(PYTHON) benchmarks/cytometry.py
 	$(PYTHON) benchmarks/growth.py
+	$(PYTHON) benchmarks/start.py
 
 env: $(STAMP)
 

@@ -13,7 +13,7 @@ import skimage.segmentation
 from _side_by_side import Line, by_turns, line
 from skimage import morphology
 
-from dpipe.operators import _blobs, _cells, _wiener, density
+from dpipe.operators.frames import blobs, density, find_cells, wiener
 
 AREAS = {"opened": (30, 200), "watershed": (10, 300)}
 RADIUS = 20.0
@@ -32,11 +32,11 @@ def field(size: int = 512, cells: int = 250) -> np.ndarray:
 
 def ours(frame: np.ndarray) -> Figures:
     """Measure a projection with the kernels of `cell-density`."""
-    filtered = _wiener.wiener(frame, 3)
-    masks = _cells.segment(filtered, equalise=True, round_threshold=True)
+    filtered = wiener.wiener(frame, 3)
+    masks = find_cells.segment(filtered, equalise=True, round_threshold=True)
     sets = []
     for mask, (least, most) in zip(masks, AREAS.values(), strict=True):
-        areas, centroids = _blobs.blobs(mask)
+        areas, centroids = blobs.blobs(mask)
         sets.append(centroids[(areas >= least) & (areas <= most)])
     distances, others = density.crowding(max(reversed(sets), key=len), RADIUS)
     return len(sets[0]), len(sets[1]), float(distances.mean()), float((others >= OTHERS).mean())

@@ -11,7 +11,8 @@ from _side_by_side import Line, by_turns, line
 from zarr.codecs import BloscCodec
 
 import dpipe
-from dpipe import blocks, schema
+from dpipe import schema
+from dpipe.compute import blocks
 
 WINDOW = 59
 Draw = Callable[[int, int], np.ndarray]

@@ -22,13 +22,12 @@ import h5py
 import zarr
 from _side_by_side import Line, by_turns, line, table
 
-from dpipe import parts, readers, run, sources
+from dpipe import readers, sources
+from dpipe.build import Recipe, base_of, parts, reader_step, run
+from dpipe.build.part_spec import from_items
 from dpipe.config import Settings
-from dpipe.demo import write_ifc_tree
-from dpipe.objects import open_objects
-from dpipe.origin import from_items
-from dpipe.outline import base_of
-from dpipe.recipe import Recipe, reader_step
+from dpipe.demo.study import write_ifc_tree
+from dpipe.storage import open_objects
 
 SAMPLE = "Experiment_1/Donor_1/+SEA"
 LATENCY = 0.03

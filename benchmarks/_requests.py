@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from typing import Any
 from unittest import mock
 
-from dpipe.objects import Objects, open_objects
+from dpipe.storage import Objects, open_objects
 
 _SINGLE = ("read", "read_range", "head", "put", "put_if_absent", "delete")
 _PAGE = 1000

@@ -13,12 +13,14 @@ from _side_by_side import Line, by_turns, line
 from _worker import above_idle, asked
 
 import dpipe
-from dpipe import blocks, cluster, operators, outline, plan
+from dpipe import operators
+from dpipe.build import Recipe, operator_step, part_layout, plan, reader_step
+from dpipe.compute import blocks
 from dpipe.config import Settings
-from dpipe.objects import open_objects
-from dpipe.readers import ifc
-from dpipe.recipe import Recipe, operator_step, reader_step
+from dpipe.readers.ifc import collection
 from dpipe.sources import Item
+from dpipe.storage import open_objects
+from dpipe.workers import connect
 
 ALL, FOLDERS = 2_899_575, 53
 """Pictures of the synapse collection, and the folders they lie in."""
@@ -53,19 +55,21 @@ class Store:
 
 def tasks(some: Sequence[Item]) -> dict[str, int]:
     """Return how many tasks a run of all pictures is, by step, from the grids it would have."""
-    facts = ifc._survey(some, None)
+    facts = collection._survey(some, None)
     count = -(-ALL // FOLDERS)
     names = [f"{SAMPLE}/cell_{n}.h5" for n in range(count)]
     items = [Item(f"/raw/{name}", name, 1, "0") for name in names]
     found = [facts[n % len(facts)] for n in range(count)]
     levels = "experiment,donor,condition"
-    cells = ifc._collection(items, found, levels=levels, channels=None, block=0, threshold=None)
+    cells = collection._collection(
+        items, found, levels=levels, channels=None, block=0, threshold=None
+    )
     features = dpipe.cell_features(cells)
     free = operators.resolve("cell-features").free
     size = {"partition_bytes": Settings().partition_bytes}
     grids = {
-        "ifc": outline.lay_out(cells, "parts/a/a-0", **size),
-        "cell-features": outline.lay_out(
+        "ifc": part_layout.lay_out(cells, "parts/a/a-0", **size),
+        "cell-features": part_layout.lay_out(
             features, "parts/b/b-0", free=free, input_bytes=blocks.source_bytes(cells), **size
         ),
     }
@@ -75,7 +79,7 @@ def tasks(some: Sequence[Item]) -> dict[str, int]:
 def overhead(count: int) -> float:
     """Return seconds of processor time of client, scheduler and worker for a task of nothing."""
     spent = []
-    with cluster.connect(Settings(workers="1")) as workers:
+    with connect(Settings(workers="1")) as workers:
         for turn in range(2):  # the first does not count
             began = time.process_time() + asked(workers, time.process_time)
             left = count

@@ -5,18 +5,18 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from dpipe import cluster, parts
+from dpipe.build import PartSpec, base_of, parts
 from dpipe.config import Settings
-from dpipe.origin import Origin
-from dpipe.outline import base_of
+from dpipe.workers import Workers, connect, processes
 
 ENVIRONMENT = {
-    key: str(value) for key, value in cluster._LOCAL["distributed.nanny.pre-spawn-environ"].items()
+    key: str(value)
+    for key, value in processes._LOCAL["distributed.nanny.pre-spawn-environ"].items()
 }
 """Memory and threads as dpipe's workers have them."""
 
 
-def asked(workers: cluster.Workers, function: Callable[..., Any], *args: Any) -> Any:
+def asked(workers: Workers, function: Callable[..., Any], *args: Any) -> Any:
     """Run one task and return what it gave."""
     workers.submit("task", function, *args)
     done = workers.next()
@@ -32,13 +32,13 @@ def resident(key: str) -> float:
 
 
 def above_idle(
-    url: str, dataset: str, stem: str, made: Origin, options: Mapping[str, Any] | None = None
+    url: str, dataset: str, stem: str, made: PartSpec, options: Mapping[str, Any] | None = None
 ) -> float | None:
     """Make a part on a worker; return MB of its peak above what it had before its first task."""
     if not Path("/proc/self/status").exists():
         return None
     base = base_of(dataset, stem, made.fingerprint)
-    with cluster.connect(Settings(workers="1")) as workers:
+    with connect(Settings(workers="1")) as workers:
         idle = asked(workers, resident, "VmRSS")
         begun = asked(workers, parts.init, url, base, made.to_dict(), options)
         for index in range(begun["partitions"]):

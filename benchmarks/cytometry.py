@@ -26,7 +26,7 @@ from _results import write
 from _side_by_side import Line, by_turns, line, machine, memory_folder, table, versions
 from _worker import ENVIRONMENT
 
-from dpipe.operators import _cell_pictures as kernels
+from dpipe.operators.cell_features.cpu import measure as kernels
 
 PACKAGES = "dpipe numba numpy scipy scikit-image h5py zarr numcodecs".split()
 OFTEN = 20

@@ -27,11 +27,15 @@ from _results import write
 from _side_by_side import Line, line, machine, memory_folder, table
 
 import dpipe
-from dpipe import blocks, catalog, demo, drive, plan, schema
-from dpipe.cluster import connect
+from dpipe import catalog, schema
+from dpipe.build import Recipe, operator_step, plan, reader_step, scheduler
+from dpipe.build.recipe import Step
+from dpipe.catalog import commits as catalog_commits
+from dpipe.compute import compute, map_records
 from dpipe.config import Settings
-from dpipe.objects import open_objects
-from dpipe.recipe import Recipe, Step, operator_step, reader_step
+from dpipe.formats.imaris_writer import write_imaris
+from dpipe.storage import open_objects
+from dpipe.workers import connect
 
 
 class Size(NamedTuple):
@@ -81,7 +85,7 @@ def movies(folder: Path, count: int) -> Path:
     luck = np.random.default_rng(0)
     for i in range(count):
         values = luck.integers(0, 99, (2, 1, 2, 16, 16)).astype("u2")
-        demo.write_imaris(folder / f"m{i:05d}.ims", values, levels=1, chunks=(2, 16, 16))
+        write_imaris(folder / f"m{i:05d}.ims", values, levels=1, chunks=(2, 16, 16))
     return folder
 
 
@@ -152,8 +156,8 @@ class _Instant:
         self._waiting.append(key)
 
     def next(self) -> Any:
-        from dpipe._tasks import Finished
         from dpipe.errors import InputError
+        from dpipe.workers import Finished
 
         return Finished(self._waiting.pop(), None, InputError("cut off"), killed=False)
 
@@ -168,11 +172,12 @@ def squares(room: Path, count: int) -> list[Line]:
     reader, stems = reader_step("m", "imaris", ["raw"]), {ref.stem for ref in refs}
     step: Step = operator_step("quality", "frame-quality", "m")
     jobs = [
-        drive.Job(plan.PartPlan("m", ref.stem, ref.base, _origin(), "make", "new")) for ref in refs
+        scheduler.Job(plan.PartPlan("m", ref.stem, ref.base, _origin(), "make", "new"))
+        for ref in refs
     ]
     how = {"who": {}, "retries": 0, "record": lambda *_: None, "progress": False}
     with connect(Settings(workers="0")) as workers:
-        driven = drive.Drive("m", objects.url, _Instant(workers), **how)  # type: ignore[arg-type]
+        driven = scheduler.Scheduler("m", objects.url, _Instant(workers), **how)  # type: ignore[arg-type]
         work = {
             "parts that leave": lambda: planner._leaving(reader, version, stems),
             "inputs of parts": lambda: list(planner._operands(step, {"m": refs})),
@@ -186,9 +191,9 @@ def squares(room: Path, count: int) -> list[Line]:
 
 
 def _origin() -> Any:
-    from dpipe.origin import Origin
+    from dpipe.build.part_spec import PartSpec
 
-    return Origin("reader", "imaris", 1)
+    return PartSpec("reader", "imaris", 1)
 
 
 # --- versions and datasets --------------------------------------------------------------------
@@ -272,7 +277,7 @@ def records(count: int, block: int = 256) -> list[Line]:
 
     def measure(order: np.ndarray) -> np.ndarray:
         chosen = ds.isel(record=order)
-        return blocks.compute(blocks.map_records(_first, chosen, names=["first"]).data)[0]
+        return compute(map_records(_first, chosen, names=["first"]).data)[0]
 
     shuffled = luck.permutation(count)
     took = [min(seconds(lambda o=o: measure(o)) for _ in range(3)) for o in (place, shuffled)]
@@ -318,9 +323,9 @@ def main() -> None:
         looks: list[int] = []
 
         def look(_: Any, __: str, parent: Any, refs: Any, ___: Any) -> None:
-            looks.append(len(catalog._unnamed(parent, refs)))
+            looks.append(len(catalog_commits._unnamed(parent, refs)))
 
-        with mock.patch.object(catalog, "_look", look):  # their parts are names only
+        with mock.patch.object(catalog_commits, "_look", look):  # their parts are names only
             lines += squares(room, size.squares)
             lines += commits(room, size.refs, looks)
             lines += histories(room, size.versions, size.datasets)

@@ -11,7 +11,8 @@ from functools import partial
 import numpy as np
 from _side_by_side import Line, by_turns, line, machine, table, versions
 
-from dpipe.operators import _shell, _solid
+from dpipe.operators.surfaces import shell as surfaces_shell
+from dpipe.operators.surfaces import solid as surfaces_solid
 
 Mesh = tuple[np.ndarray, np.ndarray]
 CASES = ((3, (16, 40, 40)), (4, (48, 96, 96)), (6, (128, 128, 128)), (6, (256, 256, 256)))
@@ -40,14 +41,14 @@ def blob(divisions: int, shape: tuple[int, int, int]) -> Mesh:
 def solid(mesh: Mesh, shape: tuple[int, ...]) -> np.ndarray:
     """Fill a mesh, having seen that it is closed."""
     mask = np.zeros(shape, np.uint8)
-    assert _solid.is_closed(*mesh)
-    _solid.fill(mask, *mesh, np.zeros(3, np.int64))
+    assert surfaces_solid.is_closed(*mesh)
+    surfaces_solid.fill(mask, *mesh, np.zeros(3, np.int64))
     return mask
 
 
 def shell(mesh: Mesh, shape: tuple[int, ...]) -> np.ndarray:
     mask = np.zeros(shape, np.uint8)
-    _shell.mark(mask, *mesh, np.zeros(3, np.int64))
+    surfaces_shell.mark(mask, *mesh, np.zeros(3, np.int64))
     return mask
 
 

@@ -38,11 +38,12 @@ from _worker import ENVIRONMENT, above_idle
 from masks3d import masks
 
 import dpipe
-from dpipe import _shard, blocks, cluster, origin, pyramid, sources, store
-from dpipe.demo import write_imaris
-from dpipe.objects import open_objects
-from dpipe.operators import _median as kernels
-from dpipe.recipe import Recipe, reader_step
+from dpipe import sources
+from dpipe.build import Recipe, part_spec, reader_step, run
+from dpipe.compute import blocks
+from dpipe.demo.study import write_imaris
+from dpipe.operators.frames import median as kernels
+from dpipe.storage import chunking, open_objects, shards, zarr
 
 CHANNELS, CHUNK = 4, (8, 128, 128)
 PACKAGES = (
@@ -122,10 +123,10 @@ class Bench:
         """Only inflate every chunk of the file, then compress, in Blosc's own blocks or in ours."""
         volume, chunk = np.zeros(self.size.volume, np.uint16), np.empty(CHUNK, np.uint16)
         image = xr.DataArray(volume, dims=("z", "y", "x"))
-        cuts = [pyramid.layout("image", image, level, 2) for level in range(levels)]
+        cuts = [chunking.layout("image", image, level, 2) for level in range(levels)]
         codec = numcodecs.blosc.Blosc("zstd", 1, numcodecs.blosc.BITSHUFFLE)
         if ours:
-            codec = _shard.layout(store.array_document(cuts[0], {})).codec
+            codec = shards.layout(zarr.array_document(cuts[0], {})).codec
         with h5py.File(self.movie, rdcc_nbytes=0) as h5:
             for t, c in np.ndindex(self.size.frames, CHANNELS):
                 data = volume_of(h5, t, c)
@@ -136,7 +137,7 @@ class Bench:
                     box = tuple(slice(i, i + k) for i, k in zip(corner, CHUNK, strict=True))
                     volume[box] = chunk[tuple(map(slice, volume[box].shape))]
                 for cut in cuts:
-                    pixels = pyramid.halve(volume, cut.dims) if cut.level else volume
+                    pixels = chunking.halve(volume, cut.dims) if cut.level else volume
                     for z in range(0, len(pixels), cut.chunk[0]):
                         codec.encode(pixels[z : z + cut.chunk[0]])
 
@@ -199,7 +200,7 @@ def conversion(bench: Bench) -> list[Line]:
 
 def memory(bench: Bench, path: str, frames: int) -> Line:
     """Measure the peak of a worker process that converts a movie, above that worker when idle."""
-    made = origin.from_items("imaris", sources.list_items(path), levels=2)
+    made = part_spec.from_items("imaris", sources.list_items(path), levels=2)
     found = above_idle(bench.fresh(), "movie", "m", made)
     bench.clear()
     against = f"the same worker when idle; {frames} time points"
@@ -284,7 +285,7 @@ def nothing_to_do(bench: Bench, place: str) -> list[Line]:
     with (
         mock.patch.object(kind, "put") as put,
         mock.patch.object(kind, "put_if_absent") as put_if_absent,
-        mock.patch.object(cluster, "connect") as connect,
+        mock.patch.object(run, "connect") as connect,
     ):
         for _ in range(bench.size.turns):
             began = time.perf_counter()

@@ -19,11 +19,11 @@ from pathlib import Path
 from _results import write
 from _side_by_side import machine
 
-from dpipe import run
+from dpipe.build import run
+from dpipe.build.recipe import parse
 from dpipe.config import Settings
-from dpipe.demo import write_ifc_tree
-from dpipe.objects import open_objects
-from dpipe.recipe import parse
+from dpipe.demo.study import write_ifc_tree
+from dpipe.storage import open_objects
 
 ALL, FOLDER = 2_899_575, 54_709
 """Pictures of the synapse collection, and of one of its 53 folders."""

@@ -12,7 +12,8 @@ import numpy as np
 import xarray as xr
 from tqdm import tqdm
 
-from dpipe import parameters, readers, sources
+from dpipe import readers, sources
+from dpipe.build import parameters
 from dpipe.errors import DpipeError, InputError, SchemaError
 from dpipe.metadata import collection_facts, image_facts
 

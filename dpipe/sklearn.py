@@ -24,11 +24,10 @@ import pandas as pd
 import xarray as xr
 
 from dpipe import schema, sources
-from dpipe.blocks import compute
+from dpipe.compute import compute
 from dpipe.errors import InputError, SchemaError, UsageError
-from dpipe.operators.cell_features import NINE, cell_features
-from dpipe.operators.segment_cells import segment_cells
-from dpipe.readers.ifc import SUFFIXES, find, open_ifc
+from dpipe.operators import NINE, cell_features, segment_cells
+from dpipe.readers import SUFFIXES, find, open_ifc
 
 try:
     from sklearn.base import BaseEstimator, TransformerMixin

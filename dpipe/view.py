@@ -9,7 +9,8 @@ from typing import Any
 
 import xarray as xr
 
-from dpipe import catalog, schema, seal
+from dpipe import catalog, schema
+from dpipe.catalog import seals
 from dpipe.errors import UsageError
 
 
@@ -39,8 +40,8 @@ def layers(store: str, name: str, part: str | None = None) -> list[dict[str, Any
     objects = catalog.open_store(store)
     version = catalog.resolve(objects, name)
     ref = version.part(part) if part else version.parts[0]
-    (sealed,) = seal.named(objects, [ref])
-    levels = [seal.open_sealed(objects, sealed, int(level)) for level in sealed.levels]
+    (sealed,) = seals.named(objects, [ref])
+    levels = [seals.open_sealed(objects, sealed, int(level)) for level in sealed.levels]
     if not levels:
         raise UsageError(f"{version.label}/{ref.stem}: holds no pixels; view shows images")
     return [_layer(levels, str(variable), ref.stem) for variable in levels[0].data_vars]

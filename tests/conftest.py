@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))  # pytest's importlib mode leaves this folder out
-from servers import bucket, fault_proxy, s3_server, web  # noqa: F401 - fixtures
+TESTS = Path(__file__).parent
+sys.path[:0] = [str(TESTS / "support"), str(TESTS)]  # pytest's importlib mode leaves them out
+from servers import bucket, fault_proxy, s3_server, web  # noqa: E402, F401 - fixtures
 
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background ignores ^C
 os.environ.setdefault("SCIPY_ARRAY_API", "1")  # before SciPy is imported: strict-array kernels

@@ -9,7 +9,8 @@ import scenes
 from meshes import box
 
 import dpipe
-from dpipe import cli, demo
+from dpipe import cli
+from dpipe.formats.imaris_writer import write_imaris
 
 RUN = ("--workers", "0", "--quiet", "--store", "store")
 POSITIONS = "Position X,Position Y,Position Z,Unit,Time,TrackID,ID\n"
@@ -49,7 +50,7 @@ def dp(lab, capsys, monkeypatch):
 
 def movie(path: Path) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
-    return demo.write_imaris(
+    return write_imaris(
         path, np.zeros((4, 2, 4, 24, 32), "u1"), spacing=(2, 0.5, 0.5), origin=(30, 100, -80),
         interval=30, channels=["GFP", "DiD"], levels=1,
     )  # fmt: skip

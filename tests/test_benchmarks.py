@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from dpipe.operators.cell_features import NINE
+from dpipe.operators import NINE
 
 SCRIPT = Path(__file__).parents[1] / "benchmarks" / "movies.py"
 VTK = "vtkPolyDataToImageStencil, 0 voxels differ"

@@ -13,14 +13,18 @@ import pytest
 from killing import digests, partitions_done
 
 import dpipe
-from dpipe import _sealing, catalog, checks, parts, plan, repair, report, run, seal, sources
+from dpipe import catalog, report, sources
+from dpipe.build import Recipe, operator_step, parts, plan, reader_step, run, sealing
+from dpipe.build.recipe import parse
+from dpipe.catalog import seals
 from dpipe.census import census
 from dpipe.census import warnings as differences
+from dpipe.checks import repair
+from dpipe.checks import store as checks_store
 from dpipe.config import Settings
-from dpipe.demo import write_ifc_tree
+from dpipe.demo.study import write_ifc_tree
 from dpipe.errors import RefusedError, UsageError
-from dpipe.objects import open_objects
-from dpipe.recipe import Recipe, operator_step, parse, reader_step
+from dpipe.storage import open_objects
 
 FIRST, SECOND = "Experiment_1_Donor_1_+SEA", "Experiment_1_Donor_1_-SEA"
 
@@ -55,7 +59,7 @@ class Lab:
         return dpipe.open(self.objects.url, "cells", part=stem)
 
     def tree_of_parts(self) -> dict:
-        return dpipe.tree.as_parts(dpipe.open(self.objects.url, "cells"))
+        return dpipe.api.as_parts(dpipe.open(self.objects.url, "cells"))
 
     def version(self) -> catalog.Version:
         return catalog.resolve(self.objects, "cells")
@@ -76,7 +80,7 @@ def test_a_tree_becomes_packed_parts_and_the_counts_add_up(lab):
     assert entry["reason"] == f"1 of 60 pictures; the first is {FIRST}_3.h5: truncated, shorter " \
         "than its header says"  # fmt: skip
     assert report.lines(outcome)[-1].endswith("120 planned = 119 made + 0 reused + 1 put aside")
-    assert list(checks.verify(lab.objects, (), mode="decode")) == []
+    assert list(checks_store.verify(lab.objects, (), mode="decode")) == []
     version = lab.version()
     assert [a["items"] for a in version.put_aside] == [1]
     assert [ref.summary["records"] for ref in version.parts] == [60, 60]
@@ -106,7 +110,7 @@ def test_what_was_packed_is_what_was_in_the_files(lab):
 
 def test_a_block_is_a_row_a_shard_and_a_task(lab):
     lab.run()
-    found, _ = seal.read(lab.objects, lab.version().part(FIRST).base)
+    found, _ = seals.read(lab.objects, lab.version().part(FIRST).base)
     assert found.provenance["partitions"] == 4
     ds = lab.part(FIRST)
     assert ds.pixels.chunksizes["block"] == (1,) * 4
@@ -160,7 +164,7 @@ def test_new_files_of_a_folder_make_a_further_part(lab):
     (step,) = lab.run().steps
     assert step["made"] == [f"{SECOND}~3"]
     assert held(lab)[f"{SECOND}~3"] == [newer]
-    assert list(checks.verify(lab.objects, ())) == []
+    assert list(checks_store.verify(lab.objects, ())) == []
 
 
 @pytest.mark.parametrize("how", ["changed", "vanished"])
@@ -276,7 +280,7 @@ def test_a_folder_that_grows_while_it_is_packed(lab, monkeypatch, step, more):
     assert (step["made"], step["reused"]) == ([f"{SECOND}~2"], [FIRST, SECOND])
     assert len(held(lab)[f"{SECOND}~2"]) == more
     assert lab.run().nothing
-    assert list(checks.verify(lab.objects, (), mode="decode")) == []
+    assert list(checks_store.verify(lab.objects, (), mode="decode")) == []
 
 
 @pytest.mark.parametrize("step", ["make", "partition", "finish"])
@@ -434,14 +438,14 @@ def test_a_picture_that_turns_out_damaged_only_when_it_is_read_is_put_aside(
     lab, undecodable, monkeypatch, small
 ):
     """As those of which the header tells, also where flags are too many for the marks."""
-    monkeypatch.setattr("dpipe.outline.SMALL", small)
+    monkeypatch.setattr("dpipe.build.part_layout.SMALL", small)
     outcome = lab.run(max_quarantine="2")
     assert outcome.exit_code == run.SOME_ASIDE
     assert [a["items"] for a in outcome.steps[0]["aside"]] == [1, 1]
     said = f"1 of 60 pictures; the first is {undecodable.name}: its pixels cannot be decoded"
     assert outcome.steps[0]["aside"][1]["reason"] == said
     assert report.lines(outcome)[-1].endswith("120 planned = 118 made + 0 reused + 2 put aside")
-    assert list(checks.verify(lab.objects, (), mode="decode")) == []
+    assert list(checks_store.verify(lab.objects, (), mode="decode")) == []
     ds = lab.part(SECOND)
     (n,) = np.flatnonzero(ds.file.values == undecodable.name)
     one = {name: ds[name].values[n] for name in ("height", "width", "label", "set", "put_aside")}
@@ -463,13 +467,13 @@ def test_what_proved_damaged_is_put_aside_in_a_run_that_was_stopped_before_its_s
     def stopped(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(_sealing, "_drop_leftovers", stopped)
+    monkeypatch.setattr(sealing, "_drop_leftovers", stopped)
     with pytest.raises(KeyboardInterrupt):
         lab.run(max_quarantine="2")
     monkeypatch.undo()
     parts._lazy.cache_clear()
     assert lab.run(max_quarantine="2").exit_code == run.SOME_ASIDE
-    assert list(checks.verify(lab.objects, ())) == []
+    assert list(checks_store.verify(lab.objects, ())) == []
     assert (lab.part(SECOND).put_aside.values != "").sum() == 1
 
 
@@ -481,7 +485,7 @@ def test_coordinates_that_are_lost_with_the_seal_come_back(lab):
     lab.objects.delete(lost)
     assert [one.why_not for one in repair.repair(lab.objects)] == ["", ""]
     assert digests(lab.objects) == whole
-    assert list(checks.verify(lab.objects, ())) == []
+    assert list(checks_store.verify(lab.objects, ())) == []
 
 
 def test_a_worker_reads_no_header_again(lab, monkeypatch):
@@ -496,7 +500,7 @@ def test_a_worker_reads_no_header_again(lab, monkeypatch):
     def refuse(*_):
         raise AssertionError("a header was read")
 
-    monkeypatch.setattr("dpipe.readers.ifc._survey", refuse)
+    monkeypatch.setattr("dpipe.readers.ifc.collection._survey", refuse)
     for i in range(parts.init(url, first.base, made_by)["partitions"]):
         parts.partition(url, first.base, i)
     assert parts.finish(url, first.base)["seal"]
@@ -547,7 +551,7 @@ def test_on_workers_of_two_processes(lab):
     outcome = lab.run(workers="2")
     assert outcome.exit_code == run.SOME_ASIDE
     assert outcome.count("made") == 2
-    assert list(checks.verify(lab.objects, (), mode="decode")) == []
+    assert list(checks_store.verify(lab.objects, (), mode="decode")) == []
 
 
 def test_from_a_bucket(lab, bucket, monkeypatch):
@@ -634,7 +638,7 @@ def test_millions_of_files_are_listed_once_to_plan(lab, monkeypatch):
             yield item
 
     monkeypatch.setattr(sources, "walk_items", counting)
-    monkeypatch.setattr("dpipe.readers.walk_items", counting)
+    monkeypatch.setattr("dpipe.readers.table.walk_items", counting)
     monkeypatch.setattr(parts, "make", lambda *_: pytest.fail("planned"))
     plan.Planner(lab.objects, Settings(workers="0")).recipe(lab.recipe())
     # all 180, and those of the new folder to see how large pictures are: at most 64, here 60

@@ -21,8 +21,12 @@ from hypothesis import strategies as st
 from meshes import box, octahedron, placed, surfaces
 from windows import crops
 
-from dpipe import arrays, containers, demo, ledger, ngff, operators, schema, sources, writers
+from dpipe import ledger, operators, schema, sources, writers
+from dpipe.compute import devices as compute_devices
 from dpipe.errors import InputError, UsageError
+from dpipe.formats import containers
+from dpipe.formats.imaris_writer import write_imaris
+from dpipe.metadata import ngff
 from dpipe.operators import OPERATORS
 from dpipe.readers import READERS
 from dpipe.writers import WRITERS
@@ -40,9 +44,9 @@ BOX = box((3.5, -18, 9), (6.5, -9, 14))
 MESHES_BY_FRAME = [(0, *BOX), (1, *placed(octahedron(), (3, 4, 2), (5, -12, 12))), (2, *BOX)]
 
 
-def write_imaris(folder: Path) -> Path:
+def write_imaris_movie(folder: Path) -> Path:
     ds = movie()
-    return demo.write_imaris(
+    return write_imaris(
         folder / "m.ims", lambda t, c: ds.image.values[t, c], shape=ds.image.shape, dtype="uint16",
         spacing=(2, 0.5, 0.25), origin=(2, -20.25, 7.375), interval=30, channels=["GFP", "DiD"],
         colors=["00FF00", "FF0000"], levels=1,
@@ -146,7 +150,7 @@ def labels() -> xr.Dataset:
 
 
 def write_imaris_spots(folder: Path) -> Path:
-    path, ds = write_imaris(folder), spots().isel(spot=[0, 3, 1, 4, 5])
+    path, ds = write_imaris_movie(folder), spots().isel(spot=[0, 3, 1, 4, 5])
     rows = [(k, *r) for k, r in enumerate(zip(*(ds[n].values.tolist() for n in SPOT), strict=True))]
     members = {track: [r[0] for r, t in zip(rows, ds.track.values, strict=True) if t == track]
                for track in (3, 8)}  # fmt: skip
@@ -164,7 +168,7 @@ def spots_of_imaris() -> xr.Dataset:
 
 
 def write_imaris_surfaces(folder: Path) -> Path:
-    path = write_imaris(folder)
+    path = write_imaris_movie(folder)
     scenes.surfaces(path, 0, MESHES_BY_FRAME)
     return path
 
@@ -257,7 +261,7 @@ FILES = {
     "ifc": write_ifc,
     "phases": write_phases,
     "spillover": write_spillover,
-    "imaris": write_imaris,
+    "imaris": write_imaris_movie,
     "imaris-spots": write_imaris_spots,
     "imaris-surfaces": write_imaris_surfaces,
     "tiff": write_tiff,
@@ -566,7 +570,7 @@ ON_HOST = """class-frequencies consensus-phases consensus-tracks gate group-test
     phase-tracks projections rater-agreement sample-records split-movies split-records
     surface-measures track-checks""".split()
 """Operators that move nothing to a device: tables, meshes, and what xarray does by itself."""
-GPUS = ["pretended"] + ["real"] * arrays.has_cuda()
+GPUS = ["pretended"] + ["real"] * compute_devices.has_cuda()
 
 
 @pytest.mark.parametrize("gpu", GPUS)
@@ -574,7 +578,7 @@ def test_operator_gives_the_same_on_a_device(operator, gpu, monkeypatch):
     data = chunked(operand(operator), {"t": 2})
     expected = apply(operator, data).compute()
     moved = devices.pretend(monkeypatch) if gpu == "pretended" else None
-    with arrays.device("cuda"):
+    with compute_devices.device("cuda"):
         found = apply(operator, data)
     found = found.compute()
     assert set(found.variables) == set(expected.variables)

@@ -11,10 +11,11 @@ from gate import Gate
 from killing import Run, catch, digests, partitions_done, snapshot
 
 import dpipe
-from dpipe import catalog, checks
-from dpipe.demo import write_ifc_tree
-from dpipe.objects import open_objects
-from dpipe.run import SOME_ASIDE, run_recipe
+from dpipe import catalog
+from dpipe.build import SOME_ASIDE, run_recipe
+from dpipe.checks import store as checks_store
+from dpipe.demo.study import write_ifc_tree
+from dpipe.storage import open_objects
 
 pytestmark = pytest.mark.faults
 
@@ -101,7 +102,7 @@ def test_a_run_killed_at_40_percent_goes_on_and_ends_alike(study, reference, tmp
     after = snapshot(objects)
     assert {key: after[key] for key in before} == before, "nothing marked is done again"
     assert digests(objects) == digests(open_objects(reference))
-    assert list(checks.verify(objects, ())) == []
+    assert list(checks_store.verify(objects, ())) == []
     assert catalog.resolve(objects, "cells").number == 1
     with Run(study[0], objects.url, tmp_path) as run:
         assert run.wait() == SOME_ASIDE, run.text()

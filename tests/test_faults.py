@@ -16,9 +16,10 @@ from gate import Gate
 from killing import Run, catch, digests, partitions_done, snapshot
 from processes import Scheduler, Worker, alive, family
 
-from dpipe import catalog, checks, demo
-from dpipe.objects import Objects, open_objects
-from dpipe.run import run_recipe
+from dpipe import catalog, demo
+from dpipe.build import run_recipe
+from dpipe.checks import store
+from dpipe.storage import Objects, open_objects
 
 pytestmark = pytest.mark.faults
 
@@ -121,7 +122,7 @@ def check(objects: Objects, expected: Reference, watch: Watch) -> None:
         assert partitions_done(objects, name) == count
         assert catalog.resolve(objects, name).number == 1
         assert catalog.resolve(objects, name).put_aside == ()
-    assert list(checks.verify(objects, ())) == []
+    assert list(store.verify(objects, ())) == []
 
 
 def test_enough_partitions(on_folder: Reference) -> None:

@@ -8,12 +8,13 @@ import pytest
 import xarray as xr
 
 import dpipe
-from dpipe import catalog, plan, run
+from dpipe import catalog
+from dpipe.build import operator_step, plan, run
+from dpipe.build.recipe import parse
 from dpipe.config import Settings
-from dpipe.demo import write_ifc_tree
+from dpipe.demo.study import write_ifc_tree
 from dpipe.errors import RecipeError, UsageError
-from dpipe.objects import open_objects
-from dpipe.recipe import operator_step, parse
+from dpipe.storage import open_objects
 
 RECIPE = """
 datasets:
@@ -107,7 +108,7 @@ def test_a_plan_of_what_is_not_made_yet_computes_nothing(tmp_path):
         raise AssertionError("pixels were measured")
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys.modules["dpipe.operators.cell_features"], "_features", refuse)
+        patch.setattr(sys.modules["dpipe.operators.cell_features.features"], "_features", refuse)
         steps = plan.Planner(objects, Settings(workers="0")).recipe(recipe)
     found = {step.step.name: step for step in steps}
     assert [len(found[name].parts) for name in ("clean", "statistics", "small")] == [2, 1, 2]

@@ -13,15 +13,17 @@ import pytest
 from faultproxy import FaultProxy
 
 import dpipe
-from dpipe import _records, catalog, demo, drive, plan
-from dpipe._plan_parts import PartPlan
-from dpipe._tasks import Finished
-from dpipe.cluster import connect
+from dpipe import catalog
+from dpipe.build import PartSpec, Recipe, operator_step, plan, reader_step, scheduler
+from dpipe.build.part_plan import PartPlan
+from dpipe.catalog import commits
+from dpipe.catalog.version_files import Refs
+from dpipe.compute import records
 from dpipe.config import Settings
 from dpipe.errors import InputError
-from dpipe.objects import open_objects
-from dpipe.origin import Origin
-from dpipe.recipe import Recipe, operator_step, reader_step
+from dpipe.formats.imaris_writer import write_imaris
+from dpipe.storage import open_objects
+from dpipe.workers import Finished, connect
 
 FEW, MANY = 150, 600
 
@@ -31,7 +33,7 @@ def movies(folder: Path, count: int, frames: int = 2, side: int = 16) -> Recipe:
     luck = np.random.default_rng(0)
     for i in range(count):
         values = luck.integers(0, 99, (frames, 1, 2, side, side)).astype("u2")
-        demo.write_imaris(folder / f"m{i}.ims", values, levels=1, chunks=(2, side, side))
+        write_imaris(folder / f"m{i}.ims", values, levels=1, chunks=(2, side, side))
     return Recipe.of(reader_step("leuko", "imaris", [str(folder)]))
 
 
@@ -145,7 +147,7 @@ def refs(count: int) -> list[catalog.PartRef]:
 
 
 def version(count: int) -> catalog.Version:
-    return catalog.Version("m", 1, "0" * 32, None, "", "", "a", parts=catalog.Refs(refs(count)))
+    return catalog.Version("m", 1, "0" * 32, None, "", "", "a", parts=Refs(refs(count)))
 
 
 @pytest.fixture
@@ -193,11 +195,13 @@ class Instant:
 
 def test_parts_put_aside(planner: plan.Planner) -> None:
     def work(count: int) -> Callable[[], Any]:
-        origin = Origin("reader", "imaris", 1)
-        jobs = [drive.Job(PartPlan("m", r.stem, r.base, origin, "make", "")) for r in refs(count)]
+        origin = PartSpec("reader", "imaris", 1)
+        jobs = [
+            scheduler.Job(PartPlan("m", r.stem, r.base, origin, "make", "")) for r in refs(count)
+        ]
         how: dict[str, Any] = {"who": {}, "retries": 0, "record": lambda *_: None}
         url = planner.objects.url
-        driven = drive.Drive("m", url, Instant(), progress=False, **how)  # type: ignore[arg-type]
+        driven = scheduler.Scheduler("m", url, Instant(), progress=False, **how)  # type: ignore[arg-type]
         return lambda: driven.make(jobs)
 
     with connect(Settings(workers="0")):
@@ -206,7 +210,7 @@ def test_parts_put_aside(planner: plan.Planner) -> None:
 
 def test_commits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One part more: what it costs grows with the parts, and one page is written anew."""
-    monkeypatch.setattr(catalog, "_look", lambda *_: None)
+    monkeypatch.setattr(commits, "_look", lambda *_: None)
     objects = open_objects(str(tmp_path / "store"))
 
     def work(count: int) -> Callable[[], Any]:
@@ -226,7 +230,7 @@ def test_commits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_history_and_listing_ask_at_once(
     bucket: str, fault_proxy: FaultProxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(catalog, "_look", lambda *_: None)
+    monkeypatch.setattr(commits, "_look", lambda *_: None)
     objects, count = catalog.open_store(f"{bucket}/store", create=True), 12
     fields = {"parts": tuple(refs(1)), "message": "m"}
     parent = None
@@ -254,9 +258,9 @@ def test_a_random_order_takes_few_rows_of_few_blocks(blocks: int) -> None:
     count = blocks * 256
     values = da.from_array(np.arange(count * 2).reshape(count, 2), chunks=(256, -1))
     order = np.random.default_rng(0).permutation(count)
-    result = _records._put_back(values, order)
+    result = records._put_back(values, order)
     tasks = result.dask.layers[result.name]
-    assert sum(len(task[1]) for task in tasks.values()) <= 2 * count / _records._EDGES
+    assert sum(len(task[1]) for task in tasks.values()) <= 2 * count / records._EDGES
     np.testing.assert_array_equal(result, values.compute()[order])
 
 

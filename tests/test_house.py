@@ -8,11 +8,13 @@ from old_store import unzipped
 
 import dpipe
 import dpipe.sklearn
-from dpipe import checks, plot, run
+from dpipe import plot
+from dpipe.build import load_recipe as load
+from dpipe.build import run
+from dpipe.build.plan import Planner
+from dpipe.checks import store as checks_store
 from dpipe.config import Settings
-from dpipe.objects import open_objects
-from dpipe.plan import Planner
-from dpipe.recipe import load
+from dpipe.storage import open_objects
 
 NAMES = json.loads((Path(__file__).parent / "public_names.json").read_text())
 
@@ -29,7 +31,7 @@ def test_a_store_from_before_the_move_needs_nothing_done(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(str(folder))
     store = open_objects(str(folder / "store"))
     before = {entry.key: (entry.size, entry.mtime) for entry in store.list("")}
-    assert list(checks.verify(store, ())) == []
+    assert list(checks_store.verify(store, ())) == []
     tree = dpipe.open(store.url, "leuko")
     assert {stem: child["image"].shape for stem, child in tree.children.items()} == {
         "Neu1": (3, 2, 4, 24, 20),

@@ -23,29 +23,21 @@ from killing import Run, catch, seals
 from old_store import unzipped
 
 import dpipe
-from dpipe import (
-    _provenance,
-    catalog,
-    checks,
-    demo,
-    documents,
-    drive,
-    operators,
-    parts,
-    repair,
-    run,
-    seal,
-    upkeep,
-    versions,
-)
+from dpipe import catalog, demo, operators
+from dpipe.build import Outcome, parts, run, scheduler
+from dpipe.build import load_recipe as load
+from dpipe.build.recipe import parse
+from dpipe.catalog import seals as catalog_seals
+from dpipe.catalog import version_files
+from dpipe.catalog.provenance import _software
+from dpipe.checks import repair, store
 from dpipe.cli import main
 from dpipe.config import Settings
 from dpipe.errors import DamageError, NotFoundError, StoreError, UsageError
-from dpipe.objects import Objects, open_objects
-from dpipe.recipe import load, parse
-from dpipe.run import Outcome
+from dpipe.service import maintenance
+from dpipe.storage import Objects, documents, open_objects
 
-TESTS = Path(__file__).parent
+TESTS = Path(__file__).parent / "support"
 TEXT = """
 name: trial
 datasets:
@@ -63,7 +55,7 @@ def movies(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(drive, "_PAUSE", 0.001)
+    monkeypatch.setattr(scheduler, "_PAUSE", 0.001)
     monkeypatch.setenv("OPS_FOLDER", str(tmp_path))
     monkeypatch.setenv("DPIPE_CACHE", str(tmp_path / "cache"))
 
@@ -116,7 +108,7 @@ def test_a_sweeper_of_another_process_takes_nothing_of_a_run_that_goes_on(lab: L
         assert {entry.key for entry in lab.objects.list("parts/")} >= before
         gate.open("leuko")
         assert begun.wait() == 0, begun.text()
-    assert list(checks.verify(lab.objects, ())) == []
+    assert list(store.verify(lab.objects, ())) == []
 
 
 def test_a_commit_looks_at_every_seal_that_it_newly_names(
@@ -137,12 +129,12 @@ def test_a_commit_looks_at_every_seal_that_it_newly_names(
     assert told.value.exit_code == 75
     assert catalog.names(lab.objects) == []
     assert lab.run().exit_code == 0
-    assert list(checks.verify(lab.objects, ())) == []
+    assert list(store.verify(lab.objects, ())) == []
 
 
 def test_a_commit_reads_the_note_of_a_sweeper(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     """The sweeper is about to delete: whoever wrote first is seen by the other."""
-    from dpipe import heartbeat
+    from dpipe.catalog import heartbeat
 
     commit = catalog.commit
 
@@ -169,7 +161,7 @@ def test_a_sweeper_whose_clock_is_ahead(lab: Lab, monkeypatch: pytest.MonkeyPatc
     assert there
     now = time.time()
     monkeypatch.setattr(time, "time", lambda: now + 90 * 86400)
-    assert upkeep.sweep(lab.objects, grace_hours=48, delete=True) == []
+    assert maintenance.sweep(lab.objects, grace_hours=48, delete=True) == []
     assert {entry.key for entry in lab.objects.list("parts/")} == there
 
 
@@ -433,10 +425,10 @@ def test_200_flips_are_all_found(sealed: Path, tmp_path: Path) -> None:
         flipped = bytearray(data)
         flipped[at] ^= 1 << bit
         objects.put(key, bytes(flipped))
-        found = {finding.key for finding in checks.verify(objects, ())}
+        found = {finding.key for finding in store.verify(objects, ())}
         assert key in found, f"bit {bit} of byte {at} of {key}: found {found}"
         objects.put(key, data)
-    assert list(checks.verify(objects, ())) == []
+    assert list(store.verify(objects, ())) == []
 
 
 def copied(sealed: Path, folder: Path) -> Objects:
@@ -447,7 +439,7 @@ def copied(sealed: Path, folder: Path) -> Objects:
 def rewritten(objects: Objects, name: str, change: Callable[[dict[str, Any]], None]) -> None:
     """Change the newest version of a dataset, and sign it as who knows the format would."""
     version = catalog.resolve(objects, name)
-    key = versions.key_of(name, version.number)
+    key = version_files.key_of(name, version.number)
     fields = json.loads(objects.read(key))
     form = fields.pop("format")
     fields.pop("sha256")
@@ -464,28 +456,28 @@ def test_two_stems_that_were_exchanged(sealed: Path, tmp_path: Path) -> None:
         one["stem"], other["stem"] = other["stem"], one["stem"]
 
     rewritten(objects, "leuko", exchange)
-    assert any("calls it" in finding.problem for finding in checks.verify(objects, ["leuko"]))
+    assert any("calls it" in finding.problem for finding in store.verify(objects, ["leuko"]))
     with pytest.raises(DamageError, match="a version calls it"):
         dpipe.open(objects.url, "leuko")
 
 
 def test_a_newest_version_that_was_deleted(sealed: Path, tmp_path: Path) -> None:
     objects = copied(sealed, tmp_path)
-    objects.delete(versions.key_of("leuko", 2))
-    assert [f.key for f in checks.verify(objects, ["leuko"])] == [versions.key_of("leuko", 2)]
+    objects.delete(version_files.key_of("leuko", 2))
+    assert [f.key for f in store.verify(objects, ["leuko"])] == [version_files.key_of("leuko", 2)]
     with pytest.raises(DamageError, match="version 2 of leuko was committed and is gone"):
         dpipe.open(objects.url, "leuko")
     with pytest.raises(DamageError, match="dpipe repair leuko"):
         dpipe.save(dpipe.open(objects.url, "leuko@1"), objects.url, "leuko", message="m")
-    assert not objects.exists(versions.key_of("leuko", 2)), "its number is not taken again"
+    assert not objects.exists(version_files.key_of("leuko", 2)), "its number is not taken again"
     assert [done.why_not for done in repair.repair(objects, ["leuko"])] == [""]
     assert catalog.resolve(objects, "leuko").number == 2
 
 
 def test_a_version_in_the_middle_that_was_deleted(sealed: Path, tmp_path: Path) -> None:
     objects = copied(sealed, tmp_path)
-    objects.delete(versions.key_of("leuko", 1))
-    assert [f.key for f in checks.verify(objects, ["leuko"])] == [versions.key_of("leuko", 1)]
+    objects.delete(version_files.key_of("leuko", 1))
+    assert [f.key for f in store.verify(objects, ["leuko"])] == [version_files.key_of("leuko", 1)]
 
 
 # --- A8: one door to a part
@@ -496,11 +488,13 @@ def test_an_operator_takes_no_input_but_the_one_that_the_version_names(
 ) -> None:
     objects = copied(sealed, tmp_path)
     base = catalog.resolve(objects, "leuko").part("Neu1").base
-    fields = json.loads(objects.read(seal.key_of(base)))
+    fields = json.loads(objects.read(catalog_seals.key_of(base)))
     fields.pop("sha256")
     title, _, number = fields.pop("format").partition("/")
     fields["summary"]["notes"] = ["another"]
-    objects.put(seal.key_of(base), documents.Form(title, int(number), "seal").write(fields))
+    objects.put(
+        catalog_seals.key_of(base), documents.Form(title, int(number), "seal").write(fields)
+    )
     recipe = parse("name: n\ndatasets:\n  more: {operator: projections, input: leuko}\n")
     with pytest.raises(DamageError, match="not the one that the version names"):
         run.run(recipe, objects, Settings(workers="0"), progress=False)
@@ -629,7 +623,7 @@ def test_what_each_made_is_saved_with_its_operator_parameters_and_inputs(
     assert version.recipe["inputs"] == {"ds": "leuko@2"}
     objects = open_objects(url)
     for ref in version.parts:
-        provenance = seal.read(objects, ref.base)[0].provenance
+        provenance = catalog_seals.read(objects, ref.base)[0].provenance
         assert provenance["author"] == "ben"
         call = provenance["origin"]["made"]
         (given,) = call["inputs"]["ds"]
@@ -647,7 +641,7 @@ def test_a_half_written_version_does_not_close_the_dataset(
     sealed: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     objects = copied(sealed, tmp_path)
-    key = versions.key_of("leuko", 2)
+    key = version_files.key_of("leuko", 2)
     objects.put(key, objects.read(key)[:100])
     with pytest.raises(DamageError, match="leuko@1 is the newest that can be read") as told:
         dpipe.open(objects.url, "leuko")
@@ -661,7 +655,7 @@ def test_a_version_of_a_newer_dpipe_does_not_close_the_dataset(
 ) -> None:
     objects = copied(sealed, tmp_path)
     newer = documents.Form("dpipe-version", 99, "version").write({"name": "leuko"})
-    objects.put(versions.key_of("leuko", 3), newer)
+    objects.put(version_files.key_of("leuko", 3), newer)
     with pytest.raises(UsageError, match="leuko@2 is the newest that can be read"):
         dpipe.open(objects.url, "leuko")
     assert len(dpipe.open(objects.url, "leuko@2").children) == 3
@@ -688,12 +682,12 @@ def test_a_seal_says_code_lock_person_and_machine(
 ) -> None:
     monkeypatch.setenv("DPIPE_GIT_REVISION", "0123abc")
     monkeypatch.setenv("DPIPE_LOCK", "f" * 64)
-    _provenance._software.cache_clear()
+    _software.cache_clear()
     outcome = lab.run()
-    _provenance._software.cache_clear()
+    _software.cache_clear()
     for name in ("leuko", "made"):
         for ref in catalog.resolve(lab.objects, name).parts:
-            said = seal.read(lab.objects, ref.base)[0].provenance
+            said = catalog_seals.read(lab.objects, ref.base)[0].provenance
             assert said["author"] == "ann"
             assert said["run"] == outcome.run
             for key in ("dpipe", "python", "machine", "host", "processor", "libraries"):
@@ -725,26 +719,26 @@ def test_the_next_run_lifts_a_store_of_the_last_release(objects: Objects) -> Non
     assert [made[name] for name in ("leuko", *own)] == [0, 0, 0]
     after = {e.key: e.mtime for e in objects.list("parts/")}
     assert {key: after.get(key) for key in before} == before, "no object was written again"
-    assert list(checks.verify(objects, ())) == []
+    assert list(store.verify(objects, ())) == []
     for name in ("leuko", *own):
         version = catalog.resolve(objects, name)
         assert version.signed
         (part, *_) = version.parts
-        key, data = seal.key_of(part.base), objects.read(seal.key_of(part.base))
+        key, data = catalog_seals.key_of(part.base), objects.read(catalog_seals.key_of(part.base))
         objects.put(key, b"torn")
         assert [one.why_not for one in repair.repair(objects, [name])] == [""]
         assert objects.read(key) == data
 
 
 def test_a_store_of_the_last_release_opens_verifies_and_is_lifted(objects: Objects) -> None:
-    assert list(checks.verify(objects, ())) == []
+    assert list(store.verify(objects, ())) == []
     every = objects.list("parts/")
     before = {e.key: (e.mtime, e.etag) for e in every if ".marks/" not in e.key}
     assert len(dpipe.open(objects.url, "leuko").children) == 2
-    lifted = upkeep.upgrade(objects, (), author="ann")
+    lifted = maintenance.upgrade(objects, (), author="ann")
     assert lifted
     after = {e.key: (e.mtime, e.etag) for e in objects.list("parts/")}
     assert {key: after[key] for key in before} == before, "not one object was written again"
-    assert list(checks.verify(objects, ())) == []
+    assert list(store.verify(objects, ())) == []
     for ref in catalog.resolve(objects, "leuko").parts:
-        assert seal.read(objects, ref.base)[0].sources == {}, "not recorded is not made up"
+        assert catalog_seals.read(objects, ref.base)[0].sources == {}, "not recorded is not made up"

@@ -6,12 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dpipe import run, schema, tree
+from dpipe import api, schema
+from dpipe.build import run
+from dpipe.build.recipe import parse
 from dpipe.catalog import open_store, resolve
 from dpipe.config import Settings
 from dpipe.operators import consensus_tracks, track_measures
-from dpipe.readers.tracks import open_tracks
-from dpipe.recipe import parse
+from dpipe.readers import open_tracks
 from dpipe.writers import export
 
 RECIPE = """
@@ -66,7 +67,7 @@ def test_from_files_to_events_and_back(raw: Path, tmp_path: Path) -> None:
     assert made == {"marked": 2, "events": 2, "measures": 2, "table": 1, "joined": 1,
                     "conditions": 1}  # fmt: skip
 
-    marked = tree.open(store, "marked", part="Neu1")
+    marked = api.open(store, "marked", part="Neu1")
     direct = open_tracks([str(raw / "tracks" / f"annotator={who}" / "Neu1_ch1.csv")
                           for who in ("anna", "ben", "cleo")], interval=30)  # fmt: skip
     for name in direct.variables:
@@ -76,26 +77,26 @@ def test_from_files_to_events_and_back(raw: Path, tmp_path: Path) -> None:
     assert set(marked.coords) == {"track", "frame", "annotator", "spot_channel"}
 
     # anna and ben stand 1 um apart, cleo 4 um from ben: their mean is anna's place + 0.5
-    events = tree.open(store, "events", part="Neu1")
+    events = api.open(store, "events", part="Neu1")
     assert events.spot_x.values.tolist() == [100 + t + 0.5 for t in range(3, 11)]
     assert events.frame.values.tolist() == list(range(2, 10))
     assert float(events.consensus_ratio) == 1.0
     # of Neu2, cleo saw another event: one of two is agreed on
-    assert float(tree.open(store, "events", part="Neu2").consensus_ratio) == 0.5
+    assert float(api.open(store, "events", part="Neu2").consensus_ratio) == 0.5
     assert consensus_tracks(marked).equals(events.compute())
 
-    measures = tree.open(store, "measures", part="Neu1")
+    measures = api.open(store, "measures", part="Neu1")
     assert measures.track_length.values.tolist() == [7.0]
     assert measures.track_duration.values.tolist() == [7 * 30.0]
     assert measures.compute().equals(track_measures(events).compute())
 
-    joined = tree.open(store, "joined")
+    joined = api.open(store, "joined")
     no_track = 1 << schema.PHASE_FLAGS.index("no_track")  # Neu2 was marked in channel 1
     assert joined.event.values.tolist() == ["Neu1_1", "Neu2_1"]
     assert joined.phase_flag.values.tolist() == [0, no_track]
     assert joined.phase_track.values.tolist() == [0, -1]
     assert joined.phase_overlap.values.tolist() == [1, 0]
-    conditions = tree.open(store, "conditions")
+    conditions = api.open(store, "conditions")
     assert conditions.content.values.tolist() == [["Neu"], [""]]
     assert conditions.stimulus.values.tolist() == ["UVPR8", ""]
 

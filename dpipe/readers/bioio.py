@@ -20,11 +20,10 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from dpipe import schema
-from dpipe.blocks import Region, lazy
+from dpipe import compute, schema
 from dpipe.errors import DpipeError, InputError, StoreError, UsageError
-from dpipe.measures import Said, duration, length
-from dpipe.pages import Complaint, Flaw, check_chain, complaints
+from dpipe.formats.measures import Said, duration, length
+from dpipe.formats.tiff import Complaint, Flaw, check_chain, complaints
 from dpipe.sources import one_each, opened, resolve_uri
 
 PLUGINS = {
@@ -104,7 +103,7 @@ def open_bioio(
     planes = max(1, BLOCK_BYTES // (math.prod(sizes[3:]) * dtype.itemsize * samples))
     chunks = (1, samples, planes, *sizes[3:])
     read = partial(_read, uri=uri, plugin=plugin, scene=which, sizes=sizes, samples=samples)
-    return schema.movie(lazy(read, sizes, dtype, chunks), **said)
+    return schema.movie(compute.lazy(read, sizes, dtype, chunks), **said)
 
 
 def _name(uri: str) -> str:
@@ -172,7 +171,7 @@ def _ome(image: Any) -> tuple[dict[str, Said], Said]:
 
 
 def _read(
-    region: Region,
+    region: compute.Region,
     *,
     uri: str,
     plugin: str | None,

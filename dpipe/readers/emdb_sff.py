@@ -15,12 +15,11 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from dpipe import schema
-from dpipe.blocks import Region, lazy
+from dpipe import compute, schema
 from dpipe.errors import InputError, UsageError
-from dpipe.readers import _sff
+from dpipe.formats import emdb_sff
+from dpipe.formats.spreadsheets import Unfit
 from dpipe.sources import Item, Part, natural_key, resolve_uri, stem_of
-from dpipe.spreadsheets import Unfit
 
 SUFFIXES = (".sff", ".hff", ".json")
 _FRAME = re.compile(r"(?P<stem>.+)_t(?P<frame>\d{1,9})", re.ASCII)
@@ -113,10 +112,10 @@ def open_emdb_sff(url: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
     assumed: list[str] = []
     unread: list[str] = []
     for uri in uris:
-        with _sff.open_document(uri) as document:
+        with emdb_sff.open_document(uri) as document:
             rows += _surfaces(document, uri, objects, unread)
             _count_others(document, left)
-            if not _sff.listed(document, "transform_list"):
+            if not emdb_sff.listed(document, "transform_list"):
                 assumed = ["without a transform in the file, places are in angstroms"]
     if left and not rows:
         found = " and ".join(f"{n} of {kind}" for kind, n in left.items())
@@ -148,27 +147,27 @@ def _short(uri: str) -> str:
     return uri.rstrip("/").rpartition("/")[2]
 
 
-def _surfaces(document: _sff.Node, uri: str, objects: _Objects, unread: list[str]) -> _Rows:
+def _surfaces(document: emdb_sff.Node, uri: str, objects: _Objects, unread: list[str]) -> _Rows:
     """Return frame, track, number, vertices, triangles and object of each mesh of a file."""
     match = _FRAME.fullmatch(stem_of(uri, SUFFIXES))
     rows: _Rows = []
-    for mesh in _sff.meshes(document):
-        said = _sff.branch(mesh.segment, "biological_annotation")
-        description = _sff.text(said, "description")
+    for mesh in emdb_sff.meshes(document):
+        said = emdb_sff.branch(mesh.segment, "biological_annotation")
+        description = emdb_sff.text(said, "description")
         told = _DESCRIPTION.fullmatch(description)
         unread += [description] if description and not told else []
-        name, color = _sff.text(said, "name") or "surface", _color(mesh.segment)
+        name, color = emdb_sff.text(said, "name") or "surface", _color(mesh.segment)
         key = (name, color, int(told[4]) if told and told[4] else -1)
         held = objects.setdefault(key, [len(objects), 0])
         held[1] += 1
         frame = int(match["frame"]) if match else 0
-        number = _sff.whole(mesh.segment, "id", 0)
+        number = emdb_sff.whole(mesh.segment, "id", 0)
         where = (int(told[1]), int(told[2]), int(told[3])) if told else (frame, -1, number)
         rows.append((*where, mesh.vertices, mesh.faces, held[0]))
     return rows
 
 
-def _color(segment: _sff.Node) -> str:
+def _color(segment: emdb_sff.Node) -> str:
     found = segment.get("colour")
     try:
         red, green, blue = (float(each) for each in (found or (1, 1, 1))[:3])
@@ -177,12 +176,12 @@ def _color(segment: _sff.Node) -> str:
         raise Unfit(f"a segment has the colour {found!r}; expected red, green, blue") from None
 
 
-def _count_others(document: _sff.Node, left: dict[str, int]) -> None:
+def _count_others(document: emdb_sff.Node, left: dict[str, int]) -> None:
     """Count the segments that hold something else than meshes."""
-    for segment in _sff.listed(document, "segment_list"):
+    for segment in emdb_sff.listed(document, "segment_list"):
         volume = segment.get("three_d_volume") is not None
-        shapes = bool(_sff.listed(segment, "shape_primitive_list"))
-        nothing = not (volume or shapes or _sff.listed(segment, "mesh_list"))
+        shapes = bool(emdb_sff.listed(segment, "shape_primitive_list"))
+        nothing = not (volume or shapes or emdb_sff.listed(segment, "mesh_list"))
         kinds = {"three_d_volume": volume, "shape_primitive": shapes, "no_geometry": nothing}
         for kind in (kind for kind, there in kinds.items() if there):
             left[kind] = left.get(kind, 0) + 1
@@ -205,29 +204,29 @@ def _coordinates(columns: np.ndarray, objects: int) -> dict[str, xr.DataArray]:
 def _meshes(uris: Sequence[str], columns: np.ndarray) -> dict[str, xr.DataArray]:
     vertices, faces = int(columns[3].sum()), int(columns[4].sum())
     read = partial(_read, uris=tuple(uris), total=vertices, what="vertices")
-    places = lazy(read, (vertices, 3), "f8", (_BLOCK_ROWS, 3))
+    places = compute.lazy(read, (vertices, 3), "f8", (_BLOCK_ROWS, 3))
     held: dict[str, xr.DataArray] = {}
     for i, variable in enumerate((schema.VERTEX_X, schema.VERTEX_Y, schema.VERTEX_Z)):
         held |= variable.wrap(xr.DataArray(places[:, i], dims="vertex"))
     read = partial(_read, uris=tuple(uris), total=faces, what="triangles")
-    corners = lazy(read, (faces, 3), "i8", (_BLOCK_ROWS, 3))
+    corners = compute.lazy(read, (faces, 3), "i8", (_BLOCK_ROWS, 3))
     return held | schema.FACE.wrap(xr.DataArray(corners, dims=schema.FACE.dims))
 
 
-def _read(region: Region, *, uris: Sequence[str], total: int, what: str) -> np.ndarray:
+def _read(region: compute.Region, *, uris: Sequence[str], total: int, what: str) -> np.ndarray:
     """Read rows of the meshes of all files, one after the other; runs in a task."""
     rows, axes = region
     out = np.empty((rows.stop - rows.start, 3), "f8" if what == "vertices" else "i8")
     first = 0
     for uri in uris:
-        with _sff.open_document(uri) as document:
-            transforms = _sff.transforms(document)
-            for mesh in _sff.meshes(document):
+        with emdb_sff.open_document(uri) as document:
+            transforms = emdb_sff.transforms(document)
+            for mesh in emdb_sff.meshes(document):
                 count = mesh.vertices if what == "vertices" else mesh.faces
                 low, high = max(rows.start, first), min(rows.stop, first + count)
                 if low < high:
                     places = what == "vertices"
-                    found = _sff.vertices(mesh, transforms) if places else _sff.faces(mesh)
+                    found = emdb_sff.vertices(mesh, transforms) if places else emdb_sff.faces(mesh)
                     out[low - rows.start : high - rows.start] = found[low - first : high - first]
                 first += count
     if first != total:

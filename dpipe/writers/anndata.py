@@ -15,10 +15,10 @@ import pandas as pd
 import xarray as xr
 
 from dpipe import schema
-from dpipe.blocks import compute
+from dpipe.compute import compute
 from dpipe.errors import SchemaError, UsageError
-from dpipe.writers._aside import aside
-from dpipe.writers._sound import sound_parts
+from dpipe.writers.atomic import aside
+from dpipe.writers.sound import sound_parts
 
 _PLACES = tuple(
     variable.name

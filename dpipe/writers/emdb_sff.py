@@ -1,17 +1,12 @@
 """EMDB-SFF: surfaces as segments of meshes, in XML, JSON or HDF5.
 
-This module knows the format's names (version 0.8.0.dev1) and units. Vertices stay in micrometres,
+Vertices stay in micrometres,
 x before y before z; the transform of the file says that one of them is 10,000 angstroms, the
 format's unit. The format knows no time: each segment is one surface of one frame, and its
 description says which (``frame=3 track=7 id=12``). A bounding box is left out: it is that of the
 image, which a table of surfaces does not know, and the schema allows no places below 0.
-
-The three forms are written here rather than with sfftk-rw, whose XML leaves out ``parent_id``,
-which the schema requires, and whose JSON and HDF5 lose the transform of a mesh.
 """
 
-import base64
-import json
 import os
 import re
 from collections.abc import Mapping
@@ -19,31 +14,24 @@ from contextlib import ExitStack
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
-from xml.etree import ElementTree as Xml
 
-import h5py
 import numpy as np
 import xarray as xr
 
 from dpipe import schema
-from dpipe.blocks import compute
+from dpipe.compute import compute
 from dpipe.errors import SchemaError, UsageError
-from dpipe.writers._aside import aside
+from dpipe.formats.emdb_sff import ANGSTROMS
+from dpipe.formats.emdb_sff_writer import FORMS, VERSION, encoded
+from dpipe.writers.atomic import aside
 
-VERSION = "0.8.0.dev1"
-_MICROMETRES_TO_ANGSTROMS = "10000.0 0.0 0.0 0.0 0.0 10000.0 0.0 0.0 0.0 0.0 10000.0 0.0"
+_TO_ANGSTROMS = f"{ANGSTROMS} 0.0 0.0 0.0 0.0 {ANGSTROMS} 0.0 0.0 0.0 0.0 {ANGSTROMS} 0.0"
+"""Of micrometres: a matrix of three rows."""
 _PLACES = (schema.VERTEX_X, schema.VERTEX_Y, schema.VERTEX_Z)
 _COLUMNS = (
     *(schema.SURFACE_FRAME, schema.SURFACE_TRACK, schema.SURFACE_ID, schema.SURFACE_OBJECT),
     *(schema.VERTEX_COUNT, schema.FACE_COUNT),
 )
-_ITEMS = {
-    "software_list": "software",
-    "transform_list": "transformation_matrix",
-    "segment_list": "segment",
-    "mesh_list": "mesh",
-}
-"""What an entry of a list is called in XML."""
 
 
 def write_emdb_sff(
@@ -82,8 +70,8 @@ def write_emdb_sff(
     UsageError
         A file is there already, or an unknown form.
     """
-    if form not in _WRITE:
-        raise UsageError(f"form={form!r}; expected one of {', '.join(_WRITE)}")
+    if form not in FORMS:
+        raise UsageError(f"form={form!r}; expected one of {', '.join(FORMS)}")
     folder, written = Path(to).expanduser().absolute(), list[str]()
     with ExitStack() as stack:  # all files or none
         for stem, ds in parts.items():
@@ -93,7 +81,7 @@ def write_emdb_sff(
                 name = stem if frame is None else f"{stem}_t{frame:04d}"
                 target = folder / f"{name}.{form}"
                 (path,) = stack.enter_context(aside([target]))
-                _WRITE[form](_document(name, table, frame, ds.attrs), path)
+                FORMS[form](_document(name, table, frame, ds.attrs), path)
                 written.append(str(target))
     return written
 
@@ -135,14 +123,14 @@ def _document(
         (v0, v1), (f0, f1) = ((int(end[i]), int(end[i + 1])) for end in ends)
         mesh = {
             "id": 0,
-            "vertices": _encoded("vertices", places[v0:v1]),
-            "triangles": _encoded("triangles", table[schema.FACE.name][f0:f1].astype("<u4")),
+            "vertices": encoded("vertices", places[v0:v1]),
+            "triangles": encoded("triangles", table[schema.FACE.name][f0:f1].astype("<u4")),
             "transform_id": 0,
         }
         segments.append(_segment(len(segments) + 1, i, table, attrs) | {"mesh_list": [mesh]})
     software = {"id": 0, "name": "dpipe", "version": version("dpipe")}
     software["processing_details"] = "a segment is a surface in one frame"
-    transform = {"id": 0, "rows": 3, "cols": 4, "data": _MICROMETRES_TO_ANGSTROMS}
+    transform = {"id": 0, "rows": 3, "cols": 4, "data": _TO_ANGSTROMS}
     return {
         "version": VERSION,
         "name": name,
@@ -181,64 +169,3 @@ def _segment(
 def _printable(text: str) -> str:
     """XML has no place for control characters."""
     return "".join(each if each.isprintable() else " " for each in text)
-
-
-def _encoded(what: str, triples: np.ndarray) -> dict[str, Any]:
-    return {
-        f"num_{what}": len(triples),
-        "mode": triples.dtype.name,
-        "endianness": "little",
-        "data": base64.b64encode(triples.tobytes()).decode("ascii"),
-    }
-
-
-# --- the three forms ----------------------------------------------------------------------------
-
-
-def _write_json(document: Mapping[str, Any], path: Path) -> None:
-    # sfftk-rw looks for lists that the schema leaves out where they are empty
-    full = dict(document) | {"global_external_references": [], "lattice_list": []}
-    path.write_text(json.dumps(full, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-
-
-def _write_xml(document: Mapping[str, Any], path: Path) -> None:
-    root = _element("segmentation", document)
-    Xml.indent(root)
-    with path.open("wb") as file:
-        Xml.ElementTree(root).write(file, encoding="utf-8", xml_declaration=True)
-
-
-def _element(tag: str, held: Mapping[str, Any]) -> Xml.Element:
-    element = Xml.Element(tag)
-    for key, value in held.items():
-        if key in ("id", "parent_id") or tag in ("vertices", "triangles"):
-            element.set(key, str(value))
-        elif isinstance(value, Mapping):
-            element.append(_element(key, value))
-        elif key == "colour":
-            channels = dict(zip(("red", "green", "blue", "alpha"), value, strict=True))
-            element.append(_element(key, channels))
-        elif isinstance(value, list):
-            child = Xml.SubElement(element, key)
-            child.extend(_element(_ITEMS[key], each) for each in value)
-        else:
-            Xml.SubElement(element, key).text = str(value)
-    return element
-
-
-def _write_hdf5(document: Mapping[str, Any], path: Path) -> None:
-    with h5py.File(path, "w") as file:
-        _fill(file, document)
-
-
-def _fill(group: h5py.Group, held: Mapping[str, Any]) -> None:
-    for key, value in held.items():
-        if isinstance(value, Mapping):
-            _fill(group.create_group(key), value)
-        elif isinstance(value, list) and key != "colour":
-            _fill(group.create_group(key), {str(each["id"]): each for each in value})
-        else:
-            group[key] = value
-
-
-_WRITE = {"sff": _write_xml, "hff": _write_hdf5, "json": _write_json}

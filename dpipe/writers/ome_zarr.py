@@ -14,10 +14,12 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from dpipe import ngff, pyramid, schema
-from dpipe.containers import write_tree
+from dpipe import schema
 from dpipe.errors import SchemaError, UsageError
-from dpipe.writers._aside import aside
+from dpipe.formats.containers import write_tree
+from dpipe.metadata import ngff
+from dpipe.storage import chunking
+from dpipe.writers.atomic import aside
 
 
 def write_ome_zarr(
@@ -71,7 +73,7 @@ def _describe(
     if name not in ds:
         found = ", ".join(map(str, ds.data_vars)) or "none"
         raise SchemaError(f"{stem}: no variable {name!r} to write as an image. Found: {found}")
-    count = levels or pyramid.level_count({str(dim): n for dim, n in ds[name].sizes.items()})
+    count = levels or chunking.level_count({str(dim): n for dim, n in ds[name].sizes.items()})
     if name == "labels":  # pyramids of labels are thinned, not averaged, and say so
         root = ngff.labels_attributes(ds, name, count, name=stem, source=None, path="{level}")
     else:

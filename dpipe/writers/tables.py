@@ -22,10 +22,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import xarray as xr
 
-from dpipe.blocks import compute
+from dpipe.compute import compute
 from dpipe.errors import SchemaError
-from dpipe.writers._aside import aside
-from dpipe.writers._sound import sound_parts
+from dpipe.writers.atomic import aside
+from dpipe.writers.sound import sound_parts
 
 PIXEL_DIMS = ("y", "x", "value")
 ROWS = 1 << 18

@@ -16,10 +16,10 @@ import tifffile
 import xarray as xr
 
 from dpipe import schema
-from dpipe.blocks import compute
+from dpipe.compute import compute
 from dpipe.errors import SchemaError, UsageError
-from dpipe.writers._aside import aside
-from dpipe.writers._narrow import narrowed
+from dpipe.writers.atomic import aside
+from dpipe.writers.narrow import narrowed
 
 COMPRESSIONS = {"none": None, "deflate": "zlib", "lzw": "lzw", "zstd": "zstd"}
 _DTYPES = ("uint8", "uint16", "uint32", "int8", "int16", "int32", "float32", "float64")

@@ -23,12 +23,12 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).resolve().parent
-sys.path[:0] = [str(HERE.parents[1]), str(HERE.parent)]
+sys.path[:0] = [str(HERE.parents[1]), str(HERE.parent), str(HERE.parent / "support")]
 
 import numpy as np  # noqa: E402
 import xarray as xr  # noqa: E402
 
-from dpipe import origin  # noqa: E402
+from dpipe.build import part_spec  # noqa: E402
 from dpipe.errors import DpipeError  # noqa: E402
 from dpipe.readers import READERS  # noqa: E402
 from dpipe.sources import list_items  # noqa: E402
@@ -97,7 +97,7 @@ def judge(
 def _ended(reader: str, folder: Path, options: dict[str, Any], names: set[str]) -> Outcome:
     try:
         for part in READERS[reader].find(list_items(folder)):
-            ds = origin.read(origin.from_items(reader, part.items, options=options))
+            ds = part_spec.read(part_spec.from_items(reader, part.items, options=options))
             compute(ds)
             if odd := unfit(ds):
                 return Outcome("odd", odd)

@@ -22,7 +22,10 @@ import tifffile
 import xarray as xr
 from meshes import box, octahedron, placed
 
-from dpipe import containers, demo, ngff, schema, writers
+from dpipe import schema, writers
+from dpipe.formats import containers
+from dpipe.formats.imaris_writer import write_imaris
+from dpipe.metadata import ngff
 
 STEM = "spoiled"
 SECRET = STEM + "7"
@@ -136,7 +139,7 @@ def challenge(folder: Path) -> None:
 
 def imaris(folder: Path, **said: Any) -> Path:
     path = folder / f"{SECRET}.ims"
-    demo.write_imaris(
+    write_imaris(
         path, noise(2, 2, 3, 8, 9), spacing=(2, 0.5, 0.25), origin=(2, -20, 7), interval=30,
         channels=["GFP", "DiD"], levels=2, chunks=(3, 8, 8), **said,
     )  # fmt: skip
@@ -260,7 +263,7 @@ def sff_json(folder: Path) -> None:
 
 
 def sff(folder: Path, form: str) -> None:
-    from dpipe.readers.imaris_surfaces import open_imaris_surfaces
+    from dpipe.readers.imaris.surfaces import open_imaris_surfaces
 
     imaris_surfaces(folder)
     path = folder / f"{SECRET}.ims"

@@ -63,7 +63,7 @@ def warn(uri):
 )
 def test_how_an_end_is_judged(tmp_path, monkeypatch, read, kind):
     run.place(tmp_path, dict(seeds.seeds("spillover")[0].files))
-    monkeypatch.setattr(run.origin, "read", lambda origin: read(origin.items[0]["uri"]))
+    monkeypatch.setattr(run.part_spec, "read", lambda origin: read(origin.items[0]["uri"]))
     outcome = run.judge("spillover", tmp_path, {})
     assert outcome.kind == kind
     assert ("Traceback" in outcome.trace) == (kind not in ("warning",))
@@ -72,6 +72,7 @@ def test_how_an_end_is_judged(tmp_path, monkeypatch, read, kind):
 PLANTED = """
 import sys
 sys.path.insert(0, {tests!r})
+sys.path.insert(0, {tests!r} + "/support")
 from dataclasses import replace
 from fuzz import run
 from dpipe.readers import READERS

@@ -12,8 +12,7 @@ from packs import pack
 
 from dpipe import schema
 from dpipe.errors import UsageError
-from dpipe.operators import OPERATORS, inputs, optional, resolve
-from dpipe.operators.quality import frame_quality
+from dpipe.operators import OPERATORS, frame_quality, inputs, optional, resolve
 
 # Version and digest of each operator's result on the movie below. A digest that changes means
 # that numbers have changed: then the version goes up, here and in the table.

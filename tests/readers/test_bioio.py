@@ -15,9 +15,8 @@ import pytest
 import tifffile
 
 from dpipe.errors import InputError, StoreError, UsageError
-from dpipe.readers import bioio
-from dpipe.readers.bioio import find, open_bioio
-from dpipe.readers.tiff import open_tiff
+from dpipe.readers import bioio, open_bioio, open_tiff
+from dpipe.readers.bioio import find
 from dpipe.sources import Item
 
 ours = pytest.mark.filterwarnings("ignore:As of version 0.4.0:DeprecationWarning")

@@ -12,9 +12,10 @@ import pytest
 
 from dpipe import schema
 from dpipe.errors import InputError, StoreError, UsageError
-from dpipe.operators.surface_measures import surface_measures
-from dpipe.readers import _sff, emdb_sff
-from dpipe.readers.emdb_sff import find, open_emdb_sff
+from dpipe.formats import emdb_sff as formats_emdb_sff
+from dpipe.operators import surface_measures
+from dpipe.readers import emdb_sff, open_emdb_sff
+from dpipe.readers.emdb_sff import find
 from dpipe.sources import Item
 
 PLACES = np.array([[0.0, 0, 0], [10, 0, 0], [0, 20, 0], [0, 0, 30]])
@@ -89,17 +90,19 @@ def test_real_files_hold_volumes_and_say_so(shared_data):
         path = folder / name.removeprefix("dev/emdb_sff/")
         with pytest.raises(InputError, match=rf"no meshes; .* {said['n_segments']} of"):
             open_emdb_sff(path)
-        with _sff.open_document(str(path)) as held:
+        with formats_emdb_sff.open_document(str(path)) as held:
             assert (held["version"], held["name"]) == (said["version"], said["name"])
-            found = _sff.listed(held, "segment_list")
-            assert [_sff.whole(each, "id") for each in found] == [s["id"] for s in said["segments"]]
+            found = formats_emdb_sff.listed(held, "segment_list")
+            assert [formats_emdb_sff.whole(each, "id") for each in found] == [
+                s["id"] for s in said["segments"]
+            ]
             for one, other in zip(found, said["segments"], strict=True):
-                annotation = _sff.branch(one, "biological_annotation")
-                assert _sff.text(annotation, "name") == (other["name"] or "")
+                annotation = formats_emdb_sff.branch(one, "biological_annotation")
+                assert formats_emdb_sff.text(annotation, "name") == (other["name"] or "")
                 exact = np.round(255 * np.array(other["colour"][:3])).astype(int)
                 assert emdb_sff._color(one) == "{:02X}{:02X}{:02X}".format(*exact)
             # in angstroms there, in micrometres here
-            transforms = [*_sff.transforms(held).values()]
+            transforms = [*formats_emdb_sff.transforms(held).values()]
             assert said["transforms"] == [] or np.allclose(
                 np.array(transforms) * 1e4, said["transforms"], rtol=1e-12
             )
@@ -426,7 +429,10 @@ def test_hdf5_that_reaches_out_of_itself(tmp_path):
             file[key] = make(file)
         if key == "name":  # a type that has a name: nobody looks at it
             assert open_emdb_sff(path).sizes["surface"] == 1
-            with _sff.open_document(str(path)) as held, pytest.raises(InputError, match="datatype"):
+            with (
+                formats_emdb_sff.open_document(str(path)) as held,
+                pytest.raises(InputError, match="datatype"),
+            ):
                 held["name"]
             continue
         with pytest.raises(InputError, match=rf"a.hff: {key} is a link to another place"):
@@ -447,7 +453,7 @@ def test_hdf5_that_promises_too_much(tmp_path):
     with h5py.File(path, "a") as file:
         del file["version"]
         file.create_dataset("version", (1 << 30,), "f8", chunks=(1 << 20,), compression=1)
-        assert len(_sff._Group(file)) == len([*_sff._Group(file)]) == 5
+        assert len(formats_emdb_sff._Group(file)) == len([*formats_emdb_sff._Group(file)]) == 5
     with pytest.raises(InputError, match="version holds 1073741824 values; expected one"):
         open_emdb_sff(path)
 
@@ -476,6 +482,6 @@ def test_a_disk_that_fails_blames_no_input(tmp_path, monkeypatch):
     def fail(_):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(_sff, "_begins", fail)
+    monkeypatch.setattr(formats_emdb_sff, "_begins", fail)
     with pytest.raises(StoreError, match=r"a.json: cannot be read"):
         open_emdb_sff(write(tmp_path, document()))

@@ -16,9 +16,10 @@ from pathlib import Path
 import numpy as np
 
 import dpipe
-from dpipe import catalog, parts, plan
-from dpipe._ifc_tree import write_ifc_tree
-from dpipe._imaris_file import write_imaris
+from dpipe import catalog
+from dpipe.build import parts, plan
+from dpipe.demo.pictures import write_ifc_tree
+from dpipe.formats.imaris_writer import write_imaris
 
 OPERATOR = '''"""An operator of a user's own."""
 

@@ -11,7 +11,8 @@ from meshes import box, octahedron, placed, surfaces
 
 from dpipe import writers
 from dpipe.errors import SchemaError, UsageError
-from dpipe.readers.emdb_sff import find, open_emdb_sff
+from dpipe.readers import open_emdb_sff
+from dpipe.readers.emdb_sff import find
 from dpipe.sources import list_items
 
 FORMS = ("sff", "hff", "json")

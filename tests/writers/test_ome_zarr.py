@@ -11,11 +11,11 @@ from ome_zarr.io import parse_url
 from ome_zarr.reader import Reader
 from ome_zarr_models.v05.image import Image
 
-from dpipe import containers, schema
+from dpipe import schema
 from dpipe.errors import SchemaError, UsageError
-from dpipe.readers.ome_zarr import open_ome_zarr
-from dpipe.writers import export
-from dpipe.writers.ome_zarr import write_ome_zarr
+from dpipe.formats import containers
+from dpipe.readers import open_ome_zarr
+from dpipe.writers import export, write_ome_zarr
 
 
 def movie(shape=(3, 2, 4, 40, 300), dtype="u2", labels=True, **said):
@@ -206,7 +206,7 @@ def test_what_fails_leaves_nothing(tmp_path, monkeypatch):
     def fail(*args, **kwargs):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(containers.store, "encode", fail)
+    monkeypatch.setattr(containers.zarr, "encode", fail)
     with pytest.raises(OSError, match="No space"):
         write_ome_zarr({"a": movie()}, tmp_path)
     assert list(tmp_path.iterdir()) == []

@@ -13,8 +13,7 @@ import xarray as xr
 
 from dpipe import schema, writers
 from dpipe.errors import SchemaError, UsageError
-from dpipe.writers import tables
-from dpipe.writers.tables import write_csv, write_parquet
+from dpipe.writers import tables, write_csv, write_parquet
 
 
 def quality(frames=3, names=("GFP", "RFP"), seed=0, chunks=(1, 1)):

@@ -8,9 +8,8 @@ import xarray as xr
 
 from dpipe import schema
 from dpipe.errors import SchemaError, UsageError
-from dpipe.readers.tiff import open_tiff
-from dpipe.writers import tiff
-from dpipe.writers.tiff import write_tiff
+from dpipe.readers import open_tiff
+from dpipe.writers import tiff, write_tiff
 
 
 def movie(shape=(3, 2, 4, 20, 30), dtype="u2", chunks=None, **said):

@@ -1,0 +1,3 @@
+from .loader import Batches
+
+__all__ = ["Batches"]

@@ -1,0 +1,96 @@
+"""Folders of many files that get more while a run is at them: which files a plan means.
+
+A plan holds of a folder the number of its files and a digest that is a sum, no names. It lists
+folders, and reads no file.
+"""
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from dpipe import sources
+from dpipe.errors import GoneError, UsageError
+from dpipe.readers import Reader
+
+
+def changed(item: Mapping[str, Any], size: int) -> str:
+    """Say that an item is not what was listed when the run was planned."""
+    return (
+        f"{item['path']}: changed since the plan was made ({item['size']} bytes then, {size} now); "
+        "run the same command again"
+    )
+
+
+def planned(reader: Reader, item: Mapping[str, Any]) -> list[str]:
+    """Return the files of a folder that a plan means, or the folder if it is as it was.
+
+    Where there are more now, the oldest, the first by name, or all but one make up the sum. Where
+    none do, because some changed, what is there now is taken on disk, the oldest first; a bucket is
+    refused, for whether an object changes while it is read cannot be seen there.
+
+    Parameters
+    ----------
+    reader : Reader
+        Tells the state of single files.
+    item : mapping
+        An item that stands for the folder, or for some files of it.
+
+    Returns
+    -------
+    list of str
+        URIs, also of those that are gone; one whose name nobody knows is called so.
+
+    Raises
+    ------
+    GoneError
+        None is there, or they are not those of the plan.
+    """
+    folder, count, names = str(item["uri"]), int(item["count"]), item.get("names", ())
+    try:
+        listed = sources.list_items(folder)
+    except UsageError:
+        listed = []
+    whole = next((p.items[0] for p in reader.find(listed) if p.items[0].uri == folder), None)
+    if not names and whole is not None and _same(item, whole):
+        return [folder]
+    there = [i for i in listed if "/" not in i.path and next(reader.find([i]), None)]
+    if names:
+        known, wanted = {i.path for i in there}, set(names)
+        gone = [f"{folder}/{name}" for name in names if name not in known]
+        there = [i for i in there if i.path in wanted]
+    else:
+        gone = [f"{folder}/name not known ({k + 1})" for k in range(count - len(there))]
+    if not there:
+        raise GoneError(f"{item['path']}: gone since the plan was made; is the disk mounted?")
+    kept = _adding_up(reader, item, there)
+    if kept is None:
+        if not os.path.isdir(folder):
+            raise GoneError(changed(item, sum(i.size for i in there)))
+        kept = sorted(there, key=_time)[:count]
+    return [*(i.uri for i in kept), *gone]
+
+
+def _adding_up(
+    reader: Reader, item: Mapping[str, Any], there: list[sources.Item]
+) -> list[sources.Item] | None:
+    """Return the files of a folder whose sizes and digests are those of an item, if any are."""
+    count = int(item["count"])
+    ways = [there, sorted(there, key=_time)[:count], there[:count]]
+    if len(there) == count + 1:
+        digests = [int(next(reader.find([i])).items[0].etag, 16) for i in there]
+        more = (sum(digests) - int(item["etag"], 16)) % 2**128
+        ways.append([i for i, digest in zip(there, digests, strict=True) if digest != more])
+    for some in ways:
+        (part,) = reader.find(some)
+        if _same(item, part.items[0]):
+            return some
+    return None
+
+
+def _same(item: Mapping[str, Any], now: sources.Item) -> bool:
+    return (now.count, now.size, now.etag) == (item["count"], item["size"], item["etag"])
+
+
+def _time(item: sources.Item) -> int:
+    """Return when a file on disk was written, 0 of an object."""
+    return int(item.etag) if item.etag.isdecimal() else 0

@@ -1,0 +1,158 @@
+"""A plan: what becomes of each part and dataset, which parts are wanted, and how it is kept."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from dpipe import catalog, sources
+from dpipe.build.part_spec import PartSpec
+from dpipe.build.recipe import Step
+from dpipe.errors import NotFoundError
+from dpipe.storage import Objects, documents
+
+_FORM = documents.Form("dpipe-plan", 2, "plan", unsigned=1)
+_MOST_NAMED = 5
+
+
+@dataclass(frozen=True)
+class PartPlan:
+    """What will be done about one part.
+
+    Attributes
+    ----------
+    dataset, stem, base : str
+        Its dataset, name and key.
+    origin : PartSpec
+        How it is made.
+    action : {"make", "reuse", "damaged", "aside"}
+        Make it, use the one that is sealed, put it aside since it cannot be opened, or leave it
+        put aside as it was before.
+    why : str
+        The reason, for people.
+    ref : PartRef or None
+        Of one that is reused, what the newest version says of it, if it names it.
+    passing : bool
+        Whether the next run looks at it again, though nothing of it changed.
+    trace : str
+        Where a reader failed in a way that nobody foresaw: a bug.
+    partitions, task_memory, bytes_in, bytes_out, requests : int
+        How large the work is; 0 where nothing is made.
+    options : dict
+        How it is cut.
+    items : int
+        Source items, or 1 for a part made of parts.
+    stamp : str
+        Of source items on disk, what changes whenever anybody writes them.
+    new : bool
+        Whether nothing of it lies in the store, not even of a run that was cut short.
+    """
+
+    dataset: str
+    stem: str
+    base: str
+    origin: PartSpec
+    action: str
+    why: str
+    ref: catalog.PartRef | None = None
+    passing: bool = False
+    trace: str = ""
+    partitions: int = 0
+    task_memory: int = 0
+    bytes_in: int = 0
+    bytes_out: int = 0
+    requests: int = 0
+    options: dict[str, Any] = field(default_factory=dict)
+    items: int = 1
+    stamp: str = ""
+    new: bool = False
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as JSON holds it."""
+        left_out = ("origin", "ref", "trace", "passing")
+        kept = {k: v for k, v in vars(self).items() if k not in left_out}
+        return kept | {"origin": self.origin.to_dict()}
+
+
+@dataclass(frozen=True)
+class StepPlan:
+    """What will be done about one dataset.
+
+    Attributes
+    ----------
+    step : Step
+        The step of the recipe.
+    parts : tuple of PartPlan
+        What to do about each part that is wanted.
+    leaving : tuple of str
+        Stems that the next version will not hold any more.
+    kept : tuple of PartRef
+        With ``only`` or ``sample``: the newest version's other parts, which stay as they are.
+    notes : tuple of str
+        Parts of the inputs that are left out, a line for each input; folders of the sources in
+        which there is nothing; parts that are named by their folders.
+    parent : Version or None
+        The newest version of the dataset.
+    """
+
+    step: Step
+    parts: tuple[PartPlan, ...]
+    leaving: tuple[str, ...] = ()
+    kept: tuple[catalog.PartRef, ...] = ()
+    notes: tuple[str, ...] = ()
+    parent: catalog.Version | None = None
+
+    def of(self, action: str) -> list[PartPlan]:
+        """Return the parts with this action."""
+        return [part for part in self.parts if part.action == action]
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Which parts a person wants."""
+
+    only: str | None = None
+    sample: int | None = None
+    retry: frozenset[str] = frozenset()
+    drop: bool = False
+
+    @property
+    def partial(self) -> bool:
+        """Whether other parts stay as they are."""
+        return self.only is not None or self.sample is not None or bool(self.retry)
+
+
+def write_plan(objects: Objects, run: str, fields: Mapping[str, Any]) -> None:
+    """Keep what a run is about to do."""
+    objects.put_if_absent(f"runs/{run}/plan.json", _FORM.write(fields))
+
+
+def read_plan(objects: Objects, run: str) -> dict[str, Any]:
+    """Read what a run was about to do.
+
+    Raises
+    ------
+    NotFoundError
+        There is no such run.
+    DamageError, UsageError
+        Its plan is damaged, or a newer dpipe wrote it.
+    """
+    key = f"runs/{run}/plan.json"
+    try:
+        data = objects.read(key)
+    except NotFoundError:
+        raise NotFoundError(f"{objects.url}: no run {run!r}; dpipe runs lists them") from None
+    return _FORM.read(data, f"{objects.url}/{key}")
+
+
+def odd_lines(odd: sources.Oddities) -> list[str]:
+    """Say in which folders of the sources there is nothing, and which links lead nowhere."""
+    lines = []
+    for words, found, hint in (
+        ("there is nothing in", odd.empty, "is a copy under way?"),
+        ("nothing is at the end of the link", odd.dangling, "is a share not mounted?"),
+    ):
+        if found:
+            more = f" and {len(found) - _MOST_NAMED} more" if len(found) > _MOST_NAMED else ""
+            named = ", ".join(map(repr, sorted(found)[:_MOST_NAMED]))
+            lines.append(f"{words} {named}{more}; {hint}")
+    return lines

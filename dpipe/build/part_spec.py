@@ -1,0 +1,354 @@
+"""Where a part comes from: its fingerprint, and the lazy Dataset that it will hold.
+
+A part comes from a reader and source items, or from an operator and sealed parts. Its fingerprint
+is a hash of everything that decides its values: the reader's or operator's version, all
+parameters with defaults filled in, and the inputs; not of the machine, the device or the library
+versions, which are provenance.
+
+This module knows readers, operators and seals; it writes nothing.
+"""
+
+import contextlib
+import hashlib
+import inspect
+import itertools
+import json
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from functools import cache
+from typing import Any
+
+import xarray as xr
+
+from dpipe import compute, ledger, operators, readers, schema, sources
+from dpipe.build import growing_folders, parameters
+from dpipe.catalog import PartRef, seals
+from dpipe.errors import GoneError, InputError, StoreError, UsageError
+from dpipe.storage import Objects
+
+
+@dataclass(frozen=True)
+class PartSpec:
+    """How one part is made.
+
+    Attributes
+    ----------
+    kind : {"reader", "operator", "saved"}
+        What makes it.
+    name : str
+        Which reader or operator.
+    version : int
+        Its version.
+    params : dict
+        All its parameters, defaults filled in.
+    items : tuple of dict
+        For a reader: the source items (uri, path, size, etag).
+    inputs : dict
+        For an operator: by parameter, the input parts (stem, fingerprint, base, seal).
+    said : dict
+        For a reader: what the recipe sets over what the files say.
+    levels : int or None
+        Levels of the pyramid, None for as many as the size asks for.
+    device : str
+        Where it is computed; not part of the fingerprint.
+    code : str
+        For an operator of a user's own: digest of its code.
+    attempt : int
+        Of a part that was made when some of its files were gone, and that are back: which one.
+    """
+
+    kind: str
+    name: str
+    version: int
+    params: dict[str, Any] = field(default_factory=dict)
+    items: tuple[dict[str, Any], ...] = ()
+    inputs: dict[str, list[dict[str, str]]] = field(default_factory=dict)
+    said: dict[str, Any] = field(default_factory=dict)
+    levels: int | None = None
+    device: str = "cpu"
+    code: str = ""
+    attempt: int = 0
+
+    @property
+    def fingerprint(self) -> str:
+        """Twelve hexadecimal digits.
+
+        An input counts by the fingerprint that it was sealed with, which its key ends in.
+        """
+        identity: dict[str, Any] = {
+            "kind": self.kind,
+            "name": self.name,
+            "version": self.version,
+            "params": _counted(self),
+            "said": self.said,
+            "levels": self.levels,
+            "items": [[item["path"], item["size"], item["etag"]] for item in self.items],
+            "inputs": {
+                role: [[part["stem"], part["base"].rpartition("-")[2]] for part in parts]
+                for role, parts in self.inputs.items()
+            },
+        }
+        if self.code:
+            identity["code"] = self.code
+        if self.attempt:
+            identity["attempt"] = self.attempt
+        text = json.dumps(identity, sort_keys=True, default=str)
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as JSON holds it."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, given: Mapping[str, Any]) -> "PartSpec":
+        """Make one of what JSON holds."""
+        return cls(**{**given, "items": tuple(given["items"])})
+
+
+def _counted(origin: PartSpec) -> dict[str, Any]:
+    """Return the parameters that a fingerprint counts: not those that came later, unless given."""
+    known: Any = {"reader": readers.READERS, "operator": operators.OPERATORS}.get(origin.kind, {})
+    entry = known.get(origin.name)
+    if entry is None or not entry.added:
+        return origin.params
+    defaults = _defaults(entry.open if origin.kind == "reader" else entry.function)
+    return {
+        name: value
+        for name, value in origin.params.items()
+        if name not in entry.added or value != defaults[name]
+    }
+
+
+@cache
+def _defaults(function: Callable[..., Any]) -> dict[str, Any]:
+    return {name: p.default for name, p in inspect.signature(function).parameters.items()}
+
+
+def is_older(fingerprint: str, origin: PartSpec) -> bool:
+    """Tell whether a fingerprint is that of the same part as an earlier version of dpipe named it.
+
+    Of an operator of a user's own, that is without the code; of a reader, of a smaller version,
+    whose parts may hold something else.
+    """
+    if origin.code and fingerprint == replace(origin, code="").fingerprint:
+        return True
+    return origin.kind == "reader" and any(
+        fingerprint == replace(origin, version=version).fingerprint
+        for version in range(1, origin.version)
+    )
+
+
+def from_items(
+    reader: str,
+    items: Sequence[sources.Item],
+    *,
+    options: Mapping[str, Any] | None = None,
+    said: Mapping[str, Any] | None = None,
+    levels: int | None = None,
+) -> PartSpec:
+    """Return the origin of a part that a reader makes of source items."""
+    found = readers.resolve(reader)
+    params = parameters.bind(found.open, options or {}, f"reader {reader}")
+    plain = tuple(asdict(item) for item in items)
+    return PartSpec("reader", reader, found.version, params, plain, {}, dict(said or {}), levels)
+
+
+def lazy(
+    objects: Objects, origin: PartSpec, laid: Callable[[], xr.Dataset] | None = None
+) -> xr.Dataset:
+    """Return the Dataset that a part will hold, computing nothing.
+
+    Parameters
+    ----------
+    objects : Objects
+        The store that holds its inputs.
+    origin : PartSpec
+        Where it comes from.
+    laid : callable, optional
+        Returns what was laid out of it in the store; asked where opening anew takes long.
+
+    Returns
+    -------
+    xarray.Dataset
+        Lazy.
+
+    Raises
+    ------
+    InputError
+        A source item is damaged, is gone, or changed since it was listed.
+    StoreError
+        A user's operator has other code here than where the part was planned.
+    """
+    if origin.kind == "reader":
+        return read(origin, laid)
+    return operate(origin, {role: _opened(objects, parts) for role, parts in origin.inputs.items()})
+
+
+def read(origin: PartSpec, laid: Callable[[], xr.Dataset] | None = None) -> xr.Dataset:
+    """Open the source items of an origin with its reader, or go on from what is laid out."""
+    reader = readers.resolve(origin.name)
+    if laid is not None and reader.resume is not None:  # ``finish`` checks what it was made of
+        return reader.resume(laid(), _uris(origin), **origin.params)
+    if reader.state is not None:
+        uris = [uri for item in origin.items for uri in growing_folders.planned(reader, item)]
+        return schema.revise(reader.open(uris, **origin.params), **origin.said)
+    check_unchanged(origin)
+    return schema.revise(reader.open(_uris(origin), **origin.params), **origin.said)
+
+
+def guess(origin: PartSpec) -> xr.Dataset:
+    """Return a Dataset of about the size that `read` would give, where that takes long."""
+    reader = readers.resolve(origin.name)
+    if reader.guess is None:
+        return read(origin)
+    count = sum(item.get("count", 1) for item in origin.items)
+    return schema.revise(reader.guess(_uris(origin), count, **origin.params), **origin.said)
+
+
+def _uris(origin: PartSpec) -> list[str]:
+    """Return what a reader opens: files, folders, or some files of a folder."""
+    some = ([f"{i['uri']}/{name}" for name in i.get("names", ())] for i in origin.items)
+    return [
+        uri for i, uris in zip(origin.items, some, strict=True) for uri in uris or [str(i["uri"])]
+    ]
+
+
+def operate(
+    origin: PartSpec, inputs: Mapping[str, Mapping[str, xr.Dataset]], *, made: bool = True
+) -> xr.Dataset:
+    """Apply the operator of an origin to its inputs.
+
+    Parameters
+    ----------
+    origin : PartSpec
+        Of kind ``"operator"``.
+    inputs : mapping
+        By parameter, the Datasets by stem; those that may be left out need not be there. Those
+        under ``where`` hold what its expression names and the first input lacks; inputs of the
+        same records as the first one's are chosen with them.
+    made : bool
+        False if they are only planned: what their values decide is guessed, rather too large.
+
+    Returns
+    -------
+    xarray.Dataset
+        The result, lazy.
+    """
+    operator = operators.resolve(origin.name)
+    given: dict[str, Any] = {}
+    params = dict(origin.params)
+    where = None if parameters.has_where(operator.function) else params.pop("where", None)
+    kinds = operators.inputs(operator)
+    if where is not None and made:
+        inputs = _chosen(inputs, kinds, where)
+    for role, kind in kinds:
+        held = inputs.get(role)
+        if held is None:  # one that may be left out
+            continue
+        given[role] = (
+            xr.DataTree.from_dict({f"/{stem}": ds for stem, ds in held.items()})
+            if kind == "tree"
+            else next(iter(held.values()))
+        )
+    if origin.code and operator.code != origin.code:
+        raise StoreError(
+            f"operator {origin.name}: its code is not the one that the run was planned with; it "
+            "was edited meanwhile, or other code is installed on a worker. Restart the workers, "
+            "then run the same command again"
+        )
+    with compute.device(origin.device):
+        function = operator.function if made else operator.guess or operator.function
+        result = function(**given, **params)
+    if not isinstance(result, xr.Dataset):
+        raise UsageError(
+            f"operator {origin.name}: returned {type(result).__name__}; expected an "
+            "xarray.Dataset, for example xr.Dataset({'mean': array})"
+        )
+    return result
+
+
+def _chosen(
+    inputs: Mapping[str, Mapping[str, xr.Dataset]], kinds: Sequence[tuple[str, str]], where: str
+) -> dict[str, dict[str, xr.Dataset]]:
+    """Choose records of the first input, and of those that go with it part by part."""
+    (first, kind), *others = kinds
+    alike = [role for role, k in others if k == kind == "dataset" and role in inputs]
+    found = {role: dict(held) for role, held in inputs.items()}
+    for stem, ds in inputs[first].items():
+        held = {first: ds} | {role: next(iter(inputs[role].values())) for role in alike}
+        chosen = operators.select_alike(held, where, inputs.get("where", {}).get(stem))
+        found[first][stem] = chosen.pop(first)
+        found |= {role: dict.fromkeys(inputs[role], one) for role, one in chosen.items()}
+    return found
+
+
+def check_unchanged(origin: PartSpec) -> bool:
+    """Refuse items whose size or ETag is not what was listed when the run was planned.
+
+    Folders of many files may have got more. Those on disk need no look: a file that is another
+    when it is read is put aside alone.
+
+    Returns
+    -------
+    bool
+        Whether any was written since then, though its size and time are as they were.
+
+    Raises
+    ------
+    GoneError
+        One is gone, or is another.
+    """
+    touched = False
+    for item in origin.items:
+        reader = readers.resolve(origin.name)
+        if reader.state is not None:
+            if not os.path.isdir(item["uri"]):
+                growing_folders.planned(reader, item)
+            continue
+        now = _now(origin.name, item)
+        if now is None:
+            raise GoneError(f"{item['path']}: gone since the plan was made; is the disk mounted?")
+        if (now.size, now.etag) != (item["size"], item["etag"]):
+            raise GoneError(growing_folders.changed(item, now.size))
+        touched |= now.stamp != item.get("stamp", "") != ""
+    return touched
+
+
+def note_rest(origin: PartSpec, notes: ledger.Ledger) -> None:
+    """Note source items of which nothing is noted: they were opened by an earlier task."""
+    for item in origin.items:
+        if notes.knows(item["uri"]) or os.path.isdir(item["uri"]):
+            continue
+        # what is no file, as a folder in an archive, was read file by file or not at all
+        with contextlib.suppress(InputError), sources.opened(item["uri"]) as file:
+            if isinstance(file, str):
+                with open(file, "rb") as local:
+                    notes.digest(item["uri"], local)
+            else:
+                notes.digest(item["uri"], file)
+
+
+def _now(reader: str, item: Mapping[str, Any]) -> sources.Item | None:
+    """Return an item as it is listed now; one that stands for a folder as its reader groups it."""
+    try:
+        listed = sources.list_items(item["uri"])
+    except UsageError as error:
+        cause = error.__cause__  # an archive that is there and cannot be listed
+        if isinstance(cause, InputError) and not isinstance(cause, GoneError):
+            raise cause from None
+        return None
+    if names := frozenset(item.get("names", ())):
+        listed = [each for each in listed if each.uri.rpartition("/")[2] in names]
+    parts = readers.resolve(reader).find(listed)
+    found = itertools.chain(listed, *(part.items for part in parts))
+    return next((each for each in found if each.uri == item["uri"]), None)
+
+
+def _opened(objects: Objects, parts: Sequence[Mapping[str, str]]) -> dict[str, xr.Dataset]:
+    """Open the inputs of a part, each by the seal that its version names."""
+    refs = [PartRef(p["stem"], p["fingerprint"], p["base"], p.get("seal", "")) for p in parts]
+    sealed = seals.named(objects, refs)
+    return {
+        ref.stem: seals.open_sealed(objects, one) for ref, one in zip(refs, sealed, strict=True)
+    }

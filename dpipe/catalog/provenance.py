@@ -1,0 +1,121 @@
+"""What a seal says of how a part came to be: software, machine and person.
+
+What does not change while a process lives is found once.
+"""
+
+import hashlib
+import os
+import platform
+import socket
+from collections.abc import Mapping
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+_LIBRARIES = ("dask", "distributed", "h5py", "numcodecs", "numpy", "scipy", "xarray", "zarr")
+_ROOT = Path(__file__).parent
+
+
+def provenance(
+    made_by: Mapping[str, Any], who: Mapping[str, str], *, partitions: int, seconds: float
+) -> dict[str, Any]:
+    """Return the provenance of a part.
+
+    Parameters
+    ----------
+    made_by : mapping
+        Its spec, as a dict.
+    who : mapping
+        ``author`` and ``run``, as far as they are known.
+    partitions : int
+        In how many it was made.
+    seconds : float
+        How long that took.
+
+    Returns
+    -------
+    dict
+        ``origin``, ``partitions``, ``seconds``, ``author``, ``run``; ``dpipe``, ``python``,
+        ``libraries`` (versions), ``lock`` (digest of the lock file beside the code, or
+        ``DPIPE_LOCK``), ``environment`` (digest of names and versions of all that is installed),
+        ``git`` (commit of the code, or ``DPIPE_GIT_REVISION``), ``source`` (digest of dpipe's own
+        code); ``machine``, ``processor``, ``host``. What cannot be known is "".
+    """
+    return {
+        "origin": dict(made_by),
+        "partitions": partitions,
+        "seconds": round(seconds, 3),
+        "author": who.get("author", ""),
+        "run": who.get("run", ""),
+        **_software(),
+        **_machine(),
+    }
+
+
+@cache
+def _software() -> dict[str, Any]:
+    installed = {d.metadata["Name"] or "": d.version for d in metadata.distributions()}
+    names = {name.lower().replace("_", "-"): version for name, version in installed.items()}
+    listed = "\n".join(f"{name}=={version}" for name, version in sorted(names.items()))
+    return {
+        "dpipe": names.get("dpipe", ""),
+        "python": platform.python_version(),
+        "libraries": {name: names.get(name, "") for name in _LIBRARIES},
+        "lock": os.environ.get("DPIPE_LOCK") or _digest(_ROOT.parent / "requirements.lock"),
+        "environment": hashlib.sha256(listed.encode()).hexdigest(),
+        "git": os.environ.get("DPIPE_GIT_REVISION") or _commit(_ROOT.parent / ".git"),
+        "source": _sources(),
+    }
+
+
+@cache
+def _machine() -> dict[str, str]:
+    return {
+        "machine": platform.machine(),
+        "processor": _processor(),
+        "host": socket.gethostname(),
+    }
+
+
+def _digest(path: Path) -> str:
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError:
+        return ""
+
+
+def _sources() -> str:
+    """Return the digest of dpipe's own code: a commit says nothing of what was edited since."""
+    whole = hashlib.sha256()
+    for path in sorted(_ROOT.rglob("*.py")):
+        whole.update(f"{path.relative_to(_ROOT).as_posix()} {_digest(path)}\n".encode())
+    return whole.hexdigest()
+
+
+def _commit(folder: Path) -> str:
+    """Return the commit that a clone stands at, read as git keeps it."""
+    try:
+        if folder.is_file():  # a work tree of its own names the folder
+            folder = folder.parent / folder.read_text().partition(":")[2].strip()
+        head = (folder / "HEAD").read_text().strip()
+        if not head.startswith("ref: "):
+            return head
+        name = head.removeprefix("ref: ")
+        common = folder / "commondir"
+        root = folder / common.read_text().strip() if common.is_file() else folder
+        if (root / name).is_file():
+            return (root / name).read_text().strip()
+        lines = (root / "packed-refs").read_text().splitlines()
+        return next((line.split()[0] for line in lines if line.endswith(f" {name}")), "")
+    except (OSError, UnicodeDecodeError):
+        return ""
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(named, platform.processor())

@@ -1,0 +1,3 @@
+from .group import cli, main
+
+__all__ = ["cli", "main"]

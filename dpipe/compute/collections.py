@@ -1,0 +1,135 @@
+"""Kernels over whole blocks of packed pictures: a block becomes one array, laid out or not.
+
+Beside ``records``: there a picture becomes a row, here all pictures of a block become a row of the
+same layout, or sums over them.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import dask.array as da
+import numpy as np
+import xarray as xr
+
+from dpipe import schema
+from dpipe.compute.devices import chosen_device, to_device, to_host
+from dpipe.compute.records import _by_row, _in_pieces, _only, _places
+
+_TABLE = ("offset", "height", "width", "in_slot")
+
+
+def map_blocks(
+    kernel: Callable[..., Any],
+    ds: xr.Dataset,
+    *,
+    sizes: Mapping[str, int],
+    dtype: np.dtype | str,
+    need: Sequence[str] = ("pixels", "mask_code"),
+    columns: Mapping[str, np.ndarray] | None = None,
+    whole: Mapping[str, xr.DataArray] | None = None,
+    **params: Any,
+) -> xr.DataArray:
+    """Turn all pictures of each block of a packed collection into one array.
+
+    Parameters
+    ----------
+    kernel : callable
+        ``kernel(pixels, codes, offsets, heights, widths, **params)`` gets the pictures of one
+        block as for `map_records` and returns an array of the sizes given. It is not called where
+        no picture is left; the result is 0 there.
+    ds : xarray.Dataset
+        A packed collection, or any selection of its records.
+    sizes : mapping of str to int
+        Dims and sizes of what the kernel makes of a block.
+    dtype : numpy.dtype or str
+        Its dtype.
+    need : sequence of str
+        Which of ``pixels`` and ``mask_code`` are read; the kernel gets None for the others, and
+        for masks that are not there.
+    columns : mapping of str to numpy.ndarray, optional
+        Further whole numbers of each record; the kernel gets those of its pictures by these names.
+    whole : mapping of str to xarray.DataArray, optional
+        Small arrays that every call needs whole; the kernel gets them, on the host, by these names.
+    **params
+        Passed to the kernel.
+
+    Returns
+    -------
+    xarray.DataArray
+        (block, *sizes), lazy, one lazy block a block of pictures.
+    """
+    used = [name for name in need if name in ds]
+    for name in used or list(need):
+        schema.VARIABLES[name].check(ds)
+    more = dict(columns or {})
+    if "picture_flag" in ds:
+        used.append("picture_flag")
+    count = int(ds.sizes["block"])
+    labels = np.asarray(ds["in_block"].values)
+    held = [np.asarray(ds[name].values, np.int64) for name in _TABLE]
+    table = np.stack([*held, *(np.asarray(more[name], np.int64) for name in more)], axis=1)
+    found, which = np.unique(labels, return_inverse=True)
+    at = np.array(_places(ds, found), np.int64)[which] if len(labels) else labels.astype(np.int64)
+    table = table[np.argsort(at, kind="stable")]
+    counts = tuple(np.bincount(at, minlength=count).tolist())
+    run = partial(
+        _run,
+        kernel=kernel,
+        params=params,
+        new=tuple(sizes.values()),
+        dtype=np.dtype(dtype),
+        name=chosen_device(),
+        used=tuple(used),
+        columns=tuple(more),
+        whole=tuple(whole or {}),
+    )
+    arrays: list[Any] = [_in_pieces(table, counts), (0, 1)]
+    for axis, name in enumerate(used, 2):
+        arrays += [_by_row(ds[name].data), (0, axis)]
+    for number, array in enumerate((whole or {}).values(), 1):
+        axes = tuple(100 * number + axis for axis in range(array.ndim))
+        arrays += [da.asarray(array.data).rechunk(-1), axes]
+    data = da.blockwise(
+        run,
+        (0, *(-1 - i for i in range(len(sizes)))),
+        *arrays,
+        new_axes={-1 - i: n for i, n in enumerate(sizes.values())},
+        adjust_chunks={0: (1,) * count},
+        align_arrays=False,
+        concatenate=False,
+        dtype=np.dtype(dtype),
+        meta=np.empty((0,) * (1 + len(sizes)), dtype),
+    )
+    coords = {"block": ds["block"]} if "block" in ds.coords else {}
+    return xr.DataArray(data, dims=("block", *sizes), coords=coords)
+
+
+def _run(
+    nested: Any,
+    *rows: Any,
+    kernel: Callable[..., Any],
+    params: Mapping[str, Any],
+    new: tuple[int, ...],
+    dtype: np.dtype,
+    name: str,
+    used: tuple[str, ...],
+    columns: tuple[str, ...],
+    whole: tuple[str, ...],
+) -> np.ndarray:
+    """Call the kernel with the sound pictures of one block."""
+    table = _only(nested)
+    held = {key: _only(row).reshape(-1) for key, row in zip(used, rows, strict=False)}
+    small = {key: _only(row) for key, row in zip(whole, rows[len(used) :], strict=True)}
+    sound = table[:, 1] > 0
+    if "picture_flag" in held:
+        sound &= (held["picture_flag"][table[:, 3]] & schema.UNREADABLE) == 0
+    if not sound.any():
+        return np.zeros((1, *new), dtype)
+    row = [to_device(held[key], name) if key in held else None for key in ("pixels", "mask_code")]
+    kept = [np.ascontiguousarray(table[sound, k]) for k in range(3)]
+    own = {key: np.ascontiguousarray(table[sound, 4 + k]) for k, key in enumerate(columns)}
+    made = to_host(kernel(*row, *kept, **own, **small, **params))
+    if made.shape != new:
+        raise ValueError(f"the kernel gave {made.shape}; expected {new}")
+    return made.astype(dtype, copy=False)[np.newaxis]

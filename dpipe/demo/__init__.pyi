@@ -1,0 +1,3 @@
+from .study import ensure_study, farewell, write_study
+
+__all__ = ["ensure_study", "farewell", "write_study"]

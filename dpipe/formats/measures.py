@@ -1,0 +1,111 @@
+"""Sizes as files say them, a number and a word, in micrometres and seconds.
+
+What is no unit at all (pixels, frames, a reference frame) is told apart from a word that nobody
+knows, which is refused.
+"""
+
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from dpipe.formats.tiff import Flaw
+from dpipe.schema import UNITLESS, micrometres_in, seconds_in
+
+
+class Said(NamedTuple):
+    """What a file says of one size: micrometres or seconds; else None, and why it is no size."""
+
+    value: float | None = None
+    doubt: str = ""
+
+
+def length(value: Any, word: str, what: str) -> Said:
+    """Turn a length into micrometres.
+
+    Parameters
+    ----------
+    value : str, number or None
+        As it stands in the file; None or "" where it says nothing.
+    word : str
+        Its unit.
+    what : str
+        What the file calls it, for messages.
+
+    Returns
+    -------
+    Said
+        Nothing and no doubt where the file is silent.
+
+    Raises
+    ------
+    Flaw
+        Nobody knows the unit.
+
+    Examples
+    --------
+    >>> length("0.5", "inch", "pixel width").value
+    12700.0
+    >>> length(1, "pixel", "pixel width").doubt
+    "pixel width is 1 'pixel', which is no length"
+    """
+    return _measured(
+        value, word, what, micrometres_in, "length", "spacing=[z, y, x] in micrometres"
+    )
+
+
+def duration(value: Any, word: str, what: str) -> Said:
+    """Turn a time into seconds; as `length`.
+
+    Examples
+    --------
+    >>> duration(500, "msec", "finterval").value
+    0.5
+    """
+    return _measured(value, word, what, seconds_in, "time", "interval= in seconds")
+
+
+def stamp(value: Any, word: str, what: str) -> float | None:
+    """Return the seconds of a moment, which may be 0 or lie before the first; None for none."""
+    found = number(value)
+    if found is None:
+        return None
+    scale = _scale(word, what, seconds_in, "interval= in seconds")
+    return number(found * scale) if scale is not None else None
+
+
+def number(value: Any) -> float | None:
+    """Return a finite number, None for anything else."""
+    try:
+        found = float(value)
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return found if math.isfinite(found) else None
+
+
+def _measured(
+    value: Any, word: str, what: str, known: Callable[[str], float | None], kind: str, option: str
+) -> Said:
+    text = " ".join(str("" if value is None else value).split())
+    if not text:
+        return Said()
+    found = number(value)
+    if found is None or found <= 0:
+        return Said(None, f"{what} is {text[:40]!r}")
+    scale = _scale(word, what, known, option)
+    if scale is None:
+        return Said(None, f"{what} is {text[:40]} {word.strip()!r}, which is no {kind}")
+    scaled = number(found * scale)
+    if not scaled or scaled * 2**32 == math.inf:
+        return Said(None, f"{what} is {text[:40]} {word.strip()}, which no {kind} can be")
+    return Said(scaled)
+
+
+def _scale(word: str, what: str, known: Callable[[str], float | None], option: str) -> float | None:
+    """Return what a unit is worth, None for a word that counts; refuse one that nobody knows."""
+    plain = " ".join(word.split())
+    scale = known(plain)
+    if scale is None:
+        scale = known(plain.rstrip("."))
+    if scale is None and plain and plain.casefold() not in UNITLESS:
+        raise Flaw(f"{what} is in {plain[:40]!r}, a unit that is not known; say {option}")
+    return scale

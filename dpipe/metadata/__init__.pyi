@@ -1,0 +1,4 @@
+from . import ngff, study
+from .study import Study, collection_facts, facts_line, image_facts
+
+__all__ = ["Study", "collection_facts", "facts_line", "image_facts", "ngff", "study"]

@@ -1,0 +1,400 @@
+"""OME-Zarr metadata, 0.5 (and 0.1 to 0.6 when reading), to and from dims, coordinates and scale.
+
+Scale and translation follow dpipe's one convention: ``world = translation + index * scale`` is
+the *centre* of a voxel, in micrometres and seconds. A level of a pyramid whose pixels are means
+of ``n x n`` pixels has its first centre ``(n - 1) / 2`` pixels further in; many writers leave
+that translation out, so reading takes what is written and no more.
+
+This module turns Datasets into dicts of attributes, checked by the models of ome-zarr-models, and
+back; how others write them stands in ``ngff_reading``. It does no I/O and knows nothing of Zarr,
+stores or blocks.
+"""
+
+import itertools
+import json
+import math
+import re
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from ome_zarr_models.common.omero import Omero
+from ome_zarr_models.v05.image import ImageAttrs
+from ome_zarr_models.v05.image_label import ImageLabelAttrs
+from ome_zarr_models.v05.labels import LabelsAttrs
+from pydantic import ValidationError
+
+from dpipe import schema
+from dpipe.errors import InputError, SchemaError
+from dpipe.metadata.ngff_reading import (
+    NONE,
+    Level,
+    Multiscale,
+    Reading,
+    assumed,
+    multiscale,
+    omero_of,
+    version_of,
+)
+
+__all__ = [
+    "NONE",
+    "PALETTE",
+    "VERSION",
+    "Level",
+    "Multiscale",
+    "Reading",
+    "assumed",
+    "channel_notes",
+    "channels",
+    "coords",
+    "image_attributes",
+    "labels_attributes",
+    "labels_group_attributes",
+    "names",
+    "read",
+]
+
+VERSION = "0.5"
+PALETTE = ("00FF00", "FF00FF", "00FFFF", "FFFF00", "FF0000", "0000FF", "FFFFFF")
+"""Display colours of channels that have none, if there are several; a single one is white."""
+_TYPES = {"t": "time", "c": "channel", "z": "space", "y": "space", "x": "space"}
+_UNITS = {"t": "second", "z": "micrometer", "y": "micrometer", "x": "micrometer"}
+
+
+_MOST = 1e300
+_COLOR = re.compile(r"(?:#|0x)?([0-9A-Fa-f]{6})(?:[0-9A-Fa-f]{2})?")
+
+
+class _ImageAttrs(ImageAttrs):
+    omero: Omero | None = None
+
+
+def image_attributes(
+    ds: xr.Dataset,
+    variable: str,
+    levels: int,
+    *,
+    name: str,
+    factor: int = 2,
+    method: str = "mean of 2x2 pixels",
+    path: str = "{level}/{variable}",
+) -> dict[str, Any]:
+    """Describe an image pyramid: the attributes of its group.
+
+    Parameters
+    ----------
+    ds : xarray.Dataset
+        Holds the variable and its coordinates; ``ds["c"].attrs["windows"]`` may hold one
+        pair (start, end) a channel, the grey values between which it is shown.
+    variable : str
+        Name of the variable; its dims are among t, c, z, y, x, in that order.
+    levels : int
+        Number of resolutions. At level k, y and x are divided by ``factor ** k``.
+    name, method : str
+        Name of the image, and how a level was made of the one before; both are written down.
+    factor : int
+        Ratio of one level to the next along y and x.
+    path : str
+        Where the array of a level lies; ``{level}`` and ``{variable}`` are filled in.
+
+    Returns
+    -------
+    dict
+        ``{"ome": {...}}``, OME-Zarr 0.5; ``omero`` is there if the variable has channels.
+
+    Raises
+    ------
+    SchemaError
+        Dims that OME-Zarr cannot hold, or a step that is not above 0.
+
+    Examples
+    --------
+    >>> ds = schema.movie(np.zeros((1, 1, 1, 4, 4), "u1"), spacing=(2, 0.5, 0.5))
+    >>> level = image_attributes(ds, "image", 2, name="a")["ome"]["multiscales"][0]["datasets"][1]
+    >>> level["path"], [list(t.values())[1] for t in level["coordinateTransformations"]]
+    ('1/image', [[1.0, 1.0, 2.0, 1.0, 1.0], [0.0, 0.0, 0.0, 0.25, 0.25]])
+    """
+    array = _image(ds, variable)
+    said = _pyramid(array, levels, factor, path)
+    alike = "name" if name.isprintable() else name  # any text is a name: checked once for all
+    said |= {"name": alike, "type": "local_mean", "metadata": {"method": method}}
+    omero = {"omero": _omero(ds, array)} if "c" in array.dims else {}
+    checked = _checked(_ImageAttrs, {"multiscales": [said], **omero})
+    checked["ome"]["multiscales"][0]["name"] = name
+    return checked
+
+
+def labels_attributes(
+    ds: xr.Dataset,
+    variable: str,
+    levels: int,
+    *,
+    name: str,
+    source: str | None,
+    factor: int = 2,
+    method: str = "first of 2x2 pixels",
+    path: str = "{level}/{variable}",
+) -> dict[str, Any]:
+    """Describe a pyramid of labels, which must be integers: like `image_attributes`.
+
+    Parameters
+    ----------
+    ds, variable, levels, name, factor, method, path
+        As there.
+    source : str or None
+        Relative path from this group to that of the image that was labelled.
+
+    Returns
+    -------
+    dict
+        ``{"ome": {...}}`` with ``image-label``.
+    """
+    array = _image(ds, variable)
+    if array.dtype.kind not in "ui":
+        raise SchemaError(f"labels {variable!r} are {array.dtype}; expected an integer")
+    said = _pyramid(array, levels, factor, path)
+    said |= {"name": name, "type": "nearest", "metadata": {"method": method}}
+    label = {} if source is None else {"source": {"image": source}}
+    return _checked(ImageLabelAttrs, {"multiscales": [said], "image-label": label})
+
+
+def labels_group_attributes(names: Sequence[str]) -> dict[str, Any]:
+    """Describe the group ``labels`` of an image: it lists the groups of labels in it."""
+    return _checked(LabelsAttrs, {"labels": list(names)})
+
+
+def read(attributes: Mapping[str, Any], how: Reading | None = None) -> list[Multiscale]:
+    """Read what the attributes of a group say of its images.
+
+    Parameters
+    ----------
+    attributes : mapping
+        Of a Zarr group: 0.5 and 0.6 (below ``ome``), or older.
+    how : Reading, optional
+        What a person says over the file, and which coordinate system is meant.
+
+    Returns
+    -------
+    list of Multiscale
+        Transformations that hold for all levels are multiplied in. What the file does not say is
+        1 micrometre or second, and stands in ``unsaid``.
+
+    Raises
+    ------
+    InputError
+        No image or several (plate, well, bioformats2raw), or metadata that cannot be read.
+    UsageError
+        A unit, axes or coordinate system that there are not.
+    """
+    said, version = version_of(attributes)
+    if "multiscales" not in said:
+        raise InputError(_instead(said))
+    images = said["multiscales"]
+    if not isinstance(images, list) or not images:
+        raise InputError("OME-Zarr: 'multiscales' is not a list of images; the file is damaged")
+    try:
+        return [multiscale(image, version, how or Reading()) for image in images]
+    except InputError as error:
+        raise InputError(f"OME-Zarr {version}: {error}") from error
+
+
+def coords(ms: Multiscale, level: int, shape: Sequence[int]) -> dict[str, Any]:
+    """Return the places and times of one level, as arguments of `schema.movie`.
+
+    Parameters
+    ----------
+    ms, level : Multiscale, int
+        An image, and which of its resolutions, 0 the highest.
+    shape : sequence of int
+        Of the array of that level, in the order of ``ms.axes``.
+
+    Returns
+    -------
+    dict
+        ``spacing``, ``origin``, ``times`` and ``interval``; 1 and 0 for an axis that is not there.
+
+    Raises
+    ------
+    InputError
+        No such level, or the array has another number of dimensions.
+    """
+    if not 0 <= level < len(ms.levels):
+        raise InputError(f"no level {level}; the image has levels 0 to {len(ms.levels) - 1}")
+    if len(shape) != len(ms.axes):
+        axes, path = ", ".join(ms.axes), ms.levels[level].path
+        raise InputError(f"array {path[:60]!r} has {len(shape)} dimensions; expected ({axes})")
+    scale = dict(zip(ms.axes, ms.levels[level].scale, strict=True))
+    start = dict(zip(ms.axes, ms.levels[level].translation, strict=True))
+    sizes = dict(zip(ms.axes, shape, strict=True))
+    for dim, step in scale.items():
+        if not math.isfinite(start[dim] + step * sizes[dim]):
+            raise InputError(f"a scale of {step:g} leads beyond all numbers along {dim}")
+    frames, interval = sizes.get("t", 1), scale.get("t", 1.0)
+    return {
+        "spacing": tuple(scale.get(dim, 1.0) for dim in schema.SPACE_DIMS),
+        "origin": tuple(start.get(dim, 0.0) for dim in schema.SPACE_DIMS),
+        "times": start.get("t", 0.0) + interval * np.arange(frames),
+        "interval": interval,
+    }
+
+
+def channels(
+    attributes: Mapping[str, Any],
+) -> tuple[list[str] | None, list[str] | None, list[list[float]] | None]:
+    """Read names, colours and display windows of the channels.
+
+    Returns
+    -------
+    labels, colors, windows : list or None
+        One entry a channel, None if the file says nothing; a window is a pair (start, end).
+    """
+    omero = omero_of(attributes)
+    listed = omero.get("channels") if isinstance(omero, Mapping) else None
+    if not isinstance(listed, list) or not all(isinstance(c, Mapping) for c in listed):
+        return None, None, None
+    labels = ["" if c.get("label") is None else str(c["label"]) for c in listed]
+    found = [_COLOR.fullmatch(str(c.get("color"))) for c in listed]
+    colors = [match[1] if match else "FFFFFF" for match in found]
+    windows = [_window(c.get("window")) for c in listed]
+    windows = windows if all(windows) else []
+    return labels if any(labels) else None, colors if any(found) else None, windows or None
+
+
+def channel_notes(attributes: Mapping[str, Any], count: int) -> list[str]:
+    """Say what of the channels is described, and cannot be read.
+
+    Parameters
+    ----------
+    attributes : mapping
+        Of the group of an image.
+    count : int
+        How many channels the image has; for another number nobody knows which is which.
+    """
+    omero = omero_of(attributes)
+    if omero is None:
+        return []
+    listed = omero.get("channels") if isinstance(omero, Mapping) else omero
+    if listed is None:
+        return []
+    if not isinstance(listed, list) or not all(isinstance(c, Mapping) for c in listed):
+        return ["channel names are left out: what omero says of channels is no list of objects"]
+    if len(listed) != count:
+        return [f"channel names are left out: omero describes {len(listed)} of {count} channels"]
+    said = {i: c["color"] for i, c in enumerate(listed) if c.get("color") not in (None, "")}
+    odd = [f"{c!r:.20} of {i}" for i, c in said.items() if not _COLOR.fullmatch(str(c))]
+    line = f"colours of channels are white where they are not RRGGBB: {', '.join(odd[:8])}"
+    return [line] if odd else []
+
+
+def names(attributes: Mapping[str, Any], key: str) -> list[str]:
+    """Read a list of paths: key ``labels`` of the group labels, ``series`` of the group OME."""
+    listed = version_of(attributes)[0].get(key, [])
+    if not isinstance(listed, list):
+        raise InputError(f"{key!r} is {str(listed)[:40]!r}; expected a list of names")
+    return [str(name) for name in listed]
+
+
+def _image(ds: xr.Dataset, variable: str) -> xr.DataArray:
+    if variable not in ds:
+        found = ", ".join(map(str, ds.data_vars)) or "none"
+        raise SchemaError(f"no variable {variable!r}. Found: {found}")
+    array = ds[variable]
+    if array.dims[-2:] != ("y", "x") or array.dims != tuple(d for d in _TYPES if d in array.dims):
+        raise SchemaError(
+            f"{variable!r} has dims ({', '.join(map(str, array.dims))}); OME-Zarr holds y, x and "
+            "any of t, c, z, in the order t, c, z, y, x"
+        )
+    return array
+
+
+def _pyramid(array: xr.DataArray, levels: int, factor: int, path: str) -> dict[str, Any]:
+    """Build axes and datasets of one entry of ``multiscales``."""
+    dims = [str(dim) for dim in array.dims]
+    step = {dim: 1.0 if dim == "c" else schema.spacing(array, dim) for dim in dims}
+    start = dict.fromkeys(dims, 0.0)
+    for dim, value in step.items():
+        if not (np.isfinite(value) and value > 0):
+            raise SchemaError(f"step along {dim} is {value:g}; expected more than 0")
+        if dim != "c" and dim in array.coords and array.sizes[dim]:
+            start[dim] = float(array[dim].values[0])
+        if not np.isfinite(start[dim]):
+            raise SchemaError(f"{dim} begins at {start[dim]}; expected a number")
+    datasets = []
+    for level in range(levels):
+        ratio = {dim: factor**level if dim in ("y", "x") else 1 for dim in dims}
+        scale = [step[dim] * ratio[dim] for dim in dims]
+        translation = [start[dim] + (ratio[dim] - 1) / 2 * step[dim] for dim in dims]
+        datasets.append(
+            {
+                "path": path.format(level=level, variable=array.name),
+                "coordinateTransformations": [
+                    {"type": "scale", "scale": scale},
+                    {"type": "translation", "translation": translation},
+                ],
+            }
+        )
+    axes = [{"name": dim, "type": _TYPES[dim], "unit": _UNITS.get(dim)} for dim in dims]
+    return {"axes": axes, "datasets": datasets}
+
+
+def _omero(ds: xr.Dataset, array: xr.DataArray) -> dict[str, Any]:
+    count, info = array.sizes["c"], np.iinfo(array.dtype) if array.dtype.kind in "ui" else None
+    labels = [str(name) for name in ds["c"].values] if "c" in ds.coords else map(str, range(count))
+    if "channel_color" in ds.coords:
+        colors = [str(color) for color in ds["channel_color"].values]
+    else:
+        colors = [PALETTE[i % len(PALETTE)] if count > 1 else "FFFFFF" for i in range(count)]
+    low, high = (float(info.min), float(info.max)) if info else (0.0, 1.0)
+    windows = ds["c"].attrs.get("windows", ()) if "c" in ds.coords else ()
+    listed = []
+    for label, color, window in itertools.zip_longest(labels, colors, windows[:count]):
+        start, end = _window(window) or (low, high)
+        shown = {"min": min(low, start), "max": max(high, end), "start": start, "end": end}
+        listed.append({"label": label, "color": color, "active": True, "window": shown})
+    rdefs = {"defaultT": 0, "defaultZ": array.sizes.get("z", 1) // 2, "model": "color"}
+    return {"channels": listed, "rdefs": rdefs}
+
+
+def _window(window: Any) -> list[float]:
+    given = isinstance(window, Mapping)
+    pair: Any = [window.get("start"), window.get("end")] if given else window
+    fine = isinstance(pair, list | tuple) and [isinstance(v, int | float) for v in pair] == [1, 1]
+    fine = fine and all(-_MOST < v < _MOST for v in pair)  # some whole numbers are no floats
+    return list(map(float, pair)) if fine else []
+
+
+def _checked(model: Any, said: Mapping[str, Any]) -> dict[str, Any]:
+    return {"ome": json.loads(_validated(model, json.dumps({"version": VERSION, **said})))}
+
+
+@lru_cache(maxsize=64)
+def _validated(model: Any, said: str) -> str:
+    """Return metadata as the model has them; movies of one microscope often say the same."""
+    try:
+        checked = model.model_validate_json(said)
+    except ValidationError as error:
+        raise SchemaError(f"OME-Zarr {VERSION} cannot hold this: {_first(error)}") from error
+    return str(checked.model_dump_json(by_alias=True, exclude_none=True))
+
+
+def _first(error: ValidationError) -> str:
+    """Make one line of the first complaint of a model."""
+    first = error.errors()[0]
+    text = " ".join(first["msg"].removeprefix("Value error, ").split())
+    return ": ".join(filter(None, (".".join(str(part) for part in first["loc"]), text)))
+
+
+def _instead(said: Mapping[str, Any]) -> str:
+    """Say what a group holds that is no image."""
+    kinds = {"plate": "a plate", "well": "a well", "bioformats2raw.layout": "several images"}
+    for key, kind in kinds.items():
+        if key in said:
+            field = "A/1/0" if key == "plate" else "0"
+            return (
+                f"found {kind} ({key}), not one image; open one of them with option image={field}"
+            )
+    found = ", ".join(sorted(map(str, said))) or "nothing"
+    return f"no OME-Zarr image: no 'multiscales' in the group's attributes. Found: {found}"

@@ -1,0 +1,1 @@
+"""Kernels of batches of pictures, on CUDA."""

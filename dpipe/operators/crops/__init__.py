@@ -1,0 +1,1 @@
+"""Crops around tracked cells, and what becomes of them."""

@@ -1,0 +1,1 @@
+"""Operators over the frames of movies: quality, projections, thumbnails, cells."""

@@ -1,0 +1,1 @@
+"""Operators over packed pictures of single cells."""

@@ -1,0 +1,1 @@
+"""Operators over closed surfaces: masks and measures."""

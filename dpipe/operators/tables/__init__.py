@@ -1,0 +1,1 @@
+"""Operators over tables: groups, gates, samples, splits, statistics."""

@@ -1,0 +1,1 @@
+"""Operators over tracks and phases of events."""

@@ -1,0 +1,33 @@
+from .figures import (
+    COLORS,
+    LETTERS,
+    Panel,
+    Row,
+    available,
+    figure3,
+    gallery,
+    gather,
+    holds_crops,
+    movie_sheet,
+    panels,
+    png,
+    rows,
+    save,
+)
+
+__all__ = [
+    "COLORS",
+    "LETTERS",
+    "Panel",
+    "Row",
+    "available",
+    "figure3",
+    "gallery",
+    "gather",
+    "holds_crops",
+    "movie_sheet",
+    "panels",
+    "png",
+    "rows",
+    "save",
+]

@@ -1,0 +1,395 @@
+"""A gallery of crops: each event a row of pictures over time, with phases, track and outlines.
+
+Knows which events and frames are chosen, how grey values become pictures, and how they are laid
+out. Crops follow their event, so the centres of their windows are its track.
+"""
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import xarray as xr
+
+from dpipe import schema
+from dpipe.compute import compute
+from dpipe.errors import SchemaError, UsageError, unknown
+from dpipe.plot import style
+from dpipe.plot.figure3_data import MovieResult
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_GAP, _STRIP = 3.0, 12.0
+_TILE, _LEFT, _FOOT = 1.0, 1.45, 0.54
+"""Inches of a picture, of the names beside it, and of what is said below."""
+CONTRASTS = ("gallery", "row")
+"""Which pictures have the same grey values for black and white, among those of one dtype."""
+OUTLINE, TRACK = "#F0E442", "#00E5C3"
+_KINDS = {"event": "apoptotic", "cell": "a cell, not dying", "before": "before its event"}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One crop as it is drawn.
+
+    Attributes
+    ----------
+    name, said : str
+        Of the event, and what it is.
+    pictures : numpy.ndarray, shape (frames, y, x), uint8
+        Stretched from `low` to `high`.
+    low, high : float
+        The grey values that are black and white.
+    seconds : numpy.ndarray, shape (frames,)
+        After the event's first frame.
+    phases : numpy.ndarray, shape (frames,)
+        0 healthy, 1 blebbing, 2 disruption, 255 unknown.
+    paths : sequence of numpy.ndarray, shape (points, 2)
+        The track up to each frame as (row, column), in pixels of the picture.
+    outlines : sequence of sequence of numpy.ndarray
+        Of the masks of each frame, in the same.
+    pixel : float
+        Micrometres along x.
+    """
+
+    name: str
+    said: str
+    pictures: np.ndarray
+    seconds: np.ndarray
+    phases: np.ndarray
+    paths: Sequence[np.ndarray]
+    outlines: Sequence[Sequence[np.ndarray]]
+    pixel: float
+    low: float = 0.0
+    high: float = 0.0
+
+
+def holds_crops(ds: xr.Dataset) -> bool:
+    """Tell whether there are crops to show."""
+    return schema.CROP.name in ds or schema.CROP_VOLUME.name in ds
+
+
+def _crops_of(ds: xr.Dataset) -> str:
+    return schema.CROP.name if schema.CROP.name in ds else schema.CROP_VOLUME.name
+
+
+def rows(
+    held: Sequence[MovieResult],
+    masks: Mapping[str, xr.Dataset],
+    *,
+    most: int,
+    columns: int,
+    channel: str | None,
+    contrast: str,
+) -> list[Row]:
+    """Choose events and frames, and make pictures of them; only these are computed."""
+    if contrast not in CONTRASTS:
+        raise UsageError(f"contrast: found {contrast!r}; expected {' or '.join(CONTRASTS)}")
+    for name, whole in (("most", most), ("columns", columns)):
+        if isinstance(whole, bool) or not isinstance(whole, int) or whole < 1:
+            raise UsageError(f"{name}: found {whole!r}; expected a whole number from 1")
+    crops = [leaf for leaf in held if holds_crops(leaf.ds)]
+    if not crops:
+        raise SchemaError(
+            "a gallery needs crops, crop(event, t, c, y, x) or crop_volume; found none"
+        )
+    chosen = _chosen(crops, most)
+    if not chosen:
+        raise SchemaError("a gallery needs crops; what is there holds no event")
+    found = [_row(leaf, i, masks, columns, channel) for leaf, i in chosen]
+    kinds = [leaf.ds[_crops_of(leaf.ds)].dtype.str for leaf, _ in chosen]
+    if contrast == "row":
+        kinds = [str(k) for k in range(len(found))]
+    ends = [_limits([row.pictures for row, other in zip(found, kinds, strict=True)
+                     if other == kind]) for kind in kinds]  # fmt: skip
+    return [
+        replace(row, pictures=_stretched(row.pictures, low, high), low=low, high=high)
+        for row, (low, high) in zip(found, ends, strict=True)
+    ]
+
+
+def _chosen(crops: Sequence[MovieResult], most: int) -> list[tuple[MovieResult, int]]:
+    """Take events of every kind and movie in turn, events first; show them kind by kind."""
+    heaps: dict[tuple[int, str], list[tuple[MovieResult, int]]] = {}
+    for leaf in crops:
+        kinds = [str(k) for k in leaf.ds["kind"].values] if "kind" in leaf.ds.coords else []
+        for i in range(leaf.ds.sizes["event"]):
+            kind = kinds[i] if kinds else "event"
+            rank = schema.CROP_KINDS.index(kind) if kind in schema.CROP_KINDS else 9
+            heaps.setdefault((rank, leaf.source + leaf.stem), []).append((leaf, i))
+    kept: dict[tuple[int, str], int] = dict.fromkeys(sorted(heaps), 0)
+    turns = [key for key in kept for _ in range(2 if key[0] == 0 else 1)]  # two events each turn
+    while sum(kept.values()) < min(most, sum(map(len, heaps.values()))):
+        for key in turns:
+            if kept[key] < len(heaps[key]) and sum(kept.values()) < most:
+                kept[key] += 1
+    return [pair for key, count in kept.items() for pair in heaps[key][:count]]
+
+
+def _row(
+    leaf: MovieResult, i: int, masks: Mapping[str, xr.Dataset], columns: int, channel: str | None
+) -> Row:
+    ds = leaf.ds.isel(event=i)
+    name = _crops_of(ds)
+    variable = schema.VARIABLES[name]
+    variable.check(leaf.ds)
+    names = [str(c) for c in ds["c"].values] if "c" in ds.coords else []
+    c = _channel(ds, names, channel)
+    frames = _values(ds, "crop_frame", np.arange(ds.sizes["t"]))
+    phases = _values(ds, "crop_phase", np.full(ds.sizes["t"], schema.PHASE_UNKNOWN))
+    at = _frames(np.flatnonzero(frames >= 0), phases, columns)
+    array = ds[name].isel(t=at, c=c).transpose("t", *[d for d in variable.dims if d in "zyx"])
+    (pixels,) = compute(array.data)
+    pixels = np.asarray(pixels, np.float32)
+    pictures = pixels.max(axis=1) if pixels.ndim == 4 else pixels
+    steps = np.asarray([schema.spacing(leaf.ds, dim) for dim in "yx"])
+    centres = np.stack([_values(ds, f"crop_{d}", np.zeros(frames.size)) for d in "yx"], axis=1)
+    shape = np.asarray(pictures.shape[1:])
+    middle = (shape - 1) / 2
+    before = [np.flatnonzero((frames >= 0) & (np.arange(frames.size) <= t)) for t in at]
+    own = masks.get(str(ds["movie"].item()) if "movie" in ds.coords else leaf.stem)
+    return Row(
+        name=str(ds["event"].item()) if "event" in ds.coords else f"{leaf.stem}_{i + 1}",
+        said=_said(ds, names[c] if names else ""),
+        pictures=pictures,
+        seconds=_seconds(ds)[at],
+        phases=phases[at],
+        paths=[(centres[b] - centres[t]) / steps + middle for b, t in zip(before, at, strict=True)],
+        outlines=[
+            _outlines(own, int(frames[t]), [centres[t, k] + ds[d].values
+                                            for k, d in enumerate("yx")])
+            for t in at
+        ],
+        pixel=float(steps[1]),
+    )  # fmt: skip
+
+
+def _seconds(ds: xr.Dataset) -> np.ndarray:
+    """Return seconds after the event's first frame: by the movie's own times, where they are."""
+    even = np.asarray(ds["t"].values, float)
+    times = _values(ds, schema.CROP_TIME.name, np.full(even.size, math.nan))
+    known = np.flatnonzero(np.isfinite(times))
+    if not known.size:
+        return even
+    first = known[np.argmin(np.abs(even[known]))]
+    return np.where(np.isfinite(times), times - times[first] + even[first], even)
+
+
+def _values(ds: xr.Dataset, name: str, default: np.ndarray) -> np.ndarray:
+    if name not in ds:
+        return default
+    (found,) = compute(ds[name].variable.data)
+    return np.asarray(found)
+
+
+def _channel(ds: xr.Dataset, names: Sequence[str], wanted: str | None) -> int:
+    """Return the channel wanted, else the first that the event was marked in, else the first.
+
+    Tables name channels as the movie does, or by number from 1: ``ch2``.
+    """
+    if wanted is not None and wanted not in names:
+        raise UsageError(f"channel: {unknown('channel', wanted, names)}")
+    marked = str(ds["event_channel"].item()).split(",") if "event_channel" in ds.coords else []
+    for name in (wanted, *map(str.strip, marked)):
+        if name in names:
+            return names.index(name)
+        numbered = re.fullmatch(r"ch(?:annel)?[ _]?(\d+)", name or "", re.IGNORECASE)
+        if numbered and 1 <= int(numbered[1]) <= ds.sizes["c"]:
+            return int(numbered[1]) - 1
+    return 0
+
+
+def _frames(there: np.ndarray, phases: np.ndarray, columns: int) -> np.ndarray:
+    """Choose frames evenly, and among them the first of each phase."""
+    if not there.size:
+        return there
+    count = min(columns, there.size)
+    places = np.rint(np.linspace(0, there.size - 1, count)).astype(int).tolist()
+    firsts = [int(np.flatnonzero(phases[there] == p)[0]) for p in (1, 2) if p in phases[there]]
+    for first in firsts:
+        free = [k for k, place in enumerate(places) if place not in firsts]
+        if first not in places and free:
+            places[min(free, key=lambda k: abs(places[k] - first))] = first
+    return there[np.unique(places)]
+
+
+def _limits(pictures: Sequence[np.ndarray]) -> tuple[float, float]:
+    """Return the grey values of black and white: percentiles 0.5 and 99.7 of what is finite."""
+    held = np.concatenate([one[np.isfinite(one)] for one in pictures])
+    if not held.size:
+        return 0.0, 0.0
+    low, high = np.percentile(held, [0.5, 99.7])
+    return (float(low), float(high)) if high > low else (float(held.min()), float(held.max()))
+
+
+def _stretched(pixels: np.ndarray, low: float, high: float) -> np.ndarray:
+    """Return pictures in 8 bit; what is not finite is black."""
+    spread = high - low if high > low else math.inf
+    level = np.clip((np.where(np.isfinite(pixels), pixels, low) - low) / spread, 0, 1)
+    return np.rint(255 * level).astype(np.uint8)
+
+
+def _said(ds: xr.Dataset, channel: str) -> str:
+    kind = str(ds["kind"].item()) if "kind" in ds.coords else ""
+    words = [_KINDS.get(kind, kind), channel]
+    if not kind and "label" in ds.coords:
+        words[0] = "apoptotic" if int(ds["label"].item()) else "not apoptotic"
+    return "\n".join(style.text(word, 20) for word in words if word)
+
+
+def _outlines(
+    masks: xr.Dataset | None, frame: int, places: Sequence[np.ndarray]
+) -> list[np.ndarray]:
+    """Return the outlines of all masks that a window shows, as (row, column) in its pixels."""
+    if masks is None or not np.isfinite(np.concatenate(places)).all():
+        return []
+    labels = schema.LABELS.check(masks)
+    if not 0 <= frame < labels.sizes["t"]:
+        return []
+    index, inside = [], []
+    for dim, place in zip("yx", places, strict=True):
+        first = float(labels[dim].values[0]) if dim in labels.coords else 0.0
+        at = np.rint((place - first) / schema.spacing(labels, dim)).astype(int)
+        inside.append((at >= 0) & (at < labels.sizes[dim]))
+        index.append(np.clip(at, 0, labels.sizes[dim] - 1))
+    cut: dict[str, Any] = {
+        d: slice(int(i.min()), int(i.max()) + 1) for d, i in zip("yx", index, strict=True)
+    }
+    (volume,) = compute(labels.isel({"t": frame} | cut).data)
+    flat = np.asarray(volume).max(axis=0)
+    window = flat[np.ix_(index[0] - cut["y"].start, index[1] - cut["x"].start)]
+    window = np.where(inside[0][:, None] & inside[1][None, :], window, 0)
+    return [line for label in np.unique(window[window > 0]) for line in _lines(window == label)]
+
+
+def _lines(mask: np.ndarray) -> list[np.ndarray]:
+    from skimage.measure import find_contours  # half a second to import
+
+    return [line - 1 for line in find_contours(np.pad(mask, 1).astype(float), 0.5)]
+
+
+def draw(shown: Sequence[Row]) -> "Figure":
+    """Draw rows of pictures as one mosaic, and over it what is known of them."""
+    columns = max(len(row.pictures) for row in shown)
+    tall = max(row.pictures.shape[1] for row in shown)
+    wide = max(row.pictures.shape[2] for row in shown)
+    strip = _STRIP * wide / 64
+    step = (tall + strip + 2 * _GAP * wide / 64, wide + _GAP * wide / 64)
+    inch = _TILE / wide
+    width = _LEFT + max(columns * step[1] * inch, 4.2) + 0.12
+    height = len(shown) * step[0] * inch + _FOOT + 0.06
+    made = style.figure(width, height)
+    ax = made.add_axes((_LEFT / width, _FOOT / height, 1 - (_LEFT + 0.12) / width,
+                        1 - (_FOOT + 0.06) / height))  # fmt: skip
+    span = ((width - _LEFT - 0.12) / inch, len(shown) * step[0])
+    ax.set_xlim(0, span[0])
+    ax.set_ylim(span[1], 0)
+    ax.set_axis_off()
+    canvas = np.full((math.ceil(span[1]), math.ceil(columns * step[1])), 255, np.uint8)
+    paths, outlines, strips = [], [], []
+    one = len({(row.low, row.high) for row in shown if len(row.pictures)}) < 2
+    for r, row in enumerate(shown):
+        for k, picture in enumerate(row.pictures):
+            top, left = round(r * step[0]), round(k * step[1])
+            h, w = picture.shape
+            canvas[top : top + h, left : left + w] = picture
+            corner = np.asarray([top + 0.5, left + 0.5])
+            paths.append(_inside(row.paths[k], h, w) + corner)
+            outlines += [line + corner for line in row.outlines[k]]
+            strips.append((top + h, left, w, strip, row, k))
+        if not len(row.pictures):
+            ax.text(0, r * step[0] + tall / 2, "no frame of it lies in the movie", fontsize=8,
+                    color=style.QUIET)  # fmt: skip
+        ax.text(-0.1 / inch, r * step[0] + tall / 2, style.text(row.name, 18), ha="right",
+                va="bottom", fontsize=8.5, fontweight="bold", color=style.INK)  # fmt: skip
+        said = row.said if one else f"{row.said}\ngrey {row.low:.4g} to {row.high:.4g}"
+        ax.text(-0.1 / inch, r * step[0] + tall / 2 + 2, said, ha="right", va="top",
+                fontsize=7.5, color=style.QUIET)  # fmt: skip
+        if len(row.pictures):
+            _bar(ax, row, r * step[0], tall)
+    ax.imshow(canvas, cmap="gray", vmin=0, vmax=255, interpolation="nearest", aspect="auto",
+              extent=(0, canvas.shape[1], canvas.shape[0], 0))  # fmt: skip
+    _over(ax, paths, outlines, strips)
+    _legend(made, shown, bool(outlines), one)
+    return made
+
+
+def _inside(path: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Leave out the points of a path that lie beyond its picture."""
+    kept = (path >= -0.5).all(axis=1) & (path <= [height - 0.5, width - 0.5]).all(axis=1)
+    return path[kept]
+
+
+def _over(
+    ax: Any,
+    paths: Sequence[np.ndarray],
+    outlines: Sequence[np.ndarray],
+    strips: Sequence[tuple[float, float, float, float, Row, int]],
+) -> None:
+    """Draw outlines, tracks and phases; a line for many of each, since each costs time."""
+    for lines, color, wide in ((outlines, OUTLINE, 0.9), (paths, TRACK, 1.0)):
+        joined = [np.concatenate([line, [[np.nan, np.nan]]]) for line in lines if len(line) > 1]
+        if joined:
+            y, x = np.concatenate(joined).T
+            ax.plot(x, y, color=color, linewidth=wide, solid_capstyle="round", clip_on=True)
+    for top, left, width, strip, row, k in strips:
+        name = style.PHASES.get(int(row.phases[k]))
+        over = not row.phases[k] and np.isin(row.phases[:k], (1, 2)).any()  # no longer healthy
+        color = name[2] if name and not over else "white"
+        ax.fill([left, left + width, left + width, left], [top, top, top + strip, top + strip],
+                color=color, linewidth=0)  # fmt: skip
+        said = f"{name[1]}  " if name and not over else ""
+        ax.text(left + width / 2, top + strip / 2, said + style.clock(row.seconds[k]), ha="center",
+                va="center_baseline", fontsize=6.5, color=style.INK)  # fmt: skip
+
+
+def _bar(ax: Any, row: Row, top: float, tall: float) -> None:
+    """Draw a scale bar in the first picture of a row: a round number, about a third of it."""
+    third = row.pictures.shape[2] * row.pixel / 3
+    power = 10.0 ** math.floor(math.log10(third)) if third > 0 else 1.0
+    length = max(k * power for k in (1, 2, 5) if k * power <= third * (1 + 1e-9))
+    height = row.pictures.shape[1]
+    left, y = 0.06 * row.pictures.shape[2], top + height * 0.92
+    for color, wide in (("black", 4), ("white", 2.2)):  # seen on whatever lies below
+        ax.plot([left, left + length / row.pixel], [y, y], color=color, linewidth=wide,
+                solid_capstyle="butt")  # fmt: skip
+    ax.text(left, y - 0.05 * tall, f"{length:g} µm", color="white", fontsize=6.5, va="bottom",
+            bbox={"facecolor": "black", "alpha": 0.6, "pad": 1, "linewidth": 0})  # fmt: skip
+
+
+def _legend(made: "Figure", shown: Sequence[Row], outlined: bool, one: bool) -> None:
+    """Say below what strips, lines, numbers and grey values mean."""
+    width, height = made.get_size_inches()
+    seen = {int(phase) for row in shown for phase in row.phases}
+    items = [(f"{letter}  {name}", color, "s") for phase, (name, letter, color)
+             in style.PHASES.items() if phase in seen]  # fmt: skip
+    moved = any(len(path) > 1 and np.ptp(path, axis=0).any() for row in shown for path in row.paths)
+    items += [("track so far", TRACK, "_")] if moved else []
+    items += [("masks", OUTLINE, "_")] if outlined else []
+    at = _LEFT
+    for said, color, kind in items:
+        box = made.add_artist(_patch(at / width, 0.34 / height, color, kind, width, height))
+        box.set_zorder(5)
+        made.text((at + 0.19) / width, 0.38 / height, said, fontsize=7.5, color=style.INK,
+                  va="center")  # fmt: skip
+        at += 0.36 + 0.075 * len(said)
+    drawn = [row for row in shown if len(row.pictures)]
+    said = "black to white: the grey values beside each row"
+    if one and drawn:
+        low, high = drawn[0].low, drawn[0].high
+        said = f"black to white: grey values {low:.4g} to {high:.4g} in every row"
+    made.text(0.1 / width, 0.16 / height, f"{said}; min:s after the event's first frame",
+              fontsize=7.5, color=style.QUIET, va="center")  # fmt: skip
+
+
+def _patch(x: float, y: float, color: str, kind: str, width: float, height: float) -> Any:
+    import matplotlib.patches  # needed only where something is drawn
+
+    tall = 0.1 if kind == "s" else 0.05
+    return matplotlib.patches.Rectangle(
+        (x, y + (0.09 - tall) / 2 / height), 0.14 / width, tall / height,
+        facecolor=color, edgecolor=style.QUIET, linewidth=0.4,
+    )  # fmt: skip

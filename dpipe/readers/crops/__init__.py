@@ -1,0 +1,1 @@
+"""Small TIFF around single cells, as the Leuko-Death study publishes them."""

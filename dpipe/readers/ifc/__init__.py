@@ -1,0 +1,1 @@
+"""Imaging flow cytometry: folders of HDF5 files, one a cell."""

@@ -1,0 +1,392 @@
+"""Pictures of single cells from imaging flow cytometry: a folder of HDF5 files is one collection.
+
+Trees are ``Experiment_k/Donor_k/<condition>/*.h5`` or of another depth; each file holds
+``image (height, width, channels)``, maybe ``mask`` of the same shape and ``label``. A folder may
+hold tens of thousands of files, so a part's one item stands for the folder, and what the files
+say of themselves is read once: `resume` takes it from what ``init`` has laid out.
+
+This module knows folders and names; how a file is read stands in ``picture_file``, how pictures are
+packed in ``packing``.
+"""
+
+import hashlib
+import math
+import os
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
+from itertools import islice
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from dpipe import schema, sources
+from dpipe.errors import InputError, UsageError
+from dpipe.readers.ifc import packing
+from dpipe.readers.ifc.duplicates import content
+from dpipe.readers.ifc.packing import Outcome, Plan, Rows
+from dpipe.readers.ifc.picture_file import LARGEST, Facts, look
+from dpipe.sources import Item, Part, natural_key
+
+__all__ = ["content", "find", "guess", "open_ifc", "resume", "state"]
+
+SUFFIXES = (".h5", ".hdf5")
+_SAMPLE = 64
+_UNSAFE = re.compile(r"[^\w.+-]+")
+_LONGEST_STEM = 120
+_OWN = ("pixels", "mask_code", "mask_value", "mask_pixels", "picture_flag")
+_TAKEN = {"c", "record", "block", "value", "place", "slot", *_OWN, *schema.OF_RECORDS}
+_TAKEN -= {"experiment", "donor", "condition"}
+
+
+def find(items: Iterable[Item]) -> Iterator[Part]:
+    """Group files into parts: each folder that holds HDF5 files is one.
+
+    Parameters
+    ----------
+    items : iterable of Item
+        Files in any order; others are passed over. None of them is kept.
+
+    Yields
+    ------
+    Part
+        One a folder, named after its path below the source. Its one item is the folder: the
+        size is that of all its files, the etag a digest of their names, sizes and etags, the
+        count their number, the stamp a digest of their names and stamps.
+
+    Examples
+    --------
+    >>> names = ["Donor_1/+SEA /a_1.h5", "Donor_1/+SEA /a_2.h5", "Donor_1/-SEA/a_1.h5"]
+    >>> items = [Item(f"/raw/{name}", name, 9, "0") for name in names]
+    >>> [(part.stem, part.items[0].uri, part.items[0].count) for part in find(items)]
+    [('Donor_1_+SEA', '/raw/Donor_1/+SEA ', 2), ('Donor_1_-SEA', '/raw/Donor_1/-SEA', 1)]
+    """
+    folders: dict[str, list[Any]] = {}
+    for item in items:
+        if item.uri.lower().endswith(SUFFIXES):
+            uri = item.uri.rpartition("/")[0]
+            entry = folders.setdefault(uri, [item.path.rpartition("/")[0], 0, 0, 0, 0])
+            entry[1] += item.size
+            entry[2] += 1
+            entry[3] += int.from_bytes(_told(item)[:16], "big")  # a sum: in any order
+            if item.stamp:
+                told = hashlib.sha256(f"{item.uri.rpartition('/')[2]}\0{item.stamp}".encode())
+                entry[4] += int.from_bytes(told.digest()[:16], "big")
+    ordered = sorted(folders, key=lambda uri: natural_key(folders[uri][0]))
+    stems = _stems([(uri, folders[uri][0]) for uri in ordered])
+    for uri, stem in zip(ordered, stems, strict=True):
+        path, size, count, digest, told = folders[uri]
+        etag, stamp = (f"{number % 2**128:032x}" for number in (digest, told))
+        name = path or uri.rpartition("/")[2]
+        yield Part(stem, (Item(uri, name, size, etag, count, stamp=stamp if told else ""),))
+
+
+def state(item: Item) -> int:
+    """Return a number of 63 bits that changes when a file's name, size or etag does."""
+    return int.from_bytes(_told(item)[:8], "big") >> 1
+
+
+def _told(item: Item) -> bytes:
+    return packing.state_of(item.uri.rpartition("/")[2], item.size, item.etag)
+
+
+def _stems(folders: Sequence[tuple[str, str]]) -> list[str]:
+    """Return a safe name for each folder (URI and path below the source).
+
+    Two of one path, below two sources, keep one name: whoever plans says so.
+    """
+    plain = []
+    for uri, path in folders:
+        text = path or uri.rpartition("/")[2]
+        names = [_UNSAFE.sub("_", name.strip()).strip("_") for name in text.split("/")]
+        plain.append("_".join(name for name in names if name).lstrip("-.") or "pictures")
+    paths = {path: stem for (_, path), stem in zip(folders, plain, strict=True)}
+    alike = Counter(paths.values())
+    return [
+        _short(stem, path) if alike[stem] > 1 or len(stem) > _LONGEST_STEM else stem
+        for (_, path), stem in zip(folders, plain, strict=True)
+    ]
+
+
+def _short(stem: str, path: str) -> str:
+    digest = hashlib.sha256(path.encode(errors="replace")).hexdigest()[:6]
+    return f"{stem[:_LONGEST_STEM]}.{digest}"
+
+
+def open_ifc(
+    url: str | os.PathLike[str] | Sequence[str],
+    *,
+    levels: str | Sequence[str] = "experiment,donor,condition",
+    channels: str | Sequence[str] | None = None,
+    block: int = 0,
+    threshold: float | None = None,
+) -> xr.Dataset:
+    """Open a folder of pictures as a lazy packed collection; headers are read, no pixels.
+
+    Parameters
+    ----------
+    url : str, path, or sequence of these
+        A folder, on disk or in a bucket, or files of one folder; one that is not there any more
+        keeps a record that is put aside.
+    levels : str or sequence of str
+        What the last folders of the path are, outermost first, by commas; each becomes a
+        coordinate over the pictures.
+    channels : str or sequence of str, optional
+        Names of the channels, by commas; by default Ch1, Ch2, ...
+    block : int
+        Pictures of a block: what one task reads, and one object in the store. 0 chooses a power
+        of two up to 1,024, as many as make a row of at most 96 MiB.
+    threshold : float, optional
+        What of a mask is inside: what lies above it, which NaN does not; each mask becomes truth
+        values. Without one, a mask must hold whole numbers from 0, of which 0 is outside; a
+        picture with another mask (soft edges, NaN, -1 for outside) is put aside.
+
+    Returns
+    -------
+    xarray.Dataset
+        ``pixels(block, value)`` and, where there are masks, ``mask_code(block, place)``,
+        ``mask_value(block, slot)`` and ``mask_pixels(block, value)``; ``picture_flag(block,
+        slot)``; over ``record`` where each picture lies and what is known of it. Pictures are in
+        the natural order of their files' names. One that cannot be used keeps its record, with
+        height 0 and the reason in ``put_aside``. ``attrs["notes"]`` says what is odd about labels.
+
+    Raises
+    ------
+    InputError
+        No picture of the folder can be read.
+    UsageError
+        No files, files of several folders, or names that do not fit.
+    """
+    items = _listed(url)
+    found = _once(items, _survey(items, threshold))
+    return _collection(
+        items, found, levels=levels, channels=channels, block=block, threshold=threshold
+    )
+
+
+def guess(
+    url: str | os.PathLike[str] | Sequence[str],
+    count: int = 0,
+    *,
+    levels: str | Sequence[str] = "experiment,donor,condition",
+    channels: str | Sequence[str] | None = None,
+    block: int = 0,
+    threshold: float | None = None,
+) -> xr.Dataset:
+    """Return a collection of about the same size as `open_ifc` would, from a few of its files.
+
+    A plan asks for it: to read millions of headers takes as long as to read the pictures. It knows
+    their `count`, so they are not listed again either.
+    """
+    some = _listed(url, _SAMPLE if count else None)
+    said = {"levels": levels, "channels": channels, "block": block, "threshold": threshold}
+    survey = _survey(some[:_SAMPLE], threshold)
+    sound = [one for one in survey if isinstance(one, Facts)]
+    if not sound:
+        return open_ifc(url, **said)  # type: ignore[arg-type]
+    numbers = range(count or len(some))
+    items = [some[i % len(some)] for i in numbers]
+    found = [sound[i % len(sound)] for i in numbers]
+    return _collection(items, found, **said)  # type: ignore[arg-type]
+
+
+def resume(
+    laid: xr.Dataset,
+    url: str | os.PathLike[str] | Sequence[str],
+    *,
+    threshold: float | None = None,
+    **_: Any,
+) -> xr.Dataset:
+    """Return what `open_ifc` gave, from what was laid out then; no file is looked at.
+
+    Parameters
+    ----------
+    laid : xarray.Dataset
+        The coordinates that `open_ifc` found, and variables of the dims and dtypes it promised.
+    url : str, path, or sequence of these
+        As for `open_ifc`.
+    threshold : float, optional
+        As for `open_ifc`.
+    **_
+        Its other options, which the coordinates hold already.
+
+    Returns
+    -------
+    xarray.Dataset
+        Lazy; it reads the files of the folder.
+    """
+    folder = _folder_of([url] if isinstance(url, str | os.PathLike) else list(url))
+    mask = laid.mask_value.dtype.str if "mask_value" in laid else ""
+    heights, widths, offsets = (
+        np.asarray(laid[name].values, np.int64) for name in ("height", "width", "offset")
+    )
+    channels = int(laid.sizes["c"])
+    plan = Plan(
+        block=laid.sizes["slot"],
+        heights=heights,
+        widths=widths,
+        offsets=offsets,
+        channels=channels,
+        dtype=laid.pixels.dtype.str,
+        mask=mask,
+        places=laid.sizes["value"] // channels,
+        threshold=threshold,
+    )
+    files = [f"{folder}/{name}" for name in laid["file"].values.tolist()]
+    states = np.asarray(laid["file_state"].values, np.int64)
+    return laid.assign(Rows(files, plan, states).variables())
+
+
+def _folder_of(urls: Sequence[str | os.PathLike[str]]) -> str:
+    """Return the folder that is given, or that holds the files given."""
+    texts = [sources.resolve_uri(url).rstrip("/") for url in urls]
+    if len(texts) == 1 and not texts[0].lower().endswith(SUFFIXES):
+        return texts[0]
+    folders = {text.rpartition("/")[0] for text in texts}
+    if len(folders) != 1:
+        raise UsageError(f"expected one folder, or files of one; found {len(folders)} folders")
+    return folders.pop()
+
+
+def _listed(url: str | os.PathLike[str] | Sequence[str], most: int | None = None) -> list[Item]:
+    """List the files of a folder itself, in natural order; files that are named are taken so.
+
+    With `most`, so many of them at most, whichever come first. One that is gone has the size -1.
+    """
+    urls = [url] if isinstance(url, str | os.PathLike) else list(url)
+    folder = _folder_of(urls)
+    named = {sources.resolve_uri(one).rstrip("/") for one in urls} - {folder}
+    inside = (item for item in sources.walk_items(folder) if "/" not in item.path)
+    fitting = (item for item in inside if item.uri.lower().endswith(SUFFIXES))
+    items = list(islice((i for i in fitting if not named or i.uri in named), most))
+    if most is None and items:
+        gone = named - {item.uri for item in items}
+        items += [Item(uri, uri.rpartition("/")[2], -1, "") for uri in gone]
+    if not items:
+        raise UsageError(f"{folder}: no .h5 files in this folder itself; give a sample's folder")
+    return sorted(items, key=lambda item: natural_key(item.path))
+
+
+def _survey(items: Sequence[Item], threshold: float | None) -> list[Outcome]:
+    """Read the headers of files; those of a bucket are small enough to be read whole."""
+    if threshold is not None and not (_is_number(threshold) and math.isfinite(threshold)):
+        raise UsageError(f"threshold: found {threshold!r}; expected a number")
+    fitting = [item for item in items if 0 <= item.size <= LARGEST]
+    take = partial(look, threshold=threshold)
+    found = sources.read_many((item.uri for item in fitting), take)
+    outcomes: list[Outcome] = []
+    for item in items:
+        if item.size < 0:
+            outcomes.append(InputError("gone; it was there when the source was listed"))
+        elif item.size > LARGEST:
+            outcomes.append(InputError(f"{item.size} bytes; it is no picture"))
+        else:
+            outcomes.append(next(found))
+    return outcomes
+
+
+def _collection(
+    items: Sequence[Item],
+    found: Sequence[Outcome],
+    *,
+    levels: str | Sequence[str],
+    channels: str | Sequence[str] | None,
+    block: int,
+    threshold: float | None,
+) -> xr.Dataset:
+    folder = items[0].uri.rpartition("/")[0]
+    if type(block) is not int or block < 0:
+        raise UsageError(f"block: found {block!r}; expected a number of pictures, or 0")
+    try:
+        names = [item.uri.rpartition("/")[2] for item in items]
+        kept, reasons = packing.judge(found, names)
+        plan = packing.plan(kept, block, threshold)
+    except InputError as error:
+        raise InputError(f"{folder.rpartition('/')[2]}: {error}") from None
+    called = _split(channels) or [f"Ch{i + 1}" for i in range(plan.channels)]
+    if len(called) != plan.channels or len(set(called)) != len(called):
+        raise UsageError(
+            f"channels: {len(called)} names ({', '.join(called)}); the pictures of {folder} have "
+            f"{plan.channels} channels, and no two may have one name"
+        )
+    columns = _columns(items, kept, reasons, plan) | _levels(folder, _split(levels), len(items))
+    coords: dict[str, Any] = {"block": np.arange(plan.count), "c": np.array(called, dtype=str)}
+    for name, values in columns.items():
+        described = schema.OF_RECORDS.get(name)
+        attrs = {"long_name": described.meaning, "units": described.unit} if described else {}
+        coords[name] = ("record", values, attrs)
+    rows = Rows([item.uri for item in items], plan, columns["file_state"])
+    notes = packing.channels_first(kept) + packing.odd_labels(names, kept)
+    return xr.Dataset(rows.variables(), coords, {"notes": notes} if notes else {})
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _columns(
+    items: Sequence[Item], kept: Sequence[Facts | None], reasons: Sequence[str], plan: Plan
+) -> dict[str, np.ndarray]:
+    """Return what is known of each picture."""
+    numbers = np.arange(len(items))
+    labels = ["-1" if one is None or one.label is None else one.label for one in kept]
+    sets = ["labeled" if one and one.label is not None else "unlabeled" for one in kept]
+    masks = [np.dtype(one.mask).name if one and one.mask else "" for one in kept]
+    return {
+        "in_block": numbers // plan.block,
+        "in_slot": numbers % plan.block,
+        "offset": plan.offsets,
+        "height": plan.heights,
+        "width": plan.widths,
+        "file_state": np.array([state(item) for item in items], np.int64),
+        "file": np.array([item.uri.rpartition("/")[2] for item in items], dtype=str),
+        "object_number": np.array([_object_number(item) for item in items]),
+        "label": np.array(labels, dtype=str),
+        "set": np.array(sets, dtype=str),
+        "mask_dtype": np.array(masks, dtype=str),
+        "put_aside": np.array(reasons, dtype=str),
+    }
+
+
+def _once(items: Sequence[Item], found: Sequence[Outcome]) -> list[Outcome]:
+    """Put aside all but the first sound picture of an object."""
+    seen: dict[int, str] = {}
+    once: list[Outcome] = []
+    for item, one in zip(items, found, strict=True):
+        number = _object_number(item)
+        first = item.uri
+        if isinstance(one, Facts) and number >= 0:
+            first = seen.setdefault(number, item.uri)
+        other = first.rpartition("/")[2]
+        again = InputError(f"object {number} again; it is in {other} too")
+        once.append(one if first == item.uri else again)
+    return once
+
+
+def _object_number(item: Item) -> int:
+    """Return what stands after the last ``_`` of a file's name, -1 if that is no number."""
+    text = item.uri.rpartition("/")[2].rpartition(".")[0].rpartition("_")[2]
+    return int(text) if text.isascii() and text.isdecimal() and len(text) < 19 else -1
+
+
+def _levels(folder: str, names: Sequence[str], count: int) -> dict[str, np.ndarray]:
+    """Return what the last folders of a path say, by the names given."""
+    wrong = [name for name in names if not name.isidentifier() or name in _TAKEN]
+    if wrong or len(set(names)) != len(names):
+        raise UsageError(f"levels: {', '.join(wrong or names)}; expected names, each once")
+    folders = [name.strip() for name in folder.rpartition("://")[2].split("/")]
+    if len(folders) < len(names):
+        raise UsageError(f"levels: {len(names)} names; {folder} has {len(folders)} folders")
+    chosen = folders[len(folders) - len(names) :]
+    return {
+        name: np.full(count, text, dtype=f"<U{max(1, len(text))}")
+        for name, text in zip(names, chosen, strict=True)
+    }
+
+
+def _split(given: str | Sequence[str] | None) -> list[str]:
+    """Return names that are given as a list, or by commas."""
+    parts = given.split(",") if isinstance(given, str) else given or []
+    return [str(part).strip() for part in parts if str(part).strip()]

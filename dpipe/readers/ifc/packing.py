@@ -1,0 +1,367 @@
+"""Pictures of unlike size, packed into rows of a block each; every row is read by one task.
+
+A `Plan` says which pictures lie where, from their facts alone. `Rows` reads the files of a block
+and fills its row of every variable. Knows neither folders nor names of samples.
+"""
+
+import hashlib
+import os
+import threading
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, BinaryIO
+
+import numpy as np
+import xarray as xr
+
+from dpipe import compute, ledger, schema, sources
+from dpipe.errors import GoneError, InputError
+from dpipe.readers.ifc.picture_file import Facts, planes
+
+MOST, ROW_BYTES = 1024, 96 << 20
+"""Pictures of a block: a power of two, at most so many, at most so many bytes of pixels."""
+_LARGEST_ROW = 2**31 - 1
+_CODES = ("|u1", "|u1", "<u2", "<u4", "<u4")
+"""dtype of the mask code by the bytes that its bits take."""
+Outcome = Facts | InputError
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Where each picture lies.
+
+    Attributes
+    ----------
+    block : int
+        Pictures of a block.
+    heights, widths, offsets : numpy.ndarray
+        Of each record; 0 by 0 where it was put aside.
+    channels : int
+        Of every picture.
+    dtype, mask : str
+        Of the pixels, and of the masks that are packed as pixels; "" where there are no masks.
+    places : int
+        Length of a row, in pixels of one plane.
+    threshold : float or None
+        What of a mask is inside: what lies above it.
+    """
+
+    block: int
+    heights: np.ndarray = field(repr=False)
+    widths: np.ndarray = field(repr=False)
+    offsets: np.ndarray = field(repr=False)
+    channels: int
+    dtype: str
+    mask: str
+    places: int
+    threshold: float | None = None
+
+    @property
+    def count(self) -> int:
+        """Number of blocks."""
+        return -(-len(self.heights) // self.block)
+
+
+def state_of(name: str, size: int, etag: str) -> bytes:
+    """Return a digest of 256 bits that changes when a file's name, size or etag does."""
+    return hashlib.sha256(f"{name}\0{size}\0{etag}".encode(errors="replace")).digest()
+
+
+def judge(found: Sequence[Outcome], names: Sequence[str]) -> tuple[list[Facts | None], list[str]]:
+    """Say which pictures are sound beside the others, and what is wrong with the rest.
+
+    Pictures of a part have one number of channels and one dtype: those of most of them.
+
+    Parameters
+    ----------
+    found : sequence of Facts or InputError
+        What each file says.
+    names : sequence of str
+        The files' names, for messages.
+
+    Returns
+    -------
+    tuple of (list of Facts or None, list of str)
+        The facts of the sound ones, and a reason for each other ("" for sound ones).
+
+    Raises
+    ------
+    InputError
+        None is sound.
+    """
+    sound = [one for one in found if isinstance(one, Facts)]
+    if not sound:
+        raise InputError(
+            f"none of {len(found)} pictures can be read; the first: {names[0]}: {found[0]}"
+        )
+    usual = Counter((one.channels, one.dtype) for one in sound).most_common(1)[0][0]
+    kept: list[Facts | None] = []
+    reasons = []
+    for one in found:
+        reason = ""
+        if isinstance(one, InputError):
+            reason = str(one)
+        elif one.channels != usual[0]:
+            reason = f"{one.channels} channels; most pictures beside it have {usual[0]}"
+        elif one.dtype != usual[1]:
+            kinds = [np.dtype(kind).name for kind in (one.dtype, usual[1])]
+            reason = f"image of {kinds[0]}; most pictures beside it have {kinds[1]}"
+        kept.append(None if reason else one)  # type: ignore[arg-type]
+        reasons.append(reason)
+    return kept, reasons
+
+
+def odd_labels(names: Sequence[str], kept: Sequence[Facts | None]) -> list[str]:
+    """Say in a line for each oddity of labels how many pictures have it, and the first."""
+    odd: dict[str, list[str]] = {}
+    for name, one in zip(names, kept, strict=True):
+        if one and one.odd:
+            odd.setdefault(one.odd, []).append(name)
+    return [
+        f"{len(files)} pictures: {text}; the first is {files[0]}" for text, files in odd.items()
+    ]
+
+
+def channels_first(kept: Sequence[Facts | None]) -> list[str]:
+    """Say in a line if all pictures have more channels than rows: they may stand first."""
+    sound = [one for one in kept if one is not None]
+    if not sound or any(one.channels <= one.height for one in sound):
+        return []
+    one = sound[0]
+    return [
+        f"pictures of {one.height} rows, {one.width} columns and {one.channels} channels: an image "
+        "is read as (height, width, channels); if its channels stand first, write it anew"
+    ]
+
+
+def plan(kept: Sequence[Facts | None], block: int = 0, threshold: float | None = None) -> Plan:
+    """Lay pictures out one after another, in their order.
+
+    Parameters
+    ----------
+    kept : sequence of Facts or None
+        None takes no place.
+    block : int
+        Pictures of a block; 0 chooses by their size.
+    threshold : float, optional
+        For their masks.
+    """
+    sound = [one for one in kept if one is not None]
+    heights = np.array([one.height if one else 0 for one in kept], np.int64)
+    widths = np.array([one.width if one else 0 for one in kept], np.int64)
+    channels, dtype = sound[0].channels, sound[0].dtype
+    masks = sorted({one.mask for one in sound if one.mask})
+    sizes = heights * widths
+    bytes_of_one = float(sizes.sum()) / len(sound) * channels * np.dtype(dtype).itemsize
+    if not block:
+        block = min(MOST, 1 << max(0, int(ROW_BYTES / bytes_of_one).bit_length() - 1))
+    block = max(1, min(block, len(kept)))
+    ends = np.cumsum(sizes)
+    starts = np.arange(0, len(kept), block)
+    before = np.concatenate([[0], ends])
+    offsets = before[:-1] - np.repeat(before[starts], np.diff([*starts, len(kept)]))
+    places = int((before[np.append(starts[1:], len(kept))] - before[starts]).max())
+    if places * channels > _LARGEST_ROW:
+        raise InputError(f"a block of {block} pictures has {places} places; set a smaller block")
+    if channels > 32:
+        raise InputError(
+            f"{channels} channels; at most 32 can be packed. A picture is (height, width, channels)"
+        )
+    mask = _common(masks)
+    return Plan(block, heights, widths, offsets, channels, dtype, mask, places, threshold)
+
+
+def _common(masks: Sequence[str]) -> str:
+    """Return the dtype that holds the values of all masks exactly."""
+    if not masks:
+        return ""
+    common = np.result_type(*masks)
+    whole = all(np.dtype(mask).kind in "iub" for mask in masks)
+    if whole and common.kind == "f":  # NumPy's way out for uint64 beside signed integers
+        raise InputError(f"masks of {', '.join(masks)}, which no dtype holds all; convert them")
+    return common.str
+
+
+def _rows(said: Plan) -> dict[schema.Variable, tuple[str, int]]:
+    """Return the variables of a collection: dtype and length of a row of each."""
+    values = said.places * said.channels
+    made = {schema.PIXELS: (said.dtype, values)}
+    if said.mask:
+        made[schema.MASK_CODE] = (_CODES[-(-said.channels // 8)], said.places)
+        made[schema.MASK_VALUE] = (said.mask, said.block)
+        if said.mask != "|b1":  # a truth value has one value besides 0
+            made[schema.MASK_PIXELS] = (said.mask, values)
+    return made | {schema.PICTURE_FLAG: ("|u1", said.block)}
+
+
+@dataclass(eq=False)
+class Rows:
+    """Reads blocks: all variables of one at once, since they come from the same files.
+
+    Attributes
+    ----------
+    files : sequence of str
+        URI of each record.
+    plan : Plan
+        Where each lies.
+    states : numpy.ndarray
+        Of each file when it was listed (the first 63 bits of `state_of`); one on disk that is
+        another when it is read counts as unreadable.
+    """
+
+    files: Sequence[str]
+    plan: Plan
+    states: np.ndarray = field(repr=False)
+    _held: dict[int, tuple[int, dict[str, np.ndarray]]] = field(default_factory=dict, repr=False)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return vars(self) | {"_held": {}}
+
+    def variables(self) -> dict[str, xr.DataArray]:
+        """Return the lazy variables of the vocabulary; a lazy block is a row."""
+        made: dict[str, xr.DataArray] = {}
+        for variable, (dtype, length) in _rows(self.plan).items():
+            read = partial(self.read, variable.name)
+            array = compute.blocks.lazy(read, (self.plan.count, length), dtype, (1, length))
+            flags = {}
+            if variable is schema.PICTURE_FLAG:
+                masks = [1 << i for i in range(len(schema.PICTURE_FLAGS))]
+                flags = {"flag_masks": masks, "flag_meanings": " ".join(schema.PICTURE_FLAGS)}
+            made |= variable.wrap(xr.DataArray(array, dims=variable.dims), **flags)
+        return made
+
+    def read(self, name: str, region: compute.blocks.Region) -> np.ndarray:
+        """Return a region of one variable; the others of its block wait for the same thread."""
+        rows, thread = [], threading.get_ident()
+        for number in range(region[0].start, region[0].stop):
+            last, held = self._held.pop(thread, (number, {}))
+            if last != number or name not in held:
+                held = self._fill(number)
+            rows.append(held.pop(name)[region[1]])
+            if held:
+                self._held[thread] = number, held
+        if len(rows) == 1:
+            return rows[0][np.newaxis]
+        dtype = _rows(self.plan)[schema.VARIABLES[name]][0]
+        return np.stack(rows) if rows else np.empty((0, region[1].stop - region[1].start), dtype)
+
+    def _fill(self, number: int) -> dict[str, np.ndarray]:
+        said = self.plan
+        first = number * said.block
+        row = _Row.empty(said)
+        wanted = [
+            i for i in range(first, min(first + said.block, len(self.files))) if said.heights[i]
+        ]
+        take = partial(_planes_of, threshold=said.threshold)
+        files = sources.read_many((self.files[i] for i in wanted), take)
+        for i, got in zip(wanted, files, strict=True):
+            shape = (int(said.heights[i]), int(said.widths[i]), said.channels)
+            state = int(self.states[i]) if self.files[i].startswith("/") else None
+            if isinstance(got, GoneError):
+                row.flag(i - first, schema.UNREADABLE | schema.GONE)
+            elif isinstance(got, InputError):
+                row.flag(i - first, schema.UNREADABLE)
+            elif not _as_planned(*got, shape, state, said):
+                row.flag(i - first, schema.UNREADABLE | schema.GONE)
+            else:
+                row.put(i - first, int(said.offsets[i]), got[0], got[1])
+        return row.variables
+
+
+def _planes_of(
+    file: BinaryIO, *, threshold: float | None
+) -> tuple[np.ndarray, np.ndarray | None, int | None]:
+    """Return picture and mask, and of a file on disk its state once it is read."""
+    data, name = file.read(), getattr(file, "name", None)
+    image, mask = planes(data, threshold)
+    if not isinstance(name, str):
+        return image, mask, None
+    if (notes := ledger.current()) is not None:
+        notes.whole(name, data)
+    stat = os.fstat(file.fileno())
+    told = state_of(os.path.basename(name), stat.st_size, str(stat.st_mtime_ns))
+    return image, mask, int.from_bytes(told[:8], "big") >> 1
+
+
+def _as_planned(
+    image: np.ndarray,
+    mask: np.ndarray | None,
+    state: int | None,
+    shape: tuple[int, ...],
+    listed: int | None,
+    said: Plan,
+) -> bool:
+    """Tell whether a picture is the one that was listed, and fits into its place."""
+    same = None in (state, listed) or state == listed
+    fits = mask is None or not said.mask or np.can_cast(mask.dtype, said.mask)
+    return same and image.shape == shape and image.dtype == said.dtype and fits
+
+
+@dataclass
+class _Row:
+    """One block being filled."""
+
+    variables: dict[str, np.ndarray]
+    channels: int
+
+    @classmethod
+    def empty(cls, said: Plan) -> "_Row":
+        rows = _rows(said).items()
+        made = {variable.name: np.zeros(length, dtype) for variable, (dtype, length) in rows}
+        return cls(made, said.channels)
+
+    def flag(self, slot: int, bit: int) -> None:
+        self.variables["picture_flag"][slot] |= bit
+
+    def put(self, slot: int, offset: int, image: np.ndarray, mask: np.ndarray | None) -> None:
+        """Lay a picture and its mask into the row."""
+        size = image.shape[0] * image.shape[1]
+        place = slice(offset * self.channels, (offset + size) * self.channels)
+        _turn(image, self.variables["pixels"][place])
+        if image.dtype.kind == "f" and not np.isfinite(image).all():
+            self.flag(slot, 4)
+        if mask is None or "mask_code" not in self.variables:
+            return
+        _code(mask, self.variables["mask_code"][offset : offset + size])
+        value = _only_value(mask)
+        if value is not None:
+            self.variables["mask_value"][slot] = value
+            return
+        self.flag(slot, 2)
+        _turn(
+            mask.astype(self.variables["mask_pixels"].dtype), self.variables["mask_pixels"][place]
+        )
+
+
+def _turn(image: np.ndarray, out: np.ndarray) -> None:
+    """Write (height, width, channels) as planes one after another."""
+    height, width, channels = image.shape
+    out.reshape(channels, height, width)[...] = image.transpose(2, 0, 1)
+
+
+def _code(mask: np.ndarray, out: np.ndarray) -> None:
+    """Write a mask as one number a pixel: bit k is set where channel k is not zero."""
+    channels, bits = mask.shape[2], 8 * out.itemsize
+    plain = mask if mask.dtype.itemsize == 1 and mask.dtype.kind in "bu" else mask != 0
+    if channels < bits:
+        plain, narrow = np.zeros((*mask.shape[:2], bits), plain.dtype), plain
+        plain[..., :channels] = narrow
+    packed = np.packbits(plain.reshape(-1), bitorder="little")
+    out[...] = packed.view(out.dtype.newbyteorder("<"))
+
+
+def _only_value(mask: np.ndarray) -> Any:
+    """Return the one value of a mask besides 0; 0 if it is empty, None if there are several."""
+    if mask.dtype.kind == "b":
+        return bool(mask.any())
+    value = mask.max()
+    if mask.dtype.kind == "u" and value <= 1:
+        return value
+    if value == 0:
+        value = mask.min()
+    if mask.dtype.kind == "f":  # NaN and the zero with a sign must come back too
+        made = np.where(mask != 0, value, mask.dtype.type(0))
+        return value if made.tobytes() == mask.tobytes() else None
+    return value if ((mask == value) | (mask == 0)).all() else None

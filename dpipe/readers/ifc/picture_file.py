@@ -1,0 +1,356 @@
+"""One picture in an HDF5 file: ``image (H, W, C)`` or ``(H, W)``, maybe ``mask`` and ``label``.
+
+Files with contiguous arrays, as h5py writes them by default, are parsed by ``hdf5_layout``, which
+is five times as fast as the HDF5 library. h5py has the last word on all others, and on what is
+damaged; it too follows no link to another place and reads no bytes of other files.
+
+Knows what these three datasets must be; knows no folders and no other pictures.
+"""
+
+import io
+import math
+import os
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import Any, BinaryIO
+
+import h5py
+import hdf5plugin  # noqa: F401  registers the filters of HDF5, among them LZ4
+import imagecodecs
+import numpy as np
+
+from dpipe.errors import InputError
+from dpipe.formats.hdf5_layout import LOST, NAMES, Unlike, label_of, members, view
+
+LARGEST = 1 << 30
+"""Bytes of a file, of its picture or of one of its chunks, above which it is refused."""
+_HEAD = 4096
+"""Bytes at the beginning of a file that mostly hold all headers."""
+_SHOWN = 5
+_DEFLATE, _SHUFFLE = h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_SHUFFLE
+_PROBLEMS = (OSError, RuntimeError, KeyError, ValueError, TypeError, OverflowError)
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What a file says of its picture.
+
+    Attributes
+    ----------
+    height, width, channels : int
+        Its size.
+    dtype, mask : str
+        Of the picture and of its mask, "" for no mask.
+    label : str or None
+        None for none.
+    odd : str
+        What is to be said of its label, "" for nothing.
+    """
+
+    height: int
+    width: int
+    channels: int
+    dtype: str
+    mask: str = ""
+    label: str | None = None
+    odd: str = ""
+
+
+def look(file: BinaryIO, threshold: float | None = None) -> Facts:
+    """Return the facts of a file.
+
+    Parameters
+    ----------
+    file : binary file
+        Open; of one on disk mostly only the beginning is read.
+    threshold : float, optional
+        What of a mask is inside: what lies above it. Without one, masks of floats and of signed
+        numbers are looked at whole, for they must hold whole numbers from 0.
+
+    Returns
+    -------
+    Facts
+        Sizes, dtypes and label; no pixel of the picture was looked at.
+
+    Raises
+    ------
+    InputError
+        The file is damaged, or holds something else; the text does not name it.
+    """
+    found = _looked(file)
+    if found.mask and threshold is not None:
+        return replace(found, mask="|b1")
+    if found.mask and np.dtype(found.mask).kind in "fi":
+        file.seek(0)
+        planes(file.read())
+    return found
+
+
+def _looked(file: BinaryIO) -> Facts:
+    if not isinstance(file, io.BytesIO):
+        number = file.fileno()
+        with suppress(*LOST):
+            size = os.fstat(number).st_size
+            return _stated(os.pread(number, _HEAD, 0), size, lambda at, n: os.pread(number, n, at))
+    data = file.read()
+    with suppress(*LOST):
+        return _stated(data, len(data), lambda at, n: data[at : at + n])
+    with _opened(data) as opened:
+        image, mask = _named(opened, "image"), _named(opened, "mask")
+        return _facts(image, mask, *_label_of(opened))
+
+
+def _stated(data: bytes, size: int, read: Callable[[int, int], bytes]) -> Facts:
+    found = members(data, size)
+    label, odd = _told(label_of(read, found["label"])) if "label" in found else (None, "")
+    return _facts(found.get("image"), found.get("mask"), label, odd)
+
+
+def planes(data: bytes, threshold: float | None = None) -> tuple[np.ndarray, np.ndarray | None]:
+    """Return the picture and the mask of a file.
+
+    Parameters
+    ----------
+    data : bytes
+        The whole file.
+    threshold : float, optional
+        As for `look`: the mask becomes truth values.
+
+    Returns
+    -------
+    tuple of (numpy.ndarray, numpy.ndarray or None)
+        Both (height, width, channels); views of `data` where it holds them as they are.
+
+    Raises
+    ------
+    InputError
+        As for `look`, or the pixels cannot be decoded.
+    """
+    image, mask = arrays(data)
+    return image, None if mask is None else _covered(mask, threshold)
+
+
+def arrays(data: bytes) -> tuple[np.ndarray, np.ndarray | None]:
+    """Return picture and mask of a file, (height, width, channels), whatever the mask holds."""
+    image: np.ndarray
+    mask: np.ndarray | None = None
+    with suppress(*LOST):
+        found = members(data, len(data))
+        facts = _facts(found["image"], found.get("mask"), None)
+        image = view(data, found["image"])
+        mask = view(data, found["mask"]) if "mask" in found else None
+        return _cubes(image, mask, facts)
+    with _opened(data) as file:
+        held, covered = _named(file, "image"), _named(file, "mask")
+        facts = _facts(held, covered, None)
+        image = _values(held, data)
+        return _cubes(image, None if covered is None else _values(covered, data), facts)
+
+
+def _cubes(
+    image: np.ndarray, mask: np.ndarray | None, facts: Facts
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Give a grey picture the one channel that it has."""
+    shape = (facts.height, facts.width, facts.channels)
+    return image.reshape(shape), None if mask is None else mask.reshape(shape)
+
+
+def _covered(mask: np.ndarray, threshold: float | None) -> np.ndarray:
+    """Return a mask that says of each pixel whether it is inside, and maybe of what."""
+    if mask.dtype.kind == "b":
+        return mask
+    if threshold is not None:
+        return mask > threshold  # which NaN is not
+    if mask.dtype.kind == "u":
+        return mask
+    finite = np.isfinite(mask)
+    known = mask[finite]
+    odd = {
+        "fractions": bool((known != np.floor(known)).any()),
+        "values below 0": bool((known < 0).any()),
+        "values that are not finite": not finite.all(),
+    }
+    if not any(odd.values()):
+        return mask
+    most = float(known.max(initial=0))
+    way = next((n / 2 for n in (1, 255) if most <= n), most / 2)
+    if most <= 0 or not (odd["fractions"] or odd["values that are not finite"]):
+        way = 0
+    raise InputError(
+        f"mask of {mask.dtype} with {' and '.join(kind for kind, there in odd.items() if there)}; "
+        f"expected whole numbers from 0. Say threshold={way:g} to take what is above it"
+    )
+
+
+def _facts(image: Any, mask: Any, label: str | None, odd: str = "") -> Facts:
+    """Check what the datasets say of themselves, whoever read it."""
+    if image.dtype is None or (mask is not None and mask.dtype is None):
+        raise Unlike
+    held = tuple(int(n) for n in image.shape)
+    if len(held) not in (2, 3) or not all(held):
+        raise InputError(f"image of shape {held}; expected (height, width, channels)")
+    height, width, channels = shape = (*held, 1)[:3]
+    if image.dtype.kind not in "uif" or image.dtype.itemsize > 8:
+        raise InputError(f"image of {image.dtype}; expected integers or floats of up to 64 bits")
+    if math.prod(shape) * image.dtype.itemsize > LARGEST:
+        raise InputError(f"image of shape {held}; more than 1 GiB is refused")
+    kind = image.dtype.newbyteorder("=").str
+    if mask is None:
+        return Facts(height, width, channels, kind, "", label, odd)
+    if (*map(int, mask.shape), 1)[:3] != shape:
+        told = f"mask of shape {tuple(mask.shape)} beside an image of {held}"
+        raise InputError(f"{told}; expected the same shape, a mask for each channel")
+    if mask.dtype.kind not in "buif" or mask.dtype.itemsize > 8:
+        raise InputError(f"mask of {mask.dtype}; expected numbers or truth values")
+    return Facts(height, width, channels, kind, mask.dtype.newbyteorder("=").str, label, odd)
+
+
+def _label_of(file: h5py.File) -> tuple[str | None, str]:
+    """Return a label, and what is to be said of it; a bad one spoils no picture."""
+    try:
+        held = _named(file, "label")
+        value = None if held is None else held[()]
+    except InputError as error:
+        return None, f"{error}; the picture has no label"
+    if not isinstance(value, np.ndarray) or value.size == 1:
+        return (None, "") if value is None else _told(value)
+    if value.dtype.kind in "buif" and value.ndim == 1 and np.count_nonzero(value) == 1:
+        (place,) = np.flatnonzero(value)
+        if value[place] == 1:
+            return str(place), f"label is one of {value.size} by its place (one-hot), from 0"
+    return None, f"label of shape {value.shape}; expected one; the picture has no label"
+
+
+def _told(value: Any) -> tuple[str | None, str]:
+    """Return a label as text, and what is to be said of it: not a number is none."""
+    text = _text(value)
+    if text == "nan" and not isinstance(value, bytes | str):
+        return None, "label is NaN; the picture has no label"
+    return text, ""
+
+
+def _text(value: Any) -> str:
+    """Return a label as text, whatever it is kept as."""
+    if isinstance(value, np.ndarray):
+        value = value.reshape(-1)[0]
+    if isinstance(value, bytes):
+        raw = bytes(value).rstrip(b"\0")
+        try:
+            return raw.decode()
+        except UnicodeDecodeError:
+            return raw.decode("latin-1")
+    return str(value)
+
+
+class _opened:
+    """h5py's view of a file in memory; what it raises becomes an InputError."""
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+        self.file: h5py.File
+
+    def __enter__(self) -> h5py.File:
+        try:
+            self.file = h5py.File(io.BytesIO(self.data), "r", rdcc_nbytes=0)
+        except _PROBLEMS as error:
+            raise InputError(_diagnosis(self.data, error)) from None
+        return self.file
+
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+        self.file.close()
+        if isinstance(error, _PROBLEMS) and not isinstance(error, InputError):
+            raise InputError(_diagnosis(self.data, error)) from None
+        if isinstance(error, Unlike):
+            raise InputError("holds numbers of a kind that is not known")
+
+
+def _diagnosis(data: bytes, error: BaseException) -> str:
+    said = " ".join(str(error).split())[:100]  # every record of a table has as much room
+    if not data:
+        return "empty: 0 bytes"
+    if "signature not found" in said:
+        return "not an HDF5 file"
+    if "truncated file" in said:
+        return "truncated, shorter than its header says"
+    return f"damaged: {said}"
+
+
+def _values(dataset: h5py.Dataset, data: bytes) -> np.ndarray:
+    """Return all values of a dataset in this machine's byte order."""
+    codes = _filters(dataset)
+    if codes[codes[:1] == [_SHUFFLE] :] == [_DEFLATE] and dataset.dtype.kind in "uif":
+        values = _inflated(dataset, data, shuffled=codes[0] == _SHUFFLE)
+    else:
+        values = dataset[...]
+    return values.astype(values.dtype.newbyteorder("="), copy=False)
+
+
+def _filters(dataset: h5py.Dataset) -> list[int]:
+    layout = dataset.id.get_create_plist()
+    return [layout.get_filter(i)[0] for i in range(layout.get_nfilters())]
+
+
+def _inflated(dataset: h5py.Dataset, data: bytes, *, shuffled: bool) -> np.ndarray:
+    """Decode deflated chunks into buffers of the size of a chunk: faster, and no bomb goes off."""
+    chunk, dtype = dataset.chunks, dataset.dtype
+    size = math.prod(chunk) * dtype.itemsize
+    out = np.empty(dataset.shape, dtype)
+    stored: list[Any] = []
+    dataset.id.chunk_iter(stored.append)
+    for one in stored:
+        raw: Any = data[one.byte_offset : one.byte_offset + one.size]
+        if not one.filter_mask >> int(shuffled) & 1:  # a chunk may be kept as it is
+            raw = imagecodecs.deflate_decode(raw, out=size)
+        if len(raw) != size:
+            raise InputError(f"damaged: a chunk decodes to {len(raw)} bytes; expected {size}")
+        values = np.frombuffer(raw, np.uint8)
+        if shuffled and not one.filter_mask & 1:
+            values = np.ascontiguousarray(values.reshape(dtype.itemsize, -1).T).reshape(-1)
+        place = tuple(
+            slice(i, min(i + n, end))
+            for i, n, end in zip(one.chunk_offset, chunk, dataset.shape, strict=True)
+        )
+        inside = tuple(slice(0, cut.stop - cut.start) for cut in place)
+        out[place] = values.view(dtype).reshape(chunk)[inside]
+    return out
+
+
+def _named(file: h5py.File, key: str) -> Any:
+    """Return a dataset by either of its names; only an image must be there."""
+    found = [name for name in NAMES[key] if file.id.links.exists(name.encode())]
+    if len(found) > 1:
+        raise InputError(f"both {found[0]} and {found[1]}; expected one of them")
+    if not found and key == "image":
+        there = ", ".join(sorted(file)[:_SHOWN]) or "nothing"
+        raise InputError(f"no dataset image (height, width, channels); found {there}")
+    return _child(file, found[0]) if found else None
+
+
+def _child(file: h5py.File, name: str) -> Any:
+    """Return a dataset of the root group that lies in this very file, None where there is none."""
+    links = file.id.links
+    if not links.exists(name.encode()):
+        return None
+    if links.get_info(name.encode()).type != h5py.h5l.TYPE_HARD:
+        raise InputError(f"{name} is a link to another place, which is not followed")
+    found = file[name]
+    if not isinstance(found, h5py.Dataset):
+        raise InputError(f"{name} is no dataset")
+    if found.shape is None:
+        raise InputError(f"{name} is empty; expected values")
+    layout = found.id.get_create_plist()
+    if layout.get_layout() == h5py.h5d.VIRTUAL or layout.get_external_count():
+        raise InputError(f"{name} keeps its values in other files, which is refused")
+    if found.id.get_space().get_simple_extent_npoints() * found.dtype.itemsize > LARGEST:
+        raise InputError(f"{name} of shape {found.shape}; more than 1 GiB is refused")
+    if layout.get_layout() == h5py.h5d.CHUNKED:
+        chunk = math.prod(layout.get_chunk()) * found.dtype.itemsize
+        if chunk > LARGEST:
+            raise InputError(f"{name} has chunks of {chunk} bytes; more than 1 GiB is refused")
+        expected = math.prod(-(-n // c) for n, c in zip(found.shape, found.chunks, strict=True))
+        if found.id.get_num_chunks() != expected:
+            raise InputError(f"damaged: {name} has not all of its {expected} chunks")
+    elif found.size and not found.id.get_storage_size():
+        raise InputError(f"damaged: {name} was never written")
+    return found

@@ -1,0 +1,1 @@
+"""Imaris: movies, spots and surfaces of one file."""

@@ -1,0 +1,1 @@
+"""OME-Zarr, 0.1 to 0.6: images and their labels."""

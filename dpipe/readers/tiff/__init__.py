@@ -1,0 +1,1 @@
+"""TIFF: movies, OME-TIFF, ImageJ, Micro-Manager, ScanImage, numbered series."""

@@ -1,0 +1,199 @@
+"""OME-TIFF over several files: which file holds which plane, by its names and identifiers.
+
+A header lists all planes of a movie, each with the FileName and UUID of its file. Names are
+compared, never followed: only files that were given are read. Where name and identifier say
+different things, neither is believed.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+from xml.etree import ElementTree as Xml
+
+import numpy as np
+
+from dpipe.formats.measures import number
+from dpipe.formats.ome_xml import every
+from dpipe.formats.tiff import MOST_PLANES, Flaw
+
+_NAMED = 5
+
+
+class Home(NamedTuple):
+    """A file as a header calls it, "" where it does not say; identifiers in small letters."""
+
+    name: str
+    uuid: str
+
+
+class Spread(NamedTuple):
+    """The planes of one image: sizes along t, c, z, samples of a pixel, and where each lies.
+
+    `table` holds the number of the home and the page of each plane, -1 where none is listed.
+    """
+
+    sizes: tuple[int, int, int]
+    samples: int
+    homes: list[Home]
+    table: np.ndarray
+
+
+def identifier(root: Xml.Element) -> str:
+    """Return the UUID by which a file calls itself."""
+    return _plain(root.get("UUID"))
+
+
+def master(root: Xml.Element) -> Home | None:
+    """Return the file that holds the header instead, None if this one does."""
+    found = next(every(root, "BinaryOnly"), None)
+    if found is None:
+        return None
+    return Home(_base(found.get("MetadataFile")), _plain(found.get("UUID")))
+
+
+def is_spread(root: Xml.Element, name: str) -> bool:
+    """Tell whether a header names other files than its own."""
+    if master(root) is not None:
+        return True
+    own, homes = identifier(root), homes_of(root)
+    alone = len({home.uuid for home in homes}) <= 1 and len({home.name for home in homes}) <= 1
+    return not alone or any(
+        home.uuid not in ("", own) if own else home.name.lower() not in ("", name.lower())
+        for home in homes
+    )
+
+
+def spread(root: Xml.Element, image: int, pages: int) -> Spread:
+    """List where the planes of an image lie.
+
+    Parameters
+    ----------
+    root : xml.etree.ElementTree.Element
+        The header.
+    image : int
+        Which image.
+    pages : int
+        How many pages a file holds of which the header says no number.
+
+    Returns
+    -------
+    Spread
+        As the header has it; nothing was opened.
+
+    Raises
+    ------
+    Flaw
+        No such image, or sizes that no movie has.
+    """
+    images = list(every(root, "Image"))
+    pixels = next(every(images[image], "Pixels"), None) if image < len(images) else None
+    if pixels is None:
+        raise Flaw(f"no image {image}; its OME header holds {len(images)}")
+    channels = list(every(pixels, "Channel"))
+    samples = _whole(channels[0].get("SamplesPerPixel") if channels else None, 1)
+    order = [axis for axis in str(pixels.get("DimensionOrder", "XYZCT")) if axis in "ZCT"]
+    sizes = {axis: _whole(pixels.get(f"Size{axis}"), 1) for axis in "TCZ"}
+    sizes["C"] //= max(1, samples)
+    total = sizes["T"] * sizes["C"] * sizes["Z"]
+    if sorted(order) != ["C", "T", "Z"] or not 0 < total <= MOST_PLANES:
+        raise Flaw(f"its OME header promises {sizes} planes in the order {''.join(order)!r}")
+    homes: dict[Home, int] = {}
+    flat = np.full((total, 2), -1, np.int64)  # the last of the order slowest
+    shape = [sizes[axis] for axis in reversed(order)]
+    for data in every(pixels, "TiffData"):
+        held = next(every(data, "UUID"), None)
+        home = Home("", identifier(root))
+        if held is not None:
+            home = Home(_base(held.get("FileName")), _plain(held.text))
+        at = [_whole(data.get(f"First{axis}"), 0) for axis in reversed(order)]
+        if any(not 0 <= a < n for a, n in zip(at, shape, strict=True)):
+            raise Flaw(f"its OME header lists a plane at {at} of {shape}")
+        first, ifd = int(np.ravel_multi_index(at, shape)), _whole(data.get("IFD"), 0)
+        usual = 1 if data.get("IFD") is not None else pages
+        count = min(_whole(data.get("PlaneCount") or data.get("NumPlanes"), usual), total - first)
+        flat[first : first + count, 0] = homes.setdefault(home, len(homes))
+        flat[first : first + count, 1] = ifd + np.arange(count)
+    if not homes and total:  # a header that lists no plane: they lie in order
+        homes[Home("", identifier(root))] = 0
+        flat[: min(total, pages)] = np.stack([np.zeros(total, int), np.arange(total)], 1)[:pages]
+    table = flat.reshape(*shape, 2)
+    axes = [[*reversed(order)].index(axis) for axis in "TCZ"]
+    return Spread(
+        (sizes["T"], sizes["C"], sizes["Z"]), samples, list(homes), table.transpose(*axes, 3)
+    )
+
+
+def is_silent(root: Xml.Element) -> bool:
+    """Tell whether a header lists planes without saying in which file."""
+    return any(next(every(data, "UUID"), None) is None for data in every(root, "TiffData"))
+
+
+def homes_of(element: Xml.Element) -> list[Home]:
+    """Return the files that a header, or one of its images, names, each once."""
+    found = (Home(_base(u.get("FileName")), _plain(u.text)) for u in every(element, "UUID"))
+    return list(dict.fromkeys(found))
+
+
+def matched(homes: Sequence[Home], given: Mapping[str, str]) -> list[int]:
+    """Find each home among the files that were given.
+
+    Parameters
+    ----------
+    homes : sequence of Home
+        The files that a header lists.
+    given : mapping of str to str
+        By the name of each file, the UUID by which it calls itself.
+
+    Returns
+    -------
+    list of int
+        For each home the number of its file, -1 if that was not given.
+
+    Raises
+    ------
+    Flaw
+        A name and an identifier that say different things.
+    """
+    told = [uuid for uuid in given.values() if uuid]
+    listed = {home.uuid for home in homes}
+    # one text in all files, or identifiers that nobody lists: then names are all there is
+    by_name_only = len(given) > 1 and (len(set(told)) < len(told) or not listed & set(told))
+    result = [-1] * len(homes)
+    for file, (name, uuid) in enumerate(given.items()):
+        called = [i for i, home in enumerate(homes) if home.name.lower() == name.lower()]
+        same = [i for i, home in enumerate(homes) if uuid and home.uuid == uuid]
+        unknown = not uuid or all(not homes[i].uuid for i in called)
+        if by_name_only or (not same and unknown):
+            same = called
+        if (called and not set(called) <= set(same)) or len(same) > 1:
+            raise Flaw(
+                f"{name} has the name of one file of its header and the UUID of another; give the "
+                "files of the movie together under their own names, or say axes= to read its own "
+                "pages in order"
+            )
+        if not same:
+            raise Flaw(
+                f"{name} is none of the files that its header lists ({named(homes)}); give "
+                "them under their own names, or say axes= to read its own pages in order"
+            )
+        result[same[0]] = file
+    return result
+
+
+def named(homes: Sequence[Home]) -> str:
+    """Name files that are missing, at most a few."""
+    told = [home.name or home.uuid or "a file without a name" for home in homes]
+    more = f" and {len(told) - _NAMED} more" if len(told) > _NAMED else ""
+    return ", ".join(told[:_NAMED]) + more
+
+
+def _base(name: str | None) -> str:
+    return (name or "").replace("\\", "/").rpartition("/")[2].strip()
+
+
+def _plain(uuid: str | None) -> str:
+    return (uuid or "").strip().lower().removeprefix("urn:uuid:")
+
+
+def _whole(value: str | None, usual: int) -> int:
+    found = number(value) if value else float(usual)
+    return int(found) if found is not None and 0 <= found < 2**31 else -1

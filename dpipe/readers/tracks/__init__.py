@@ -1,0 +1,1 @@
+"""Tracks: tables of many programs, and labels of the Cell Tracking Challenge."""

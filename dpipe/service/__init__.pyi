@@ -1,0 +1,3 @@
+from . import maintenance
+
+__all__ = ["maintenance"]

@@ -1,0 +1,5 @@
+"""Raw files wherever they lie: folders, globs, archives, buckets, the web and Zenodo."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,0 +1,23 @@
+from .anndata import write_anndata
+from .emdb_sff import write_emdb_sff
+from .ome_zarr import write_ome_zarr
+from .table import WRITERS, export
+from .tables import write_csv, write_parquet
+from .tiff import write_tiff
+from .training.classification import write_classification
+from .training.coco import write_coco
+from .training.segmentation import write_segmentation
+
+__all__ = [
+    "WRITERS",
+    "export",
+    "write_anndata",
+    "write_classification",
+    "write_coco",
+    "write_csv",
+    "write_emdb_sff",
+    "write_ome_zarr",
+    "write_parquet",
+    "write_segmentation",
+    "write_tiff",
+]

@@ -1,0 +1,1 @@
+"""Files for training: crops by class, boxes, masks and pictures."""
