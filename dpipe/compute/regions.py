@@ -32,7 +32,8 @@ class RegionReader:
         for i, n in zip(given, self.shape, strict=True):
             if isinstance(i, slice):
                 wanted = range(n)[i]  # with any step: read what lies between, then thin it
-                low, high = (min(wanted), max(wanted) + 1) if wanted else (0, 0)
+                low, last = sorted((wanted[0], wanted[-1])) if wanted else (0, -1)
+                high = last + 1
                 rest.append(slice(None, None, wanted.step))
             else:
                 low, high = range(n)[i], range(n)[i] + 1

@@ -127,3 +127,16 @@ def test_another_process_takes_the_graph():
     assert regions.region_reader(array) is None
     found = blocks.compute_region(schema.movie(array), ["image"], {"t": slice(4, 5)})
     np.testing.assert_array_equal(found["image"], PIXELS[4:5])
+
+
+def test_an_index_costs_the_same_however_long_its_dim_is():
+    asked = []
+    long = regions.RegionReader(
+        lambda region: asked.append(region) or np.arange(7), (10**15,), np.dtype("u2")
+    )
+    assert long[1:].tolist() == [0, 1, 2, 3, 4, 5, 6]
+    assert long[::-3].tolist() == [6, 3, 0]
+    assert long[5].tolist() == 0
+    assert long[7:7].tolist() == [0, 1, 2, 3, 4, 5, 6]
+    last = 10**15
+    assert asked == [(slice(1, last),), (slice(0, last),), (slice(5, 6),), (slice(0, 0),)]
