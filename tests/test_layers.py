@@ -14,7 +14,7 @@ import pytest
 ROOT = Path(__file__).parents[1] / "dpipe"
 
 ORDER = """
-errors config redaction ledger shelves | schema metadata
+errors config redaction ledger plugins | schema metadata
 compute workers storage sources formats expressions | operators readers writers
 catalog build checks joins api census service
 plot report batches sklearn view demo blocks | __init__ cli __main__
@@ -22,7 +22,7 @@ plot report batches sklearn view demo blocks | __init__ cli __main__
 CALLS = ("import_module", "__import__", "find_spec", "Later")
 OPEN = ("formats",)
 """Packages whose files are used by their own names: codecs have nothing in common but a shelf."""
-OPERATORS_USE = ("errors", "schema", "shelves", "compute", "expressions", "operators")
+OPERATORS_USE = ("errors", "schema", "plugins", "compute", "expressions", "operators")
 BESIDE = {
     "operators.cell_features": {"operators.pictures"},
     "operators.crops": {"operators.frames", "operators.surfaces"},

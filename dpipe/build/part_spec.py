@@ -53,7 +53,7 @@ class PartSpec:
     device : str
         Where it is computed; not part of the fingerprint.
     code : str
-        For an operator of a user's own: digest of its code.
+        For a reader or operator of a user's own: digest of its code.
     attempt : int
         Of a part that was made when some of its files were gone, and that are back: which one.
     """
@@ -151,7 +151,10 @@ def from_items(
     found = readers.resolve(reader)
     params = parameters.bind(found.open, options or {}, f"reader {reader}")
     plain = tuple(asdict(item) for item in items)
-    return PartSpec("reader", reader, found.version, params, plain, {}, dict(said or {}), levels)
+    kept = dict(said or {})
+    return PartSpec(
+        "reader", reader, found.version, params, plain, said=kept, levels=levels, code=found.code
+    )
 
 
 def lazy(
@@ -178,7 +181,7 @@ def lazy(
     InputError
         A source item is damaged, is gone, or changed since it was listed.
     StoreError
-        A user's operator has other code here than where the part was planned.
+        A user's reader or operator has other code here than where the part was planned.
     """
     if origin.kind == "reader":
         return read(origin, laid)
@@ -188,6 +191,7 @@ def lazy(
 def read(origin: PartSpec, laid: Callable[[], xr.Dataset] | None = None) -> xr.Dataset:
     """Open the source items of an origin with its reader, or go on from what is laid out."""
     reader = readers.resolve(origin.name)
+    _check_code(origin, reader.code)
     if laid is not None and reader.resume is not None:  # ``finish`` checks what it was made of
         return reader.resume(laid(), _uris(origin), **origin.params)
     if reader.state is not None:
@@ -195,6 +199,16 @@ def read(origin: PartSpec, laid: Callable[[], xr.Dataset] | None = None) -> xr.D
         return schema.revise(reader.open(uris, **origin.params), **origin.said)
     check_unchanged(origin)
     return schema.revise(reader.open(_uris(origin), **origin.params), **origin.said)
+
+
+def _check_code(origin: PartSpec, code: str) -> None:
+    """Refuse a reader or operator of a user's own that is another one than was planned with."""
+    if origin.code and code != origin.code:
+        raise StoreError(
+            f"{origin.kind} {origin.name}: its code is not the one that the run was planned with; "
+            "it was edited meanwhile, or other code is installed on a worker. Restart the "
+            "workers, then run the same command again"
+        )
 
 
 def guess(origin: PartSpec) -> xr.Dataset:
@@ -251,12 +265,7 @@ def operate(
             if kind == "tree"
             else next(iter(held.values()))
         )
-    if origin.code and operator.code != origin.code:
-        raise StoreError(
-            f"operator {origin.name}: its code is not the one that the run was planned with; it "
-            "was edited meanwhile, or other code is installed on a worker. Restart the workers, "
-            "then run the same command again"
-        )
+    _check_code(origin, operator.code)
     with compute.device(origin.device):
         function = operator.function if made else operator.guess or operator.function
         result = function(**given, **params)

@@ -18,7 +18,7 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
-from dpipe import catalog, operators
+from dpipe import catalog, operators, readers
 from dpipe.build.outcome import AGAIN, BUG, DONE, SOME_ASIDE, TOO_MANY, Outcome, allowed
 from dpipe.build.plan import Choice, Planner, StepPlan, write_plan
 from dpipe.build.recipe import Recipe, load_recipe
@@ -256,8 +256,13 @@ class _Driver:
             for role, name in plan.step.inputs.items()
         }
         made_by = plan.step.to_dict() | {"inputs": inputs, "digest": self.recipe.digest}
-        if plan.step.operator and (operator := operators.resolve(plan.step.operator)).code:
-            made_by |= {"code": operator.code, "packages": operator.packages}
+        entry = (
+            operators.resolve(plan.step.operator)
+            if plan.step.operator
+            else readers.resolve(plan.step.reader)
+        )
+        if entry.code:
+            made_by |= {"code": entry.code, "packages": entry.packages}
 
         def build(parent: catalog.Version | None) -> dict[str, Any] | None:
             others = {r.stem: r for r in parent.parts if r.stem not in ours} if parent else {}

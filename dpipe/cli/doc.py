@@ -1,41 +1,83 @@
-"""The command line of what there is: ``dpipe doc``, from the tables and their docstrings."""
+"""``dpipe doc``: what there is, from the tables of the shelves and their docstrings."""
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import click
 
-from dpipe import operators, readers, writers
+from dpipe import operators, plugins, readers, writers
 from dpipe.errors import UsageError, unknown
 
-
-def _shelves() -> dict[str, dict[str, Callable[..., Any]]]:
-    return {
-        "readers": {name: reader.open for name, reader in readers.READERS.items()},
-        "operators": {name: one.function for name, one in operators.OPERATORS.items()},
-        "writers": dict(writers.WRITERS),
-    }
+Function = Callable[..., Any]
+_FIND: dict[str, Callable[[str], Function]] = {
+    "reader": lambda name: readers.resolve(name).open,
+    "operator": lambda name: operators.resolve(name).function,
+    "writer": writers.resolve,
+}
+_OWN = {
+    "reader": list(readers.READERS),
+    "operator": list(operators.OPERATORS),
+    "writer": list(writers.WRITERS),
+}
 
 
 @click.command()
 @click.argument("name", required=False)
 def doc(name: str | None) -> None:
     """List readers, operators and writers; of one NAME, tell what it takes and gives."""
-    shelves = _shelves()
-    found = [(shelf, held[name]) for shelf, held in shelves.items() if name in held]
-    if name is not None and ":" in name:
-        found = [("operators", operators.resolve(name).function)]
     if name is None:
-        width = max(len(key) for held in shelves.values() for key in held)
-        for shelf, held in shelves.items():
-            click.echo(shelf)
-            for key, function in held.items():
-                first = (inspect.getdoc(function) or "").partition("\n")[0]
-                click.echo(f"  {key.ljust(width)}  {first}")
-    elif not found:
-        known = sorted({key for held in shelves.values() for key in held})
-        raise UsageError(unknown("reader, operator or writer", name, known))
-    for shelf, function in found:
-        click.echo(f"{shelf[:-1]} {name}; in Python {function.__name__}")
+        _list()
+        return
+    for kind, found in _named(name):
+        function = inspect.unwrap(found)
+        click.echo(f"{kind} {name}; in Python {function.__name__}")
         click.echo(f"\n{inspect.getdoc(function) or ''}\n")
+
+
+def _list() -> None:
+    """Print all shelves; an entry of an installed package says of which, or why it is left out."""
+    width = max(len(name) for names in _OWN.values() for name in names)
+    left_out: list[str] = []
+    for kind, own in _OWN.items():
+        click.echo(f"{kind}s")
+        for name in own:
+            click.echo(f"  {name.ljust(width)}  {_first_line(_FIND[kind](name))}")
+        for name, point in plugins.installed(kind).items():
+            if name in own:
+                continue
+            try:
+                line = _first_line(_FIND[kind](name))
+            except UsageError as error:
+                left_out.append(str(error))
+            else:
+                where = plugins.distribution(point)
+                click.echo(f"  {name.ljust(width)}  {line} (from {where})")
+        left_out += plugins.taken(kind, own)
+    for line in left_out:
+        click.echo(f"warning: left out: {line}", err=True)
+
+
+def _first_line(function: Function) -> str:
+    return (inspect.getdoc(function) or "").partition("\n")[0]
+
+
+def _named(name: str) -> Iterator[tuple[str, Function]]:
+    """Yield what has a name on any shelf, with the kind of the shelf."""
+    known = {kind: [*own, *plugins.installed(kind)] for kind, own in _OWN.items()}
+    kinds = [kind for kind, names in known.items() if name in names or ":" in name]
+    if not kinds:
+        every = sorted({name for names in known.values() for name in names})
+        raise UsageError(unknown("reader, operator or writer", name, every))
+    problems: list[UsageError] = []
+    for kind in kinds:
+        try:
+            found = _FIND[kind](name)
+        except UsageError as error:
+            problems.append(error)
+            continue
+        yield kind, found
+        if ":" in name:  # it is one thing
+            return
+    if len(problems) == len(kinds):
+        raise problems[0]

@@ -4,7 +4,6 @@ It knows names, versions and signatures. A version goes up when a change moves n
 are found again by it. ``free`` names the dims along which a run may cut partitions.
 """
 
-import importlib
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -12,9 +11,8 @@ from typing import Any, Literal
 
 import xarray as xr
 
-from dpipe.errors import UsageError, unknown
-from dpipe.operators import user_code
-from dpipe.shelves import Later
+from dpipe.errors import UsageError
+from dpipe.plugins import Later, find
 
 
 @dataclass(frozen=True)
@@ -136,8 +134,9 @@ def resolve(name: str) -> Operator:
     Parameters
     ----------
     name : str
-        A key of `OPERATORS`, or ``"package.module:function"``; that function may carry the
-        attributes ``version`` (default 1) and ``free`` (default none).
+        A key of `OPERATORS`, ``"package.module:function"``, or an entry point of the group
+        ``dpipe.operators``; that function may carry the attributes ``version`` (default 1) and
+        ``free`` (default none).
 
     Returns
     -------
@@ -154,33 +153,22 @@ def resolve(name: str) -> Operator:
     >>> resolve("thumbnails").free
     ('c',)
     """
-    if ":" not in name:
-        if name not in OPERATORS:
-            raise UsageError(unknown("operator", name, OPERATORS))
+    if name in OPERATORS:
         return OPERATORS[name]
-    module_name, _, attribute = name.partition(":")
-    try:
-        module = importlib.import_module(module_name)
-    except Exception as error:  # a user's module may raise anything
-        raise UsageError(
-            f"operator {name!r}: cannot import {module_name!r} ({type(error).__name__}: {error}); "
-            "it must be installed, or its folder stand in PYTHONPATH"
-        ) from error
-    function = getattr(module, attribute, None)
+    entry = find("operator", name, OPERATORS)
+    function = entry.value
     if not callable(function):
-        known = [key for key, value in vars(module).items() if inspect.isfunction(value)]
-        raise UsageError(f"operator {name!r}: {unknown('function', attribute, known)}")
+        raise UsageError(f"{entry.label}: found a {type(function).__name__}; expected a function")
     version, free = getattr(function, "version", 1), getattr(function, "free", ())
     if isinstance(version, bool) or not isinstance(version, int):
-        raise UsageError(f"operator {name!r}: version is {version!r}; expected a whole number")
+        raise UsageError(f"{entry.label}: version is {version!r}; expected a whole number")
     if isinstance(free, str) or not all(isinstance(dim, str) for dim in free):
-        raise UsageError(f"operator {name!r}: free is {free!r}; expected a tuple of dims")
+        raise UsageError(f"{entry.label}: free is {free!r}; expected a tuple of dims")
+    operator = Operator(function, version, tuple(free), code=entry.code, packages=entry.packages)
     try:
-        code = user_code.code_of(module)
-    except ValueError as error:
-        raise UsageError(f"operator {name!r}: {error}") from error
-    operator = Operator(function, version, tuple(free), code=code.digest, packages=code.packages)
-    inputs(operator)
+        inputs(operator)
+    except UsageError as error:
+        raise UsageError(f"{entry.label}: {error}") from error
     return operator
 
 

@@ -6,13 +6,13 @@ open. `READERS` names them all.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import BinaryIO
 
 import xarray as xr
 
-from dpipe.errors import UsageError, unknown
-from dpipe.shelves import Later
+from dpipe.errors import UsageError
+from dpipe.plugins import Later, find
 from dpipe.sources import Item, Oddities, Part, list_items, walk_items
 
 __all__ = ["READERS", "Reader", "resolve"]
@@ -53,6 +53,10 @@ class Reader:
         ``alike(sealed, fresh)`` tells of a part that an older version made whether this one would
         make the same: then it stays. It gets the sealed Dataset, and a function that opens the
         source.
+    code : str
+        Digest of the code of a reader that is not dpipe's own; "" else.
+    packages : dict of str to str
+        Installed packages that such code imports, with their versions.
     """
 
     find: Callable[[Iterable[Item]], Iterator[Part]]
@@ -65,6 +69,8 @@ class Reader:
     content: Callable[[BinaryIO], tuple[int, bool]] | None = None
     added: tuple[str, ...] = ()
     alike: Callable[[xr.Dataset, Callable[[], xr.Dataset]], bool] | None = None
+    code: str = ""
+    packages: dict[str, str] = field(default_factory=dict)
 
     def parts(self, where: Sequence[str], odd: Oddities | None = None) -> Iterator[Part]:
         """Yield the parts of some sources; what lies in two of them is taken once.
@@ -190,7 +196,8 @@ def resolve(name: str) -> Reader:
     Parameters
     ----------
     name : str
-        A key of `READERS`.
+        A key of `READERS`, ``"package.module:READER"``, or an entry point of the group
+        ``dpipe.readers``; what they name is a `Reader`.
 
     Returns
     -------
@@ -200,13 +207,20 @@ def resolve(name: str) -> Reader:
     Raises
     ------
     UsageError
-        There is none of that name; the nearest is suggested.
+        There is none of that name (the nearest is suggested), it cannot be imported, or it is no
+        `Reader`.
 
     Examples
     --------
     >>> resolve("tiff").version
     2
     """
-    if name not in READERS:
-        raise UsageError(unknown("reader", name, READERS))
-    return READERS[name]
+    if name in READERS:
+        return READERS[name]
+    entry = find("reader", name, READERS)
+    if not isinstance(entry.value, Reader):
+        raise UsageError(
+            f"{entry.label}: found a {type(entry.value).__name__}; expected a Reader of "
+            "dpipe.readers, such as Reader(find, open, version=1)"
+        )
+    return replace(entry.value, code=entry.code, packages=entry.packages)

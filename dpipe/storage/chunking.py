@@ -20,8 +20,8 @@ import numpy as np
 import xarray as xr
 
 from dpipe.errors import SchemaError
+from dpipe.plugins import Later
 from dpipe.schema import spacing
-from dpipe.shelves import Later
 
 _mean_of_integers = Later("dpipe.storage.downsample:mean_of_integers")
 _mean_of_large = Later("dpipe.storage.downsample:mean_of_large")

@@ -21,7 +21,7 @@ from typing import Any
 import fsspec
 
 from dpipe.errors import NotFoundError, UsageError
-from dpipe.shelves import Later
+from dpipe.plugins import Later
 from dpipe.storage.local import Folder
 from dpipe.storage.place import AT_ONCE, Below, Listed, Objects, Put, put_of, safe_key
 

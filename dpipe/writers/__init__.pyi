@@ -1,7 +1,7 @@
 from .anndata import write_anndata
 from .emdb_sff import write_emdb_sff
 from .ome_zarr import write_ome_zarr
-from .table import WRITERS, export
+from .table import WRITERS, export, resolve
 from .tables import write_csv, write_parquet
 from .tiff import write_tiff
 from .training.classification import write_classification
@@ -11,6 +11,7 @@ from .training.segmentation import write_segmentation
 __all__ = [
     "WRITERS",
     "export",
+    "resolve",
     "write_anndata",
     "write_classification",
     "write_coco",

@@ -14,7 +14,7 @@ import xarray as xr
 
 from dpipe.errors import UsageError, unknown
 from dpipe.operators import row_dim, select
-from dpipe.shelves import Later
+from dpipe.plugins import Later, find
 from dpipe.writers.study import write_study
 
 WRITERS: dict[str, Callable[..., list[str]]] = {
@@ -49,7 +49,8 @@ def export(
         ``attrs["stem"]``, or ``data``. A study in its ``attrs`` is written beside the files as
         ``study.json``: as it was typed, and in the form of MIFA.
     writer : str
-        A key of `WRITERS`.
+        A key of `WRITERS`, ``"package.module:function"``, or an entry point of the group
+        ``dpipe.writers``.
     to : str or path
         Folder on disk; it is made if need be.
     where : str, optional
@@ -77,9 +78,7 @@ def export(
     ...     [os.path.basename(path) for path in export({"Neu1": ds}, "tiff", folder)]
     ['Neu1.ome.tif']
     """
-    if writer not in WRITERS:
-        raise UsageError(unknown("writer", writer, WRITERS))
-    write = WRITERS[writer]
+    write = resolve(writer)
     known = [
         parameter.name
         for parameter in inspect.signature(write).parameters.values()
@@ -104,6 +103,46 @@ def export(
         raise UsageError(f"nothing to write: no parts{such}")
     study = getattr(data, "attrs", {}).get("study")
     return write(parts, to, **options) + ([write_study(study, to)] if study else [])
+
+
+def resolve(name: str) -> Callable[..., list[str]]:
+    """Return a writer by its name.
+
+    Parameters
+    ----------
+    name : str
+        A key of `WRITERS`, ``"package.module:function"``, or an entry point of the group
+        ``dpipe.writers``.
+
+    Returns
+    -------
+    callable
+        ``write(parts, to, **options)``.
+
+    Raises
+    ------
+    UsageError
+        There is none of that name (the nearest is suggested), it cannot be imported, or it is no
+        writer.
+
+    Examples
+    --------
+    >>> resolve("tiff").__name__
+    'write_tiff'
+    """
+    if name in WRITERS:
+        return WRITERS[name]
+    entry = find("writer", name, WRITERS)
+    if not callable(entry.value):
+        raise UsageError(
+            f"{entry.label}: found a {type(entry.value).__name__}; expected a function"
+        )
+    kinds = [parameter.kind for parameter in inspect.signature(entry.value).parameters.values()]
+    by_place = [kind for kind in kinds if kind is not inspect.Parameter.KEYWORD_ONLY]
+    if by_place != [inspect.Parameter.POSITIONAL_OR_KEYWORD] * 2:
+        raise UsageError(f"{entry.label}: expected write(parts, to, *, options...)")
+    write: Callable[..., list[str]] = entry.value
+    return write
 
 
 def _parts(data: xr.Dataset | xr.DataTree | Mapping[str, xr.Dataset]) -> dict[str, xr.Dataset]:

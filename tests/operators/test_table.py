@@ -326,7 +326,7 @@ def test_inputs_that_may_be_left_out(own):
         (":sharpness", "cannot import ''"),
         ("ownlab.qc:sharpnes", "did you mean 'sharpness'"),
         ("ownlab.qc:", "unknown function ''"),
-        ("ownlab.qc:number", "unknown function 'number'"),
+        ("ownlab.qc:number", "found a int; expected a function"),
         ("ownlab.qc:bare", "input 'ds' must be annotated"),
         ("ownlab.qc:odd", "cannot read its signature"),
         ("ownlab.qc:nothing", "no input"),

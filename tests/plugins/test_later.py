@@ -8,8 +8,8 @@ import sys
 import pytest
 
 from dpipe import operators, readers, writers
+from dpipe.plugins import Later
 from dpipe.readers import open_tiff
-from dpipe.shelves import Later
 
 TIFF = Later("dpipe.readers.tiff.files:open_tiff")
 

@@ -24,7 +24,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from dpipe.operators.edited_modules import assigned, edited
+from dpipe.plugins.edited_modules import assigned, edited
 
 _INSTALLED = tuple(
     {sysconfig.get_path(name) for name in ("purelib", "platlib")} | {"/usr/lib/python3"}
