@@ -1,5 +1,5 @@
 from . import lineage, marks, parameters, part_spec, parts, plan, run, source_digests
-from .outcome import AGAIN, BUG, DONE, SOME_ASIDE, TOO_MANY, Outcome, allowed
+from .outcome import AGAIN, BUG, DONE, SOME_ASIDE, TOO_MANY, Outcome, StepOutcome, allowed
 from .part_layout import PartLayout, base_of, lay_out, unreadable
 from .part_spec import PartSpec, check_unchanged, lazy, note_rest
 from .recipe import Recipe, load_recipe, operator_step, reader_step, typed
@@ -16,6 +16,7 @@ __all__ = [
     "PartLayout",
     "PartSpec",
     "Recipe",
+    "StepOutcome",
     "allowed",
     "base_of",
     "check_unchanged",

@@ -4,9 +4,31 @@ This module decides nothing but how many items may be put aside.
 """
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Literal, NotRequired, TypedDict
+
+from dpipe.catalog import PutAside
 
 DONE, SOME_ASIDE, TOO_MANY, BUG, AGAIN = 0, 3, 4, 70, 75
+
+
+class StepOutcome(TypedDict):
+    """What a run did about one dataset, as its report keeps it.
+
+    ``items`` are source items, or parts of an operator; ``seconds`` are of the clock,
+    ``task_seconds`` of all tasks together, ``bytes`` those written.
+    """
+
+    dataset: str
+    version: str
+    made: list[str]
+    reused: list[str]
+    aside: list[PutAside]
+    notes: NotRequired[list[str]]
+    items: int
+    reused_items: NotRequired[int]
+    seconds: float
+    task_seconds: float
+    bytes: int
 
 
 @dataclass
@@ -17,8 +39,8 @@ class Outcome:
     ----------
     run : str
         Its name below ``runs/``; "" if there was nothing to do.
-    steps : list of dict
-        By dataset: version, made, reused, put aside, seconds, bytes.
+    steps : list of StepOutcome
+        A dataset each.
     exit_code : int
         0 done or nothing to do, 3 some put aside, 4 too many put aside, 70 a bug, 75 too many
         were gone or changed.
@@ -30,7 +52,7 @@ class Outcome:
     recipe: str = ""
     where: str = ""
     seconds: float = 0.0
-    steps: list[dict[str, Any]] = field(default_factory=list)
+    steps: list[StepOutcome] = field(default_factory=list)
     exit_code: int = DONE
     max_quarantine: str | None = None
 
@@ -39,8 +61,8 @@ class Outcome:
         """Whether there was nothing to do."""
         return not self.run
 
-    def count(self, what: str) -> int:
-        """Return the number of parts that were ``made``, ``reused`` or put ``aside``."""
+    def count(self, what: Literal["made", "reused", "aside"]) -> int:
+        """Return the number of parts that were made, reused or put aside."""
         return sum(len(step[what]) for step in self.steps)
 
 

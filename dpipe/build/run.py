@@ -19,7 +19,16 @@ from datetime import UTC, datetime
 from typing import Any
 
 from dpipe import catalog, operators, readers
-from dpipe.build.outcome import AGAIN, BUG, DONE, SOME_ASIDE, TOO_MANY, Outcome, allowed
+from dpipe.build.outcome import (
+    AGAIN,
+    BUG,
+    DONE,
+    SOME_ASIDE,
+    TOO_MANY,
+    Outcome,
+    StepOutcome,
+    allowed,
+)
 from dpipe.build.plan import Choice, Planner, StepPlan, write_plan
 from dpipe.build.recipe import Recipe, load_recipe
 from dpipe.build.scheduler import Job, Scheduler
@@ -77,7 +86,7 @@ def run(
     plans = planner.recipe(recipe)
     driver = _Driver(recipe, objects, settings, planner, message, progress)
     if not any(driver.needed(plan) for plan in plans):
-        driver.outcome.steps = [_idle(plan) for plan in plans]
+        driver.outcome.steps = [_outcome(plan, _jobs(plan)) for plan in plans]
         driver.outcome.exit_code = max((driver.fate(_jobs(plan)) for plan in plans), default=DONE)
         return driver.outcome
     driver.start(plans)
@@ -189,29 +198,13 @@ class _Driver:
                 self._record(job, job.plan.trace)
             elif job.plan.action == "make" and job.lost and not job.aside:
                 self._record(job, "")
-        good = [job for job in jobs if not job.aside]
         fate = self.fate(jobs)
         heart.beat()
         version = self._commit(plan, jobs) if self._may_commit(jobs) else None
         self.made[name] = list(version.parts) if version else []
         self.labels[name] = version.label if version else ""
-        self.outcome.steps.append(
-            {
-                "dataset": name,
-                "version": self.labels[name],
-                "made": [job.plan.stem for job in good if job.plan.action == "make"],
-                "reused": [job.plan.stem for job in good if job.plan.action == "reuse"],
-                "aside": [entry for job in jobs for entry in job.entries()],
-                "notes": [*plan.notes, *_notes(good)],
-                "items": sum(job.plan.items for job in jobs),
-                "reused_items": sum(
-                    j.plan.items - j.lost for j in jobs if j.plan.action == "reuse" and not j.aside
-                ),
-                "seconds": round(time.perf_counter() - began, 3),
-                "task_seconds": round(sum(job.seconds for job in jobs), 3),
-                "bytes": sum(job.written for job in jobs),
-            }
-        )
+        spent = round(time.perf_counter() - began, 3)
+        self.outcome.steps.append(_outcome(plan, jobs, self.labels[name], spent))
         self.outcome.exit_code = max(self.outcome.exit_code, fate)
         return version is not None
 
@@ -347,18 +340,22 @@ def _jobs(plan: StepPlan) -> list[Job]:
     return jobs
 
 
-def _idle(plan: StepPlan) -> dict[str, Any]:
-    jobs = _jobs(plan)
-    return {
-        "dataset": plan.step.name,
-        "version": "",
-        "made": [],
-        "reused": [part.stem for part in plan.of("reuse")],
-        "aside": [entry for job in jobs for entry in job.entries()],
-        "notes": list(plan.notes),
-        "items": sum(part.items for part in plan.parts),
-        "reused_items": sum(job.plan.items - job.lost for job in jobs if not job.aside),
-        "seconds": 0.0,
-        "task_seconds": 0.0,
-        "bytes": 0,
-    }
+def _outcome(
+    plan: StepPlan, jobs: Sequence[Job], version: str = "", seconds: float = 0.0
+) -> StepOutcome:
+    """Return what became of a step; by default of one of which nothing was to be made."""
+    good = [job for job in jobs if not job.aside]
+    reused = [job for job in good if job.plan.action == "reuse"]
+    return StepOutcome(
+        dataset=plan.step.name,
+        version=version,
+        made=[job.plan.stem for job in good if job.plan.action == "make"],
+        reused=[job.plan.stem for job in reused],
+        aside=[entry for job in jobs for entry in job.entries()],
+        notes=[*plan.notes, *_notes(good)],
+        items=sum(job.plan.items for job in jobs),
+        reused_items=sum(job.plan.items - job.lost for job in reused),
+        seconds=seconds,
+        task_seconds=round(sum(job.seconds for job in jobs), 3),
+        bytes=sum(job.written for job in jobs),
+    )

@@ -70,16 +70,18 @@ class Job:
             plan.origin.attempt,
         )
 
-    def put_aside(self) -> dict[str, Any]:
+    def put_aside(self) -> catalog.PutAside:
         """Return what a version keeps of one that was put aside."""
-        said = {"passing": True} if self.passing else {}
-        return said | {
-            "stem": self.plan.stem,
-            "fingerprint": self.plan.origin.fingerprint,
-            "reason": self.reason,
-            "items": self.plan.items,
-            "sources": [item["path"] for item in self.plan.origin.items],
-        }
+        kept = catalog.PutAside(
+            stem=self.plan.stem,
+            fingerprint=self.plan.origin.fingerprint,
+            reason=self.reason,
+            items=self.plan.items,
+            sources=[item["path"] for item in self.plan.origin.items],
+        )
+        if self.passing:
+            kept["passing"] = True
+        return kept
 
     @property
     def lost(self) -> int:
@@ -89,19 +91,18 @@ class Job:
         read = self.plan.origin.kind == "reader"
         return int(self.summary.get("put_aside", 0)) if read else 0
 
-    def entries(self) -> list[dict[str, Any]]:
+    def entries(self) -> list[catalog.PutAside]:
         """Return what a version keeps of everything of it that was put aside."""
         if self.aside or not self.lost:
             return [self.put_aside()] if self.aside else []
         named = self.summary["aside"]
-        some = {
-            "reason": f"{self.lost} of {self.plan.items} pictures; the first is "
-            + ": ".join(named[0]),
-            "items": self.lost,
-            "sources": [name for name, _ in named],
-            "whole": False,
-        }
-        return [self.put_aside() | some]
+        kept = self.put_aside()
+        first = ": ".join(named[0])
+        kept["reason"] = f"{self.lost} of {self.plan.items} pictures; the first is {first}"
+        kept["items"] = self.lost
+        kept["sources"] = [name for name, _ in named]
+        kept["whole"] = False
+        return [kept]
 
 
 class _Task(NamedTuple):

@@ -4,7 +4,7 @@ from .display import row, study_lines, text
 from .heartbeat import Heartbeat, beating
 from .provenance import provenance
 from .refs import PartRef
-from .version_files import History, Version
+from .version_files import History, PutAside, Version
 from .versions import (
     by_stem,
     check_name,
@@ -22,6 +22,7 @@ __all__ = [
     "Heartbeat",
     "History",
     "PartRef",
+    "PutAside",
     "Version",
     "add",
     "beating",

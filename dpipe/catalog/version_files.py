@@ -10,7 +10,7 @@ This module knows one file; which one is wanted, and who may write it, is its ca
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NotRequired, TypedDict
 
 from dpipe.catalog.display import describe, history_page, row, study_lines, text, version_page
 from dpipe.catalog.refs import INLINE, PartRef, Refs, in_pages, page_copy, page_key
@@ -40,6 +40,22 @@ __all__ = [
 
 _FORM = documents.Form("dpipe-version", 2, "version", unsigned=1)
 _COPY = re.compile(r"[0-9]{6,9}\.[0-9a-f]{32}\.copy")
+
+
+class PutAside(TypedDict):
+    """A part, or some items of one, that a version could not take.
+
+    ``passing`` says that the next run tries it again, ``whole`` (by default true) whether all of
+    the part is meant; ``sources`` are the paths of its items.
+    """
+
+    stem: str
+    fingerprint: str
+    reason: str
+    items: int
+    sources: list[str]
+    passing: NotRequired[bool]
+    whole: NotRequired[bool]
 
 
 @dataclass(frozen=True)
@@ -81,7 +97,7 @@ class Version:
     message: str
     parts: Refs
     recipe: dict[str, Any] = field(default_factory=dict)
-    put_aside: tuple[dict[str, Any], ...] = ()
+    put_aside: tuple[PutAside, ...] = ()
     study: dict[str, Any] = field(default_factory=dict)
     lost: tuple[int, ...] = ()
     totals: dict[str, int] = field(default_factory=dict)
