@@ -10,6 +10,8 @@ import pytest
 
 from dpipe.operators import NINE
 
+pytestmark = pytest.mark.slow
+
 SCRIPT = Path(__file__).parents[1] / "benchmarks" / "movies.py"
 VTK = "vtkPolyDataToImageStencil, 0 voxels differ"
 EXPECTED = [

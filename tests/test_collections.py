@@ -26,6 +26,8 @@ from dpipe.demo.study import write_ifc_tree
 from dpipe.errors import RefusedError, UsageError
 from dpipe.storage import open_objects
 
+pytestmark = pytest.mark.slow
+
 FIRST, SECOND = "Experiment_1_Donor_1_+SEA", "Experiment_1_Donor_1_-SEA"
 
 

@@ -16,6 +16,8 @@ from dpipe.demo.study import write_ifc_tree
 from dpipe.errors import RecipeError, UsageError
 from dpipe.storage import open_objects
 
+pytestmark = pytest.mark.slow
+
 RECIPE = """
 datasets:
   cells: {{reader: ifc, source: {tree}, options: {{block: 16}}}}

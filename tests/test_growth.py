@@ -25,6 +25,8 @@ from dpipe.formats.imaris_writer import write_imaris
 from dpipe.storage import open_objects
 from dpipe.workers import Finished, connect
 
+pytestmark = pytest.mark.slow
+
 FEW, MANY = 150, 600
 
 

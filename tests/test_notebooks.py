@@ -12,6 +12,8 @@ import pytest
 import dpipe
 from dpipe import demo
 
+pytestmark = pytest.mark.slow
+
 FOLDER = Path(__file__).parents[1] / "notebooks"
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
 

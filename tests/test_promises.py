@@ -37,6 +37,8 @@ from dpipe.errors import DamageError, NotFoundError, StoreError, UsageError
 from dpipe.service import maintenance
 from dpipe.storage import Objects, documents, open_objects
 
+pytestmark = pytest.mark.slow
+
 TESTS = Path(__file__).parent / "support"
 TEXT = """
 name: trial

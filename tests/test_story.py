@@ -17,6 +17,8 @@ from ngio import open_ome_zarr_container
 import dpipe
 from dpipe import catalog, demo
 
+pytestmark = pytest.mark.slow
+
 DPIPE = [sys.executable, "-m", "dpipe"]
 
 

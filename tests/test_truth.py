@@ -16,6 +16,8 @@ import xarray as xr
 import dpipe
 from dpipe import demo
 
+pytestmark = pytest.mark.slow
+
 T0 = 1_000_000_000
 STEMS = ("Neu1", "Neu2", "Neu3", "Neu4")
 INTERVAL = 30.0

@@ -37,6 +37,8 @@ from dpipe.errors import DamageError, RefusedError, StoreError, UsageError
 from dpipe.service import maintenance
 from dpipe.storage import Objects, open_objects, s3
 
+pytestmark = pytest.mark.slow
+
 SIZE = (2, 48, 64)
 FRAMES = 2
 SUPPORT = str(Path(__file__).parents[1] / "support")

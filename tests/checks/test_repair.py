@@ -22,6 +22,8 @@ from dpipe.config import Settings
 from dpipe.errors import DamageError
 from dpipe.storage import Objects, documents, open_objects
 
+pytestmark = pytest.mark.slow
+
 RECIPE = """
 name: lab
 datasets:

@@ -15,6 +15,8 @@ from dpipe.errors import SchemaError, UsageError
 from dpipe.operators import select_alike
 from dpipe.storage import open_objects
 
+pytestmark = pytest.mark.slow
+
 BASE = """
   cells: {reader: ifc, source: SOURCE/tree, options: {block: 16}}
   shares: {reader: spillover, source: SOURCE/m.csv}

@@ -12,6 +12,8 @@ from dpipe.errors import InputError
 from dpipe.readers import READERS
 from fuzz import mutations, run, seeds
 
+pytestmark = pytest.mark.slow
+
 RUN = [sys.executable, str(Path(run.__file__))]
 
 

@@ -18,6 +18,8 @@ from dpipe.schema import movie
 from dpipe.service import maintenance
 from dpipe.storage import Objects, open_objects
 
+pytestmark = pytest.mark.slow
+
 AGE = 100.0  # hours; the default grace is 48
 
 

@@ -37,6 +37,8 @@ from dpipe.workers import Finished, connect, processes, tasks
 from dpipe.workers import address as workers_address
 from dpipe.workers.dask import DaskWorkers
 
+pytestmark = pytest.mark.slow
+
 GB = 10**9
 
 
