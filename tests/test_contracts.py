@@ -1,10 +1,10 @@
 """What holds for every reader, operator and writer, written once."""
 
-import hashlib
 import inspect
 import os
 import pickle
 import re
+from functools import partial
 from pathlib import Path
 
 import dask
@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from meshes import box, octahedron, placed, surfaces
 from windows import crops
 
-from dpipe import ledger, operators, schema, sources, writers
+from dpipe import operators, schema, sources, testing, writers
 from dpipe.compute import devices as compute_devices
 from dpipe.errors import InputError, UsageError
 from dpipe.formats import containers
@@ -324,14 +324,7 @@ def test_reader_reads_no_pixel_and_leaves_no_file_open(source):
 def test_reader_notes_what_it_reads(source):
     """Every file that it takes values of: a seal holds its digest."""
     name, path = source
-    with ledger.recording() as notes:
-        READERS[name].open(str(path)).compute()
-    noted = notes.entries()
-    files = [path] if path.is_file() else [p for p in path.rglob("*") if p.is_file()]
-    for file in files:
-        digest = hashlib.sha256(file.read_bytes()).hexdigest()
-        assert noted.pop(str(file)) == {"size": file.stat().st_size, "sha256": digest}
-    assert not noted
+    testing.notes_its_files(READERS[name], path)
 
 
 def test_reader_gives_what_is_in_the_vocabulary_in_few_bytes(source):
@@ -368,6 +361,11 @@ def test_reader_says_what_is_wrong_with_rubbish(source):
     assert path.name in str(told.value)
 
 
+def test_reader_opens_and_reads_as_the_kit_asks(source):
+    name, path = source
+    testing.reads_slices(testing.reads_no_pixel(READERS[name], path))
+
+
 @pytest.mark.parametrize("kind", ["device", "pipe", "nowhere"])
 def test_reader_waits_for_nothing_without_end(source, kind):
     """A link to /dev/zero, a pipe that nobody writes to, a link to a share that is not there."""
@@ -386,10 +384,9 @@ def test_reader_waits_for_nothing_without_end(source, kind):
 
 def test_reader_options_have_defaults_and_documentation(source):
     function = READERS[source[0]].open
-    for parameter in list(inspect.signature(function).parameters.values())[1:]:
-        assert parameter.kind is parameter.KEYWORD_ONLY
-        assert parameter.default is not parameter.empty
-        assert f"{parameter.name} :" in function.__doc__
+    testing.options_are_documented(function, 1)
+    options = list(inspect.signature(function).parameters.values())[1:]
+    assert all(option.default is not option.empty for option in options)
 
 
 # Operators
@@ -500,45 +497,15 @@ def operator(request) -> str:
     return request.param
 
 
-def chunked(data, sizes):
-    """Cut variables into blocks; coordinates stay in memory, as in what a store gives."""
-    if isinstance(data, xr.DataTree):
-        return xr.DataTree.from_dict(
-            {f"/{k}": chunked(v.to_dataset(), sizes) for k, v in data.items()}
-        )
-    cut = {"spot": 5, "event": 3} | sizes
-    blocks = {
-        name: variable.variable.chunk({dim: cut.get(str(dim), -1) for dim in variable.dims})
-        for name, variable in data.data_vars.items()
-    }
-    return data.assign(blocks)
-
-
 def test_operator_is_lazy_and_leaves_its_input_alone(operator):
-    data = chunked(operand(operator), {"t": 1})
-    before = data.copy(deep=True)
-
-    def refuse(*_, **__):
-        raise AssertionError("something was computed")
-
-    if OPERATORS[operator].makes == "table":
-        apply(operator, data)
-    else:
-        with dask.config.set(scheduler=refuse):
-            result = apply(operator, data)
-        assert any(dask.is_dask_collection(v.data) for v in result.data_vars.values())
-    assert data.identical(before)
+    call = partial(apply, operator)
+    testing.leaves_inputs_alone(call, operand(operator))
+    if OPERATORS[operator].makes == "blocks":
+        testing.is_lazy(call, operand(operator))
 
 
 def test_operator_results_are_of_the_vocabulary(operator):
-    result = apply(operator, operand(operator))
-    for name, variable in result.data_vars.items():
-        described = schema.named(variable)
-        assert described.name == name
-        assert variable.dims == described.dims
-        assert variable.dtype.kind in described.kinds
-        assert variable.attrs["units"] == described.unit
-        assert variable.attrs["long_name"]
+    testing.is_of_the_vocabulary(apply(operator, operand(operator)))
 
 
 @settings(
@@ -548,22 +515,12 @@ def test_operator_results_are_of_the_vocabulary(operator):
 def test_operator_does_not_depend_on_chunks(operator, t, c, z, y):
     data = operand(operator)
     sizes = {"t": t, "c": c} if isinstance(data, xr.DataTree) else {"t": t, "c": c, "z": z, "y": y}
-    whole = apply(operator, data).compute()
-    pieces = apply(operator, chunked(data, sizes)).compute()
-    xr.testing.assert_identical(whole, pieces)
+    testing.needs_no_chunks(partial(apply, operator), data, sizes=[sizes])
 
 
 def test_operator_parts_along_free_dims_are_the_whole(operator):
-    data = operand(operator)
-    for dim in OPERATORS[operator].free:
-        whole = apply(operator, data)
-        for i in range(whole.sizes[dim]):
-            one = {dim: slice(i, i + 1)}
-            given = dim in data.dims  # else only the result can be cut
-            cut = apply(operator, data.isel(one)) if given else apply(operator, data).isel(one)
-            for name, variable in cut.data_vars.items():
-                assert dim in variable.dims
-                np.testing.assert_array_equal(variable, whole[name].isel({dim: slice(i, i + 1)}))
+    free = OPERATORS[operator].free
+    testing.parts_are_the_whole(partial(apply, operator), operand(operator), free=free)
 
 
 ON_HOST = """class-frequencies consensus-phases consensus-tracks gate group-tests mesh-masks
@@ -575,7 +532,7 @@ GPUS = ["pretended"] + ["real"] * compute_devices.has_cuda()
 
 @pytest.mark.parametrize("gpu", GPUS)
 def test_operator_gives_the_same_on_a_device(operator, gpu, monkeypatch):
-    data = chunked(operand(operator), {"t": 2})
+    data = testing.chunked(operand(operator), {"t": 2})
     expected = apply(operator, data).compute()
     moved = devices.pretend(monkeypatch) if gpu == "pretended" else None
     with compute_devices.device("cuda"):
@@ -596,9 +553,7 @@ def test_operator_refuses_unknown_parameters(operator):
     function = OPERATORS[operator].function
     with pytest.raises(TypeError):
         function(operand(operator), no_such_parameter=1)
-    for parameter in inspect.signature(function).parameters.values():
-        if parameter.kind is parameter.KEYWORD_ONLY:
-            assert f"{parameter.name} :" in function.__doc__, "every parameter is documented"
+    testing.options_are_documented(function, len(operators.inputs(OPERATORS[operator])))
 
 
 # Writers
@@ -625,28 +580,18 @@ def writable(name: str) -> xr.Dataset:
 
 
 @pytest.mark.parametrize("name", sorted(WRITERS))
-def test_writer_writes_what_it_says_and_always_the_same(name, tmp_path):
-    digests = []
-    for turn in "ab":
-        paths = writers.export({"m": writable(name)}, name, tmp_path / turn)
-        assert paths
-        assert all(os.path.exists(path) for path in paths)
-        assert all(Path(path).is_relative_to(tmp_path / turn) for path in paths)
-        files = sorted(p for p in (tmp_path / turn).rglob("*") if p.is_file())
-        assert files
-        digests.append([hashlib.sha256(p.read_bytes()).hexdigest() for p in files])
-    if name != "tiff":  # a TIFF holds a fresh UUID
-        assert digests[0] == digests[1]
+def test_writer_writes_what_it_says_and_always_the_same(name):
+    exact = name != "tiff"  # a TIFF holds a fresh UUID
+    testing.writes_the_same(partial(exported, name), {"m": writable(name)}, exact=exact)
 
 
 @pytest.mark.parametrize("name", sorted(WRITERS))
-def test_writer_leaves_what_is_there_alone(name, tmp_path):
-    first = writers.export({"m": writable(name)}, name, tmp_path / "to")
-    before = {path: os.stat(path).st_mtime_ns for path in first}
-    with pytest.raises(UsageError, match="is there already"):
-        writers.export({"m": writable(name)}, name, tmp_path / "to")
-    assert {path: os.stat(path).st_mtime_ns for path in first} == before
-    assert not list(tmp_path.rglob("*.partial"))
+def test_writer_leaves_what_is_there_alone(name):
+    testing.keeps_files(partial(exported, name), {"m": writable(name)})
+
+
+def exported(name: str, parts: dict[str, xr.Dataset], to: str) -> list[str]:
+    return writers.export(parts, name, to)
 
 
 @pytest.mark.parametrize("name", sorted(WRITERS))

@@ -15,6 +15,7 @@ from .collections import map_blocks
 from .devices import beside, chosen_device, device, namespace, ndimage, to_device, to_host
 from .fold import fold
 from .records import map_records, map_rows
+from .refusal import nothing_computed
 from .regions import Region
 
 __all__ = [
@@ -38,6 +39,7 @@ __all__ = [
     "map_tiles",
     "namespace",
     "ndimage",
+    "nothing_computed",
     "source_bytes",
     "to_device",
     "to_host",
