@@ -238,11 +238,14 @@ def _result(name):
 
 @pytest.mark.parametrize("name", OPERATORS)
 def test_numbers_stay_while_the_version_does(name):
-    assert (OPERATORS[name].version, _digest(_result(name))) == DIGESTS[name]
+    found = OPERATORS[name].version, _digest(_result(name))
+    if name not in DIGESTS:
+        pytest.fail(f'new; paste into DIGESTS:    "{name}": ({found[0]}, "{found[1]}"),')
+    assert found == DIGESTS[name]
 
 
-def test_a_digest_for_every_operator():
-    assert set(DIGESTS) == set(OPERATORS)
+def test_no_digest_without_an_operator():
+    assert set(DIGESTS) <= set(OPERATORS)
 
 
 def test_inputs():
