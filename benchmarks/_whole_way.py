@@ -15,7 +15,7 @@ from _worker import above_idle, asked
 import dpipe
 from dpipe import operators
 from dpipe.build import Recipe, operator_step, part_layout, plan, reader_step
-from dpipe.compute import blocks
+from dpipe.compute import source_bytes
 from dpipe.config import Settings
 from dpipe.readers.ifc import collection
 from dpipe.sources import Item
@@ -70,7 +70,7 @@ def tasks(some: Sequence[Item]) -> dict[str, int]:
     grids = {
         "ifc": part_layout.lay_out(cells, "parts/a/a-0", **size),
         "cell-features": part_layout.lay_out(
-            features, "parts/b/b-0", free=free, input_bytes=blocks.source_bytes(cells), **size
+            features, "parts/b/b-0", free=free, input_bytes=source_bytes(cells), **size
         ),
     }
     return {name: FOLDERS * (laid.grid.partitions + 2) for name, laid in grids.items()}

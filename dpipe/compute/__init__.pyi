@@ -1,22 +1,12 @@
 from . import blocks, devices
-from .blocks import (
-    block_regions,
-    compute,
-    compute_region,
-    largest_block,
-    lazy,
-    map_chunks,
-    map_frames,
-    map_tiles,
-    source_bytes,
-    token,
-)
+from .blocks import compute, compute_region, lazy, map_chunks, map_frames, map_tiles
 from .collections import map_blocks
 from .devices import beside, chosen_device, device, namespace, ndimage, to_device, to_host
 from .fold import fold
 from .records import map_records, map_rows
 from .refusal import nothing_computed
 from .regions import Region
+from .sizes import block_regions, largest_block, source_bytes, token
 
 __all__ = [
     "Region",

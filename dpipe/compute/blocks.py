@@ -28,21 +28,18 @@ from dpipe.compute.regions import (
     at_once,
     attach_reader,
     region_reader,
+    single,
 )
 from dpipe.errors import SchemaError
 
 __all__ = [
     "Region",
-    "block_regions",
     "compute",
     "compute_region",
-    "largest_block",
     "lazy",
     "map_chunks",
     "map_frames",
     "map_tiles",
-    "source_bytes",
-    "token",
 ]
 
 
@@ -266,33 +263,6 @@ def compute_region(
     return {name: np.asarray(values) for name, values in found.items()}
 
 
-def largest_block(ds: xr.Dataset) -> int:
-    """Return the number of bytes of the largest lazy block among a Dataset's variables."""
-    sizes = [0]
-    for variable in ds.variables.values():
-        if isinstance(variable.data, da.Array):
-            block = int(np.prod([max(c, default=0) for c in variable.data.chunks], dtype=np.int64))
-            sizes.append(block * variable.dtype.itemsize)
-    return max(sizes)
-
-
-def block_regions(array: xr.DataArray) -> list[Region]:
-    """Return the region of each lazy block of an array; one region if it is not lazy."""
-    if not isinstance(array.data, da.Array):
-        return [tuple(slice(0, n) for n in array.shape)]
-    return [tuple(slices) for slices in da.core.slices_from_chunks(array.data.chunks)]
-
-
-def token(ds: xr.Dataset) -> str:
-    """Return a hash of a Dataset's values and names; of its graph where it is lazy."""
-    return str(dask.base.tokenize(ds))
-
-
-def source_bytes(ds: xr.Dataset) -> int:
-    """Return the number of bytes that a Dataset's variables hold when computed."""
-    return sum(int(variable.size) * variable.dtype.itemsize for variable in ds.variables.values())
-
-
 def _frames_first(
     frames: xr.DataArray, core: Sequence[str]
 ) -> tuple[da.Array, tuple[str, ...], Read | None]:
@@ -337,13 +307,6 @@ def _map(
     return attach_reader(result, frames)
 
 
-def _only(nested: Any) -> np.ndarray:
-    """Unwrap the one block along the dropped axes, which Dask hands over as lists in lists."""
-    while isinstance(nested, list):
-        (nested,) = nested
-    return nested
-
-
 def _numbers(
     nested: Any,
     *,
@@ -353,7 +316,7 @@ def _numbers(
     params: Mapping[str, Any],
     name: str,
 ) -> np.ndarray:
-    block = _only(nested)
+    block = single(nested)
     outer = block.shape[: block.ndim - core]
     result = np.empty((*outer, outputs), dtype=np.float64)
     for index in np.ndindex(*outer):
@@ -374,7 +337,7 @@ def _arrays(
     params: Mapping[str, Any],
     name: str,
 ) -> np.ndarray:
-    block = _only(nested)
+    block = single(nested)
     outer = block.shape[: block.ndim - core]
     result = np.empty((*outer, *shape), dtype=dtype)
     for index in np.ndindex(*outer):

@@ -14,7 +14,8 @@ import xarray as xr
 
 from dpipe import schema
 from dpipe.compute.devices import chosen_device, to_device, to_host
-from dpipe.compute.records import _by_row, _in_pieces, _only, _places
+from dpipe.compute.records import by_row, in_pieces, places_of
+from dpipe.compute.regions import single
 
 _TABLE = ("offset", "height", "width", "in_slot")
 
@@ -70,7 +71,7 @@ def map_blocks(
     held = [np.asarray(ds[name].values, np.int64) for name in _TABLE]
     table = np.stack([*held, *(np.asarray(more[name], np.int64) for name in more)], axis=1)
     found, which = np.unique(labels, return_inverse=True)
-    at = np.array(_places(ds, found), np.int64)[which] if len(labels) else labels.astype(np.int64)
+    at = np.array(places_of(ds, found), np.int64)[which] if len(labels) else labels.astype(np.int64)
     table = table[np.argsort(at, kind="stable")]
     counts = tuple(np.bincount(at, minlength=count).tolist())
     run = partial(
@@ -84,9 +85,9 @@ def map_blocks(
         columns=tuple(more),
         whole=tuple(whole or {}),
     )
-    arrays: list[Any] = [_in_pieces(table, counts), (0, 1)]
+    arrays: list[Any] = [in_pieces(table, counts), (0, 1)]
     for axis, name in enumerate(used, 2):
-        arrays += [_by_row(ds[name].data), (0, axis)]
+        arrays += [by_row(ds[name].data), (0, axis)]
     for number, array in enumerate((whole or {}).values(), 1):
         axes = tuple(100 * number + axis for axis in range(array.ndim))
         arrays += [da.asarray(array.data).rechunk(-1), axes]
@@ -118,9 +119,9 @@ def _run(
     whole: tuple[str, ...],
 ) -> np.ndarray:
     """Call the kernel with the sound pictures of one block."""
-    table = _only(nested)
-    held = {key: _only(row).reshape(-1) for key, row in zip(used, rows, strict=False)}
-    small = {key: _only(row) for key, row in zip(whole, rows[len(used) :], strict=True)}
+    table = single(nested)
+    held = {key: single(row).reshape(-1) for key, row in zip(used, rows, strict=False)}
+    small = {key: single(row) for key, row in zip(whole, rows[len(used) :], strict=True)}
     sound = table[:, 1] > 0
     if "picture_flag" in held:
         sound &= (held["picture_flag"][table[:, 3]] & schema.UNREADABLE) == 0

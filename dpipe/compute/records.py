@@ -20,7 +20,7 @@ from dask.highlevelgraph import HighLevelGraph
 
 from dpipe import schema
 from dpipe.compute.devices import chosen_device, to_device, to_host
-from dpipe.compute.regions import Read, Region, RegionReader, attach_reader, region_reader
+from dpipe.compute.regions import Read, Region, RegionReader, attach_reader, region_reader, single
 from dpipe.errors import SchemaError
 
 _ROWS = ("pixels", "mask_code", "mask_pixels", "picture_flag")
@@ -146,12 +146,12 @@ def _packed(
         labels, table = labels[order], table[order]
     starts = np.flatnonzero(np.diff(labels, prepend=labels[0] - 1))
     counts = tuple(np.diff(np.append(starts, len(labels))).tolist())
-    places = _places(ds, labels[starts])
-    rows = {name: _by_row(ds[name].data) for name in used}
+    places = places_of(ds, labels[starts])
+    rows = {name: by_row(ds[name].data) for name in used}
     reads = {name: region_reader(array) for name, array in rows.items()}
     every = places == list(range(ds.sizes["block"]))
     chosen = {name: rows[name] if every else rows[name].blocks[places] for name in used}
-    arrays: list[Any] = [_in_pieces(table, counts), (0, 1)]
+    arrays: list[Any] = [in_pieces(table, counts), (0, 1)]
     for axis, name in enumerate(used, 2):
         arrays += [chosen[name], (0, axis)]
     result = da.blockwise(
@@ -210,7 +210,7 @@ def _gathered(blocks: Sequence[np.ndarray], which: np.ndarray, rows: np.ndarray)
     return result
 
 
-def _in_pieces(table: np.ndarray, counts: tuple[int, ...]) -> da.Array:
+def in_pieces(table: np.ndarray, counts: tuple[int, ...]) -> da.Array:
     """Return a table as a lazy array; Dask itself would cut and hash all of it at once."""
     source = RegionReader(table.__getitem__, table.shape, table.dtype)
     name = f"records-{uuid.uuid4().hex}"
@@ -219,7 +219,7 @@ def _in_pieces(table: np.ndarray, counts: tuple[int, ...]) -> da.Array:
     return da.from_array(source, chunks, name, asarray=False, fancy=False, meta=meta)
 
 
-def _places(ds: xr.Dataset, labels: np.ndarray) -> list[int]:
+def places_of(ds: xr.Dataset, labels: np.ndarray) -> list[int]:
     """Return where blocks stand, by their labels; refuse a selection that rows do not follow."""
     if {"pixels", "mask_code"} <= set(ds.data_vars) and "c" in ds.sizes:
         total, row = ds.sizes["c"], ds["mask_code"].shape[1]
@@ -240,7 +240,7 @@ def _places(ds: xr.Dataset, labels: np.ndarray) -> list[int]:
     return [int(place) for place in places]
 
 
-def _by_row(data: Any) -> da.Array:
+def by_row(data: Any) -> da.Array:
     """Return an array (block, ...) in blocks of one row."""
     if not isinstance(data, da.Array):
         return da.from_array(data, chunks=(1, -1))
@@ -251,14 +251,8 @@ def _by_row(data: Any) -> da.Array:
 def _unwrapped(
     table: Any, *rows: Any, run: Callable[..., np.ndarray], used: tuple[str, ...]
 ) -> Any:
-    held = {name: _only(row).reshape(-1) for name, row in zip(used, rows, strict=True)}
-    return run(_only(table), **held)
-
-
-def _only(nested: Any) -> np.ndarray:
-    while isinstance(nested, list):
-        (nested,) = nested
-    return nested
+    held = {name: single(row).reshape(-1) for name, row in zip(used, rows, strict=True)}
+    return run(single(table), **held)
 
 
 def _run(
@@ -362,7 +356,7 @@ def _even(
     sound = np.ones(ds.sizes["record"], np.int64)
     if "height" in ds.coords:  # what is left of a packed picture: those put aside have none
         sound = np.asarray(ds["height"].values > 0, np.int64)
-    arrays: list[Any] = [_in_pieces(sound[:, np.newaxis], pieces), (0, 1)]
+    arrays: list[Any] = [in_pieces(sound[:, np.newaxis], pieces), (0, 1)]
     for k, array in enumerate(held.values(), 1):
         arrays += [array, (0, *(10 * k + i for i in (1, 2, 3)))]
     return da.blockwise(
@@ -379,11 +373,11 @@ def _even(
 def _flattened(
     sound: Any, *given: Any, run: Callable[..., np.ndarray], used: tuple[str, ...]
 ) -> np.ndarray:
-    held = {name: _only(block) for name, block in zip(used, given, strict=True)}
+    held = {name: single(block) for name, block in zip(used, given, strict=True)}
     count, channels, height, width = held["pixels"].shape
     table = np.zeros((count, 4), np.int64)
     table[:, 0] = np.arange(count) * height * width
-    table[:, 1:3] = _only(sound) * (height, width)
+    table[:, 1:3] = single(sound) * (height, width)
     rows = {"pixels": held["pixels"].reshape(-1)}
     if "mask_code" in held:
         kind = np.dtype(f"u{1 if channels <= 8 else 2 if channels <= 16 else 4}")

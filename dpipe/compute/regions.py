@@ -135,3 +135,10 @@ def _pieces(chunks: Sequence[int], cut: slice) -> Iterator[slice]:
     for n, end in zip(chunks, itertools.accumulate(chunks), strict=True):
         if end > cut.start and end - n < cut.stop:
             yield slice(max(end - n, cut.start), min(end, cut.stop))
+
+
+def single(nested: Any) -> np.ndarray:
+    """Return the one block along dropped axes, which Dask hands over as lists in lists."""
+    while isinstance(nested, list):
+        (nested,) = nested
+    return nested

@@ -10,10 +10,8 @@ back; how others write them stands in ``ngff_reading``. It does no I/O and knows
 stores or blocks.
 """
 
-import itertools
 import json
 import math
-import re
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
@@ -28,6 +26,7 @@ from pydantic import ValidationError
 
 from dpipe import schema
 from dpipe.errors import InputError, SchemaError
+from dpipe.metadata.ngff_channels import omero
 from dpipe.metadata.ngff_reading import (
     NONE,
     Level,
@@ -35,20 +34,16 @@ from dpipe.metadata.ngff_reading import (
     Reading,
     assumed,
     multiscale,
-    omero_of,
     version_of,
 )
 
 __all__ = [
     "NONE",
-    "PALETTE",
     "VERSION",
     "Level",
     "Multiscale",
     "Reading",
     "assumed",
-    "channel_notes",
-    "channels",
     "coords",
     "image_attributes",
     "labels_attributes",
@@ -58,14 +53,8 @@ __all__ = [
 ]
 
 VERSION = "0.5"
-PALETTE = ("00FF00", "FF00FF", "00FFFF", "FFFF00", "FF0000", "0000FF", "FFFFFF")
-"""Display colours of channels that have none, if there are several; a single one is white."""
 _TYPES = {"t": "time", "c": "channel", "z": "space", "y": "space", "x": "space"}
 _UNITS = {"t": "second", "z": "micrometer", "y": "micrometer", "x": "micrometer"}
-
-
-_MOST = 1e300
-_COLOR = re.compile(r"(?:#|0x)?([0-9A-Fa-f]{6})(?:[0-9A-Fa-f]{2})?")
 
 
 class _ImageAttrs(ImageAttrs):
@@ -121,8 +110,8 @@ def image_attributes(
     said = _pyramid(array, levels, factor, path)
     alike = "name" if name.isprintable() else name  # any text is a name: checked once for all
     said |= {"name": alike, "type": "local_mean", "metadata": {"method": method}}
-    omero = {"omero": _omero(ds, array)} if "c" in array.dims else {}
-    checked = _checked(_ImageAttrs, {"multiscales": [said], **omero})
+    shown = {"omero": omero(ds, array)} if "c" in array.dims else {}
+    checked = _checked(_ImageAttrs, {"multiscales": [said], **shown})
     checked["ome"]["multiscales"][0]["name"] = name
     return checked
 
@@ -241,54 +230,6 @@ def coords(ms: Multiscale, level: int, shape: Sequence[int]) -> dict[str, Any]:
     }
 
 
-def channels(
-    attributes: Mapping[str, Any],
-) -> tuple[list[str] | None, list[str] | None, list[list[float]] | None]:
-    """Read names, colours and display windows of the channels.
-
-    Returns
-    -------
-    labels, colors, windows : list or None
-        One entry a channel, None if the file says nothing; a window is a pair (start, end).
-    """
-    omero = omero_of(attributes)
-    listed = omero.get("channels") if isinstance(omero, Mapping) else None
-    if not isinstance(listed, list) or not all(isinstance(c, Mapping) for c in listed):
-        return None, None, None
-    labels = ["" if c.get("label") is None else str(c["label"]) for c in listed]
-    found = [_COLOR.fullmatch(str(c.get("color"))) for c in listed]
-    colors = [match[1] if match else "FFFFFF" for match in found]
-    windows = [_window(c.get("window")) for c in listed]
-    windows = windows if all(windows) else []
-    return labels if any(labels) else None, colors if any(found) else None, windows or None
-
-
-def channel_notes(attributes: Mapping[str, Any], count: int) -> list[str]:
-    """Say what of the channels is described, and cannot be read.
-
-    Parameters
-    ----------
-    attributes : mapping
-        Of the group of an image.
-    count : int
-        How many channels the image has; for another number nobody knows which is which.
-    """
-    omero = omero_of(attributes)
-    if omero is None:
-        return []
-    listed = omero.get("channels") if isinstance(omero, Mapping) else omero
-    if listed is None:
-        return []
-    if not isinstance(listed, list) or not all(isinstance(c, Mapping) for c in listed):
-        return ["channel names are left out: what omero says of channels is no list of objects"]
-    if len(listed) != count:
-        return [f"channel names are left out: omero describes {len(listed)} of {count} channels"]
-    said = {i: c["color"] for i, c in enumerate(listed) if c.get("color") not in (None, "")}
-    odd = [f"{c!r:.20} of {i}" for i, c in said.items() if not _COLOR.fullmatch(str(c))]
-    line = f"colours of channels are white where they are not RRGGBB: {', '.join(odd[:8])}"
-    return [line] if odd else []
-
-
 def names(attributes: Mapping[str, Any], key: str) -> list[str]:
     """Read a list of paths: key ``labels`` of the group labels, ``series`` of the group OME."""
     listed = version_of(attributes)[0].get(key, [])
@@ -338,32 +279,6 @@ def _pyramid(array: xr.DataArray, levels: int, factor: int, path: str) -> dict[s
         )
     axes = [{"name": dim, "type": _TYPES[dim], "unit": _UNITS.get(dim)} for dim in dims]
     return {"axes": axes, "datasets": datasets}
-
-
-def _omero(ds: xr.Dataset, array: xr.DataArray) -> dict[str, Any]:
-    count, info = array.sizes["c"], np.iinfo(array.dtype) if array.dtype.kind in "ui" else None
-    labels = [str(name) for name in ds["c"].values] if "c" in ds.coords else map(str, range(count))
-    if "channel_color" in ds.coords:
-        colors = [str(color) for color in ds["channel_color"].values]
-    else:
-        colors = [PALETTE[i % len(PALETTE)] if count > 1 else "FFFFFF" for i in range(count)]
-    low, high = (float(info.min), float(info.max)) if info else (0.0, 1.0)
-    windows = ds["c"].attrs.get("windows", ()) if "c" in ds.coords else ()
-    listed = []
-    for label, color, window in itertools.zip_longest(labels, colors, windows[:count]):
-        start, end = _window(window) or (low, high)
-        shown = {"min": min(low, start), "max": max(high, end), "start": start, "end": end}
-        listed.append({"label": label, "color": color, "active": True, "window": shown})
-    rdefs = {"defaultT": 0, "defaultZ": array.sizes.get("z", 1) // 2, "model": "color"}
-    return {"channels": listed, "rdefs": rdefs}
-
-
-def _window(window: Any) -> list[float]:
-    given = isinstance(window, Mapping)
-    pair: Any = [window.get("start"), window.get("end")] if given else window
-    fine = isinstance(pair, list | tuple) and [isinstance(v, int | float) for v in pair] == [1, 1]
-    fine = fine and all(-_MOST < v < _MOST for v in pair)  # some whole numbers are no floats
-    return list(map(float, pair)) if fine else []
 
 
 def _checked(model: Any, said: Mapping[str, Any]) -> dict[str, Any]:

@@ -19,7 +19,14 @@ from dpipe import catalog
 from dpipe.api import DataLike, as_parts
 from dpipe.catalog import seals
 from dpipe.compute import blocks
-from dpipe.plot import crop_gallery, figure3_data, figure3_panels, quality_sheet, style
+from dpipe.plot import (
+    crop_gallery,
+    figure3_data,
+    figure3_panels,
+    gallery_drawing,
+    quality_sheet,
+    style,
+)
 from dpipe.plot.crop_gallery import Row, holds_crops
 from dpipe.plot.figure3_data import LETTERS, Panel
 from dpipe.plot.style import COLORS, available
@@ -166,9 +173,9 @@ def gallery(
         matplotlib is missing, or a parameter that cannot work.
     """
     if isinstance(crops, list):
-        return crop_gallery.draw(crops)
+        return gallery_drawing.draw(crops)
     found = rows(crops, masks=masks, most=most, columns=columns, channel=channel, contrast=contrast)
-    return crop_gallery.draw(found)
+    return gallery_drawing.draw(found)
 
 
 def rows(

@@ -1,7 +1,8 @@
 from .bioio import open_bioio
 from .crops.crops import open_crops
 from .emdb_sff import open_emdb_sff
-from .ifc.collection import SUFFIXES, find, open_ifc
+from .ifc.collection import open_ifc
+from .ifc.folders import SUFFIXES, find
 from .imaris.movies import open_imaris
 from .imaris.spots import open_imaris_spots
 from .imaris.surfaces import open_imaris_surfaces

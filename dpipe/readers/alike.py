@@ -31,10 +31,7 @@ def same_values(sealed: xr.Dataset, fresh: Callable[[], xr.Dataset]) -> bool:
     """Tell whether a table says the same, notes and all."""
     now = fresh()
     said = {key: value for key, value in sealed.attrs.items() if key != "stem"}
-    if (
-        sealed.variables.keys() != now.variables.keys()
-        or compute.blocks.source_bytes(now) > _LARGEST
-    ):
+    if sealed.variables.keys() != now.variables.keys() or compute.source_bytes(now) > _LARGEST:
         return False
     plain = {key: _listed(value) for key, value in now.attrs.items() if key != "stem"}
     alike = plain == {key: _listed(value) for key, value in said.items()}

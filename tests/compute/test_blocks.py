@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dpipe import schema
-from dpipe.compute import blocks, devices, namespace
+from dpipe.compute import blocks, devices, namespace, sizes
 from dpipe.errors import SchemaError
 
 SHAPE = (3, 2, 4, 9, 11)
@@ -323,19 +323,19 @@ def test_a_region_of_some_variables() -> None:
 
 def test_sizes_and_regions() -> None:
     ds = xr.Dataset({"image": movie((1, 2, 4, 9, 5)), "text": ("t", ["a", "bc", "d"])})
-    assert blocks.largest_block(ds) == 2 * 4 * 9 * 5 * 2
+    assert sizes.largest_block(ds) == 2 * 4 * 9 * 5 * 2
     coordinates = sum(ds[name].nbytes for name in ds.coords)
-    assert blocks.source_bytes(ds) == PIXELS.nbytes + 3 * 2 * 4 + coordinates
-    assert len(blocks.block_regions(ds["image"])) == 9
-    assert blocks.block_regions(ds["text"]) == [(slice(0, 3),)]
-    assert blocks.largest_block(ds.load()) == 0
+    assert sizes.source_bytes(ds) == PIXELS.nbytes + 3 * 2 * 4 + coordinates
+    assert len(sizes.block_regions(ds["image"])) == 9
+    assert sizes.block_regions(ds["text"]) == [(slice(0, 3),)]
+    assert sizes.largest_block(ds.load()) == 0
 
 
 def test_tokens_follow_values_and_names() -> None:
     one = schema.movie(PIXELS)
-    assert blocks.token(one) == blocks.token(schema.movie(PIXELS.copy()))
-    assert blocks.token(one) != blocks.token(schema.movie(PIXELS + 1))
-    assert blocks.token(one) != blocks.token(one.rename(image="picture"))
+    assert sizes.token(one) == sizes.token(schema.movie(PIXELS.copy()))
+    assert sizes.token(one) != sizes.token(schema.movie(PIXELS + 1))
+    assert sizes.token(one) != sizes.token(one.rename(image="picture"))
 
 
 def test_graphs_travel() -> None:

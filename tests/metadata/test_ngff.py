@@ -15,7 +15,7 @@ from yaozarrs import v05 as yaozarrs_v05
 
 from dpipe import schema
 from dpipe.errors import InputError, SchemaError, UsageError
-from dpipe.metadata import ngff
+from dpipe.metadata import ngff, ngff_channels
 
 
 @pytest.fixture(scope="session")
@@ -115,7 +115,7 @@ def test_windows_names_and_colours_come_back():
     ds = movie()
     ds["c"].attrs["windows"] = [[3, 90], [-5.5, 7]]
     said = ngff.image_attributes(ds, "image", 1, name="a")
-    labels, colors, windows = ngff.channels(said)
+    labels, colors, windows = ngff_channels.channels(said)
     assert labels == ["GFP", "RFP"]
     assert colors == ["00FF00", "FF0000"]
     assert windows == [[3, 90], [-5.5, 7]]
@@ -129,8 +129,8 @@ def test_windows_names_and_colours_come_back():
 
 def test_several_channels_without_colours_get_distinct_ones():
     ds = schema.movie(np.zeros((1, 2, 1, 2, 2), "u1"))
-    assert ngff.channels(ngff.image_attributes(ds, "image", 1, name="a"))[1] == list(
-        ngff.PALETTE[:2]
+    assert ngff_channels.channels(ngff.image_attributes(ds, "image", 1, name="a"))[1] == list(
+        ngff_channels.PALETTE[:2]
     )
 
 
@@ -139,7 +139,7 @@ def test_without_channels_no_omero():
     flat = ds[["image"]].isel(c=0, drop=True).rename(image="mean")
     said = ngff.image_attributes(flat, "mean", 1, name="a")
     assert "omero" not in said["ome"]
-    assert ngff.channels(said) == (None, None, None)
+    assert ngff_channels.channels(said) == (None, None, None)
 
 
 def test_labels():
@@ -207,7 +207,7 @@ def test_labels_must_be_integers():
 def test_windows_that_are_none_are_left_out(windows):
     ds = movie()
     ds["c"].attrs["windows"] = windows
-    said = ngff.channels(ngff.image_attributes(ds, "image", 1, name="a"))[2]
+    said = ngff_channels.channels(ngff.image_attributes(ds, "image", 1, name="a"))[2]
     assert said is not None
     assert said[1] == [0, 65535]
 
@@ -730,7 +730,7 @@ def test_places_beyond_all_numbers():
     ],
 )
 def test_what_of_channels_cannot_be_read_is_said(omero, says):
-    notes = ngff.channel_notes({"omero": omero}, 2)
+    notes = ngff_channels.channel_notes({"omero": omero}, 2)
     assert len(notes) == len(says)
     assert all(line in note for line, note in zip(says, notes, strict=True))
 
@@ -738,11 +738,11 @@ def test_what_of_channels_cannot_be_read_is_said(omero, says):
 @pytest.mark.parametrize("value", [10**400, float("nan"), float("inf"), "5", None, [1]])
 def test_windows_of_no_numbers(value):
     window = {"start": 0, "end": value, "min": 0, "max": 9}
-    assert ngff.channels({"omero": {"channels": [{"window": window}]}})[2] is None
+    assert ngff_channels.channels({"omero": {"channels": [{"window": window}]}})[2] is None
 
 
 def test_labels_of_channels_that_are_no_text():
-    labels, colors, _ = ngff.channels(
+    labels, colors, _ = ngff_channels.channels(
         {"omero": {"channels": [{"label": None}, {"label": 7, "color": "0x00ff00ff"}]}}
     )
     assert (labels, colors) == (["", "7"], ["FFFFFF", "00ff00"])
@@ -763,7 +763,7 @@ def test_labels_of_channels_that_are_no_text():
     ],
 )
 def test_channels_of_careless_files(omero, expected):
-    assert ngff.channels({"omero": omero}) == expected
+    assert ngff_channels.channels({"omero": omero}) == expected
 
 
 def test_lists_of_names():

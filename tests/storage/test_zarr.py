@@ -24,7 +24,7 @@ from zarr.codecs import BloscCodec, Crc32cCodec, ZstdCodec
 from zarr.storage import MemoryStore
 
 from dpipe import schema
-from dpipe.compute import blocks
+from dpipe.compute import blocks, sizes
 from dpipe.errors import DamageError, SchemaError
 from dpipe.storage import Objects, chunking, lazy_arrays, open_objects
 from dpipe.storage import zarr as storage_zarr
@@ -597,7 +597,7 @@ def test_a_shard_is_one_request(
     ds = a_movie(shape, "u1")
     template = write(counted.objects, ds, {"image": 1})
     image = opened(counted, template)["image"]
-    regions = blocks.block_regions(image)
+    regions = sizes.block_regions(image)
     assert len(regions) == len(chunking.shards(template.arrays[0], {}))
     for region in regions:
         counted.calls.clear()

@@ -17,7 +17,7 @@ import xarray as xr
 from dpipe import schema
 from dpipe.errors import InputError, UsageError
 from dpipe.formats.containers import find_attributes, folders_below, groups_inside, read_attributes
-from dpipe.metadata import ngff
+from dpipe.metadata import ngff, ngff_channels
 from dpipe.readers.ome_zarr.arrays import Pixels, listed, open_level
 from dpipe.readers.ome_zarr.labels import Grid, with_labels
 from dpipe.sources import Item, Part, list_items, resolve_uri, stem_of
@@ -317,7 +317,7 @@ def _movie(
 ) -> xr.Dataset:
     array, said = pixels.array, dict(pixels.said)
     count = array.sizes["c"]
-    names, colors, windows = ngff.channels(attributes)
+    names, colors, windows = ngff_channels.channels(attributes)
     if names is not None and len(names) != count:
         names = None  # no way to tell which is which
     colors = None if colors is not None and len(colors) != count else colors
@@ -332,7 +332,7 @@ def _movie(
         "name": found.name if found.name.strip("/") else "",
         "assumed": [
             *ngff.assumed(found, sizes),
-            *ngff.channel_notes(attributes, count),
+            *ngff_channels.channel_notes(attributes, count),
             *odd,
         ],
         "notes": [*found.notes, *([filled] if pixels.holes else [])],

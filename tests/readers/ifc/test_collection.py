@@ -17,7 +17,7 @@ import dpipe
 from dpipe import schema, sources
 from dpipe.demo.study import write_ifc_tree
 from dpipe.errors import InputError, UsageError
-from dpipe.readers.ifc import collection, packing
+from dpipe.readers.ifc import collection, folders, packing
 from dpipe.sources import Item
 from dpipe.storage import safe_key
 
@@ -49,7 +49,7 @@ def items(*paths, size=3, etag="0"):
 def test_folders_become_parts_with_safe_names():
     names = ["E 1/D/+SEA /a_1.h5", "E 1/D/+SEA /a_2.h5", "E 1/D/-SEA/b_1.HDF5", "E 1/D/notes.txt",
              "E 1/D/x:y*z/c_1.h5", "top_1.h5", ".-odd/a_1.h5"]  # fmt: skip
-    found = {part.stem: part.items[0] for part in collection.find(items(*names))}
+    found = {part.stem: part.items[0] for part in folders.find(items(*names))}
     assert {stem: (item.uri, item.count, item.size) for stem, item in found.items()} == {
         "raw": ("/raw", 1, 3),
         "odd": ("/raw/.-odd", 1, 3),
@@ -61,8 +61,7 @@ def test_folders_become_parts_with_safe_names():
 
 def test_names_that_would_be_alike_or_long_get_a_digest():
     stems = [
-        part.stem
-        for part in collection.find(items("a b/x_1.h5", "a_b/x_1.h5", "a" * 300 + "/x.h5"))
+        part.stem for part in folders.find(items("a b/x_1.h5", "a_b/x_1.h5", "a" * 300 + "/x.h5"))
     ]
     assert len(set(stems)) == 3
     assert all(safe_key(stem) and len(stem) < 130 for stem in stems)
@@ -71,7 +70,7 @@ def test_names_that_would_be_alike_or_long_get_a_digest():
 
 def test_a_folder_is_another_when_any_of_its_files_is():
     def etag(*given, **said):
-        return next(collection.find(items(*given, **said))).items[0].etag
+        return next(folders.find(items(*given, **said))).items[0].etag
 
     one = etag("a/x_1.h5", "a/x_2.h5")
     assert one == etag("a/x_2.h5", "a/x_1.h5")
@@ -217,7 +216,7 @@ def test_every_picture_mask_and_label_comes_back(tmp_path_factory, given_picture
 
 
 def test_real_cells_come_back(shared_data):
-    (part,) = collection.find(sources.walk_items(shared_data / "ifc" / "h5"))
+    (part,) = folders.find(sources.walk_items(shared_data / "ifc" / "h5"))
     assert (part.stem, part.items[0].count) == ("Experiment_1_Donor_1_Eotaxin_5h", 37)
     ds = collection.open_ifc(part.items[0].uri)
     assert (ds.sizes["record"], ds.sizes["c"], ds.pixels.dtype) == (37, 6, "u2")
@@ -652,7 +651,7 @@ def test_what_cannot_be_told_apart_has_no_number(tmp_path):
 
 def test_the_generated_tree_is_what_it_says(tmp_path):
     root = write_ifc_tree(tmp_path / "t", 60, channels=3, mean_size=12)
-    parts = list(collection.find(sources.walk_items(root)))
+    parts = list(folders.find(sources.walk_items(root)))
     assert [part.items[0].count for part in parts] == [30, 30]
     first, second = (collection.open_ifc(part.items[0].uri) for part in parts)
     assert np.flatnonzero(first.put_aside.values != "").tolist() == [3]
