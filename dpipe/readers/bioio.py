@@ -24,7 +24,7 @@ from dpipe import compute, schema
 from dpipe.errors import DpipeError, InputError, StoreError, UsageError
 from dpipe.formats.measures import Said, duration, length
 from dpipe.formats.tiff import Complaint, Flaw, check_chain, complaints
-from dpipe.sources import one_each, opened, resolve_uri
+from dpipe.sources import one_each, one_uri, opened
 
 PLUGINS = {
     ".czi": "bioio-czi",
@@ -86,10 +86,7 @@ def open_bioio(
         bioio or the plugin is not installed (the text names the package), more than one file, one
         in a bucket.
     """
-    given = [url] if isinstance(url, str | os.PathLike) else list(url)
-    if len(given) != 1:
-        raise UsageError(f"a movie is one file; found {len(given)}")
-    uri = resolve_uri(os.fspath(given[0]))
+    uri = one_uri(url, "a movie")
     with _opened(uri, plugin, scene) as (image, warned):
         order, shape = image.dims.order, tuple(map(int, image.shape))
         if order not in ("TCZYX", "TCZYXS"):

@@ -19,7 +19,7 @@ from dpipe import compute, schema
 from dpipe.errors import InputError, UsageError
 from dpipe.formats import emdb_sff
 from dpipe.formats.spreadsheets import Unfit
-from dpipe.sources import Item, Part, natural_key, resolve_uri, stem_of
+from dpipe.sources import Item, Part, natural_key, stem_of, uris_of
 
 SUFFIXES = (".sff", ".hff", ".json")
 _FRAME = re.compile(r"(?P<stem>.+)_t(?P<frame>\d{1,9})", re.ASCII)
@@ -102,8 +102,7 @@ def open_emdb_sff(url: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
     UsageError
         No file was given.
     """
-    given = [url] if isinstance(url, str | os.PathLike) else list(url)
-    uris = [resolve_uri(os.fspath(uri)) for uri in given]
+    uris = uris_of(url)
     if not uris:
         raise UsageError("no file given; surfaces need at least one")
     rows: _Rows = []

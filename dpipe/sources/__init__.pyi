@@ -1,4 +1,4 @@
-from .addresses import resolve_uri
+from .addresses import one_uri, resolve_uri, uris_of, urls_of
 from .archives import bucket_of
 from .cache import cache_folder, fetch
 from .files import list_items, walk_items
@@ -17,10 +17,13 @@ __all__ = [
     "list_items",
     "natural_key",
     "one_each",
+    "one_uri",
     "opened",
     "read_many",
     "resolve_record",
     "resolve_uri",
     "stem_of",
+    "uris_of",
+    "urls_of",
     "walk_items",
 ]

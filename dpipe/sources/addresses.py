@@ -2,6 +2,7 @@
 
 import os
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 from dpipe.errors import UsageError
@@ -67,6 +68,49 @@ def resolve_uri(uri: str | os.PathLike[str]) -> str:
             raise UsageError(f"source {text!r}: no address of a server: {error}") from error
         raise UsageError(f"source {text!r}: http is not safe; use https")
     return text
+
+
+def urls_of(url: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]) -> list[str]:
+    """Return what a reader was given as a list of paths and URLs, as they were written.
+
+    Examples
+    --------
+    >>> urls_of("raw/Neu1.ims"), urls_of([Path("raw/Neu1.ims")])
+    (['raw/Neu1.ims'], ['raw/Neu1.ims'])
+    """
+    given = [url] if isinstance(url, str | os.PathLike) else url
+    return [os.fspath(one) for one in given]
+
+
+def uris_of(url: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]) -> list[str]:
+    """Return what a reader was given as URIs, as `resolve_uri` spells them."""
+    return [resolve_uri(one) for one in urls_of(url)]
+
+
+def one_uri(url: str | os.PathLike[str] | Sequence[str | os.PathLike[str]], what: str) -> str:
+    """Return the one URI of what is one file.
+
+    Parameters
+    ----------
+    url : str, path or sequence of them
+        What a reader was given.
+    what : str
+        What it is called, for example ``"a table of phases"``.
+
+    Returns
+    -------
+    str
+        As `resolve_uri` spells it.
+
+    Raises
+    ------
+    UsageError
+        Another number of files, or a text that is no source.
+    """
+    given = urls_of(url)
+    if len(given) != 1:
+        raise UsageError(f"{what} is one file; found {len(given)}")
+    return resolve_uri(given[0])
 
 
 def scheme_of(text: str) -> str:

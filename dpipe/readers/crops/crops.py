@@ -20,7 +20,7 @@ from dpipe.errors import InputError, UsageError
 from dpipe.formats.tiff import Flaw, Layout, loose_pages, open_tiff_file, read_pages, survey
 from dpipe.formats.tiff_metadata import facts
 from dpipe.readers.crops.file_names import SUFFIXES, Name, events, name_of
-from dpipe.sources import Item, Part, natural_key, opened, resolve_uri
+from dpipe.sources import Item, Part, natural_key, opened, uris_of
 
 _AXES = "TCZYX"
 
@@ -129,8 +129,7 @@ def open_crops(
     ...     ds["event"].values.tolist(), ds["label"].values.tolist(), ds["crop"].shape
     (['Neu1_cell2'], [1], (1, 4, 1, 59, 59))
     """
-    given = [url] if isinstance(url, str | os.PathLike) else list(url)
-    uris = [resolve_uri(os.fspath(uri)) for uri in given]
+    uris = uris_of(url)
     _check_options(uris, label, axes, spacing, interval)
     names, files = events(uris)
     crops = [_surveyed(own, axes, pad) for own in files]

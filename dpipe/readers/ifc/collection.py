@@ -138,7 +138,7 @@ def resume(
     xarray.Dataset
         Lazy; it reads the files of the folder.
     """
-    folder = _folder_of([url] if isinstance(url, str | os.PathLike) else list(url))
+    folder = _folder_of(sources.urls_of(url))
     mask = laid.mask_value.dtype.str if "mask_value" in laid else ""
     heights, widths, offsets = (
         np.asarray(laid[name].values, np.int64) for name in ("height", "width", "offset")
@@ -176,7 +176,7 @@ def _listed(url: str | os.PathLike[str] | Sequence[str], most: int | None = None
 
     With `most`, so many of them at most, whichever come first. One that is gone has the size -1.
     """
-    urls = [url] if isinstance(url, str | os.PathLike) else list(url)
+    urls = sources.urls_of(url)
     folder = _folder_of(urls)
     named = {sources.resolve_uri(one).rstrip("/") for one in urls} - {folder}
     inside = (item for item in sources.walk_items(folder) if "/" not in item.path)

@@ -12,7 +12,7 @@ import h5py
 from dpipe.errors import UsageError
 from dpipe.formats.hdf5 import Flaw, child, text
 from dpipe.schema import units
-from dpipe.sources import one_each, resolve_uri
+from dpipe.sources import one_each, one_uri
 
 SUFFIXES = (".ims", ".h5", ".hdf5")
 
@@ -22,11 +22,7 @@ find = one_each(SUFFIXES)
 
 def one_file(url: str | os.PathLike[str] | Sequence[str]) -> tuple[str, str]:
     """Return the URI of a part's only file, and the name by which messages call it."""
-    if not isinstance(url, str | os.PathLike):
-        if len(url) != 1:
-            raise UsageError(f"an Imaris movie is one file; found {len(url)}")
-        (url,) = url
-    uri = resolve_uri(os.fspath(url))
+    uri = one_uri(url, "an Imaris movie")
     return uri, uri.rstrip("/").rsplit("/", 1)[-1]
 
 

@@ -20,7 +20,7 @@ from dpipe.formats.containers import find_attributes, folders_below, groups_insi
 from dpipe.metadata import ngff, ngff_channels
 from dpipe.readers.ome_zarr.arrays import Pixels, listed, open_level
 from dpipe.readers.ome_zarr.labels import Grid, with_labels
-from dpipe.sources import Item, Part, list_items, resolve_uri, stem_of
+from dpipe.sources import Item, Part, list_items, resolve_uri, stem_of, urls_of
 
 SUFFIXES = (".ome.zarr", ".zarr")
 PACKED = (".ome.zarr.zip", ".zarr.zip", ".ozx", ".zarr.tar", ".zip", ".tar")
@@ -189,10 +189,10 @@ def _with_the_rest_said(ds: xr.Dataset, uri: str, path: str, labels: str | None)
 
 def _one(url: str | os.PathLike[str] | Sequence[str]) -> str:
     """Return the URI of the container."""
-    given = [url] if isinstance(url, str | os.PathLike) else list(url)
+    given = urls_of(url)
     if len(given) != 1:
         raise UsageError(f"expected one folder ending in .zarr; found {len(given)}")
-    return resolve_uri(os.fspath(given[0])).rstrip("/")
+    return resolve_uri(given[0]).rstrip("/")
 
 
 def _unpacked(item: Item) -> Iterable[Item]:

@@ -12,7 +12,7 @@ import numpy as np
 import xarray as xr
 
 from dpipe import schema
-from dpipe.errors import InputError, UsageError
+from dpipe.errors import InputError
 from dpipe.formats.spreadsheets import (
     EXCEL,
     Table,
@@ -23,7 +23,7 @@ from dpipe.formats.spreadsheets import (
     read_rows,
     table,
 )
-from dpipe.sources import one_each, resolve_uri
+from dpipe.sources import one_each, one_uri
 
 SUFFIXES = (".csv", ".tsv", ".txt", *EXCEL)
 MISPRINTS = {"UVPR9": "UVPR8", "UPPR8": "UVPR8"}
@@ -78,10 +78,7 @@ def open_conditions(
     >>> ds.movie.item(), ds.content.values.tolist(), ds.fluorophores.item()
     ('Neu8', [['Neu', 'UVPR8']], 'CFP, PE')
     """
-    given = [url] if isinstance(url, str | os.PathLike) else list(url)
-    if len(given) != 1:
-        raise UsageError(f"a table of conditions is one file; found {len(given)}")
-    uri = resolve_uri(os.fspath(given[0]))
+    uri = one_uri(url, "a table of conditions")
     try:
         rows, comma = read_rows(uri, read_bytes(uri))
         at = next((i for i, r in enumerate(rows[:10]) if {*map(plain, r)} & set(_MOVIE)), None)

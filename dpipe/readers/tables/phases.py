@@ -23,7 +23,7 @@ from dpipe.formats.spreadsheets import (
     read_rows,
     table,
 )
-from dpipe.sources import one_each, resolve_uri
+from dpipe.sources import one_each, one_uri
 
 SUFFIXES = (".csv", ".tsv", ".txt", *EXCEL)
 _MOVIE = ("video_id", "video id", "movie")
@@ -84,12 +84,9 @@ def open_phases(
     >>> ds.event.item(), ds.blebbing_start.item(), ds.disruption_end.item(), ds.channel.item()
     ('Neu8_1', 2.0, 7.0, 'ch1,ch4')
     """
-    given = [url] if isinstance(url, str | os.PathLike) else list(url)
-    if len(given) != 1:
-        raise UsageError(f"a table of phases is one file; found {len(given)}")
+    uri = one_uri(url, "a table of phases")
     if type(first_frame) is not int or abs(first_frame) > _MOST:
         raise UsageError(f"first_frame: found {first_frame!r}; expected a whole number")
-    uri = resolve_uri(os.fspath(given[0]))
     try:
         return _events(_cells(uri), first_frame)
     except Unfit as error:

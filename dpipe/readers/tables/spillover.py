@@ -14,7 +14,7 @@ import xarray as xr
 from dpipe import schema
 from dpipe.errors import InputError, UsageError
 from dpipe.formats.spreadsheets import EXCEL, Unfit, read_bytes, read_rows
-from dpipe.sources import one_each, resolve_uri
+from dpipe.sources import one_each, one_uri
 
 SUFFIXES = (".csv", ".tsv", *EXCEL)
 _MOST = 256
@@ -64,12 +64,9 @@ def open_spillover(
     >>> ds.spillover.sel(detector="Ch02", source="Ch01").item()
     0.3
     """
-    given = [url] if isinstance(url, str | os.PathLike) else list(url)
-    if len(given) != 1:
-        raise UsageError(f"a spillover matrix is one file; found {len(given)}")
+    uri = one_uri(url, "a spillover matrix")
     if rows not in ("detectors", "sources"):
         raise UsageError(f"rows: found {rows!r}; expected 'detectors' or 'sources'")
-    uri = resolve_uri(os.fspath(given[0]))
     try:
         cells, comma = read_rows(uri, read_bytes(uri))
         names, matrix, notes = _matrix(cells, comma)

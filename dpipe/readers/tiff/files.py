@@ -15,7 +15,7 @@ from dpipe.readers.tiff.micromanager import METADATA
 from dpipe.readers.tiff.names import SUFFIXES, tagged
 from dpipe.readers.tiff.neighbours import numbered_neighbour
 from dpipe.readers.tiff.opening import BLOCK_BYTES, COMPANIONS, asked_for, open_movie
-from dpipe.sources import Item, Part, natural_key, stem_of
+from dpipe.sources import Item, Part, natural_key, stem_of, urls_of
 
 __all__ = ["BLOCK_BYTES", "SUFFIXES", "find", "open_tiff"]
 
@@ -192,9 +192,9 @@ def open_tiff(
     """
     asked = asked_for(axes, series, whole_frames, spacing, interval)
     ds = open_movie(url, asked)
-    given = [url] if isinstance(url, str | os.PathLike) else list(url)
+    given = urls_of(url)
     one = len(given) == ds.sizes["t"] == 1
-    if one and (neighbour := numbered_neighbour(os.fspath(given[0]))):
+    if one and (neighbour := numbered_neighbour(given[0])):
         ds.attrs["notes"] = [
             *ds.attrs.get("notes", []),
             f"{neighbour} lies beside it: if such files are frames, planes or channels of one "

@@ -25,7 +25,7 @@ from dpipe.readers.tiff.numbered import by_names
 from dpipe.readers.tiff.planes import listed, short
 from dpipe.readers.tiff.sets import micromanager_set, ome_set, scanimage_set
 from dpipe.readers.tiff.torn import lost_header
-from dpipe.sources import opened, resolve_uri
+from dpipe.sources import opened, uris_of
 
 BLOCK_BYTES = 64 << 20
 """A lazy block is one volume of one channel, or some of its planes, no larger than this."""
@@ -67,8 +67,7 @@ def open_movie(
 
     `dim` is what the last number of the names counts, whatever they say.
     """
-    given = [url] if isinstance(url, str | os.PathLike) else list(url)
-    uris = [resolve_uri(os.fspath(uri)) for uri in given]
+    uris = uris_of(url)
     companion = next((uri for uri in uris if uri.lower().endswith(COMPANIONS)), "")
     text = next((uri for uri in uris if micromanager.is_metadata(uri)), "")
     files = [uri for uri in uris if uri not in (companion, text)]

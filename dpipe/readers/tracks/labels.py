@@ -23,7 +23,7 @@ from dpipe.formats.cell_tracking_challenge import (
     stems_of_folders,
 )
 from dpipe.formats.spreadsheets import Unfit
-from dpipe.sources import Item, Part, resolve_uri
+from dpipe.sources import Item, Part, uris_of
 
 _SHOWN = 10
 
@@ -114,8 +114,7 @@ def open_tracks_labels(
     UsageError
         A parameter that cannot work.
     """
-    given = [url] if isinstance(url, str | os.PathLike) else list(url)
-    uris = [resolve_uri(os.fspath(uri)) for uri in given]
+    uris = uris_of(url)
     for what, number in (("first_frame", first_frame), ("frames", frames), ("planes", planes)):
         if number is not None and (type(number) is not int or number < (what != "first_frame")):
             raise UsageError(f"{what}: found {number!r}; expected a whole number")

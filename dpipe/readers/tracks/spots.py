@@ -20,7 +20,7 @@ from dpipe.formats.track_rows import FRAMES, TIMES, Rows
 from dpipe.formats.track_tables import FORMATS
 from dpipe.readers.tracks.detect import BIOTRACKS, SUFFIXES, read_all
 from dpipe.readers.tracks.table import Said, spots
-from dpipe.sources import Item, Part, resolve_uri, stem_of
+from dpipe.sources import Item, Part, stem_of, uris_of
 
 _CHANNEL = re.compile(r"(?P<movie>.+)_(?P<channel>ch\d+)")
 _ANNOTATOR = re.compile(r"(?:^|/)annotator=([^/]+)/")
@@ -202,8 +202,7 @@ def open_tracks(
     >>> ds.frame.values.tolist(), ds.spot_x.values.tolist(), ds.spot_t.values.tolist()
     ([0, 2], [5.5, 6.5], [0.0, 60.0])
     """
-    given = [url] if isinstance(url, str | os.PathLike) else list(url)
-    uris = [resolve_uri(os.fspath(uri)) for uri in given]
+    uris = uris_of(url)
     said = Said(spacing, origin, interval, first_frame, frames, branching)
     _check_options(uris, format, unit, time_unit, said)
     tables: list[xr.Dataset] = []
