@@ -27,30 +27,12 @@ from dpipe.plot import (
     quality_sheet,
     style,
 )
-from dpipe.plot.crop_gallery import Row, holds_crops
+from dpipe.plot.crop_gallery import Row
 from dpipe.plot.figure3_data import LETTERS, Panel
-from dpipe.plot.style import COLORS, available
 from dpipe.storage import Objects
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-__all__ = [
-    "COLORS",
-    "LETTERS",
-    "Panel",
-    "Row",
-    "available",
-    "figure3",
-    "gallery",
-    "gather",
-    "holds_crops",
-    "movie_sheet",
-    "panels",
-    "png",
-    "rows",
-    "save",
-]
 
 _READERS = 8
 _LARGEST = 8 << 20
