@@ -18,7 +18,7 @@ import xarray as xr
 from dpipe.api import DataLike, as_parts
 from dpipe.batches.parts import DIMS, dim_of, together
 from dpipe.errors import SchemaError, UsageError
-from dpipe.operators import select, without_aside
+from dpipe.operators import check_whole, select, without_aside
 
 _PIECE = 1024  # records of what is in memory already
 
@@ -113,7 +113,7 @@ class Batches:
         epoch: int = 0,
     ) -> None:
         for name, found, least in (("size", size, 1), ("hold", hold, 1), ("seed", seed, 0)):
-            _whole(name, found, least)
+            check_whole(name, found, least)
         self._share = _place("share", share)
         held = {stem: _chosen(stem, ds, where) for stem, ds in as_parts(data).items()}
         aside = sum(count for _, count in held.values())
@@ -143,7 +143,7 @@ class Batches:
         UsageError
             It is no such number.
         """
-        _whole("epoch", epoch, 0)
+        check_whole("epoch", epoch, 0)
         self._epoch = epoch
 
     def worker(self, i: int, n: int) -> "Batches":
@@ -256,11 +256,6 @@ class Batches:
 
     def _read(self, pieces: Sequence[_Piece]) -> xr.Dataset:
         return _joined([ds.isel({self._dim: rows}).load() for ds, rows in pieces], self._dim)
-
-
-def _whole(name: str, found: object, least: int) -> None:
-    if type(found) is not int or found < least:
-        raise UsageError(f"{name}: found {found!r}; expected a whole number from {least}")
 
 
 def _place(name: str, said: Sequence[int]) -> tuple[int, int]:

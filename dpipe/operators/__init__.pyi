@@ -5,6 +5,7 @@ from .frames.projections import projections
 from .frames.quality import frame_quality
 from .frames.quality_table import quality_table
 from .frames.thumbnails import thumbnails
+from .parameters import check_choice, check_number, check_whole
 from .pictures.channel_statistics import channel_statistics, channel_sums
 from .pictures.compensate import compensate
 from .pictures.derive_masks import derive_masks
@@ -46,6 +47,9 @@ __all__ = [
     "cell_features",
     "channel_statistics",
     "channel_sums",
+    "check_choice",
+    "check_number",
+    "check_whole",
     "class_frequencies",
     "clean_features",
     "cohen_kappa",

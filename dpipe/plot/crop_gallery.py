@@ -16,6 +16,7 @@ import xarray as xr
 from dpipe import schema
 from dpipe.compute import compute
 from dpipe.errors import SchemaError, UsageError, unknown
+from dpipe.operators import check_whole
 from dpipe.plot import style
 from dpipe.plot.figure3_data import MovieResult
 
@@ -82,8 +83,7 @@ def rows(
     if contrast not in CONTRASTS:
         raise UsageError(f"contrast: found {contrast!r}; expected {' or '.join(CONTRASTS)}")
     for name, whole in (("most", most), ("columns", columns)):
-        if isinstance(whole, bool) or not isinstance(whole, int) or whole < 1:
-            raise UsageError(f"{name}: found {whole!r}; expected a whole number from 1")
+        check_whole(name, whole, 1)
     crops = [leaf for leaf in held if holds_crops(leaf.ds)]
     if not crops:
         raise SchemaError(

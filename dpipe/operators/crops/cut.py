@@ -7,10 +7,9 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 from dpipe.compute import beside, namespace
 from dpipe.errors import UsageError
+from dpipe.operators.parameters import check_whole
 
 
 def crop(
@@ -102,8 +101,7 @@ def index(
 
 
 def _start(middle: float, count: int) -> int:
-    if isinstance(count, bool) or not isinstance(count, int | np.integer) or count < 1:
-        raise UsageError(f"window: found {count!r}; expected a whole number of voxels above 0")
+    check_whole("window", count, 1, "a whole number of voxels above 0")
     if not math.isfinite(middle):
         raise UsageError(f"place: found {middle}; expected a number of voxels")
     return math.floor(middle - (count - 1) / 2 + 0.5)

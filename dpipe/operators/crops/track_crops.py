@@ -23,6 +23,7 @@ from dpipe.operators.crops.layout import Laid, Shown, clips, lay, seen
 from dpipe.operators.crops.negatives import Marks, Wanted, draw
 from dpipe.operators.crops.windows import Movie, Size, blocks_of, cut
 from dpipe.operators.frames.find_cells import limits
+from dpipe.operators.parameters import check_choice, check_number, check_whole
 from dpipe.operators.surfaces.places import Grid, frame_numbers, grid
 
 Kind = Literal["cell", "before"]
@@ -178,15 +179,16 @@ def track_crops(
     """
     pixels = schema.IMAGE.check(ds, image)
     around = _margin(margin)
-    _known("unit", unit, ("pixels", "micrometer"))
-    _known("dims", dims, (2, 3))
-    _known("frames", frames, ("sequence", "single"))
-    _known("negatives_per", negatives_per, ("movie", "event"))
-    _whole("length", length, 1, missing=True)
-    _whole("seed", seed, 0)
-    _number("negatives", negatives)
-    _number("negative_distance", negative_distance)
-    _number("negative_step", negative_step)
+    check_choice("unit", unit, ("pixels", "micrometer"))
+    check_choice("dims", dims, (2, 3))
+    check_choice("frames", frames, ("sequence", "single"))
+    check_choice("negatives_per", negatives_per, ("movie", "event"))
+    if length is not None:
+        check_whole("length", length, 1)
+    check_whole("seed", seed, 0)
+    check_number("negatives", negatives, 0)
+    check_number("negative_distance", negative_distance, 0)
+    check_number("negative_step", negative_step, 0)
     if isinstance(negative_kinds, str) or not set(negative_kinds) <= {"cell", "before"}:
         raise UsageError(f"negative_kinds: found {negative_kinds!r}; expected cell, before")
     areas = limits("opened_area", opened_area), limits("watershed_area", watershed_area)
@@ -236,31 +238,12 @@ def track_crops(
     return result.assign_coords({"event": ("event", names)} | told | axes)
 
 
-def _known(what: str, found: object, known: tuple[object, ...]) -> None:
-    if found not in known or isinstance(found, bool):
-        raise UsageError(f"{what}: found {found!r}; expected {' or '.join(map(repr, known))}")
-
-
-def _whole(what: str, found: object, least: int, missing: bool = False) -> None:
-    if missing and found is None:
-        return
-    good = isinstance(found, int | np.integer) and not isinstance(found, bool)
-    if not good or not found >= least:  # type: ignore[operator]
-        raise UsageError(f"{what}: found {found!r}; expected a whole number from {least}")
-
-
-def _number(what: str, found: object) -> None:
-    good = isinstance(found, int | float | np.number) and not isinstance(found, bool)
-    if not good or not 0 <= found < math.inf:  # type: ignore[operator]
-        raise UsageError(f"{what}: found {found!r}; expected a number of at least 0")
-
-
 def _margin(margin: int | Sequence[int]) -> tuple[int, int]:
     both: Any = margin if isinstance(margin, list | tuple) else [margin, margin]
     if len(both) != 2:
         raise UsageError(f"margin: found {margin!r}; expected frames before and after")
     for one in both:
-        _whole("margin", one, 0)
+        check_whole("margin", one, 0)
     return int(both[0]), int(both[1])
 
 
@@ -270,10 +253,10 @@ def _size(window: float | Sequence[float | None], unit: str, where: Grid) -> Siz
     if len(three) != 3 or None in three[1:]:
         raise UsageError(f"window: found {window!r}; expected a size, y and x, or z, y and x")
     for size in three:
-        if unit == "pixels":
-            _whole("window", size, 1, missing=True)
+        if size is not None and unit == "pixels":
+            check_whole("window", size, 1)
         elif size is not None:
-            _number("window", size)
+            check_number("window", size, 0)
     found: Any = voxels(three, where.spacing) if unit == "micrometer" else three
     z, y, x = found
     return z if z is None else int(z), int(y), int(x)

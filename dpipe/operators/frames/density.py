@@ -17,6 +17,7 @@ from dpipe import schema
 from dpipe.compute import map_frames
 from dpipe.errors import UsageError
 from dpipe.operators.frames.find_cells import find_cells, larger, limits
+from dpipe.operators.parameters import check_number, check_whole
 
 _THREE = 2
 """Others near a cell that stands in a cluster of at least three."""
@@ -123,12 +124,9 @@ def cell_density(
     """
     frames = schema.IMAGE.check(ds, image)
     for name, whole in (("most", most), ("neighbours", neighbours)):
-        if isinstance(whole, bool) or not isinstance(whole, int | np.integer) or whole < 1:
-            raise UsageError(f"{name}: found {whole!r}; expected a whole number from 1")
+        check_whole(name, whole, 1)
     for name, value in (("largest_gap", largest_gap), ("radius", radius)):
-        number = isinstance(value, int | float | np.number) and not isinstance(value, bool)
-        if not number or not value >= 0:
-            raise UsageError(f"{name}: found {value!r}; expected a number of at least 0")
+        check_number(name, value, 0, finite=False)
     exact = _channels(frames, opened_only)
     count, opened_count, distance, clustered, three = map_frames(
         _cell_density,

@@ -18,6 +18,7 @@ from dpipe.operators.frames.median import median as median_filter
 from dpipe.operators.frames.projection_kernel import normalised_projection
 from dpipe.operators.frames.sums import FrameSums, frame_sums
 from dpipe.operators.frames.wiener import wiener as wiener_filter
+from dpipe.operators.parameters import check_number, check_whole
 
 REASONS = ("low_snr", "saturated", "empty", "identical", "out_of_focus", "missing_planes")
 """Meanings of the bits 1, 2, 4, 8, ... of ``quality_reason``."""
@@ -134,11 +135,11 @@ def frame_quality(
     (('t', 'c'), [[0, 0]])
     """
     frames = schema.IMAGE.check(ds, image)
-    _whole("median", median, 3)
+    check_whole("median", median, 3, "a whole number of at least 3")
     if median % 2 == 0:
         raise UsageError(f"median: found {median}; expected an odd window, such as {median + 1}")
-    _whole("wiener", wiener, 2)
-    _whole("max_empty_planes", max_empty_planes, 0)
+    check_whole("wiener", wiener, 2, "a whole number of at least 2")
+    check_whole("max_empty_planes", max_empty_planes, 0, "a whole number of at least 0")
     limits = {
         "min_snr": min_snr,
         "fail_snr": fail_snr,
@@ -148,7 +149,7 @@ def frame_quality(
     }
     for name, value in {**limits, "full_scale": full_scale}.items():
         if value is not None or name not in ("min_focus", "full_scale"):
-            _number(name, value)
+            check_number(name, value)
     if fail_snr > min_snr:
         raise UsageError(f"fail_snr: found {fail_snr}; expected at most min_snr ({min_snr})")
     if full_scale is not None and full_scale <= 0:
@@ -274,14 +275,3 @@ def _reasons(
         figures["empty_planes"] > max_empty_planes,
     )
     return sum(1 << bit for bit, yes in enumerate(found) if yes)
-
-
-def _whole(name: str, found: int, least: int) -> None:
-    if isinstance(found, bool) or not isinstance(found, int | np.integer) or found < least:
-        raise UsageError(f"{name}: found {found!r}; expected a whole number of at least {least}")
-
-
-def _number(name: str, found: Any) -> None:
-    number = isinstance(found, int | float | np.number) and not isinstance(found, bool)
-    if not number or not math.isfinite(found):
-        raise UsageError(f"{name}: found {found!r}; expected a number")

@@ -13,6 +13,7 @@ import xarray as xr
 from dpipe import schema
 from dpipe.compute import beside, map_chunks, namespace
 from dpipe.errors import UsageError
+from dpipe.operators.parameters import check_whole
 
 
 def thumbnails(
@@ -63,8 +64,7 @@ def thumbnails(
     ((2, 50, 100), 3.0, 1.25)
     """
     frames = schema.IMAGE.check(ds, image)
-    if isinstance(size, bool) or not isinstance(size, int) or size < 1:
-        raise UsageError(f"size: found {size!r}; expected a whole number of pixels above 0")
+    check_whole("size", size, 1, "a whole number of pixels above 0")
     low, high = _percentiles(percentiles)
     count = frames.sizes["t"]
     chosen = count // 2 if frame is None else frame

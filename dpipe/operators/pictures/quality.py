@@ -14,6 +14,7 @@ import xarray as xr
 from dpipe import schema
 from dpipe.compute import beside, map_rows, namespace
 from dpipe.errors import SchemaError, UsageError, unknown
+from dpipe.operators.parameters import check_number
 from dpipe.operators.pictures.packed import channels as channels_of
 from dpipe.operators.pictures.packed import chosen, covered, pieces, planes
 
@@ -119,9 +120,8 @@ def picture_quality(
     for name, value in (
         limits | ({} if full_scale is None else {"full_scale": full_scale})
     ).items():
-        number = isinstance(value, int | float) and not isinstance(value, bool)
-        if not number or not math.isfinite(value) or (value <= 0 and name == "full_scale"):
-            raise UsageError(f"{name}: found {value!r}; expected a number")
+        lowest = math.ulp(0) if name == "full_scale" else -math.inf
+        check_number(name, value, lowest, expected="a number")
     held = ds["pixels" if "pixels" in ds else "image"] if {"pixels", "image"} & set(ds) else None
     if full_scale is None and held is not None and held.dtype.kind in "ui":
         full_scale = float(np.iinfo(held.dtype).max)

@@ -15,7 +15,7 @@ from skimage.filters import sobel, threshold_otsu
 
 from dpipe import schema
 from dpipe.compute import map_blocks, to_host
-from dpipe.errors import UsageError
+from dpipe.operators.parameters import check_choice, check_whole
 from dpipe.operators.pictures.dilation import closed
 from dpipe.operators.pictures.packed import (
     channels,
@@ -101,12 +101,10 @@ def segment_cells(
     coords = layout(ds)
     pixels = schema.PIXELS.check(ds)
     names = channels(ds)
-    if which not in ("missing", "all"):
-        raise UsageError(f"which: found {which!r}; expected 'missing' or 'all'")
+    check_choice("which", which, ("missing", "all"))
     edges = chosen("brightfield", names[:1] if brightfield is None else brightfield, names)
     for name, value in (("min_size", min_size), ("closing", closing)):
-        if type(value) is not int or value < 0:
-            raise UsageError(f"{name}: found {value!r}; expected a number of pixels")
+        check_whole(name, value, 0, "a number of pixels")
     old, new = _whose(ds, which)
     dtype = code_dtype(len(names))
     if "mask_code" in ds:

@@ -77,12 +77,6 @@ def places(names: Iterable[str], seed: int) -> np.ndarray:
     return np.array([int.from_bytes(digest, "big") / 2**48 for digest in digests], dtype=float)
 
 
-def check_seed(seed: object) -> None:
-    """Refuse a seed that is no whole number."""
-    if isinstance(seed, bool) or not isinstance(seed, int):
-        raise UsageError(f"seed: found {seed!r}; expected a whole number")
-
-
 def names_of(given: object, what: str) -> list[str]:
     """Return names that were given as a list, or as a text cut at commas."""
     listed = given.split(",") if isinstance(given, str) else given

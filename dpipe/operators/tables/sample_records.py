@@ -12,9 +12,8 @@ import numpy as np
 import xarray as xr
 
 from dpipe import schema
-from dpipe.errors import UsageError
+from dpipe.operators.parameters import check_whole
 from dpipe.operators.tables.identities import (
-    check_seed,
     columns,
     identities,
     names_of,
@@ -78,9 +77,8 @@ def sample_records(
     >>> int(found[:6].sum()), int(found[6:].sum()), bool(found[8])
     (2, 2, True)
     """
-    if isinstance(n, bool) or not isinstance(n, int) or n < 0:
-        raise UsageError(f"n: found {n!r}; expected a number of records")
-    check_seed(seed)
+    check_whole("n", n, 0, "a number of records")
+    check_whole("seed", seed)
     names, groups = identities(ds).tolist(), columns(ds, names_of(by, "by"), "by").tolist()
     mine = set(groups)
     tables = parts_of(collection).values() or [ds]

@@ -14,6 +14,7 @@ import xarray as xr
 
 from dpipe import schema
 from dpipe.errors import SchemaError, UsageError
+from dpipe.operators.parameters import check_whole
 
 
 def split_movies(
@@ -66,8 +67,7 @@ def split_movies(
     14
     """
     limits = np.cumsum(_shares(fractions))
-    if isinstance(seed, bool) or not isinstance(seed, int):
-        raise UsageError(f"seed: found {seed!r}; expected a whole number")
+    check_whole("seed", seed)
     if not tree.children:
         raise SchemaError("a split needs one child per movie; the tree has none")
     stems = [str(stem) for stem in tree.children]

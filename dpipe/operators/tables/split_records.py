@@ -15,8 +15,8 @@ from dpipe import schema
 from dpipe.compute import compute
 from dpipe.errors import SchemaError, UsageError, unknown
 from dpipe.expressions import evaluate
+from dpipe.operators.parameters import check_whole
 from dpipe.operators.tables.identities import (
-    check_seed,
     columns,
     identities,
     names_of,
@@ -89,7 +89,7 @@ def split_records(
     ['train 28, validation 7, test 15, without a split 0']
     """
     limits = _limits(fractions)
-    check_seed(seed)
+    check_whole("seed", seed)
     together = names_of(whole, "whole")
     tables = list(parts_of(collection).values()) or [ds]
     units: dict[str, str] = {}

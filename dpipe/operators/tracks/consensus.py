@@ -16,6 +16,7 @@ import xarray as xr
 from dpipe import schema
 from dpipe.compute import compute
 from dpipe.errors import SchemaError, UsageError
+from dpipe.operators.parameters import check_whole
 from dpipe.operators.tracks.matching import Track, match, merge
 
 _ROW = (schema.SPOT_T, schema.SPOT_Z, schema.SPOT_Y, schema.SPOT_X, schema.SPOT_RADIUS)
@@ -74,7 +75,7 @@ def consensus_tracks(ds: xr.Dataset, *, distance: float = 10.0, annotators: int 
     """
     if not (math.isfinite(distance) and distance > 0):
         raise UsageError(f"distance: found {distance!r}; expected micrometres above 0")
-    _check_count(annotators)
+    check_whole("annotators", annotators, 2)
     people, tracks = _tracks(ds)
     events = match(tracks, distance)
     merged = [merge(event) for event in events]
@@ -200,7 +201,7 @@ def consensus_phases(ds: xr.Dataset, *, annotators: int = 3) -> xr.Dataset:
     >>> found["blebbing_end"].item(), found["phase_agreement"].item()
     (2.0, 0.9)
     """
-    _check_count(annotators)
+    check_whole("annotators", annotators, 2)
     who, rows = _phases(ds)
     events: dict[str, list[int]] = {}
     for i, name in enumerate(ds["event"].values.astype(str).tolist()):
@@ -300,11 +301,6 @@ def _spans(row: np.ndarray) -> list[tuple[int, int, int]]:
 def _label(spans: Sequence[tuple[int, int, int]], frame: int) -> int:
     """Return the phase of a frame: where both are, disruption wins; 0 for none."""
     return max((phase for first, end, phase in spans if first <= frame < end), default=0)
-
-
-def _check_count(annotators: int) -> None:
-    if isinstance(annotators, bool) or not isinstance(annotators, int) or annotators < 2:
-        raise UsageError(f"annotators: found {annotators!r}; expected a whole number from 2")
 
 
 def _missing(expected: int, found: int, notes: list[str]) -> Mapping[str, Any]:
