@@ -2,9 +2,9 @@
 
 While a ledger is open, ``sources`` and the readers note in it what they read. A file of at most
 1 MiB is noted whole, when it is opened. Of a larger one on disk the first bytes are noted, and each
-region whose bytes a reader takes; one of which no reader says what it took is noted whole at the
-end. A seal names the digest of all that, so a source that was changed while it was read, and
-changed back, can be told for ever.
+region whose bytes a reader takes. One of which no reader says what it took is noted whole: at the
+end of a partition, or at the end of the part if no partition opened it. A seal names the digest of
+all that, so a source that was changed while it was read, and changed back, can be told for ever.
 
 This module knows files, bytes and digests; it knows nothing of formats.
 """
@@ -45,11 +45,17 @@ class _File:
     def note_region(self, start: int, length: int, digest: str) -> None:
         self.changed |= self.regions.setdefault((start, length), digest) != digest
 
+    def only_head(self) -> bool:
+        """Tell whether nothing is known but the first bytes, or not even those."""
+        return self.whole is None and self.regions.keys() <= {(0, HEAD)}
+
+    def read_whole(self) -> None:
+        """Note the whole file on disk; one that is gone stays as it is."""
+        with contextlib.suppress(OSError), open(self.path, "rb") as file:
+            self.note(os.fstat(file.fileno()).st_size, digest_of(file))
+
     def entry(self) -> Entry:
-        """Return it as JSON holds it; one of which only the head is known is read whole."""
-        if self.whole is None and self.path and self.regions.keys() <= {(0, HEAD)}:
-            with contextlib.suppress(OSError), open(self.path, "rb") as file:
-                self.note(os.fstat(file.fileno()).st_size, digest_of(file))
+        """Return it as JSON holds it."""
         entry: Entry = {}
         if self.whole is not None:
             entry["size"], entry["sha256"] = self.whole
@@ -123,9 +129,29 @@ class Ledger:
         """Tell whether anything is noted of a file, or of one in a folder."""
         return uri in self._files or any(known.startswith(f"{uri}/") for known in self._files)
 
-    def entries(self) -> dict[str, Entry]:
-        """Return what was noted, by URI."""
-        return {uri: known.entry() for uri, known in sorted(self._files.items())}
+    def heads(self) -> list[str]:
+        """Return the URIs of which only the head is known."""
+        return [uri for uri, file in sorted(self._files.items()) if file.only_head()]
+
+    def entries(self, complete: bool = True) -> dict[str, Entry]:
+        """Return an entry by URI.
+
+        Parameters
+        ----------
+        complete : bool
+            Whether files on disk of which only the head is known are read whole first. The ledger
+            of a task after which others read regions of the same files leaves them as they are.
+
+        Returns
+        -------
+        dict
+            For each URI, its `Entry`.
+        """
+        if complete:
+            for uri in self.heads():
+                if self._files[uri].path:
+                    self._files[uri].read_whole()
+        return {uri: file.entry() for uri, file in sorted(self._files.items())}
 
     def take(self, entries: Mapping[str, Mapping[str, Any]]) -> None:
         """Note what the ledgers of other tasks say."""

@@ -11,6 +11,7 @@ This module knows shapes and metadata; it writes nothing.
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -133,8 +134,15 @@ class PartLayout:
         return [array for array in self.arrays if array.variable == name]
 
     def document(self, key: str) -> bytes:
-        """Return one ``zarr.json`` as it is stored."""
-        return zarr.stored(self.documents[key])
+        """Return one ``zarr.json`` as it is stored; every shard of its array asks for it."""
+        if key not in self._texts:
+            self._texts[key] = zarr.stored(self.documents[key])
+        return self._texts[key]
+
+    @cached_property
+    def _texts(self) -> dict[str, bytes]:
+        """Documents as they are stored, by key."""
+        return {}
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as JSON holds it, without the coordinate objects."""

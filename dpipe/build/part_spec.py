@@ -325,17 +325,21 @@ def check_unchanged(origin: PartSpec) -> bool:
 
 
 def note_rest(origin: PartSpec, notes: ledger.Ledger) -> None:
-    """Note source items of which nothing is noted: they were opened by an earlier task."""
-    for item in origin.items:
-        if notes.knows(item["uri"]) or os.path.isdir(item["uri"]):
+    """Note whole each source item of which nothing is noted, and each file but for its head.
+
+    Earlier tasks opened them, and no reader said which regions it took.
+    """
+    uris = [item["uri"] for item in origin.items if not notes.knows(item["uri"])]
+    for uri in [*uris, *notes.heads()]:
+        if os.path.isdir(uri):
             continue
         # what is no file, as a folder in an archive, was read file by file or not at all
-        with contextlib.suppress(InputError), sources.opened(item["uri"]) as file:
+        with contextlib.suppress(InputError), sources.opened(uri) as file:
             if isinstance(file, str):
                 with open(file, "rb") as local:
-                    notes.digest(item["uri"], local)
+                    notes.digest(uri, local)
             else:
-                notes.digest(item["uri"], file)
+                notes.digest(uri, file)
 
 
 def _now(reader: str, item: Mapping[str, Any]) -> sources.Item | None:

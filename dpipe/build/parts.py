@@ -169,7 +169,7 @@ def write_init(objects: Objects, laid: PartLayout, made_by: Mapping[str, Any]) -
     puts = [asdict(put) for put in put_documents(objects, laid, laid.coordinates)]
     mark = {"origin": dict(made_by), "outline": laid.to_dict(), "objects": puts}
     if (notes := ledger.current()) is not None:
-        mark["read"] = notes.entries()
+        mark["read"] = notes.entries(complete=False)  # partitions read the rest
     marks.put(objects, marks.init_key(laid.base), mark)
     return marks.read_init(objects, laid.base)[0]
 

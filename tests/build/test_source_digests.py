@@ -17,7 +17,7 @@ import tifffile
 
 import dpipe
 from dpipe import catalog, ledger
-from dpipe.build import Recipe, parts, reader_step, run, scheduler
+from dpipe.build import Recipe, part_spec, parts, reader_step, run, scheduler
 from dpipe.catalog import seals
 from dpipe.checks import repair, store
 from dpipe.config import Settings
@@ -200,6 +200,24 @@ def test_all_partitions_together_note_what_was_read(
             < file[f"DataSet/ResolutionLevel 0/TimePoint {t}/Channel 0/Data"].id.get_num_chunks()
         }
     assert {int(r.partition("+")[0]) for r in entry["regions"]} == stored | {0}
+    assert "sha256" not in entry  # the task that laid the part out did not read the movie
+
+
+def test_a_file_of_which_every_task_read_only_the_head_is_noted_whole_at_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ledger, "SMALL", 0)
+    path, together = tmp_path / "notes.bin", ledger.Ledger()
+    path.write_bytes(bytes(1 << 17))
+    for _ in range(2):
+        task = ledger.Ledger()
+        task.open(str(path), str(path))
+        together.take(task.entries(complete=False))
+    assert "sha256" not in together.entries()[str(path)]
+    spec = part_spec.PartSpec(kind="reader", name="tracks", version=1)
+    part_spec.note_rest(spec, together)
+    assert together.entries()[str(path)]["sha256"] == digest(path)
+    assert together.heads() == []
 
 
 @pytest.mark.parametrize("place", ["folder", "bucket", "zip"])
