@@ -15,7 +15,7 @@ import pytest
 ROOT = Path(__file__).parents[1] / "dpipe"
 
 ORDER = """
-errors config redaction ledger plugins | schema metadata
+errors config redaction retry ledger plugins | schema metadata
 compute workers storage sources formats expressions | operators readers writers
 catalog build checks joins api census service
 plot report batches sklearn view demo blocks testing | __init__ cli __main__

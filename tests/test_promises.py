@@ -57,7 +57,7 @@ def movies(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(scheduler, "_PAUSE", 0.001)
+    monkeypatch.setattr(scheduler, "FIRST_PAUSE", 0.001)
     monkeypatch.setenv("OPS_FOLDER", str(tmp_path))
     monkeypatch.setenv("DPIPE_CACHE", str(tmp_path / "cache"))
 

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from tqdm import tqdm
 
-from dpipe import catalog
+from dpipe import catalog, retry
 from dpipe.build import parts
 from dpipe.build.plan import PartPlan
 from dpipe.errors import (
@@ -32,7 +32,7 @@ from dpipe.errors import (
 from dpipe.redaction import masked
 from dpipe.workers import Finished, Workers
 
-_PAUSE = 0.5
+FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0  # seconds
 
 
 @dataclass
@@ -298,7 +298,8 @@ class Scheduler:
         job.tries["store" + what] = job.tries.get("store" + what, 0) + 1
         if job.tries["store" + what] > self.retries:
             return False
-        time.sleep(_PAUSE * 2 ** job.tries["store" + what])
+        failures = job.tries["store" + what]
+        time.sleep(retry.pause(failures, first=FIRST_PAUSE, longest=LONGEST_PAUSE, least=0.5))
         gone = type(error) is GoneError  # a part whose source changed under it is begun anew
         job.round += gone
         self._todo.appendleft(self._init(job) if gone or what == "init" else task)

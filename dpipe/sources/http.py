@@ -11,7 +11,6 @@ import fcntl
 import hashlib
 import http.client
 import os
-import random
 import re
 import time
 import urllib.error
@@ -23,6 +22,7 @@ from typing import Any, BinaryIO
 
 from tqdm import tqdm
 
+from dpipe import retry
 from dpipe.errors import InputError, StoreError
 from dpipe.sources.items import Item
 from dpipe.sources.redirects import is_home, opener
@@ -129,8 +129,7 @@ def read_all(url: str, headers: Mapping[str, str]) -> bytes:
 
 def pause(attempt: int) -> float:
     """Return how long to wait after the failed try number `attempt`, in seconds."""
-    longest = min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** (attempt - 1))
-    return random.uniform(longest / 2, longest)  # noqa: S311 - spreads load, no secret
+    return retry.pause(attempt, first=FIRST_PAUSE, longest=LONGEST_PAUSE, least=0.5)
 
 
 def download(url: str, path: Path, *, size: int | None, checksum: str, tag: str) -> None:

@@ -12,7 +12,6 @@ import atexit
 import contextlib
 import functools
 import os
-import random
 import weakref
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
@@ -29,6 +28,7 @@ from botocore.exceptions import (
 from botocore.exceptions import ConnectionError as BotoConnectionError
 from s3fs.core import S3_RETRYABLE_ERRORS
 
+from dpipe import retry
 from dpipe.errors import DpipeError, NotFoundError, StoreError
 
 TRIES, FIRST_PAUSE, LONGEST_PAUSE = 10, 0.2, 8.0  # seconds; 18 s of pauses on average, 36 at most
@@ -165,8 +165,7 @@ async def patiently(ask: Callable[[], Awaitable[Any]]) -> Any:
     """Await what `ask` gives, again and again while its failure may pass."""
     for attempt in range(TRIES):
         if attempt:
-            longest = min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** (attempt - 1))
-            await asyncio.sleep(random.uniform(0, longest))  # noqa: S311 - spreads load, no secret
+            await asyncio.sleep(retry.pause(attempt, first=FIRST_PAUSE, longest=LONGEST_PAUSE))
         try:
             return await ask()
         except Exception as error:

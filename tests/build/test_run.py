@@ -65,7 +65,7 @@ def movies(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def _quick(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(s3, "FIRST_PAUSE", 0.001)
     monkeypatch.setattr(s3, "LONGEST_PAUSE", 0.01)
-    monkeypatch.setattr(scheduler, "_PAUSE", 0.001)
+    monkeypatch.setattr(scheduler, "FIRST_PAUSE", 0.001)
     monkeypatch.setenv("OPS_FOLDER", str(tmp_path))
 
 

@@ -30,7 +30,7 @@ VOLUME = np.arange(4 * 1 * 3 * 24 * 40, dtype="u2").reshape(4, 1, 3, 24, 40)
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(scheduler, "_PAUSE", 0.001)
+    monkeypatch.setattr(scheduler, "FIRST_PAUSE", 0.001)
     monkeypatch.setenv("DPIPE_CACHE", str(tmp_path / "cache"))
 
 

@@ -22,6 +22,7 @@ from botocore.exceptions import ClientError
 from faultproxy import FaultProxy
 from servers import SECRET, environment, moto
 
+from dpipe import retry
 from dpipe.errors import (
     DpipeError,
     InputError,
@@ -577,7 +578,7 @@ def test_pauses_are_random_and_grow_to_8_seconds(monkeypatch: pytest.MonkeyPatch
     async def ask() -> None:
         raise failed(503, "SlowDown")
 
-    monkeypatch.setattr(storage_s3.random, "uniform", uniform)
+    monkeypatch.setattr(retry.random, "uniform", uniform)
     monkeypatch.setattr(storage_s3.asyncio, "sleep", sleep)
     with pytest.raises(StoreError, match="gave up after 10 tries: 503 SlowDown"):
         asyncio.run(storage_s3.patiently(ask))
