@@ -6,20 +6,39 @@ knows, which is refused.
 
 import math
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypedDict
 
 from dpipe.formats.tiff import Flaw
-from dpipe.schema import UNITLESS, micrometres_in, seconds_in
+from dpipe.schema import UNITLESS, Attributes, micrometres_in, seconds_in
 
 
-class Said(NamedTuple):
-    """What a file says of one size: micrometres or seconds; else None, and why it is no size."""
+class Quantity(NamedTuple):
+    """A size as a file tells it: micrometres or seconds; else None, and why it is no size."""
 
     value: float | None = None
     doubt: str = ""
 
 
-def length(value: Any, word: str, what: str) -> Said:
+class HeaderFacts(TypedDict, total=False):
+    """Facts of a movie as one header tells them; what it does not tell is absent.
+
+    `notes` and `assumed` are lines for people; the others become those of `schema.MovieFacts`.
+    """
+
+    name: str
+    recording_date: str
+    spacing: dict[str, Quantity]
+    interval: Quantity
+    times: list[float]
+    origin: list[float]
+    channels: list[str]
+    colors: list[str]
+    notes: list[str]
+    assumed: list[str]
+    attrs: Attributes
+
+
+def length(value: Any, word: str, what: str) -> Quantity:
     """Turn a length into micrometres.
 
     Parameters
@@ -33,7 +52,7 @@ def length(value: Any, word: str, what: str) -> Said:
 
     Returns
     -------
-    Said
+    Quantity
         Nothing and no doubt where the file is silent.
 
     Raises
@@ -53,7 +72,7 @@ def length(value: Any, word: str, what: str) -> Said:
     )
 
 
-def duration(value: Any, word: str, what: str) -> Said:
+def duration(value: Any, word: str, what: str) -> Quantity:
     """Turn a time into seconds; as `length`.
 
     Examples
@@ -66,46 +85,53 @@ def duration(value: Any, word: str, what: str) -> Said:
 
 def stamp(value: Any, word: str, what: str) -> float | None:
     """Return the seconds of a moment, which may be 0 or lie before the first; None for none."""
-    found = number(value)
-    if found is None:
+    moment = number(value)
+    if moment is None:
         return None
     scale = _scale(word, what, seconds_in, "interval= in seconds")
-    return number(found * scale) if scale is not None else None
+    return number(moment * scale) if scale is not None else None
 
 
 def number(value: Any) -> float | None:
     """Return a finite number, None for anything else."""
     try:
-        found = float(value)
+        finite = float(value)
     except (TypeError, ValueError, OverflowError):
         return None
-    return found if math.isfinite(found) else None
+    return finite if math.isfinite(finite) else None
 
 
 def _measured(
-    value: Any, word: str, what: str, known: Callable[[str], float | None], kind: str, option: str
-) -> Said:
+    value: Any,
+    word: str,
+    what: str,
+    scale_of: Callable[[str], float | None],
+    kind: str,
+    option: str,
+) -> Quantity:
     text = " ".join(str("" if value is None else value).split())
     if not text:
-        return Said()
-    found = number(value)
-    if found is None or found <= 0:
-        return Said(None, f"{what} is {text[:40]!r}")
-    scale = _scale(word, what, known, option)
+        return Quantity()
+    size = number(value)
+    if size is None or size <= 0:
+        return Quantity(None, f"{what} is {text[:40]!r}")
+    scale = _scale(word, what, scale_of, option)
     if scale is None:
-        return Said(None, f"{what} is {text[:40]} {word.strip()!r}, which is no {kind}")
-    scaled = number(found * scale)
+        return Quantity(None, f"{what} is {text[:40]} {word.strip()!r}, which is no {kind}")
+    scaled = number(size * scale)
     if not scaled or scaled * 2**32 == math.inf:
-        return Said(None, f"{what} is {text[:40]} {word.strip()}, which no {kind} can be")
-    return Said(scaled)
+        return Quantity(None, f"{what} is {text[:40]} {word.strip()}, which no {kind} can be")
+    return Quantity(scaled)
 
 
-def _scale(word: str, what: str, known: Callable[[str], float | None], option: str) -> float | None:
+def _scale(
+    word: str, what: str, scale_of: Callable[[str], float | None], option: str
+) -> float | None:
     """Return what a unit is worth, None for a word that counts; refuse one that nobody knows."""
     plain = " ".join(word.split())
-    scale = known(plain)
+    scale = scale_of(plain)
     if scale is None:
-        scale = known(plain.rstrip("."))
+        scale = scale_of(plain.rstrip("."))
     if scale is None and plain and plain.casefold() not in UNITLESS:
         raise Flaw(f"{what} is in {plain[:40]!r}, a unit that is not known; say {option}")
     return scale

@@ -22,7 +22,7 @@ import xarray as xr
 
 from dpipe import compute, schema
 from dpipe.errors import DpipeError, InputError, StoreError, UsageError
-from dpipe.formats.measures import Said, duration, length
+from dpipe.formats.measures import Quantity, duration, length
 from dpipe.formats.tiff import Complaint, Flaw, check_chain, complaints
 from dpipe.sources import one_each, one_uri, opened
 
@@ -113,7 +113,7 @@ def _said(image: Any, samples: int) -> dict[str, Any]:
     found, units = image.physical_pixel_sizes, image.dimension_properties
     spacing, assumed = list[float](), list[str]()
     for dim in "ZYX":
-        size, doubt = sizes.get(dim, Said())
+        size, doubt = sizes.get(dim, Quantity())
         if dim not in sizes:
             size, doubt = _size(getattr(found, dim), getattr(units, dim).unit, assumed)
         if size is None and (dim != "Z" or image.dims.Z > 1):
@@ -136,22 +136,22 @@ def _said(image: Any, samples: int) -> dict[str, Any]:
     return told | ({"channels": channels} if len(names) == image.dims.C else {})
 
 
-def _size(size: float | None, unit: Any, assumed: list[str]) -> Said:
+def _size(size: float | None, unit: Any, assumed: list[str]) -> Quantity:
     """Return a voxel size in micrometres, by the unit that a plugin gives with it."""
     if not size or not math.isfinite(size):
-        return Said()
+        return Quantity()
     if unit is None:
         line = "voxel sizes are in micrometres"
         assumed += [line] if line not in assumed else []
-        return Said(abs(float(size)))
+        return Quantity(abs(float(size)))
     try:
         scale = float((1.0 * unit).to("micrometer").magnitude)
     except (TypeError, ValueError, AttributeError):  # as pint's errors are
-        return Said(None, f"it is {size:g} {str(unit)!r}, which is no length")
-    return Said(abs(float(size)) * scale)
+        return Quantity(None, f"it is {size:g} {str(unit)!r}, which is no length")
+    return Quantity(abs(float(size)) * scale)
 
 
-def _ome(image: Any) -> tuple[dict[str, Said], Said]:
+def _ome(image: Any) -> tuple[dict[str, Quantity], Quantity]:
     """Return voxel sizes and interval by the OME metadata of a plugin that has such, with units.
 
     Some plugins read them from there and leave the units behind.
@@ -162,7 +162,7 @@ def _ome(image: Any) -> tuple[dict[str, Said], Said]:
         units = {d: getattr(pixels, f"physical_size_{d.lower()}_unit").value for d in "ZYX"}
         step, clock = pixels.time_increment, pixels.time_increment_unit.value
     except Exception:  # noqa: BLE001 - most plugins have none, and raise anything
-        return {}, Said()
+        return {}, Quantity()
     sizes = {d: length(said[d], units[d], f"its size along {d.lower()}") for d in "ZYX" if said[d]}
     return sizes, duration(step, clock, "its TimeIncrement")
 

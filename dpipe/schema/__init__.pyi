@@ -69,6 +69,7 @@ from .events import (
     PHASES,
     RESPONSE,
 )
+from .facts import Attributes, MovieFacts
 from .features import (
     CLASS_COUNT,
     CLASS_FREQUENCY,
@@ -477,6 +478,8 @@ __all__ = [
     "VERTEX_Y",
     "VERTEX_Z",
     "WIDTH",
+    "Attributes",
+    "MovieFacts",
     "Variable",
     "check_said",
     "far_frames",

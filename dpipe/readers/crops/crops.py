@@ -7,7 +7,7 @@ Leuko-Death study do not say it.
 
 import os
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -18,7 +18,7 @@ from tifffile import TiffFile
 from dpipe import compute, schema
 from dpipe.errors import InputError, UsageError
 from dpipe.formats.tiff import Flaw, Layout, loose_pages, open_tiff_file, read_pages, survey
-from dpipe.formats.tiff_metadata import facts
+from dpipe.formats.tiff_metadata import tiff_facts
 from dpipe.readers.crops.file_names import SUFFIXES, Name, events, name_of
 from dpipe.sources import Item, Part, natural_key, opened, uris_of
 
@@ -132,14 +132,14 @@ def open_crops(
     uris = uris_of(url)
     _check_options(uris, label, axes, spacing, interval)
     names, files = events(uris)
-    crops = [_surveyed(own, axes, pad) for own in files]
+    crops = [_surveyed(paths, axes, pad) for paths in files]
     _alike(crops, pad)
     if label is not None:
         names = [n._replace(label=label, kind=n.kind if label else "cell") for n in names]
     largest = tuple(int(n) for n in np.max([s for c in crops for s in c.sizes], axis=0))
     sizes = {"t": len(crops[0].sizes), "c": crops[0].channels, "z": largest[0]}
     with opened(uris[0]) as file, open_tiff_file(file, _short(uris[0])) as tif:
-        said = facts(tif, 0, sizes, spacing=spacing, interval=interval)
+        facts = tiff_facts(tif, 0, sizes, spacing=spacing, interval=interval)
     variable = schema.CROP_VOLUME if largest[0] > 1 else schema.CROP
     size = largest if largest[0] > 1 else largest[1:]
     times = max(len(crop.sizes) for crop in crops)
@@ -150,18 +150,20 @@ def open_crops(
         dims=variable.dims,
         name=variable.name,
     )
-    moments = said.get("times", ())
-    step = float(np.median(np.diff(moments))) if len(moments) > 1 else said.get("interval", 1.0)
-    steps = {"t": step, **dict(zip("zyx", said["spacing"], strict=True))}
+    moments = facts.get("times", ())
+    step = float(np.median(np.diff(moments))) if len(moments) > 1 else facts.get("interval", 1.0)
+    steps = {"t": step, **dict(zip("zyx", facts["spacing"], strict=True))}
     counted = "frames count from 0 in each event: where they are in the movie is not said"
-    assumed = [*said["attrs"].pop("assumed", []), counted]
-    if label is None and (unsaid := [name.event for name in names if not name.known]):
-        some = ", ".join(unsaid[:3]) + (", ..." if len(unsaid) > 3 else "")
+    assumed = [*facts["attrs"].pop("assumed", []), counted]
+    if label is None and (unlabelled := [name.event for name in names if not name.labelled]):
+        examples = ", ".join(unlabelled[:3]) + (", ..." if len(unlabelled) > 3 else "")
         assumed.append(
-            f"label is 1 for {len(unsaid)} of {len(names)} ({some}): name and folder say no class"
+            f"label is 1 for {len(unlabelled)} of {len(names)} ({examples}): "
+            "name and folder say no class"
         )
-    ds = xr.Dataset(variable.wrap(array), attrs=said["attrs"] | {"assumed": assumed})
-    return ds.assign_coords(_told(names, crops, largest, times) | _axes(array, steps, said))
+    ds = xr.Dataset(variable.wrap(array), attrs=facts["attrs"] | {"assumed": assumed})
+    coords = _of_events(names, crops, largest, times)
+    return ds.assign_coords(coords | _axes(array, steps, facts.get("channels")))
 
 
 def _check_options(
@@ -179,11 +181,11 @@ def _check_options(
         letters = axes.upper()
         if set(letters) - set(_AXES) or len(set(letters)) != len(letters) or letters[-2:] != "YX":
             raise UsageError(f"axes={axes!r}: expected letters of T, C, Z, once each, then YX")
-    for what, found, count in (("spacing", spacing, 3), ("interval", interval, 1)):
-        values = np.atleast_1d(np.asarray([1.0] * count if found is None else found))
+    for what, value, count in (("spacing", spacing, 3), ("interval", interval, 1)):
+        values = np.atleast_1d(np.asarray([1.0] * count if value is None else value))
         good = values.dtype.kind in "iuf" and values.shape == (count,)
         if not good or not (np.isfinite(values) & (values > 0)).all():
-            raise UsageError(f"{what}: found {found!r}; expected {count} number(s) above 0")
+            raise UsageError(f"{what}: found {value!r}; expected {count} number(s) above 0")
 
 
 def _short(uri: str) -> str:
@@ -196,15 +198,15 @@ def _surveyed(uris: Sequence[str], axes: str | None, pad: bool) -> _Crop:
     kinds = set()
     for uri in uris:
         with opened(uri) as file, open_tiff_file(file, _short(uri)) as tif:
-            found, channels, dtype = _sizes(tif, axes, pad)
-            if len(uris) > 1 and len(found) > 1:
-                raise Flaw(f"{len(found)} frames; expected one page of a folder of pages")
-        sizes += found
+            page_sizes, channels, dtype = _sizes(tif, axes, pad)
+            if len(uris) > 1 and len(page_sizes) > 1:
+                raise Flaw(f"{len(page_sizes)} frames; expected one page of a folder of pages")
+        sizes += page_sizes
         kinds.add((channels, dtype))
         if len(kinds) > 1 or (len(set(sizes)) > 1 and not pad):
             raise InputError(
-                f"{_short(uri)}: {dtype}, {channels} channel(s), {found[-1]} voxels, unlike the "
-                f"pages before it ({sizes[0]} voxels); if they were clipped, say pad=True"
+                f"{_short(uri)}: {dtype}, {channels} channel(s), {page_sizes[-1]} voxels, unlike "
+                f"the pages before it ({sizes[0]} voxels); if they were clipped, say pad=True"
             )
     return _Crop(tuple(uris), tuple(sizes), channels, dtype)
 
@@ -223,9 +225,9 @@ def _sizes(
         pages = loose_pages(tif)
         return [(1, *page.shape) for page in pages], 1, str(pages[0].dtype.newbyteorder("="))
     layout = survey(tif, None)
-    held = dict(zip(_dims(layout, axes), layout.shape, strict=True))
-    size = (held.get("Z", 1), held["Y"], held["X"])
-    return [size] * held.get("T", 1), held.get("C", 1), str(layout.dtype)
+    size_of = dict(zip(_dims(layout, axes), layout.shape, strict=True))
+    size = (size_of.get("Z", 1), size_of["Y"], size_of["X"])
+    return [size] * size_of.get("T", 1), size_of.get("C", 1), str(layout.dtype)
 
 
 def _dims(layout: Layout, axes: str | None) -> str:
@@ -257,10 +259,10 @@ def _alike(crops: Sequence[_Crop], pad: bool) -> None:
             )
 
 
-def _told(
+def _of_events(
     names: Sequence[Name], crops: Sequence[_Crop], largest: tuple[int, ...], times: int
-) -> dict[str, Any]:
-    """Return what is known of each event and each of its frames."""
+) -> dict[str, xr.DataArray]:
+    """Return the coordinates of events and of their frames."""
     frame = np.full((len(crops), times), -1, np.int64)
     inside = np.zeros((len(crops), times))
     for i, crop in enumerate(crops):
@@ -277,23 +279,28 @@ def _told(
         schema.CROP_PHASE: np.full(frame.shape, schema.PHASE_UNKNOWN, np.uint8),
         schema.CROP_INSIDE: inside,
     }
-    found: dict[str, Any] = {"event": ("event", np.asarray([n.event for n in names], str))}
+    coords = {"event": xr.DataArray(np.asarray([n.event for n in names], str), dims="event")}
     for variable, values in columns.items():
-        found |= variable.wrap(xr.DataArray(values, dims=variable.dims))
-    return found
+        coords |= variable.wrap(xr.DataArray(values, dims=variable.dims))
+    return coords
 
 
-def _axes(array: xr.DataArray, steps: dict[str, float], said: dict[str, Any]) -> dict[str, Any]:
-    names = said.get("channels") or [str(i) for i in range(array.sizes["c"])]
-    found: dict[str, Any] = {"c": ("c", np.asarray(names, str), {"long_name": "channel"})}
+def _axes(
+    array: xr.DataArray, steps: Mapping[str, float], channels: Sequence[str] | None
+) -> dict[str, xr.DataArray]:
+    """Return the coordinates of channels, times and places."""
+    names = channels or [str(i) for i in range(array.sizes["c"])]
+    labels = np.asarray(names, str)
+    coords = {"c": xr.DataArray(labels, dims="c", attrs={"long_name": "channel"})}
     for dim, step in steps.items():
         if dim in array.dims:
             n = array.sizes[dim]
             middle = 0.0 if dim == "t" else (n - 1) / 2
             unit = "s" if dim == "t" else "micrometer"
             attrs = {"units": unit, "spacing": step}
-            found[dim] = (dim, (np.arange(n) - middle) * step, attrs)
-    return found
+            places = (np.arange(n) - middle) * step
+            coords[dim] = xr.DataArray(places, dims=dim, attrs=attrs)
+    return coords
 
 
 def _read(
@@ -309,48 +316,47 @@ def _read(
             corner = [(n - m) // 2 for n, m in zip(largest, frame.shape[1:], strict=True)]
             box = tuple(slice(a, a + m) for a, m in zip(corner, frame.shape[1:], strict=True))
             out[(i, k - t.start, slice(None), *box)] = frame[c]
-    held: Any = (..., 0, *inside) if flat else (..., *inside)
-    return out[held]
+    place: Any = (..., 0, *inside) if flat else (..., *inside)
+    return out[place]
 
 
-def _frames(crop: _Crop, wanted: range, axes: str | None) -> Iterator[tuple[int, np.ndarray]]:
+def _frames(crop: _Crop, numbers: range, axes: str | None) -> Iterator[tuple[int, np.ndarray]]:
     """Yield frames (c, z, y, x) with their numbers."""
     pages = len(crop.uris) > 1
-    for uri in [crop.uris[k] for k in wanted] if pages else crop.uris[: len(wanted)]:
+    for uri in [crop.uris[k] for k in numbers] if pages else crop.uris[: len(numbers)]:
         first = crop.uris.index(uri) if pages else 0
-        own = range(first, first + 1) if pages else wanted
+        file_numbers = range(first, first + 1) if pages else numbers
         with opened(uri) as file, open_tiff_file(file, _short(uri)) as tif:
-            found, channels, dtype = _sizes(tif, axes, pad=True)
-            now = (tuple(found), channels, dtype)
+            sizes, channels, dtype = _sizes(tif, axes, pad=True)
+            now = (tuple(sizes), channels, dtype)
             if now != (
                 crop.sizes[first : first + 1] if pages else crop.sizes,
                 crop.channels,
                 crop.dtype,
             ):
                 raise Flaw("its size or kind changed since it was opened")
-            if len(set(found)) > 1:
+            if len(set(sizes)) > 1:
                 loose = loose_pages(tif)
-                for k in own:
+                for k in file_numbers:
                     yield k, loose[k].asarray(maxworkers=1)[None, None]
                 continue
             layout = survey(tif, None)
-            for k, frame in zip(
-                own, _volumes(tif, layout, axes, [k - first for k in own]), strict=True
-            ):
+            frames = _volumes(tif, layout, axes, [k - first for k in file_numbers])
+            for k, frame in zip(file_numbers, frames, strict=True):
                 yield k, frame
 
 
 def _volumes(
-    tif: TiffFile, layout: Layout, axes: str | None, wanted: Sequence[int]
+    tif: TiffFile, layout: Layout, axes: str | None, numbers: Sequence[int]
 ) -> Iterator[np.ndarray]:
     """Yield some frames of a file whose pages are alike, each (c, z, y, x)."""
     letters = _dims(layout, axes)
     outer, inner = letters[: len(layout.outer)], letters[len(layout.outer) :]
-    numbers = np.arange(int(np.prod(layout.outer))).reshape(layout.outer)
-    for k in wanted:
-        own = numbers.take([k], axis=outer.index("T")) if "T" in outer else numbers
-        pages = np.stack(list(read_pages(tif, layout, own.ravel().tolist())))
-        frame = pages.reshape(*own.shape, *layout.page)
+    planes_of = np.arange(int(np.prod(layout.outer))).reshape(layout.outer)
+    for k in numbers:
+        planes = planes_of.take([k], axis=outer.index("T")) if "T" in outer else planes_of
+        pages = np.stack(list(read_pages(tif, layout, planes.ravel().tolist())))
+        frame = pages.reshape(*planes.shape, *layout.page)
         if "T" in inner:
             frame = frame.take([k], axis=letters.index("T"))
         missing = [axis for axis in _AXES if axis not in letters]

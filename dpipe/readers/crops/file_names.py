@@ -30,9 +30,9 @@ _DYING = re.compile(
 
 
 class Name(NamedTuple):
-    """What the path of a file says: movie, event, one of `schema.CROP_KINDS`, class, track.
+    """The path of a crop, read: movie, event, one of `schema.CROP_KINDS`, class, track.
 
-    Of which class it is may be said by nothing; then it is 1, and `known` is False.
+    Where nothing says the class, it is 1, and `labelled` is False.
     """
 
     movie: str
@@ -40,7 +40,7 @@ class Name(NamedTuple):
     kind: str
     label: int
     track: int
-    known: bool = True
+    labelled: bool = True
 
 
 def name_of(uri: str) -> Name | None:
@@ -48,20 +48,20 @@ def name_of(uri: str) -> Name | None:
     above, _, _ = uri.rstrip("/").rpartition("/")
     folder, stem = above.rpartition("/")[2], stem_of(uri, SUFFIXES)
     if death := _DEATH.fullmatch(stem):
-        label, known = _class(folder)
+        label, labelled = _class(folder)
         track = int(death["track"])
-        return Name(folder or "crops", f"cell_death_{track}", "event", label, track, known)
-    found = _EVENT.fullmatch(stem)
-    if not found and (found := _EVENT.fullmatch(folder)):
+        return Name(folder or "crops", f"cell_death_{track}", "event", label, track, labelled)
+    match = _EVENT.fullmatch(stem)
+    if not match and (match := _EVENT.fullmatch(folder)):
         folder = above.rpartition("/")[0].rpartition("/")[2]
-    if not found:
+    if not match:
         return None
-    rest = found["rest"].lower()
-    kind = "cell" if found["kind"].lower() == "negative" else "before" if "before" in rest else ""
-    label, known = (0, True) if kind else _class(folder)
-    movie = found["movie"].strip()
-    event = f"{movie}_{found['kind'].lower()}{int(found['number'])}{rest}"
-    return Name(movie, event, kind or ("event" if label else "cell"), label, -1, known)
+    ending = match["rest"].lower()
+    kind = "cell" if match["kind"].lower() == "negative" else "before" if "before" in ending else ""
+    label, labelled = (0, True) if kind else _class(folder)
+    movie = match["movie"].strip()
+    event = f"{movie}_{match['kind'].lower()}{int(match['number'])}{ending}"
+    return Name(movie, event, kind or ("event" if label else "cell"), label, -1, labelled)
 
 
 def _class(folder: str) -> tuple[int, bool]:
@@ -71,8 +71,8 @@ def _class(folder: str) -> tuple[int, bool]:
 
 
 def events(uris: Sequence[str]) -> tuple[list[Name], list[list[str]]]:
-    """Say which files belong to which event; a folder's pages in the order of their numbers."""
-    held: dict[tuple[str, str], list[str]] = {}
+    """Return the names of events and the files of each; pages in the order of their numbers."""
+    uris_of: dict[tuple[str, str], list[str]] = {}
     names: dict[tuple[str, str], Name] = {}
     for uri in uris:
         stem = stem_of(uri, SUFFIXES)
@@ -80,13 +80,13 @@ def events(uris: Sequence[str]) -> tuple[list[Name], list[list[str]]]:
         folder = uri.rpartition("/")[0]
         page = not (_EVENT.fullmatch(stem) or _DEATH.fullmatch(stem)) and name.event != stem
         key = (name.event, folder if page else uri)
-        held.setdefault(key, []).append(uri)
+        uris_of.setdefault(key, []).append(uri)
         names[key] = name
-    events = [key[0] for key in held]
+    events = [key[0] for key in uris_of]
     for event in events:
         if events.count(event) > 1:
-            first, other = [key[1] for key in held if key[0] == event][:2]
+            first, other = [key[1] for key in uris_of if key[0] == event][:2]
             raise InputError(
                 f"{other.rpartition('/')[2]}: {event} is also in {first}; expected once"
             )
-    return list(names.values()), [sorted(own, key=natural_key) for own in held.values()]
+    return list(names.values()), [sorted(files, key=natural_key) for files in uris_of.values()]

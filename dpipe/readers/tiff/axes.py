@@ -39,18 +39,18 @@ def parsed_axes(text: str | None) -> Axes | None:
     if text is None:
         return None
     plain = re.sub(r"[ ,]", "", str(text))
-    found = _LETTER.findall(plain)
-    letters = "".join(letter.upper() for letter, _ in found)
-    sizes = tuple(int(digits[:9]) if digits else None for _, digits in found)
-    bad = "".join("".join(pair) for pair in found) != plain
+    pairs = _LETTER.findall(plain)
+    letters = "".join(letter.upper() for letter, _ in pairs)
+    sizes = tuple(int(digits[:9]) if digits else None for _, digits in pairs)
+    bad = "".join("".join(pair) for pair in pairs) != plain
     if bad or set(letters) - set("TCZYXS") or len(set(letters)) != len(letters):
         raise UsageError(f"axes={text!r}: expected each of T, C, Z, Y, X, S at most once")
     if not {"Y", "X"} <= set(letters) or {"C", "S"} <= set(letters):
         raise UsageError(f"axes={text!r}: expected Y and X, and only one of C and S")
-    axes, said = Axes(letters, sizes), dict(zip(letters, sizes, strict=True))
-    if 0 in sizes or any(said.get(a) is not None for a in "YXS"):
+    axes, size_of = Axes(letters, sizes), dict(zip(letters, sizes, strict=True))
+    if 0 in sizes or any(size_of.get(a) is not None for a in "YXS"):
         raise UsageError(f"axes={text!r}: sizes above 0 may stand behind T, C and Z")
-    if axes.cuts and sum(said[a] is None for a in letters if a in "TCZ") > 1:
+    if axes.cuts and sum(size_of[a] is None for a in letters if a in "TCZ") > 1:
         raise UsageError(f"axes={text!r}: only one of T, C and Z may be without a size")
     return axes
 
@@ -128,18 +128,18 @@ def cut(layout: Layout, axes: Axes, planes: int, torn: bool) -> tuple[str, dict[
     unsized = next((a for a in outer if sizes[a] is None), "")
     slow = "T" if outer[:1] == "T" and unsized in ("", "T") else ""
     counted = slow or unsized  # the axis whose size follows from the others
-    each = math.prod(sizes[a] or 1 for a in outer if a != counted)
-    number, over = divmod(planes, each)
+    group = math.prod(sizes[a] or 1 for a in outer if a != counted)
+    number, over = divmod(planes, group)
     promised = sizes.get(counted) or number
     fits = not over and (number == promised if counted else number == 1)
     if not (fits and number) and not (torn and slow and 0 < number <= promised):
-        told = "".join(f"{a}{sizes[a] or ''}" for a in outer) or "one plane"
+        expected = "".join(f"{a}{sizes[a] or ''}" for a in outer) or "one plane"
         way = f"say whole_frames=true for the {number} frames that are whole, or "
         way *= bool(slow and 0 < number <= promised)
-        raise Flaw(f"{planes} planes do not make {told}; {way}correct axes=")
-    held = {a.lower(): number if a == counted else sizes[a] or 1 for a in outer}
+        raise Flaw(f"{planes} planes do not make {expected}; {way}correct axes=")
+    sizes_of = {a.lower(): number if a == counted else sizes[a] or 1 for a in outer}
     dims = axes.letters.replace("S", "C").lower()
-    return dims, held | dict(zip(dims[-layout.inner :], layout.page, strict=True))
+    return dims, sizes_of | dict(zip(dims[-layout.inner :], layout.page, strict=True))
 
 
 def _example(layout: Layout) -> str:

@@ -58,11 +58,11 @@ def find(items: Iterable[Item]) -> Iterator[Part]:
     texts: dict[str, Item] = {}
     companions: dict[str, dict[str, Item]] = {}
     stems: dict[tuple[str, ...], str] = {}
-    held = list(items)
-    names = {item.path for item in held}
-    for item in held:
+    files = list(items)
+    names = {item.path for item in files}
+    for item in files:
         folder, _, name = item.path.rpartition("/")
-        if any(_MADE_FROM.fullmatch(each) for each in folder.split("/")):
+        if any(_MADE_FROM.fullmatch(parent) for parent in folder.split("/")):
             continue
         if name.lower() == METADATA:
             texts[folder] = item
@@ -85,11 +85,11 @@ def find(items: Iterable[Item]) -> Iterator[Part]:
         yield Part(stem or _folder_stem(folder, group[0].uri), (*ordered, *beside))
 
 
-def _companion(there: Mapping[str, Item], stem: str) -> list[Item]:
+def _companion(companions: Mapping[str, Item], stem: str) -> list[Item]:
     """Return the text that lists the planes of a movie: by its name, or the only one there."""
-    begun = [head for head in there if stem.startswith(head)]
-    chosen = max(begun, key=len) if begun else next(iter(there), "")
-    return [there[chosen]] if begun or len(there) == 1 else []
+    begun = [head for head in companions if stem.startswith(head)]
+    chosen = max(begun, key=len) if begun else next(iter(companions), "")
+    return [companions[chosen]] if begun or len(companions) == 1 else []
 
 
 def _group(folder: str, name: str, names: set[str]) -> tuple[tuple[str, ...], str]:
@@ -99,12 +99,12 @@ def _group(folder: str, name: str, names: set[str]) -> tuple[tuple[str, ...], st
     base = _CONTINUED.sub("", stem)
     if "MMStack" in stem and base != stem and f"{folder}/{base}{suffix}".lstrip("/") in names:
         return (folder, "file", base, suffix), base
-    found = tagged(stem)
-    if found is None:
+    tag = tagged(stem)
+    if tag is None:
         return (folder, "file", stem, suffix), stem
-    planes = "tcz" if stem.startswith("img_") and len(found.dims) == 3 else ""
+    planes = "tcz" if stem.startswith("img_") and len(tag.dims) == 3 else ""
     kind = "img" if planes else "counted"
-    return (folder, kind, *found.pieces, found.dims, suffix), found.rest
+    return (folder, kind, *tag.pieces, tag.dims, suffix), tag.rest
 
 
 def _folder_stem(folder: str, uri: str) -> str:
@@ -115,14 +115,14 @@ def _folder_stem(folder: str, uri: str) -> str:
     return re.sub(r"[^\w.-]", "-", above[-1]) or "movie"
 
 
-def _acquisition(folder: str, uri: str, rest: str) -> str:
+def _acquisition(folder: str, uri: str, name: str) -> str:
     """Name what Micro-Manager keeps in a folder a position, below one an acquisition."""
     above = (folder or uri.rpartition("/")[0]).rstrip("/").split("/")
-    own = [] if above[-1] == "Default" and len(above) > 1 else above[-1:]
-    told = [*(above[-2:-1] if len(above) > 1 and above[-2] else []), *own]
-    if more := _POSITION.sub("", rest).strip("_"):
-        told.append(more)
-    return re.sub(r"[^\w.-]", "-", "_".join(told)) or "movie"
+    leaf = [] if above[-1] == "Default" and len(above) > 1 else above[-1:]
+    parts = [*(above[-2:-1] if len(above) > 1 and above[-2] else []), *leaf]
+    if more := _POSITION.sub("", name).strip("_"):
+        parts.append(more)
+    return re.sub(r"[^\w.-]", "-", "_".join(parts)) or "movie"
 
 
 def open_tiff(
@@ -192,9 +192,9 @@ def open_tiff(
     """
     asked = asked_for(axes, series, whole_frames, spacing, interval)
     ds = open_movie(url, asked)
-    given = urls_of(url)
-    one = len(given) == ds.sizes["t"] == 1
-    if one and (neighbour := numbered_neighbour(given[0])):
+    uris = urls_of(url)
+    single = len(uris) == ds.sizes["t"] == 1
+    if single and (neighbour := numbered_neighbour(uris[0])):
         ds.attrs["notes"] = [
             *ds.attrs.get("notes", []),
             f"{neighbour} lies beside it: if such files are frames, planes or channels of one "

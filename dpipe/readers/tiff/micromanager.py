@@ -15,10 +15,11 @@ import numpy as np
 from tifffile import TiffFile
 
 from dpipe.formats.frame_times import named, settled
-from dpipe.formats.measures import Said, length, number, stamp
+from dpipe.formats.measures import HeaderFacts, Quantity, length, number, stamp
 from dpipe.formats.tiff import Flaw
 from dpipe.readers.tiff.names import tagged
 from dpipe.readers.tiff.planes import short
+from dpipe.schema import Attributes
 from dpipe.sources import opened, stem_of
 
 METADATA = "metadata.txt"
@@ -32,7 +33,7 @@ def is_metadata(uri: str) -> bool:
     return short(uri).lower() == METADATA
 
 
-def read_metadata(uri: str) -> dict[str, Any]:
+def read_metadata(uri: str) -> Attributes:
     """Return what stands beside one file a plane; {} where nothing can be read of it."""
     with opened(uri) as file:
         if isinstance(file, str):
@@ -45,10 +46,10 @@ def read_metadata(uri: str) -> dict[str, Any]:
     text = raw.decode("utf-8", "replace").strip().rstrip("\0")
     for closed in (text, text.rstrip(",") + "}", _cut(text)):
         try:
-            found = json.loads(closed)
+            metadata = json.loads(closed)
         except (ValueError, RecursionError):
             continue
-        return found if isinstance(found, dict) else {}
+        return metadata if isinstance(metadata, dict) else {}
     return {}
 
 
@@ -58,75 +59,77 @@ def _cut(text: str) -> str:
     return text[: end + 1] + "}" if end > 0 else ""
 
 
-def channels_of(found: Mapping[str, Any]) -> list[str]:
+def channels_of(metadata: Mapping[str, Any]) -> list[str]:
     """Return the names of the channels in their order, as far as they are told."""
-    return [str(name) for name in _list(_held(found.get("Summary")).get("ChNames"))]
+    return [str(name) for name in _list(_object(metadata.get("Summary")).get("ChNames"))]
 
 
-def told(found: Mapping[str, Any], frames: Sequence[int], channels: int) -> dict[str, Any]:
-    """Turn what Micro-Manager says of a movie into facts, as `_tiff_facts.Found`."""
-    summary = _held(found.get("Summary"))
-    planes = _planes(found)
+def micromanager_facts(
+    metadata: Mapping[str, Any], frames: Sequence[int], channels: int
+) -> HeaderFacts:
+    """Turn the metadata of Micro-Manager into the facts of a movie."""
+    summary = _object(metadata.get("Summary"))
+    planes = _planes(metadata)
     first = next(iter(planes.values()), {})
-    said: dict[str, Any] = {"attrs": {"format": "micro-manager"}, "notes": [], "spacing": {}}
+    facts: HeaderFacts = {"attrs": {"format": "micro-manager"}, "notes": []}
     size = first.get("PixelSizeUm", summary.get("PixelSize_um"))
     pixel = length(size, "um", "PixelSizeUm")
     step = number(summary.get("z-step_um"))
     depth = length(abs(step) if step else summary.get("z-step_um"), "um", "z-step_um")
-    said["spacing"] = {"z": depth, "y": pixel, "x": pixel}
-    if len(names := channels_of(found)) == channels:
-        said["channels"] = names
+    facts["spacing"] = {"z": depth, "y": pixel, "x": pixel}
+    if len(names := channels_of(metadata)) == channels:
+        facts["channels"] = names
     colors = [number(color) for color in _list(summary.get("ChColors"))]
     if len(colors) == channels and None not in colors:
-        said["colors"] = [f"{int(color or 0) & 0xFFFFFF:06X}" for color in colors]
+        facts["colors"] = [f"{int(color or 0) & 0xFFFFFF:06X}" for color in colors]
     if start := summary.get("StartTime") or summary.get("Time"):
-        said["recording_date"] = str(start)
-    return said | _times(planes, summary, frames)
+        facts["recording_date"] = str(start)
+    return facts | _times(planes, summary, frames)
 
 
 def _times(
     planes: Mapping[tuple[int, int, int], Mapping[str, Any]],
     summary: Mapping[str, Any],
     frames: Sequence[int],
-) -> dict[str, Any]:
-    interval = number(summary.get("Interval_ms"))
-    told = Said(interval / 1000) if interval and interval > 0 else Said()
+) -> HeaderFacts:
+    milliseconds = number(summary.get("Interval_ms"))
+    interval = Quantity(milliseconds / 1000) if milliseconds and milliseconds > 0 else Quantity()
     stamps: dict[int, float] = {}
-    for (t, _, _), held in planes.items():
-        second = stamp(held.get("ElapsedTime-ms"), "ms", "ElapsedTime-ms")
+    for (t, _, _), plane in planes.items():
+        second = stamp(plane.get("ElapsedTime-ms"), "ms", "ElapsedTime-ms")
         if second is not None:
             stamps[t] = min(second, stamps.get(t, second))
     times, odd = settled([stamps.get(t) for t in frames], frames)
     if times is None or len(times) < 2:
-        return {"interval": told}
+        return {"interval": interval}
     notes = []
     if odd:
         notes.append(
             f"ElapsedTime-ms of {named(odd)} is missing, stands still or goes back; "
             "their times lie evenly between those of the others"
         )
-    return {"interval": told, "times": times, "notes": notes}
+    return {"interval": interval, "times": times, "notes": notes}
 
 
-def _planes(found: Mapping[str, Any]) -> dict[tuple[int, int, int], dict[str, Any]]:
-    """Return what is kept of each plane, by its numbers t, c, z."""
-    planes: dict[tuple[int, int, int], dict[str, Any]] = {}
-    for key, held in found.items():
-        if not isinstance(held, dict):
+def _planes(metadata: Mapping[str, Any]) -> dict[tuple[int, int, int], Attributes]:
+    """Return the metadata of each plane, by its numbers t, c, z."""
+    planes = dict[tuple[int, int, int], Attributes]()
+    for key, plane in metadata.items():
+        if not isinstance(plane, dict):
             continue
         if match := _KEY_14.fullmatch(key):
             t, c, z = map(int, match.groups())
-            planes[t, c, z] = held
+            planes[t, c, z] = plane
         elif key.startswith("Metadata-"):
             tag = tagged(stem_of(key))
             if tag is not None and set(tag.dims) <= set("tcz"):
-                at = dict(zip(tag.dims, tag.texts, strict=True))
-                t, c, z = (int(at[d]) if at.get(d, "").isdecimal() else 0 for d in "tcz")
-                planes[t, c, z] = held
+                numbers = dict(zip(tag.dims, tag.texts, strict=True))
+                t, c, z = (int(numbers[d]) if numbers.get(d, "").isdecimal() else 0 for d in "tcz")
+                planes[t, c, z] = plane
     return planes
 
 
-def _held(value: Any) -> dict[str, Any]:
+def _object(value: Any) -> Attributes:
     return value if isinstance(value, dict) else {}
 
 
@@ -137,7 +140,7 @@ def _list(value: Any) -> list[Any]:
 class Index(NamedTuple):
     """The index of an image file stack: the summary, and for each page c, z, t, p and its place."""
 
-    summary: dict[str, Any]
+    summary: Attributes
     rows: np.ndarray
 
 
@@ -148,14 +151,14 @@ def index(tif: TiffFile) -> Index | None:
     head = handle.read(32)
     if len(head) < 32 or struct.unpack(order + "I", head[:4])[0] != MAGIC:
         return None
-    (at,) = struct.unpack(order + "I", head[4:8])
+    (start,) = struct.unpack(order + "I", head[4:8])
     magic, size = struct.unpack(order + "II", head[24:32])
     text = handle.read(min(size, handle.size)) if magic == 2355492 else b""
     try:
         summary = json.loads(text.decode("utf-8", "replace").rstrip("\0"))
     except (ValueError, RecursionError):
         summary = {}
-    handle.seek(at)
+    handle.seek(start)
     head = handle.read(8)
     if len(head) < 8 or struct.unpack(order + "I", head[:4])[0] != 3453623:
         raise Flaw("its Micro-Manager index cannot be read: the recording stopped; say axes=")
@@ -164,4 +167,4 @@ def index(tif: TiffFile) -> Index | None:
     if len(data) < 20 * count:
         raise Flaw("its Micro-Manager index is cut off; say axes= to read its pages in order")
     rows = np.frombuffer(data, order + "u4").reshape(-1, 5).astype(np.int64)
-    return Index(_held(summary), rows[rows[:, 4] > 0])
+    return Index(_object(summary), rows[rows[:, 4] > 0])

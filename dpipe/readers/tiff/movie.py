@@ -7,15 +7,16 @@ This module knows in which order they are believed: what a person says; a header
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from tifffile import TiffFile
 
 from dpipe import schema
 from dpipe.formats.frame_times import named as frames_named
+from dpipe.formats.measures import HeaderFacts
 from dpipe.formats.tiff import Flaw, chain, survey
-from dpipe.formats.tiff_metadata import facts
+from dpipe.formats.tiff_metadata import tiff_facts
 from dpipe.readers.tiff.axes import AMBIGUOUS, Axes, cut, dims_of
 from dpipe.readers.tiff.planes import Planes, Reading, by_table, in_order, listed, tabled
 from dpipe.readers.tiff.torn import promised
@@ -31,32 +32,52 @@ class Asked:
     spacing: Sequence[float] | None = None
     interval: float | None = None
 
-    def facts(self, tif: TiffFile, sizes: dict[str, int], **more: Any) -> dict[str, Any]:
-        """Return what a file says, where this does not overrule it."""
-        more |= {"spacing": self.spacing, "interval": self.interval}
-        return facts(tif, self.series or 0, sizes, **more)
+    @property
+    def quantities(self) -> list[str]:
+        """The quantities that the file is asked for: those that a person does not say."""
+        options = {"spacing": self.spacing, "interval": self.interval}
+        return [key for key, value in options.items() if value is None]
+
+    def facts(
+        self,
+        tif: TiffFile,
+        sizes: dict[str, int],
+        *,
+        frames: Sequence[int] | None = None,
+        header: HeaderFacts | None = None,
+    ) -> schema.MovieFacts:
+        """Return the facts of a file, where this does not overrule them; as `tiff_facts`."""
+        return tiff_facts(
+            tif,
+            self.series or 0,
+            sizes,
+            frames=frames,
+            spacing=self.spacing,
+            interval=self.interval,
+            header=header,
+        )
 
 
 class Movie(NamedTuple):
-    """How a movie is read, its sizes along t, c, z, y, x, and the arguments of `schema.movie`."""
+    """A movie as a reading of its planes, sizes along t, c, z, y, x, and its other facts."""
 
     reading: Reading
     sizes: dict[str, int]
-    said: dict[str, Any]
+    facts: schema.MovieFacts
 
 
-def note(said: dict[str, Any], line: str) -> None:
+def note(facts: schema.MovieFacts, line: str) -> None:
     """Add a line for people."""
-    said["attrs"] = {**said["attrs"], "notes": [*said["attrs"].get("notes", []), line]}
+    facts["attrs"] = {**facts["attrs"], "notes": [*facts["attrs"].get("notes", []), line]}
 
 
-def whole_frames(frames: int, lost: Iterable[int], asked: Asked, found: str) -> list[int]:
+def whole_frames(frames: int, lost: Iterable[int], asked: Asked, defect: str) -> list[int]:
     """Return the frames that are whole; refuse if some are not and nobody asked for the rest."""
     gone = set(lost)
     whole = [t for t in range(frames) if t not in gone]
     if gone and not (asked.torn and whole):
         way = f"say whole_frames=true for the {len(whole)} frames that are whole, or " * bool(whole)
-        raise Flaw(f"{found}; {way}fetch or export it again")
+        raise Flaw(f"{defect}; {way}fetch or export it again")
     return whole
 
 
@@ -89,20 +110,20 @@ def surveyed(tif: TiffFile, uri: str, asked: Asked) -> Movie:
         else:
             lost = whole
         if layout.offset is None:
-            found = f"{count - len(missing)} planes found, {count} expected"
+            defect = f"{count - len(missing)} planes found, {count} expected"
         else:
             end = layout.offset + count * layout.page_bytes
-            found = f"truncated: {end} bytes expected, {tif.filehandle.size} found"
-        whole = whole_frames(sizes["t"], lost, asked, found)
+            defect = f"truncated: {end} bytes expected, {tif.filehandle.size} found"
+        whole = whole_frames(sizes["t"], lost, asked, defect)
         planes = chosen(planes, whole)
-    said = asked.facts(tif, sizes | {"t": len(whole)}, frames=whole)
+    facts = asked.facts(tif, sizes | {"t": len(whole)}, frames=whole)
     unnamed = [d for d, a in zip(dims, layout.axes, strict=True) if a in AMBIGUOUS]
     if unnamed and asked.axes is None:
-        assume(said, f"the axes that the file does not name are {', '.join(unnamed)}")
+        assume(facts, f"the axes that the file does not name are {', '.join(unnamed)}")
     if len(whole) < sizes["t"]:
-        note(said, left_out(sizes["t"], whole))
+        note(facts, left_out(sizes["t"], whole))
     reading = Reading(listed([uri]), layout, planes, asked.series, torn=bool(missing))
-    return Movie(reading, sizes | {"t": len(whole)}, said)
+    return Movie(reading, sizes | {"t": len(whole)}, facts)
 
 
 def counted(tif: TiffFile, uri: str, asked: Asked, axes: Axes) -> Movie:
@@ -111,8 +132,8 @@ def counted(tif: TiffFile, uri: str, asked: Asked, axes: Axes) -> Movie:
     layout = chain(tif, missing) if asked.series is None and len(tif.pages) > 1 else None
     layout = layout or promised(tif, missing) or survey(tif, asked.series, missing)
     planes, all_ = min(missing, default=math.prod(layout.outer)), math.prod(layout.outer)
-    dims, own = cut(layout, axes, planes, asked.torn or bool(missing))
-    sizes = dict.fromkeys(schema.MOVIE_DIMS, 1) | own
+    dims, extents = cut(layout, axes, planes, asked.torn or bool(missing))
+    sizes = dict.fromkeys(schema.MOVIE_DIMS, 1) | extents
     outer, inner = dims[: -layout.inner], dims[-layout.inner :]
     gone = all_ - math.prod(sizes[d] for d in outer)
     if missing and not asked.torn:
@@ -120,11 +141,11 @@ def counted(tif: TiffFile, uri: str, asked: Asked, axes: Axes) -> Movie:
             f"{planes} whole planes of {all_}; say whole_frames=true for the {sizes['t']} frames "
             "that are whole, or fetch or export it again"
         )
-    said = asked.facts(tif, sizes)
+    facts = asked.facts(tif, sizes)
     if gone:
-        note(said, f"the last {gone} planes make no whole frame and are left out")
-    held = in_order(outer, inner, sizes)
-    return Movie(Reading(listed([uri]), layout, held, asked.series, bool(missing)), sizes, said)
+        note(facts, f"the last {gone} planes make no whole frame and are left out")
+    ordered = in_order(outer, inner, sizes)
+    return Movie(Reading(listed([uri]), layout, ordered, asked.series, bool(missing)), sizes, facts)
 
 
 def plain(tif: TiffFile, uri: str, asked: Asked) -> Movie:
@@ -136,6 +157,6 @@ def plain(tif: TiffFile, uri: str, asked: Asked) -> Movie:
     return Movie(Reading(listed([uri]), layout, planes, -1), sizes, asked.facts(tif, sizes))
 
 
-def assume(said: dict[str, Any], line: str) -> None:
+def assume(facts: schema.MovieFacts, line: str) -> None:
     """Add a line of what had to be assumed."""
-    said["attrs"] = {**said["attrs"], "assumed": [*said["attrs"].get("assumed", []), line]}
+    facts["attrs"] = {**facts["attrs"], "assumed": [*facts["attrs"].get("assumed", []), line]}

@@ -65,8 +65,8 @@ def tagged(stem: str) -> Tagged | None:
     Tagged(pieces=('Neu1_t', '_ch', ''), dims='tc', texts=('012', '1'), rest='Neu1')
     >>> tagged("img001")
     """
-    if found := _OF_MICROMANAGER.fullmatch(stem):
-        img, t, a, c, b, z = found.groups()
+    if match := _OF_MICROMANAGER.fullmatch(stem):
+        img, t, a, c, b, z = match.groups()
         return Tagged((img, a, b, ""), "tcz", (t, c, z), "")
     tokens = _unglued([_Token(*match.groups(default="")) for match in _TOKEN.finditer(stem)])
     run: list[int] = []  # where the tokens stand that count, one near the other
@@ -88,26 +88,26 @@ def tagged(stem: str) -> Tagged | None:
 
 def _unglued(tokens: list[_Token]) -> list[_Token]:
     """Cut the name of a movie from a first count, as in ``Neut01z1c1``; join the name of a dye."""
-    found: list[_Token] = []
+    separated: list[_Token] = []
     for i, token in enumerate(tokens):
         behind = tokens[i + 1] if i + 1 < len(tokens) else None
         glued = token.digits and not token.sign and len(token.word) > 1 and not token.dim
-        if found and found[-1].word.lower() == "w" and not token.dim and not token.other:
-            found[-1] = found[-1]._replace(digits=found[-1].digits + "".join(token))
+        if separated and separated[-1].word.lower() == "w" and not token.dim and not token.other:
+            separated[-1] = separated[-1]._replace(digits=separated[-1].digits + "".join(token))
             continue  # the name of a wavelength: w1GFP, w2Cy5
         follows = behind is not None and (behind.dim or (behind.word and _separates(behind)))
         if glued and follows and token.word[-1] in "tT":
-            found += [_Token("", "", "", token.word[:-1], ""), _NOTHING]
-            found.append(_Token(token.word[-1], "", token.digits, "", ""))
+            separated += [_Token("", "", "", token.word[:-1], ""), _NOTHING]
+            separated.append(_Token(token.word[-1], "", token.digits, "", ""))
         else:
-            found.append(token)
-    return found
+            separated.append(token)
+    return separated
 
 
-def _stands_alone(tokens: Sequence[_Token], at: int) -> bool:
+def _stands_alone(tokens: Sequence[_Token], index: int) -> bool:
     """Tell whether a count is enough: by its word, and nothing of weight behind it."""
-    behind = all(_separates(token) for token in tokens[at + 1 :])
-    return behind and tokens[at].word.lower() in _ALONE
+    behind = all(_separates(token) for token in tokens[index + 1 :])
+    return behind and tokens[index].word.lower() in _ALONE
 
 
 def _separates(token: _Token | None) -> bool:
@@ -117,15 +117,15 @@ def _separates(token: _Token | None) -> bool:
     return token.word.lower() in _NEUTRAL
 
 
-def _is_well(tokens: Sequence[_Token], at: int) -> bool:
+def _is_well(tokens: Sequence[_Token], index: int) -> bool:
     """Tell whether a C that comes first is row C of a plate: ``C02_t001``."""
-    token = tokens[at]
-    apart = at + 1 < len(tokens) and bool(tokens[at + 1].other)
+    token = tokens[index]
+    apart = index + 1 < len(tokens) and bool(tokens[index + 1].other)
     return token.word == "C" and len(token.digits) == 2 and apart
 
 
 def _cut(tokens: Sequence[_Token], run: Sequence[int]) -> Tagged:
-    pieces, texts, rest = [""], list[str](), ""
+    pieces, texts, remainder = [""], list[str](), ""
     for i, token in enumerate(tokens):
         if i in run:
             pieces[-1] += token.word + token.sign
@@ -133,10 +133,10 @@ def _cut(tokens: Sequence[_Token], run: Sequence[int]) -> Tagged:
             pieces.append("")
         else:
             pieces[-1] += "".join(token)
-            rest += "".join(token)
+            remainder += "".join(token)
     inside = len(run) > 1 or run[0] < len(tokens) - 1
-    rest = (re.sub(r"[ _.-]{2,}", "_", rest) if inside else rest).strip(" _.-")
-    return Tagged(tuple(pieces), "".join(tokens[i].dim for i in run), tuple(texts), rest)
+    remainder = (re.sub(r"[ _.-]{2,}", "_", remainder) if inside else remainder).strip(" _.-")
+    return Tagged(tuple(pieces), "".join(tokens[i].dim for i in run), tuple(texts), remainder)
 
 
 class Named(NamedTuple):
@@ -185,39 +185,41 @@ def named(
     """
     split = [_split(uri) for uri in uris]
     tags = [tagged(stem) for _, stem, _ in split] if dim is None else []
-    known = [tag for tag in tags if tag is not None]
+    counting = [tag for tag in tags if tag is not None]
     kinds = {
         (tag.pieces, tag.dims, folder, end)
         for tag, (folder, _, end) in zip(tags, split, strict=False)
         if tag is not None
     }
-    if len(known) < len(uris) or len(kinds) > 1 or known[0].dims == "t":
+    if len(counting) < len(uris) or len(kinds) > 1 or counting[0].dims == "t":
         return _numbered(uris, dim or "t", torn)
     ((pieces, dims, folder, end),) = kinds
-    texts = [sorted({tag.texts[k] for tag in known}, key=natural_key) for k in range(len(dims))]
+    texts = [sorted({tag.texts[k] for tag in counting}, key=natural_key) for k in range(len(dims))]
     if "c" in dims and set(channels) == set(texts[dims.index("c")]):
         texts[dims.index("c")] = list(dict.fromkeys(channels))
     pieces = (folder + pieces[0], *pieces[1:-1], pieces[-1] + end)
-    for d, own in zip(dims, texts, strict=True):
-        _check_gaps(d, own, short(uris[0]), torn and d == "t")
+    for d, values in zip(dims, texts, strict=True):
+        _check_gaps(d, values, short(uris[0]), torn and d == "t")
     files = Files(pieces, tuple(map(_compact, texts)))
     if len(files) > 2 * len(uris) + _MOST_LOST:
         raise InputError(f"{short(uris[0])} and its like: {len(uris)} files of {len(files)}")
     labels = tuple(texts[dims.index("c")]) if "c" in dims else ()
-    there = set(uris)
-    lost = [files[i] for i in range(len(files)) if files[i] not in there]
+    present = set(uris)
+    lost = [files[i] for i in range(len(files)) if files[i] not in present]
     if not lost:
         return Named(files, dims, _frames(dims, texts), (), labels)
-    told = ", ".join(f"{d} {own[0]} to {own[-1]}" for d, own in zip(dims, texts, strict=True))
+    spans = ", ".join(
+        f"{d} {values[0]} to {values[-1]}" for d, values in zip(dims, texts, strict=True)
+    )
     if not torn or "t" not in dims:
-        raise InputError(f"{short(lost[0])}: this file is missing of {told}")
-    at = dims.index("t")
+        raise InputError(f"{short(lost[0])}: this file is missing of {spans}")
+    axis = dims.index("t")
     counts = files.counts
-    gone = {np.unravel_index(i, counts)[at] for i in range(len(files)) if files[i] not in there}
-    whole = [text for k, text in enumerate(texts[at]) if k not in gone]
+    gone = {np.unravel_index(i, counts)[axis] for i in range(len(files)) if files[i] not in present}
+    whole = [text for k, text in enumerate(texts[axis]) if k not in gone]
     if not whole:
         raise InputError(f"{short(lost[0])}: this file is missing, and no time point is whole")
-    start, texts[at] = int(texts[at][0]), whole
+    start, texts[axis] = int(texts[axis][0]), whole
     files = Files(pieces, tuple(map(_compact, texts)))
     frames = [int(text) - start for text in whole]
     return Named(files, dims, frames, tuple(map(short, lost)), labels)
@@ -246,50 +248,50 @@ def _check_gaps(dim: str, texts: Sequence[str], name: str, torn: bool) -> None:
 def _compact(texts: Sequence[str]) -> tuple[range, int] | tuple[str, ...]:
     """Write numbers that follow each other as a range."""
     if all(text.isdecimal() for text in texts):
-        own, width = range(int(texts[0]), int(texts[-1]) + 1), len(texts[0])
-        if [f"{n:0{width}d}" for n in own] == list(texts):
-            return own, width
+        numbers, width = range(int(texts[0]), int(texts[-1]) + 1), len(texts[0])
+        if [f"{n:0{width}d}" for n in numbers] == list(texts):
+            return numbers, width
     return tuple(texts)
 
 
 def _numbered(uris: Sequence[str], dim: str, torn: bool) -> Named:
     """Find the one number in which the names differ, the last one, and refuse gaps."""
     what = {"t": "time point", "z": "plane", "c": "channel"}[dim]
-    found: dict[int, str] = {}
+    uri_of: dict[int, str] = {}
     around = set()
     for uri in uris:
         folder, stem, suffix = _split(uri)
         match = _NUMBER.search(stem)
         if match is None:
             raise InputError(f"{short(uri)}: no number in its name; a series needs {what}s")
-        if int(match[1]) in found:
-            other = short(found[int(match[1])])
+        if int(match[1]) in uri_of:
+            other = short(uri_of[int(match[1])])
             raise InputError(f"{short(uri)}: {other} is {what} {int(match[1])} too")
-        found[int(match[1])] = uri
+        uri_of[int(match[1])] = uri
         around.add((folder + stem[: match.start()], match[2] + suffix))
     if len(around) > 1:
         a, b = sorted("".join(pair).rpartition("/")[2] for pair in around)[:2]
         raise InputError(f"{a}, {b}: the files of a series must differ in their last number only")
     prefix, suffix = around.pop()
-    low, high = min(found), max(found)
-    width = len(found[low]) - len(prefix) - len(suffix)
+    low, high = min(uri_of), max(uri_of)
+    width = len(uri_of[low]) - len(prefix) - len(suffix)
     files = Files((prefix, suffix), ((range(low, high + 1), width),))
-    if torn and high - low > len(found) + _MOST_LOST:
-        raise InputError(f"{short(files[0])}: {len(found)} of {low} to {high} are there")
+    if torn and high - low > len(uri_of) + _MOST_LOST:
+        raise InputError(f"{short(files[0])}: {len(uri_of)} of {low} to {high} are there")
     lost = []
     for i, number in enumerate(range(low, high + 1)):
-        if found.get(number) != files[i]:
-            there = f"; found {short(found[number])}" if number in found else ""
-            if not torn or there or dim != "t":
+        if uri_of.get(number) != files[i]:
+            other = f"; found {short(uri_of[number])}" if number in uri_of else ""
+            if not torn or other or dim != "t":
                 raise InputError(
-                    f"{short(files[i])}: this {what} is missing of {low} to {high}{there}"
+                    f"{short(files[i])}: this {what} is missing of {low} to {high}{other}"
                 )
             lost.append(short(files[i]))
-    labels = tuple(map(str, sorted(found))) if dim == "c" else ()
+    labels = tuple(map(str, sorted(uri_of))) if dim == "c" else ()
     if not lost:
         return Named(files, dim, None, (), labels)
-    frames = sorted(found)
-    return Named(listed([found[n] for n in frames]), dim, [n - low for n in frames], tuple(lost))
+    frames = sorted(uri_of)
+    return Named(listed([uri_of[n] for n in frames]), dim, [n - low for n in frames], tuple(lost))
 
 
 def _split(uri: str) -> tuple[str, str, str]:

@@ -17,12 +17,12 @@ def numbered_neighbour(url: str) -> str:
     path = resolve_uri(url)
     folder, name = os.path.split(path)
     stem = stem_of(name, SUFFIXES)
-    found = _LAST.search(stem)
-    if not path.startswith("/") or found is None or tagged(stem) is not None:
+    match = _LAST.search(stem)
+    if not path.startswith("/") or match is None or tagged(stem) is not None:
         return ""
-    number, width = int(found[1]), len(found[1])
+    number, width = int(match[1]), len(match[1])
     before, after = (
-        f"{stem[: found.start()]}{n:0{width}d}{name[found.end(1) :]}"
+        f"{stem[: match.start()]}{n:0{width}d}{name[match.end(1) :]}"
         for n in (number - 1, number + 1)
     )
     first = number == 0 or not os.path.exists(os.path.join(folder, before))

@@ -44,20 +44,20 @@ def identifier(root: Xml.Element) -> str:
 
 def master(root: Xml.Element) -> Home | None:
     """Return the file that holds the header instead, None if this one does."""
-    found = next(every(root, "BinaryOnly"), None)
-    if found is None:
+    reference = next(every(root, "BinaryOnly"), None)
+    if reference is None:
         return None
-    return Home(_base(found.get("MetadataFile")), _plain(found.get("UUID")))
+    return Home(_base(reference.get("MetadataFile")), _plain(reference.get("UUID")))
 
 
 def is_spread(root: Xml.Element, name: str) -> bool:
     """Tell whether a header names other files than its own."""
     if master(root) is not None:
         return True
-    own, homes = identifier(root), homes_of(root)
+    itself, homes = identifier(root), homes_of(root)
     alone = len({home.uuid for home in homes}) <= 1 and len({home.name for home in homes}) <= 1
     return not alone or any(
-        home.uuid not in ("", own) if own else home.name.lower() not in ("", name.lower())
+        home.uuid not in ("", itself) if itself else home.name.lower() not in ("", name.lower())
         for home in homes
     )
 
@@ -100,14 +100,14 @@ def spread(root: Xml.Element, image: int, pages: int) -> Spread:
     flat = np.full((total, 2), -1, np.int64)  # the last of the order slowest
     shape = [sizes[axis] for axis in reversed(order)]
     for data in every(pixels, "TiffData"):
-        held = next(every(data, "UUID"), None)
+        uuid = next(every(data, "UUID"), None)
         home = Home("", identifier(root))
-        if held is not None:
-            home = Home(_base(held.get("FileName")), _plain(held.text))
-        at = [_whole(data.get(f"First{axis}"), 0) for axis in reversed(order)]
-        if any(not 0 <= a < n for a, n in zip(at, shape, strict=True)):
-            raise Flaw(f"its OME header lists a plane at {at} of {shape}")
-        first, ifd = int(np.ravel_multi_index(at, shape)), _whole(data.get("IFD"), 0)
+        if uuid is not None:
+            home = Home(_base(uuid.get("FileName")), _plain(uuid.text))
+        indices = [_whole(data.get(f"First{axis}"), 0) for axis in reversed(order)]
+        if any(not 0 <= a < n for a, n in zip(indices, shape, strict=True)):
+            raise Flaw(f"its OME header lists a plane at {indices} of {shape}")
+        first, ifd = int(np.ravel_multi_index(indices, shape)), _whole(data.get("IFD"), 0)
         usual = 1 if data.get("IFD") is not None else pages
         count = min(_whole(data.get("PlaneCount") or data.get("NumPlanes"), usual), total - first)
         flat[first : first + count, 0] = homes.setdefault(home, len(homes))
@@ -129,18 +129,18 @@ def is_silent(root: Xml.Element) -> bool:
 
 def homes_of(element: Xml.Element) -> list[Home]:
     """Return the files that a header, or one of its images, names, each once."""
-    found = (Home(_base(u.get("FileName")), _plain(u.text)) for u in every(element, "UUID"))
-    return list(dict.fromkeys(found))
+    homes = (Home(_base(u.get("FileName")), _plain(u.text)) for u in every(element, "UUID"))
+    return list(dict.fromkeys(homes))
 
 
-def matched(homes: Sequence[Home], given: Mapping[str, str]) -> list[int]:
+def matched(homes: Sequence[Home], identifiers: Mapping[str, str]) -> list[int]:
     """Find each home among the files that were given.
 
     Parameters
     ----------
     homes : sequence of Home
         The files that a header lists.
-    given : mapping of str to str
+    identifiers : mapping of str to str
         By the name of each file, the UUID by which it calls itself.
 
     Returns
@@ -153,12 +153,14 @@ def matched(homes: Sequence[Home], given: Mapping[str, str]) -> list[int]:
     Flaw
         A name and an identifier that say different things.
     """
-    told = [uuid for uuid in given.values() if uuid]
+    uuids = [uuid for uuid in identifiers.values() if uuid]
     listed = {home.uuid for home in homes}
     # one text in all files, or identifiers that nobody lists: then names are all there is
-    by_name_only = len(given) > 1 and (len(set(told)) < len(told) or not listed & set(told))
+    by_name_only = len(identifiers) > 1 and (
+        len(set(uuids)) < len(uuids) or not listed & set(uuids)
+    )
     result = [-1] * len(homes)
-    for file, (name, uuid) in enumerate(given.items()):
+    for file, (name, uuid) in enumerate(identifiers.items()):
         called = [i for i, home in enumerate(homes) if home.name.lower() == name.lower()]
         same = [i for i, home in enumerate(homes) if uuid and home.uuid == uuid]
         unknown = not uuid or all(not homes[i].uuid for i in called)
@@ -181,9 +183,9 @@ def matched(homes: Sequence[Home], given: Mapping[str, str]) -> list[int]:
 
 def named(homes: Sequence[Home]) -> str:
     """Name files that are missing, at most a few."""
-    told = [home.name or home.uuid or "a file without a name" for home in homes]
-    more = f" and {len(told) - _NAMED} more" if len(told) > _NAMED else ""
-    return ", ".join(told[:_NAMED]) + more
+    names = [home.name or home.uuid or "a file without a name" for home in homes]
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return ", ".join(names[:_NAMED]) + more
 
 
 def _base(name: str | None) -> str:
@@ -195,5 +197,5 @@ def _plain(uuid: str | None) -> str:
 
 
 def _whole(value: str | None, usual: int) -> int:
-    found = number(value) if value else float(usual)
-    return int(found) if found is not None and 0 <= found < 2**31 else -1
+    count = number(value) if value else float(usual)
+    return int(count) if count is not None and 0 <= count < 2**31 else -1

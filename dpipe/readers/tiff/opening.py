@@ -7,7 +7,6 @@ Micro-Manager); then what tifffile makes of one file, and what the names of seve
 import os
 import struct
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -15,6 +14,7 @@ from tifffile import TiffFile
 
 from dpipe import compute, schema
 from dpipe.errors import InputError, SchemaError, UsageError
+from dpipe.formats.measures import HeaderFacts
 from dpipe.formats.ome_xml import parsed
 from dpipe.formats.tiff import Complaint, Flaw, complaints, open_tiff_file
 from dpipe.readers.tiff import micromanager, ome_planes, scanimage
@@ -47,11 +47,11 @@ def asked_for(
     UsageError
         One that cannot work.
     """
-    for what, found, count in (("spacing", spacing, 3), ("interval", interval, 1)):
-        values = np.atleast_1d(np.asarray([1.0] * count if found is None else found))
+    for what, value, count in (("spacing", spacing, 3), ("interval", interval, 1)):
+        values = np.atleast_1d(np.asarray([1.0] * count if value is None else value))
         good = values.dtype.kind in "iuf" and values.shape == (count,)
         if not good or not (np.isfinite(values) & (values > 0)).all():
-            raise UsageError(f"{what}: found {found!r}; expected {count} number(s) above 0")
+            raise UsageError(f"{what}: found {value!r}; expected {count} number(s) above 0")
     whole = isinstance(series, int) and not isinstance(series, bool) and series >= 0
     if series is not None and not whole:
         raise UsageError(f"series={series!r}; expected a number from 0")
@@ -88,7 +88,7 @@ def open_movie(
     shape = [sizes[dim] for dim in schema.MOVIE_DIMS]
     image = compute.lazy(reading, shape, reading.layout.dtype, chunks)
     try:
-        return schema.movie(image, **movie.said)
+        return schema.movie(image, **movie.facts)
     except SchemaError as error:
         raise InputError(f"{short(files[0])}: {error}") from error
 
@@ -111,7 +111,7 @@ def _one_file(uri: str, asked: Asked, companion: str) -> Movie:
         frames = movie.sizes["t"]
         way = f", or say whole_frames=true for the {frames} frames that are whole" * (frames > 1)
         raise Flaw(f"damaged: {heard[0].text}; fetch or export it again{way}")
-    note(movie.said, f"it is damaged ({heard[0].text}); what is whole before that is taken")
+    note(movie.facts, f"it is damaged ({heard[0].text}); what is whole before that is taken")
     return movie
 
 
@@ -152,25 +152,27 @@ def _several(files: list[str], asked: Asked, dim: str | None, companion: str, te
             return micromanager_set(files, asked)
         if spread:
             return ome_set(files, asked, companion)
-    found = micromanager.read_metadata(text) if text else {}
+    metadata = micromanager.read_metadata(text) if text else {}
     if len(files) == 1:
         names = Named(listed(files), "")
     else:
-        names = named(files, dim, torn=asked.torn, channels=micromanager.channels_of(found))
+        names = named(files, dim, torn=asked.torn, channels=micromanager.channels_of(metadata))
     if asked.axes is None and names.dims == "t" and asked.series is None and not text:
         first = names.files[0]
         with opened(first) as file, open_tiff_file(file, short(first), torn=True) as tif:
             recording = bool(scanimage.header(tif))
         if recording:
             return scanimage_set(files, asked)
-    told: dict[str, Any] | None = None
+    header: HeaderFacts | None = None
     if text:
         counts = dict(zip(names.dims, names.files.counts, strict=True))
         frames = names.frames or list(range(counts.get("t", 1)))
-        told = micromanager.told(found, frames, counts.get("c", 1))
-        if not found:
-            told["notes"].append(f"{short(text)} cannot be read; names and pages say what they can")
-    return by_names(names, asked, told, join=dim == "t")
+        header = micromanager.micromanager_facts(metadata, frames, counts.get("c", 1))
+        if not metadata:
+            header["notes"].append(
+                f"{short(text)} cannot be read; names and pages say what they can"
+            )
+    return by_names(names, asked, header, join=dim == "t")
 
 
 def _is_spread(tif: TiffFile, uri: str) -> bool:

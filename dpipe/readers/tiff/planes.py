@@ -37,18 +37,18 @@ class Files:
     @property
     def counts(self) -> tuple[int, ...]:
         """How many numbers come in each gap."""
-        return tuple(len(each[0] if _even(each) else each) for each in self.numbers)
+        return tuple(len(texts[0] if _even(texts) else texts) for texts in self.numbers)
 
     def __len__(self) -> int:
         return math.prod(self.counts)
 
     def __getitem__(self, file: int) -> str:
-        text = self.pieces[0]
+        name = self.pieces[0]
         places = np.unravel_index(file, self.counts) if self.numbers else ()
-        for each, at, piece in zip(self.numbers, places, self.pieces[1:], strict=True):
-            held = f"{each[0][at]:0{each[1]}d}" if _even(each) else str(each[at])
-            text += held + piece
-        return text
+        for texts, place, piece in zip(self.numbers, places, self.pieces[1:], strict=True):
+            text = f"{texts[0][place]:0{texts[1]}d}" if _even(texts) else str(texts[place])
+            name += text + piece
+        return name
 
 
 def _even(numbers: Sequence[object]) -> bool:
@@ -84,15 +84,15 @@ class Planes:
 
     def of(self, box: Mapping[str, slice]) -> Iterator[tuple[tuple[int, ...], int, int]]:
         """Yield place in the box, file and page of each plane in a box of the movie."""
-        held = np.frombuffer(self.table, np.int64).reshape(-1, 2) if self.table else None
+        table = np.frombuffer(self.table, np.int64).reshape(-1, 2) if self.table else None
         outer = [d for d in COUNTED if d not in self.inner]
         ranges = [range(box[d].start, box[d].stop) if d in outer else range(1) for d in COUNTED]
         for local in np.ndindex(*map(len, ranges)):
-            at = [own[i] for own, i in zip(ranges, local, strict=True)]
-            if held is None:
-                file, page = (int(np.dot(at, steps)) for steps in (self.files, self.pages))
+            indices = [values[i] for values, i in zip(ranges, local, strict=True)]
+            if table is None:
+                file, page = (int(np.dot(indices, steps)) for steps in (self.files, self.pages))
             else:
-                file, page = map(int, held[np.ravel_multi_index(at, self.counts)])
+                file, page = map(int, table[np.ravel_multi_index(indices, self.counts)])
             yield local, file, page
 
 
@@ -119,8 +119,8 @@ def by_table(inner: str, table: np.ndarray) -> Planes:
 def tabled(planes: Planes) -> np.ndarray:
     """Return the file and page of each plane as an array (t, c, z, 2)."""
     box = {d: slice(0, n) for d, n in zip(COUNTED, planes.counts, strict=True)}
-    found = np.array([(file, page) for _, file, page in planes.of(box)], np.int64)
-    return found.reshape(*planes.counts, 2)
+    table = np.array([(file, page) for _, file, page in planes.of(box)], np.int64)
+    return table.reshape(*planes.counts, 2)
 
 
 @dataclass(frozen=True)
@@ -157,10 +157,10 @@ class Reading:
         inner = self.planes.inner
         cut = tuple(box[dim] for dim in inner)
         order = [inner.index(dim) for dim in schema.MOVIE_DIMS if dim in inner]
-        wanted: dict[int, list[tuple[tuple[int, ...], int]]] = {}
+        planes_of: dict[int, list[tuple[tuple[int, ...], int]]] = {}
         for local, file, page in self.planes.of(box):
-            wanted.setdefault(file, []).append((local, page))
-        for file, asked in wanted.items():
+            planes_of.setdefault(file, []).append((local, page))
+        for file, asked in planes_of.items():
             pages = self._pages(file, [number for _, number in asked])
             for (local, _), pixels in zip(asked, pages, strict=True):
                 place = dict(zip(COUNTED, local, strict=True))
@@ -182,15 +182,15 @@ class Reading:
 
     def like(self, tif: TiffFile) -> Layout:
         """Return the layout of another file, which must hold the same kind of image."""
-        found, first = laid_out(tif, self.series, [] if self.torn else None), self.layout
-        same = len(found.shape) == len(first.shape) and found.inner == first.inner
-        same &= found.shape[self.free :] == first.shape[self.free :]
-        if not same or found.dtype != first.dtype:
+        layout, first = laid_out(tif, self.series, [] if self.torn else None), self.layout
+        same = len(layout.shape) == len(first.shape) and layout.inner == first.inner
+        same &= layout.shape[self.free :] == first.shape[self.free :]
+        if not same or layout.dtype != first.dtype:
             raise Flaw(
-                f"{found.dtype} of shape {found.shape}; the first file of the series is "
+                f"{layout.dtype} of shape {layout.shape}; the first file of the series is "
                 f"{first.dtype} of shape {first.shape}"
             )
-        return found
+        return layout
 
 
 def laid_out(tif: TiffFile, series: int | None, missing: list[int] | None = None) -> Layout:

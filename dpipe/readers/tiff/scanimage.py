@@ -16,8 +16,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from tifffile import TiffFile
 
+from dpipe import schema
 from dpipe.formats.frame_times import AGREE
-from dpipe.formats.measures import Said, duration, length
+from dpipe.formats.measures import HeaderFacts, Quantity, duration, length
 from dpipe.formats.tiff import Flaw
 from dpipe.readers.tiff.axes import Axes
 from dpipe.readers.tiff.planes import Planes, by_table
@@ -99,11 +100,11 @@ def _behind_header(tif: TiffFile) -> str:
     return str(tif.filehandle.read(size).decode("utf-8", "replace").rstrip("\0"))
 
 
-def _flat(prefix: str, held: Any) -> list[tuple[str, str]]:
-    if not isinstance(held, dict):
-        return [(prefix, _text(held))]
+def _flat(prefix: str, value: Any) -> list[tuple[str, str]]:
+    if not isinstance(value, dict):
+        return [(prefix, _text(value))]
     return [
-        pair for key, value in held.items() for pair in _flat(f"{prefix}.{key}".strip("."), value)
+        pair for key, item in value.items() for pair in _flat(f"{prefix}.{key}".strip("."), item)
     ]
 
 
@@ -116,22 +117,22 @@ def _text(value: Any) -> str:
 
 
 def _numbers(text: str | None) -> list[float]:
-    return [float(found) for found in _NUMBERS.findall(text or "")]
+    return [float(number) for number in _NUMBERS.findall(text or "")]
 
 
 def _one(head: Mapping[str, str], *keys: str) -> float | None:
     """Return the first of these that is one finite number."""
     for key in keys:
-        found = _numbers(head.get(key))
-        if len(found) == 1 and math.isfinite(found[0]):
-            return found[0]
+        numbers = _numbers(head.get(key))
+        if len(numbers) == 1 and math.isfinite(numbers[0]):
+            return numbers[0]
     return None
 
 
 def _count(head: Mapping[str, str], *keys: str) -> int | None:
     """Return the first of these that is a whole number above 0; None too where it is endless."""
-    found = _one(head, *keys)
-    return int(found) if found is not None and found >= 1 and found == int(found) else None
+    number = _one(head, *keys)
+    return int(number) if number is not None and number >= 1 and number == int(number) else None
 
 
 def _on(head: Mapping[str, str], key: str) -> bool | None:
@@ -170,19 +171,21 @@ def stack(head: Mapping[str, str], pages: int) -> Stack:
         return Stack(channels, 1, 1, 0, saved, pages % per, 0)
     if frames is None:
         raise Flaw(f"its ScanImage header says {slices} slices of endless frames; {_ASK}")
-    wanted = slices * frames
-    fits = [back for back in dict.fromkeys((flyback, 0)) if not saved % (wanted + back)]
+    per_volume = slices * frames
+    fits = [back for back in dict.fromkeys((flyback, 0)) if not saved % (per_volume + back)]
     if promised:
-        fits.sort(key=lambda back: saved // (wanted + back) != promised)
-    exact = [back for back in fits if promised and saved // (wanted + back) == promised]
+        fits.sort(key=lambda back: saved // (per_volume + back) != promised)
+    exact = [back for back in fits if promised and saved // (per_volume + back) == promised]
     back = (exact or fits or [flyback])[0]
     if len(fits) > 1 and not exact and "SI.hStackManager.numFramesPerVolumeWithFlyback" not in head:
         raise Flaw(
-            f"{saved} frames a channel make volumes of {wanted} slices, with {flyback} flyback "
+            f"{saved} frames a channel make volumes of {per_volume} slices, with {flyback} flyback "
             f"frames or without; {_ASK}"
         )
-    volumes, rest = divmod(saved, wanted + back)
-    return Stack(channels, slices, frames, back, volumes, rest * per + pages % per, promised or 0)
+    volumes, unfinished = divmod(saved, per_volume + back)
+    return Stack(
+        channels, slices, frames, back, volumes, unfinished * per + pages % per, promised or 0
+    )
 
 
 def _channels(head: Mapping[str, str]) -> list[int]:
@@ -255,16 +258,16 @@ def _volume_3(head: Mapping[str, str]) -> tuple[int, int | None, int, int | None
     return slices, None if frames is None else max(1, frames // (average or 1)), 0, 1
 
 
-def planes_of(found: Stack, inner: str) -> Planes:
+def planes_of(stack: Stack, inner: str) -> Planes:
     """Return which page holds each plane; frames of a slice and volumes are frames of the movie."""
-    per = len(found.channels)
-    volume = (found.slices * found.frames + found.flyback) * per
-    counts = (found.volumes * found.frames, per, found.slices)
-    if found.frames == 1 or found.volumes == 1:
-        step = volume if found.frames == 1 else per
-        return Planes(inner, counts, pages=(step, 1, found.frames * per))
-    v, f, c, z = np.indices((found.volumes, found.frames, per, found.slices))
-    page = (v * volume + (z * found.frames + f) * per + c).reshape(counts)
+    per = len(stack.channels)
+    volume = (stack.slices * stack.frames + stack.flyback) * per
+    counts = (stack.volumes * stack.frames, per, stack.slices)
+    if stack.frames == 1 or stack.volumes == 1:
+        step = volume if stack.frames == 1 else per
+        return Planes(inner, counts, pages=(step, 1, stack.frames * per))
+    v, f, c, z = np.indices((stack.volumes, stack.frames, per, stack.slices))
+    page = (v * volume + (z * stack.frames + f) * per + c).reshape(counts)
     return by_table(inner, np.stack([np.zeros_like(page), page], axis=-1))
 
 
@@ -273,50 +276,52 @@ def sized(tif: TiffFile, axes: Axes) -> Axes:
     outer = axes.letters[:-2]
     if axes.cuts or len(outer) < 2 or axes.letters[-2:] != "YX" or not (head := header(tif)):
         return axes
-    known = {"C": len(_channels(head)), "Z": _volume(head)[0]}
-    if any(not known.get(letter) for letter in outer[1:]):
+    header_sizes = {"C": len(_channels(head)), "Z": _volume(head)[0]}
+    if any(not header_sizes.get(letter) for letter in outer[1:]):
         return axes
-    return Axes(axes.letters, (None, *(known[letter] for letter in outer[1:]), None, None))
+    return Axes(axes.letters, (None, *(header_sizes[letter] for letter in outer[1:]), None, None))
 
 
 def scanimage_facts(
-    head: Mapping[str, str], found: Stack, tif: TiffFile, wanted: Sequence[str]
-) -> dict[str, Any]:
-    """Gather what a header says, as `_tiff_facts.Found`."""
-    said: dict[str, Any] = {"attrs": {"format": "scanimage-tiff"}, "notes": [], "assumed": []}
+    head: Mapping[str, str], stack: Stack, tif: TiffFile, quantities: Sequence[str]
+) -> HeaderFacts:
+    """Gather the facts of a header of ScanImage."""
+    attrs: schema.Attributes = {"format": "scanimage-tiff"}
+    notes = list[str]()
+    facts: HeaderFacts = {"attrs": attrs, "notes": notes, "assumed": []}
     names = re.findall(r"'([^']*)'", head.get("SI.hChannels.channelName", ""))
-    said["channels"] = [
-        names[n - 1] if 0 < n <= len(names) else f"Channel {n}" for n in found.channels
+    facts["channels"] = [
+        names[n - 1] if 0 < n <= len(names) else f"Channel {n}" for n in stack.channels
     ]
     words = re.findall(r"'([^']*)'", head.get("SI.hChannels.channelMergeColor", ""))
-    colors = [words[n - 1].lower() if 0 < n <= len(words) else "" for n in found.channels]
+    colors = [words[n - 1].lower() if 0 < n <= len(words) else "" for n in stack.channels]
     if all(color in _COLORS for color in colors):
-        said["colors"] = [_COLORS[color] for color in colors]
+        facts["colors"] = [_COLORS[color] for color in colors]
     for key in ("SI.hMotors.samplePosition", "SI.hMotors.motorPosition", "SI4.motorPosition"):
         if where := _numbers(head.get(key)):
-            said["attrs"]["stage_position"] = where
+            attrs["stage_position"] = where
             break
-    if "spacing" in wanted:
-        said["spacing"] = _places(head, found, tif, said["notes"])
-    if "interval" in wanted:
-        said |= _times(head, found, tif, said["notes"])
-    if found.flyback:
-        said["notes"].append(f"{found.flyback} flyback frames behind each volume are left out")
-    return said
+    if "spacing" in quantities:
+        facts["spacing"] = _places(head, stack, tif, notes)
+    if "interval" in quantities:
+        facts |= _times(head, stack, tif, notes)
+    if stack.flyback:
+        notes.append(f"{stack.flyback} flyback frames behind each volume are left out")
+    return facts
 
 
 def _places(
-    head: Mapping[str, str], found: Stack, tif: TiffFile, notes: list[str]
-) -> dict[str, Said]:
-    silent = Said(None, "the ScanImage header gives none")
+    head: Mapping[str, str], stack: Stack, tif: TiffFile, notes: list[str]
+) -> dict[str, Quantity]:
+    silent = Quantity(None, "the ScanImage header gives none")
     sizes = {"z": silent, "y": silent, "x": silent}
     keys = ("SI.hStackManager.actualStackZStepSize", "SI.hStackManager.stackZStepSize")
     step = _one(head, *keys, "SI4.stackZStepSize", "state.acq.zStepSize")
     depths = list(dict.fromkeys(_numbers(head.get("SI.hStackManager.zs"))))
-    if len(depths) == found.slices > 1 and all(map(math.isfinite, depths)):
+    if len(depths) == stack.slices > 1 and all(map(math.isfinite, depths)):
         steps = [b - a for a, b in itertools.pairwise(depths)]
         middle = sorted(steps)[len(steps) // 2]
-        if max(map(abs, (one - middle for one in steps))) > AGREE * abs(middle):
+        if max(map(abs, (step - middle for step in steps))) > AGREE * abs(middle):
             notes.append(f"slices are uneven, at {depths}; their middle step is taken")
         step = middle
     if step:
@@ -325,7 +330,7 @@ def _places(
     if len(corners) != 8:
         scale = _one(head, "SI.objectiveResolution")
         degrees = _numbers(head.get("SI.hRoiManager.imagingFovDeg"))
-        corners = [scale * one for one in degrees] if scale and len(degrees) == 8 else []
+        corners = [scale * degree for degree in degrees] if scale and len(degrees) == 8 else []
     page = tif.pages.first
     if _on(head, "SI.hRoiManager.mroiEnable"):
         notes.append("it holds several regions (mROI), one below the other in each page")
@@ -336,10 +341,8 @@ def _places(
     return sizes
 
 
-def _times(
-    head: Mapping[str, str], found: Stack, tif: TiffFile, notes: list[str]
-) -> dict[str, Any]:
-    """Seconds between volumes by the periods of the header, held against the stamps of pages."""
+def _times(head: Mapping[str, str], stack: Stack, tif: TiffFile, notes: list[str]) -> HeaderFacts:
+    """Return seconds between volumes: by the header, held against the stamps of pages."""
     period = _one(head, "SI.hRoiManager.scanFramePeriod", "SI4.scanFramePeriod")
     rate = _one(head, "SI.hRoiManager.scanFrameRate", "SI4.scanFrameRate", "state.acq.frameRate")
     period = period or (1 / rate if rate else None)
@@ -348,16 +351,16 @@ def _times(
     back = _one(head, "SI.hFastZ.numDiscardFlybackFrames") or 0
     frame = period * average if period else None
     step = frame
-    if found.slices > 1:
+    if stack.slices > 1:
         volumes = _one(head, "SI.hRoiManager.scanVolumeRate")
-        raw = found.slices * found.frames * average + max(found.flyback, back)
+        raw = stack.slices * stack.frames * average + max(stack.flyback, back)
         step = _one(head, "SI4.fastZPeriod") or (1 / volumes if volumes else None)
         step = step or (period * raw if period else None)
-    per = (found.slices * found.frames + found.flyback) * len(found.channels)
-    stamped = mean_step(tif, per, found.volumes)
+    per = (stack.slices * stack.frames + stack.flyback) * len(stack.channels)
+    stamped = mean_step(tif, per, stack.volumes)
     late = math.inf if step is None else abs((stamped or step) - step) / step
-    doubted = late > min(AGREE, 0.5 / found.volumes)  # by half a step at the end
-    uneven = doubted and found.frames == 1 and uneven_times(tif, per, found.volumes, notes)
+    doubted = late > min(AGREE, 0.5 / stack.volumes)  # by half a step at the end
+    uneven = doubted and stack.frames == 1 and uneven_times(tif, per, stack.volumes, notes)
     if uneven:
         return uneven
     if stamped and (step is None or late > AGREE):
@@ -368,14 +371,14 @@ def _times(
             )
         step = stamped
     if step is None:
-        return {"interval": Said(None, "the ScanImage header gives none")}
-    if found.frames == 1:
+        return {"interval": Quantity(None, "the ScanImage header gives none")}
+    if stack.frames == 1:
         return {"interval": duration(step, "s", "the period of volumes")}
     if frame is None:
-        frame = step / (found.slices * found.frames)
+        frame = step / (stack.slices * stack.frames)
     notes.append(
-        f"each slice was taken {found.frames} times in a row: these are frames, at the times of "
+        f"each slice was taken {stack.frames} times in a row: these are frames, at the times of "
         "the first slice"
     )
-    times = [v * step + f * frame for v in range(found.volumes) for f in range(found.frames)]
-    return {"interval": Said(frame), "times": times}
+    times = [v * step + f * frame for v in range(stack.volumes) for f in range(stack.frames)]
+    return {"interval": Quantity(frame), "times": times}

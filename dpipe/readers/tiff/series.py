@@ -44,9 +44,9 @@ def find(items: Iterable[Item]) -> Iterator[Part]:
     for item in items:
         folder, _, name = item.path.rpartition("/")
         stem = stem_of(name, SUFFIXES)
-        found = _LAST.search(stem) if name.lower().endswith(SUFFIXES) else None
-        if found is not None:
-            key = (folder, stem[: found.start()], found[2], name[len(stem) :])
+        match = _LAST.search(stem) if name.lower().endswith(SUFFIXES) else None
+        if match is not None:
+            key = (folder, stem[: match.start()], match[2], name[len(stem) :])
             groups.setdefault(key, []).append(item)
     for (folder, head, *_), group in groups.items():
         above = (folder or group[0].uri.rpartition("/")[0]).rstrip("/").rpartition("/")[2]

@@ -7,7 +7,7 @@ of a set holds of it, and what is missing.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Literal, NamedTuple
 from xml.etree import ElementTree as Xml
 
 import numpy as np
@@ -15,6 +15,7 @@ import numpy as np
 from dpipe import schema
 from dpipe.errors import InputError
 from dpipe.formats.frame_times import named as frames_named
+from dpipe.formats.measures import HeaderFacts
 from dpipe.formats.ome_xml import every, ome_facts, parsed
 from dpipe.formats.tiff import MOST_PLANES, Flaw, Layout, chain, open_tiff_file
 from dpipe.readers.tiff import micromanager, scanimage
@@ -36,7 +37,7 @@ class _Head(NamedTuple):
 
 
 def _heads(uris: Sequence[str], asked: Asked) -> list[_Head]:
-    found = []
+    heads = []
     for uri in uris:
         with opened(uri) as file, open_tiff_file(file, short(uri), torn=asked.torn) as tif:
             xml = (tif.ome_metadata or "") if tif.is_ome else ""
@@ -44,8 +45,8 @@ def _heads(uris: Sequence[str], asked: Asked) -> list[_Head]:
             missing: list[int] = []
             layout = chain(tif, missing)
             pages = min(missing, default=layout.shape[0])
-            found.append(_Head(layout, pages, xml, root, micromanager.index(tif)))
-    return found
+            heads.append(_Head(layout, pages, xml, root, micromanager.index(tif)))
+    return heads
 
 
 def ordered(uris: Sequence[str]) -> tuple[Files, list[str]]:
@@ -62,9 +63,11 @@ def _kept(files: Files, layout: Layout) -> Layout:
     return layout if len(files) == 1 else replace(layout, pages=b"")
 
 
-def _facts(uri: str, asked: Asked, sizes: dict[str, int], **more: Any) -> dict[str, Any]:
+def _facts(
+    uri: str, asked: Asked, sizes: dict[str, int], frames: Sequence[int], header: HeaderFacts
+) -> schema.MovieFacts:
     with opened(uri) as file, open_tiff_file(file, short(uri), torn=True) as tif:
-        return asked.facts(tif, sizes, **more)
+        return asked.facts(tif, sizes, frames=frames, header=header)
 
 
 def ome_set(uris: Sequence[str], asked: Asked, companion: str = "") -> Movie:
@@ -72,55 +75,56 @@ def ome_set(uris: Sequence[str], asked: Asked, companion: str = "") -> Movie:
     files, uris = ordered(uris)
     heads = _heads(uris, asked)
     xml, root = _full(heads, companion)
-    own = {
+    identifiers = {
         short(uri): "" if head.root is None else ome.identifier(head.root)
         for uri, head in zip(uris, heads, strict=True)
     }
-    if len(own) < len(uris):
+    if len(identifiers) < len(uris):
         raise Flaw("two of the files have one name; the files of a movie lie in one folder")
     homes, itself = ome.homes_of(root), ome.Home("", ome.identifier(root))
     first = next((i for i, head in enumerate(heads) if head.root is root), -1)
     if first >= 0 and ome.is_silent(root):  # of planes without a name: they are in this file
         homes = [home for home in homes if home.uuid != itself.uuid or not home.uuid]
         homes.append(itself._replace(name=short(uris[first])))
-    known = dict(zip(homes, ome.matched(homes, own), strict=True)) | {itself: first}
-    image = _image(root, known, asked)
+    file_of = dict(zip(homes, ome.matched(homes, identifiers), strict=True)) | {itself: first}
+    image = _image(root, file_of, asked)
     layout, pages = heads[0].layout, np.array([head.pages for head in heads])
-    found = ome.spread(root, image, int(pages[0]))
-    home_of = np.array([*(known.get(home, -1) for home in found.homes), -1])
-    table = found.table.copy()
-    table[..., 0] = home_of[found.table[..., 0]]
-    inner, table = _inner(layout, found, table)
-    there = (table[..., 0] >= 0) & (table[..., 1] < pages[table[..., 0]]) & (table[..., 1] >= 0)
-    lost = ome.named([h for h, file in zip(found.homes, home_of[:-1], strict=True) if file < 0])
-    t, c, z = _box(there, len(uris) == 1, asked, lost)
-    sizes = {"t": found.sizes[0], "c": found.sizes[1] * found.samples, "z": found.sizes[2]}
-    wanted = [key for key in ("spacing", "interval") if getattr(asked, key) is None]
-    told = ome_facts(xml, image, sizes, t, wanted)
-    told["attrs"] = {"format": "ome-tiff"}
+    spread = ome.spread(root, image, int(pages[0]))
+    home_of = np.array([*(file_of.get(home, -1) for home in spread.homes), -1])
+    table = spread.table.copy()
+    table[..., 0] = home_of[spread.table[..., 0]]
+    inner, table = _inner(layout, spread, table)
+    present = (table[..., 0] >= 0) & (table[..., 1] < pages[table[..., 0]]) & (table[..., 1] >= 0)
+    lost = ome.named([h for h, file in zip(spread.homes, home_of[:-1], strict=True) if file < 0])
+    t, c, z = _box(present, len(uris) == 1, asked, lost)
+    sizes = {"t": spread.sizes[0], "c": spread.sizes[1] * spread.samples, "z": spread.sizes[2]}
+    header = ome_facts(xml, image, sizes, t, asked.quantities)
+    header["attrs"] = {"format": "ome-tiff"}
     table = table[np.ix_(t, c, z)]
     for key in ("channels", "colors"):
-        if key in told and len(c) < found.sizes[1]:
-            told[key] = [told[key][i] for i in c]
-    held = dict(zip(inner, layout.page, strict=True))
-    final = {**sizes, "t": len(t), "c": len(c), "z": len(z)} | held
-    said = _facts(uris[0], asked, final, frames=t, told=told)
-    if z and z[0] and "origin" not in said:
-        said["origin"] = [z[0] * said["spacing"][0], 0.0, 0.0]
-    if not there.all():
+        if key in header and len(c) < spread.sizes[1]:
+            header[key] = [header[key][i] for i in c]
+    page_sizes = dict(zip(inner, layout.page, strict=True))
+    final = {**sizes, "t": len(t), "c": len(c), "z": len(z)} | page_sizes
+    facts = _facts(uris[0], asked, final, t, header)
+    if z and z[0] and "origin" not in facts:
+        facts["origin"] = [z[0] * facts["spacing"][0], 0.0, 0.0]
+    if not present.all():
         few = len(t) < sizes["t"]
         what = f"{frames_named(t)} of {sizes['t']}" if few else f"c {_ranges(c)} and z {_ranges(z)}"
-        note(said, f"it holds {what}; the others lie in {lost or 'no file'}")
+        note(facts, f"it holds {what}; the others lie in {lost or 'no file'}")
     reading = Reading(files, _kept(files, layout), by_table(inner, table), -1, torn=True, free=1)
-    return Movie(reading, dict.fromkeys(schema.MOVIE_DIMS, 1) | final, said)
+    return Movie(reading, dict.fromkeys(schema.MOVIE_DIMS, 1) | final, facts)
 
 
-def _image(root: Xml.Element, known: Mapping[ome.Home, int], asked: Asked) -> int:
+def _image(root: Xml.Element, file_of: Mapping[ome.Home, int], asked: Asked) -> int:
     """Return which image is meant: the one that was asked for, or that has planes in the files."""
     if asked.series is not None:
         return asked.series
     images = list(every(root, "Image"))
-    here = [i for i, each in enumerate(images) if any(known[h] >= 0 for h in ome.homes_of(each))]
+    here = [
+        i for i, image in enumerate(images) if any(file_of[h] >= 0 for h in ome.homes_of(image))
+    ]
     if len(here) > 1:
         raise Flaw(f"{len(here)} images inside; choose one with series=, of {_ranges(here)}")
     return here[0] if here else 0
@@ -134,8 +138,8 @@ def _full(heads: Sequence[_Head], companion: str) -> tuple[str, Xml.Element]:
     if companion:
         with opened(companion) as file:
             if isinstance(file, str):
-                with open(file, "rb") as own:
-                    raw = own.read(1 << 28)
+                with open(file, "rb") as stream:
+                    raw = stream.read(1 << 28)
             else:
                 raw = file.read(1 << 28)
         text = raw.decode("utf-8", "replace")
@@ -148,10 +152,10 @@ def _full(heads: Sequence[_Head], companion: str) -> tuple[str, Xml.Element]:
     )
 
 
-def _inner(layout: Layout, found: ome.Spread, table: np.ndarray) -> tuple[str, np.ndarray]:
+def _inner(layout: Layout, spread: ome.Spread, table: np.ndarray) -> tuple[str, np.ndarray]:
     """Return the dims of a page; several planes in one page, as samples, are z or c."""
     letters = layout.axes[1:].replace("S", "C").lower()
-    if "c" not in letters or found.samples > 1:
+    if "c" not in letters or spread.samples > 1:
         return letters, table
     count = layout.page[letters.index("c")]
     for dim, axis in (("z", 2), ("c", 1)):
@@ -163,26 +167,26 @@ def _inner(layout: Layout, found: ome.Spread, table: np.ndarray) -> tuple[str, n
 
 
 def _box(
-    there: np.ndarray, single: bool, asked: Asked, lost: str
+    present: np.ndarray, single: bool, asked: Asked, lost: str
 ) -> tuple[list[int], list[int], list[int]]:
     """Return the frames, channels and planes that are there: all, or what one file holds."""
-    frames, channels, depth = there.shape
+    frames, channels, depth = present.shape
     every_c, every_z = list(range(channels)), list(range(depth))
-    if there.all():
+    if present.all():
         return list(range(frames)), every_c, every_z
-    missing = int(there.size - there.sum())
+    missing = int(present.size - present.sum())
     if single:
-        others = ((1, 2), (0, 2), (0, 1))
-        t, c, z = (np.flatnonzero(there.any(axis=each)).tolist() for each in others)
+        pairs = ((1, 2), (0, 2), (0, 1))
+        t, c, z = (np.flatnonzero(present.any(axis=others)).tolist() for others in pairs)
         even = z == list(range(z[0], z[-1] + 1)) if z else False
-        if even and there[np.ix_(t, c, z)].all() and lost:
+        if even and present[np.ix_(t, c, z)].all() and lost:
             return t, c, z
-    told = f", which its header has in {lost}" if lost else ""
-    gone = np.flatnonzero(~there.all(axis=(1, 2))).tolist()
-    found = f"{missing} of {there.size} planes are missing{told}"
+    where = f", which its header has in {lost}" if lost else ""
+    gone = np.flatnonzero(~present.all(axis=(1, 2))).tolist()
+    defect = f"{missing} of {present.size} planes are missing{where}"
     if single and lost:
-        found += "; open the files together"
-    return whole_frames(frames, gone, asked, found), every_c, every_z
+        defect += "; open the files together"
+    return whole_frames(frames, gone, asked, defect), every_c, every_z
 
 
 def _ranges(numbers: Sequence[int]) -> str:
@@ -199,57 +203,62 @@ def micromanager_set(uris: Sequence[str], asked: Asked) -> Movie:
     for file, head in enumerate(heads):
         if head.stack is None:
             raise Flaw(f"{short(uris[file])}: no index of Micro-Manager, as the first file has one")
-        at = np.frombuffer(head.layout.pages, np.int64)[: head.pages]
-        page = {int(place): i for i, place in enumerate(at)}
+        offsets = np.frombuffer(head.layout.pages, np.int64)[: head.pages]
+        page = {int(place): i for i, place in enumerate(offsets)}
         rows += [
             (t, c, z, p, file, page.get(int(place), -1))
             for c, z, t, p, place in head.stack.rows.tolist()
         ]
-    held = np.array(rows, np.int64).reshape(-1, 6)
-    places = sorted(set(held[:, 3].tolist()))
+    planes_index = np.array(rows, np.int64).reshape(-1, 6)
+    places = sorted(set(planes_index[:, 3].tolist()))
     if len(places) > 1 and asked.series is None:
         raise Flaw(f"{len(places)} positions inside; choose one with series=")
     if asked.series is not None and asked.series >= len(places):
         raise Flaw(f"no image {asked.series}; it holds {len(places)} positions")
-    held = held[held[:, 3] == places[asked.series or 0]]
-    found = heads[0].stack
-    summary = found.summary if found is not None else {}
-    frames, channels, depth = (held[:, :3].max(axis=0) + 1).tolist()
+    planes_index = planes_index[planes_index[:, 3] == places[asked.series or 0]]
+    stack = heads[0].stack
+    summary = stack.summary if stack is not None else {}
+    frames, channels, depth = (planes_index[:, :3].max(axis=0) + 1).tolist()
     if not 0 < frames * channels * depth <= MOST_PLANES:
         raise Flaw(f"its Micro-Manager index promises {frames} x {channels} x {depth} planes")
     table = np.full((frames, channels, depth, 2), -1, np.int64)
-    table[held[:, 0], held[:, 1], held[:, 2]] = held[:, 4:]
+    table[planes_index[:, 0], planes_index[:, 1], planes_index[:, 2]] = planes_index[:, 4:]
     gone = np.flatnonzero(~(table[..., 1] >= 0).all(axis=(1, 2))).tolist()
     lacking = f"{(table[..., 1] < 0).sum()} of {table[..., 1].size} planes are missing"
     whole = whole_frames(frames, gone, asked, lacking)
     sizes = {"t": len(whole), "c": channels, "z": depth} | dict(zip("yx", layout.page, strict=True))
-    told = _of_stack(heads[0], summary, whole, sizes, asked)
-    said = _facts(uris[0], asked, sizes, frames=whole, told=told)
+    header = _of_stack(heads[0], summary, whole, sizes, asked)
+    facts = _facts(uris[0], asked, sizes, whole, header)
     if gone:
-        note(said, left_out(frames, whole))
+        note(facts, left_out(frames, whole))
     promised = summary.get("Frames")
     if isinstance(promised, int) and promised > frames:
-        note(said, f"its header promises {promised} frames; {frames} are here")
+        note(facts, f"its header promises {promised} frames; {frames} are here")
     planes = by_table("yx", table[whole])
     reading = Reading(files, _kept(files, layout), planes, -1, torn=True, free=1)
-    return Movie(reading, sizes, said)
+    return Movie(reading, sizes, facts)
 
 
 def _of_stack(
-    head: _Head, summary: dict[str, Any], frames: Sequence[int], sizes: dict[str, int], asked: Asked
-) -> dict[str, Any]:
-    """Return what a stack says: its summary, and the sizes and times of its OME header."""
-    told = micromanager.told({"Summary": summary}, frames, sizes["c"])
-    wanted = [key for key in ("spacing", "interval") if getattr(asked, key) is None]
+    head: _Head,
+    summary: schema.Attributes,
+    frames: Sequence[int],
+    sizes: dict[str, int],
+    asked: Asked,
+) -> HeaderFacts:
+    """Return the facts of a stack: by its summary, sizes and times by its OME header."""
+    key: Literal["times", "interval", "notes"]
+    header = micromanager.micromanager_facts({"Summary": summary}, frames, sizes["c"])
     if head.root is not None and ome.master(head.root) is None:
-        own = ome_facts(head.xml, asked.series or 0, sizes, frames, wanted)
-        if own.get("times"):
-            told |= {key: own[key] for key in ("times", "interval", "notes")}
-        sized = own.get("spacing", {})
-        told["spacing"] = {
-            d: sized[d] if d in sized and sized[d].value else told["spacing"][d] for d in "zyx"
+        xml_facts = ome_facts(head.xml, asked.series or 0, sizes, frames, asked.quantities)
+        if xml_facts.get("times"):
+            for key in ("times", "interval", "notes"):
+                header[key] = xml_facts[key]
+        sized = xml_facts.get("spacing", {})
+        header["spacing"] = {
+            d: sized[d] if d in sized and sized[d].value else header["spacing"][d] for d in "zyx"
         }
-    return told
+    return header
 
 
 def scanimage_set(uris: Sequence[str], asked: Asked) -> Movie:
@@ -269,33 +278,32 @@ def scanimage_set(uris: Sequence[str], asked: Asked) -> Movie:
     layout, pages = layouts[0][0], np.cumsum([count for _, count in layouts])
     with opened(uris[0]) as file, open_tiff_file(file, short(uris[0]), torn=asked.torn) as tif:
         head = scanimage.header(tif)
-        found = scanimage.stack(head, int(pages[-1]))
-        whole = f"the {found.volumes} volumes that are whole"
-        if not found.volumes or (found.over and not asked.torn):
-            way = f"say whole_frames=true for {whole}, or " * bool(found.volumes)
+        stack = scanimage.stack(head, int(pages[-1]))
+        whole = f"the {stack.volumes} volumes that are whole"
+        if not stack.volumes or (stack.over and not asked.torn):
+            way = f"say whole_frames=true for {whole}, or " * bool(stack.volumes)
             raise Flaw(
-                f"{pages[-1]} pages are no whole number of volumes of {found.slices} slices, "
-                f"{found.frames} frames each, {found.flyback} flyback frames and "
-                f"{len(found.channels)} channels; {way}say axes= with sizes, for example 'TZ4C2YX'"
+                f"{pages[-1]} pages are no whole number of volumes of {stack.slices} slices, "
+                f"{stack.frames} frames each, {stack.flyback} flyback frames and "
+                f"{len(stack.channels)} channels; {way}say axes= with sizes, for example 'TZ4C2YX'"
             )
         inner = layout.axes[1:].replace("S", "C").lower()
         if inner != "yx":
             raise Flaw(f"pages of shape {layout.page} are no planes of ScanImage; say axes=")
-        planes = scanimage.planes_of(found, inner)
-        frames = found.volumes * found.frames
-        sizes = {"t": frames, "c": len(found.channels), "z": found.slices}
+        planes = scanimage.planes_of(stack, inner)
+        frames = stack.volumes * stack.frames
+        sizes = {"t": frames, "c": len(stack.channels), "z": stack.slices}
         sizes |= dict(zip(inner, layout.page, strict=True))
-        wanted = [key for key in ("spacing", "interval") if getattr(asked, key) is None]
-        told = scanimage.scanimage_facts(head, found, tif, wanted)
-        said = asked.facts(tif, sizes, told=told)
-    if found.over:
-        note(said, f"the last {found.over} pages make no whole volume and are left out")
-    if found.promised > found.volumes:
-        note(said, f"its header promises {found.promised} volumes; {found.volumes} are here")
+        header = scanimage.scanimage_facts(head, stack, tif, asked.quantities)
+        facts = asked.facts(tif, sizes, header=header)
+    if stack.over:
+        note(facts, f"the last {stack.over} pages make no whole volume and are left out")
+    if stack.promised > stack.volumes:
+        note(facts, f"its header promises {stack.promised} volumes; {stack.volumes} are here")
     if len(uris) > 1:
         planes = _through(planes, pages)
     reading = Reading(files, _kept(files, layout), planes, -1, torn=asked.torn, free=1)
-    return Movie(reading, sizes, said)
+    return Movie(reading, sizes, facts)
 
 
 def _through(planes: Planes, ends: np.ndarray) -> Planes:

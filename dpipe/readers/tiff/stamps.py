@@ -4,13 +4,12 @@ Knows which page is the first of a volume; knows nothing of headers.
 """
 
 import re
-from typing import Any
 
 import numpy as np
 from tifffile import TiffFile
 
 from dpipe.formats.frame_times import AGREE, named, settled
-from dpipe.formats.measures import Said, number
+from dpipe.formats.measures import HeaderFacts, Quantity, number
 
 _STAMP = re.compile(r"(?:frameTimestamps_sec|Frame Timestamp\(s\))\s*=\s*([-\d.eE+]+)")
 _MOST = 20_000
@@ -36,7 +35,7 @@ def mean_step(tif: TiffFile, per: int, volumes: int) -> float | None:
     return (end - start) / last if start is not None and end is not None and end > start else None
 
 
-def uneven_times(tif: TiffFile, per: int, volumes: int, notes: list[str]) -> dict[str, Any]:
+def uneven_times(tif: TiffFile, per: int, volumes: int, notes: list[str]) -> HeaderFacts:
     """Return when all volumes began, if they are not evenly apart; else nothing.
 
     Parameters
@@ -48,8 +47,8 @@ def uneven_times(tif: TiffFile, per: int, volumes: int, notes: list[str]) -> dic
 
     Returns
     -------
-    dict
-        ``times`` and ``interval``, as `_tiff_facts.Found`.
+    HeaderFacts
+        ``times`` and ``interval``.
     """
     if not 2 < volumes <= min(_MOST, -(-len(tif.pages) // per)):
         return {}
@@ -65,7 +64,7 @@ def uneven_times(tif: TiffFile, per: int, volumes: int, notes: list[str]) -> dic
         f"volumes are {steps.min():g} to {steps.max():g} s apart by the stamps of pages, which are "
         f"taken{doubt}"
     )
-    return {"interval": Said(middle), "times": times}
+    return {"interval": Quantity(middle), "times": times}
 
 
 def _stamp(tif: TiffFile, page: int) -> float | None:

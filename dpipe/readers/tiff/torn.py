@@ -5,7 +5,7 @@ at its end, and is lost with it.
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -31,42 +31,42 @@ def promised(tif: TiffFile, missing: list[int]) -> Layout | None:
     missing : list of int
         The numbers of planes that are not there are added to it.
     """
-    if not tif.is_imagej or tif.is_ome or any(each.kind == "imagej" for each in tif.series):
+    if not tif.is_imagej or tif.is_ome or any(image.kind == "imagej" for image in tif.series):
         return None
     axes, shape = _imagej(tif.imagej_metadata or {})
     first, count = tif.pages.first, math.prod(shape)
     if count > MOST_PLANES or any(n < 1 for n in shape):
         raise Flaw(f"its header promises {shape} planes; say axes=")
-    kept = [n > 1 for n in shape]
-    axes = "".join(a for a, keep in zip(axes, kept, strict=True) if keep)
-    shape = tuple(n for n, keep in zip(shape, kept, strict=True) if keep)
+    long = [n > 1 for n in shape]
+    axes = "".join(a for a, keep in zip(axes, long, strict=True) if keep)
+    shape = tuple(n for n, keep in zip(shape, long, strict=True) if keep)
     if len(tif.pages) == 1 and first.is_contiguous and count > 1:
         layout = chain(tif)
         offset, size = int(first.dataoffsets[0]), layout.page_bytes
-        there = max(0, tif.filehandle.size - offset) // size
-        missing += range(min(there, count), count)
+        stored_planes = max(0, tif.filehandle.size - offset) // size
+        missing += range(min(stored_planes, count), count)
         stored = first.dtype.newbyteorder(tif.byteorder).str
         whole = replace(layout, stored=stored, offset=offset, pages=b"")
     else:
         whole = chain(tif, missing)
-        there = whole.shape[0]
-        missing += range(there, count)
+        stored_planes = whole.shape[0]
+        missing += range(stored_planes, count)
         pages = np.frombuffer(whole.pages, np.int64)[:count]
-        pages = np.concatenate([pages, np.full(max(0, count - there), -1, np.int64)])
+        pages = np.concatenate([pages, np.full(max(0, count - stored_planes), -1, np.int64)])
         whole = replace(whole, pages=pages.tobytes())
     return replace(whole, axes=axes + whole.axes[1:], shape=(*shape, *whole.page))
 
 
-def _imagej(said: dict[str, Any]) -> tuple[str, tuple[int, ...]]:
-    sizes = {"T": said.get("frames", 1), "Z": said.get("slices", 1), "C": said.get("channels", 1)}
-    axes = _ORDERS.get(str(said.get("order", "czt")).lower(), "TZC")
+def _imagej(tags: Mapping[str, Any]) -> tuple[str, tuple[int, ...]]:
+    sizes = {"T": tags.get("frames", 1), "Z": tags.get("slices", 1), "C": tags.get("channels", 1)}
+    axes = _ORDERS.get(str(tags.get("order", "czt")).lower(), "TZC")
     shape = tuple(int(sizes[axis]) for axis in axes)
-    images = int(said.get("images", 1))
+    images = int(tags.get("images", 1))
     if math.prod(shape) == 1 and images > 1:
         return "I", (images,)
     return axes, shape
 
 
-def lost_header(heard: Iterable[Complaint]) -> bool:
+def lost_header(complaints: Iterable[Complaint]) -> bool:
     """Tell whether a text of the header is among what is lost: then nobody knows the axes."""
-    return any("TiffTag" in each.text for each in heard)
+    return any("TiffTag" in complaint.text for complaint in complaints)

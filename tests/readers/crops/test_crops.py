@@ -113,7 +113,7 @@ UNSAID = "a crops 2 train Neu1 cells none"
 def test_words_for_a_class(words, label, known, name):
     for word in words.split():
         found = name_of(f"/data/{word}/{name}")
-        assert (found.label, found.known) == (label, known), word
+        assert (found.label, found.labelled) == (label, known), word
 
 
 def test_a_class_that_nothing_says_is_said_to_be_assumed(tmp_path):
