@@ -183,7 +183,7 @@ def facts(store: str, *names: str) -> dict[str, dict[str, Any]]:
     opened = open(store, *names)
     held = {parts[0].stem: opened} if isinstance(opened, xr.Dataset) else as_parts(opened)
     return {
-        stem: known[kind](ds)
+        stem: dict(known[kind](ds))
         for stem, ds in held.items()
         for kind in known
         if kind in ds and (kind == "image" or "put_aside" in ds.coords)

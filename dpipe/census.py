@@ -113,7 +113,7 @@ def _compare(told: Sequence[tuple[dict[str, Any], np.ndarray]]) -> None:
 
 def _facts(ds: xr.Dataset) -> dict[str, Any]:
     if "image" in ds:
-        return image_facts(ds)
+        return dict(image_facts(ds))
     if "pixels" not in ds:
         return {"sizes": {str(dim): int(n) for dim, n in ds.sizes.items()}}
     return {k: v for k, v in collection_facts(ds).items() if k != "pictures"}  # its files

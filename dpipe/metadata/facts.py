@@ -5,7 +5,7 @@ It knows coordinates and attributes of Datasets; it reads no pixel and no file.
 
 from collections import Counter
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypedDict, cast
 
 import numpy as np
 import xarray as xr
@@ -17,8 +17,42 @@ _COUNTED = ("pictures", "labels", "masks_missing", "duplicates", "put_aside")
 _MOST_REASONS = 10
 
 
-def image_facts(ds: xr.Dataset) -> dict[str, Any]:
-    """Return what REMBI asks about the images of a movie, as far as it is known.
+class ImageFacts(TypedDict, total=False):
+    """The facts of the images of a movie; see `image_facts`. What is not known is absent."""
+
+    axes: str
+    sizes: dict[str, int]
+    dtype: str
+    spacing: list[float]
+    interval: float
+    duration: float
+    channels: list[str]
+    recording_date: str
+    organ: str
+    stimulus: str
+    markers: str
+    fluorophores: str
+    objective: str
+    channel_content: list[str]
+
+
+class CollectionFacts(TypedDict, total=False):
+    """The facts of a collection of pictures; see `collection_facts`."""
+
+    pictures: int
+    dtype: str
+    channels: list[str]
+    height: list[int]
+    width: list[int]
+    labels: int
+    masks_missing: int
+    duplicates: int
+    put_aside: int
+    reasons: dict[str, int]
+
+
+def image_facts(ds: xr.Dataset) -> ImageFacts:
+    """Return the facts of the images of a movie that REMBI asks for, as far as they are known.
 
     What a table of conditions says is known where the table was joined to the movie:
     ``dpipe.open(store, "leuko", "leuko-conditions")``. In REMBI's terms ``organ`` belongs to the
@@ -31,9 +65,10 @@ def image_facts(ds: xr.Dataset) -> dict[str, Any]:
     ds : xarray.Dataset
         A movie; its pixels are not read.
 
+
     Returns
     -------
-    dict
+    ImageFacts
         ``axes``, ``sizes`` by axis, ``dtype``, ``spacing`` (z, y, x in micrometres), ``interval``
         (seconds; the median where frames are not regular), ``duration`` (seconds from the first
         frame to the last), ``channels``. Where they are known: ``recording_date``, ``organ``,
@@ -55,7 +90,7 @@ def image_facts(ds: xr.Dataset) -> dict[str, Any]:
     """
     image = schema.IMAGE.check(ds)
     times = ds["t"].values if "t" in ds.coords else range(image.sizes["t"])
-    facts = {
+    facts: ImageFacts = {
         "axes": "".join(str(dim) for dim in image.dims),
         "sizes": {str(dim): int(n) for dim, n in image.sizes.items()},
         "dtype": str(image.dtype),
@@ -64,12 +99,13 @@ def image_facts(ds: xr.Dataset) -> dict[str, Any]:
         "duration": float(times[-1] - times[0]) if len(times) else 0.0,
         "channels": [str(name) for name in ds["c"].values] if "c" in ds.coords else [],
     }
-    date = str(ds.attrs.get("recording_date") or "")
-    return facts | ({"recording_date": date} if date else {}) | _conditions(ds)
+    if date := str(ds.attrs.get("recording_date") or ""):
+        facts["recording_date"] = date
+    return facts | _conditions(ds)
 
 
-def collection_facts(ds: xr.Dataset) -> dict[str, Any]:
-    """Return what a packed collection of pictures holds; only its coordinates are read.
+def collection_facts(ds: xr.Dataset) -> CollectionFacts:
+    """Return the facts of a packed collection of pictures; only its coordinates are read.
 
     Parameters
     ----------
@@ -78,41 +114,49 @@ def collection_facts(ds: xr.Dataset) -> dict[str, Any]:
 
     Returns
     -------
-    dict
+    CollectionFacts
         ``pictures``, ``dtype``, ``channels``, ``height`` and ``width`` (least, median, largest),
         ``labels`` (how many have one), ``masks_missing``, ``duplicates``, ``put_aside`` and the
         most frequent ``reasons`` by number.
     """
     reasons = np.asarray(ds["put_aside"].values)
     sound = reasons == ""
-    sizes = {name: np.asarray(ds[name].values)[sound] for name in ("height", "width")}
-    masks = np.asarray(ds["mask_dtype"].values) if "mask_dtype" in ds else None
     kinds = Counter(str(reason) for reason in reasons[~sound])
-    again = [n for reason, n in kinds.items() if reason.startswith("object ")]
-    return {
+    facts: CollectionFacts = {
         "pictures": len(reasons),
         "dtype": str(ds["pixels"].dtype),
         "channels": [str(name) for name in ds["c"].values],
-        **{k: [int(v.min()), int(np.median(v)), int(v.max())] for k, v in sizes.items() if v.size},
-        **({"labels": int((ds["set"].values == "labeled").sum())} if "set" in ds else {}),
-        **({"masks_missing": int((masks[sound] == "").sum())} if masks is not None else {}),
-        "duplicates": sum(again),
+    }
+    if sound.any():
+        facts["height"] = _spread(np.asarray(ds["height"].values)[sound])
+        facts["width"] = _spread(np.asarray(ds["width"].values)[sound])
+    if "set" in ds:
+        facts["labels"] = int((ds["set"].values == "labeled").sum())
+    if "mask_dtype" in ds:
+        facts["masks_missing"] = int((np.asarray(ds["mask_dtype"].values)[sound] == "").sum())
+    return facts | {
+        "duplicates": sum(n for reason, n in kinds.items() if reason.startswith("object ")),
         "put_aside": int((~sound).sum()),
         "reasons": dict(kinds.most_common(_MOST_REASONS)),
     }
 
 
-def _conditions(ds: xr.Dataset) -> dict[str, Any]:
-    """Return what a row of conditions says, as far as it says anything."""
-    known: dict[str, Any] = {}
+def _spread(values: np.ndarray) -> list[int]:
+    """Return the least, the median and the largest of some numbers."""
+    return [int(values.min()), int(np.median(values)), int(values.max())]
+
+
+def _conditions(ds: xr.Dataset) -> ImageFacts:
+    """Return the conditions that a row of a table tells, as far as it tells any."""
+    facts: schema.Attributes = {}
     for variable in schema.CONDITIONS:
         text = ds.coords.get(variable.name)
         if text is not None and not text.dims and str(text.values):
-            known[variable.name] = str(text.values)
+            facts[variable.name] = str(text.values)
     content = ds.coords.get(schema.CHANNEL_CONTENT.name)
     if content is not None and any(content.values.tolist()):
-        known[schema.CHANNEL_CONTENT.name] = [str(text) for text in content.values]
-    return known
+        facts[schema.CHANNEL_CONTENT.name] = [str(text) for text in content.values]
+    return cast(ImageFacts, facts)
 
 
 def facts_line(facts: Mapping[str, Any]) -> str:
@@ -138,6 +182,8 @@ def facts_line(facts: Mapping[str, Any]) -> str:
         elif key in ("height", "width") and value:
             words.append(f"{name} {value[0]} to {value[-1]}")
         elif value:
-            several = [str(one) or "unknown" for one in value] if isinstance(value, list) else None
+            several = (
+                [str(item) or "unknown" for item in value] if isinstance(value, list) else None
+            )
             words.append(f"{name} {' | '.join(several) if several else value}")
     return ", ".join(words)

@@ -14,7 +14,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 import xarray as xr
@@ -57,6 +57,39 @@ _TYPES = {"t": "time", "c": "channel", "z": "space", "y": "space", "x": "space"}
 _UNITS = {"t": "second", "z": "micrometer", "y": "micrometer", "x": "micrometer"}
 
 
+class _Axis(TypedDict):
+    """An axis of an image, by the names of OME-Zarr."""
+
+    name: str
+    type: str
+    unit: str | None
+
+
+class _Transformation(TypedDict, total=False):
+    """A scale or a translation, one number an axis."""
+
+    type: str
+    scale: list[float]
+    translation: list[float]
+
+
+class _Dataset(TypedDict):
+    """A level: the path of its array, and its place in the world."""
+
+    path: str
+    coordinateTransformations: list[_Transformation]
+
+
+class _Pyramid(TypedDict, total=False):
+    """An entry of ``multiscales``."""
+
+    axes: list[_Axis]
+    datasets: list[_Dataset]
+    name: str
+    type: str
+    metadata: dict[str, str]
+
+
 class _ImageAttrs(ImageAttrs):
     omero: Omero | None = None
 
@@ -70,7 +103,7 @@ def image_attributes(
     factor: int = 2,
     method: str = "mean of 2x2 pixels",
     path: str = "{level}/{variable}",
-) -> dict[str, Any]:
+) -> schema.Attributes:
     """Describe an image pyramid: the attributes of its group.
 
     Parameters
@@ -107,11 +140,11 @@ def image_attributes(
     ('1/image', [[1.0, 1.0, 2.0, 1.0, 1.0], [0.0, 0.0, 0.0, 0.25, 0.25]])
     """
     array = _image(ds, variable)
-    said = _pyramid(array, levels, factor, path)
+    pyramid = _pyramid(array, levels, factor, path)
     alike = "name" if name.isprintable() else name  # any text is a name: checked once for all
-    said |= {"name": alike, "type": "local_mean", "metadata": {"method": method}}
-    shown = {"omero": omero(ds, array)} if "c" in array.dims else {}
-    checked = _checked(_ImageAttrs, {"multiscales": [said], **shown})
+    pyramid |= {"name": alike, "type": "local_mean", "metadata": {"method": method}}
+    channel_block = {"omero": omero(ds, array)} if "c" in array.dims else {}
+    checked = _checked(_ImageAttrs, {"multiscales": [pyramid], **channel_block})
     checked["ome"]["multiscales"][0]["name"] = name
     return checked
 
@@ -126,7 +159,7 @@ def labels_attributes(
     factor: int = 2,
     method: str = "first of 2x2 pixels",
     path: str = "{level}/{variable}",
-) -> dict[str, Any]:
+) -> schema.Attributes:
     """Describe a pyramid of labels, which must be integers: like `image_attributes`.
 
     Parameters
@@ -144,19 +177,19 @@ def labels_attributes(
     array = _image(ds, variable)
     if array.dtype.kind not in "ui":
         raise SchemaError(f"labels {variable!r} are {array.dtype}; expected an integer")
-    said = _pyramid(array, levels, factor, path)
-    said |= {"name": name, "type": "nearest", "metadata": {"method": method}}
+    pyramid = _pyramid(array, levels, factor, path)
+    pyramid |= {"name": name, "type": "nearest", "metadata": {"method": method}}
     label = {} if source is None else {"source": {"image": source}}
-    return _checked(ImageLabelAttrs, {"multiscales": [said], "image-label": label})
+    return _checked(ImageLabelAttrs, {"multiscales": [pyramid], "image-label": label})
 
 
-def labels_group_attributes(names: Sequence[str]) -> dict[str, Any]:
+def labels_group_attributes(names: Sequence[str]) -> schema.Attributes:
     """Describe the group ``labels`` of an image: it lists the groups of labels in it."""
     return _checked(LabelsAttrs, {"labels": list(names)})
 
 
 def read(attributes: Mapping[str, Any], how: Reading | None = None) -> list[Multiscale]:
-    """Read what the attributes of a group say of its images.
+    """Read the images that the attributes of a group describe.
 
     Parameters
     ----------
@@ -178,10 +211,10 @@ def read(attributes: Mapping[str, Any], how: Reading | None = None) -> list[Mult
     UsageError
         A unit, axes or coordinate system that there are not.
     """
-    said, version = version_of(attributes)
-    if "multiscales" not in said:
-        raise InputError(_instead(said))
-    images = said["multiscales"]
+    metadata, version = version_of(attributes)
+    if "multiscales" not in metadata:
+        raise InputError(_instead(metadata))
+    images = metadata["multiscales"]
     if not isinstance(images, list) or not images:
         raise InputError("OME-Zarr: 'multiscales' is not a list of images; the file is damaged")
     try:
@@ -190,8 +223,8 @@ def read(attributes: Mapping[str, Any], how: Reading | None = None) -> list[Mult
         raise InputError(f"OME-Zarr {version}: {error}") from error
 
 
-def coords(ms: Multiscale, level: int, shape: Sequence[int]) -> dict[str, Any]:
-    """Return the places and times of one level, as arguments of `schema.movie`.
+def coords(ms: Multiscale, level: int, shape: Sequence[int]) -> schema.MovieFacts:
+    """Return the places and times of one level.
 
     Parameters
     ----------
@@ -202,7 +235,7 @@ def coords(ms: Multiscale, level: int, shape: Sequence[int]) -> dict[str, Any]:
 
     Returns
     -------
-    dict
+    MovieFacts
         ``spacing``, ``origin``, ``times`` and ``interval``; 1 and 0 for an axis that is not there.
 
     Raises
@@ -240,8 +273,8 @@ def names(attributes: Mapping[str, Any], key: str) -> list[str]:
 
 def _image(ds: xr.Dataset, variable: str) -> xr.DataArray:
     if variable not in ds:
-        found = ", ".join(map(str, ds.data_vars)) or "none"
-        raise SchemaError(f"no variable {variable!r}. Found: {found}")
+        variables = ", ".join(map(str, ds.data_vars)) or "none"
+        raise SchemaError(f"no variable {variable!r}. Found: {variables}")
     array = ds[variable]
     if array.dims[-2:] != ("y", "x") or array.dims != tuple(d for d in _TYPES if d in array.dims):
         raise SchemaError(
@@ -251,7 +284,7 @@ def _image(ds: xr.Dataset, variable: str) -> xr.DataArray:
     return array
 
 
-def _pyramid(array: xr.DataArray, levels: int, factor: int, path: str) -> dict[str, Any]:
+def _pyramid(array: xr.DataArray, levels: int, factor: int, path: str) -> _Pyramid:
     """Build axes and datasets of one entry of ``multiscales``."""
     dims = [str(dim) for dim in array.dims]
     step = {dim: 1.0 if dim == "c" else schema.spacing(array, dim) for dim in dims}
@@ -263,7 +296,7 @@ def _pyramid(array: xr.DataArray, levels: int, factor: int, path: str) -> dict[s
             start[dim] = float(array[dim].values[0])
         if not np.isfinite(start[dim]):
             raise SchemaError(f"{dim} begins at {start[dim]}; expected a number")
-    datasets = []
+    datasets = list[_Dataset]()
     for level in range(levels):
         ratio = {dim: factor**level if dim in ("y", "x") else 1 for dim in dims}
         scale = [step[dim] * ratio[dim] for dim in dims]
@@ -277,19 +310,21 @@ def _pyramid(array: xr.DataArray, levels: int, factor: int, path: str) -> dict[s
                 ],
             }
         )
-    axes = [{"name": dim, "type": _TYPES[dim], "unit": _UNITS.get(dim)} for dim in dims]
+    axes: list[_Axis] = [
+        {"name": dim, "type": _TYPES[dim], "unit": _UNITS.get(dim)} for dim in dims
+    ]
     return {"axes": axes, "datasets": datasets}
 
 
-def _checked(model: Any, said: Mapping[str, Any]) -> dict[str, Any]:
-    return {"ome": json.loads(_validated(model, json.dumps({"version": VERSION, **said})))}
+def _checked(model: Any, metadata: Mapping[str, Any]) -> schema.Attributes:
+    return {"ome": json.loads(_validated(model, json.dumps({"version": VERSION, **metadata})))}
 
 
 @lru_cache(maxsize=64)
-def _validated(model: Any, said: str) -> str:
+def _validated(model: Any, text: str) -> str:
     """Return metadata as the model has them; movies of one microscope often say the same."""
     try:
-        checked = model.model_validate_json(said)
+        checked = model.model_validate_json(text)
     except ValidationError as error:
         raise SchemaError(f"OME-Zarr {VERSION} cannot hold this: {_first(error)}") from error
     return str(checked.model_dump_json(by_alias=True, exclude_none=True))
@@ -302,14 +337,14 @@ def _first(error: ValidationError) -> str:
     return ": ".join(filter(None, (".".join(str(part) for part in first["loc"]), text)))
 
 
-def _instead(said: Mapping[str, Any]) -> str:
-    """Say what a group holds that is no image."""
+def _instead(metadata: Mapping[str, Any]) -> str:
+    """Name the contents of a group that is no image."""
     kinds = {"plate": "a plate", "well": "a well", "bioformats2raw.layout": "several images"}
     for key, kind in kinds.items():
-        if key in said:
+        if key in metadata:
             field = "A/1/0" if key == "plate" else "0"
             return (
                 f"found {kind} ({key}), not one image; open one of them with option image={field}"
             )
-    found = ", ".join(sorted(map(str, said))) or "nothing"
-    return f"no OME-Zarr image: no 'multiscales' in the group's attributes. Found: {found}"
+    keys = ", ".join(sorted(map(str, metadata))) or "nothing"
+    return f"no OME-Zarr image: no 'multiscales' in the group's attributes. Found: {keys}"

@@ -19,7 +19,7 @@ import numpy as np
 
 from dpipe.errors import InputError, UsageError
 from dpipe.metadata.ngff_transforms import Map, composed, end_of, kind_of, listed, says_size, short
-from dpipe.schema import units
+from dpipe.schema import Attributes, units
 
 NONE = "none"
 """What a person says to have nothing of a kind."""
@@ -96,22 +96,24 @@ class Reading(NamedTuple):
 
 def version_of(attributes: Mapping[str, Any]) -> tuple[Mapping[str, Any], str]:
     """Return the OME metadata of a group and its version, two numbers with a dot."""
-    said = attributes.get("ome", attributes)
-    if not isinstance(said, Mapping):
+    metadata = attributes.get("ome", attributes)
+    if not isinstance(metadata, Mapping):
         raise InputError("OME-Zarr: attribute 'ome' is not an object; the file is damaged")
-    images = said.get("multiscales")
-    first = images[0] if "ome" not in attributes and isinstance(images, list) and images else said
+    images = metadata.get("multiscales")
+    first = (
+        images[0] if "ome" not in attributes and isinstance(images, list) and images else metadata
+    )
     first = first if isinstance(first, Mapping) else {}
     usual = "0.5" if "ome" in attributes else _usual(first)
     version = str(first.get("version", usual))
     match = re.match(r"(0\.[1-6])(?!\d)", version)
     if match is None:
         raise InputError(f"OME-Zarr version {version[:20]!r}; dpipe reads 0.1 to 0.6")
-    return said, match[1]
+    return metadata, match[1]
 
 
 def omero_of(attributes: Mapping[str, Any]) -> Any:
-    """Return what is said of channels; some programs write it beside ``ome``, not in it."""
+    """Return the block ``omero``; some programs write it beside ``ome``, not in it."""
     return version_of(attributes)[0].get("omero", attributes.get("omero"))
 
 
@@ -138,7 +140,7 @@ def multiscale(image: Any, version: str, how: Reading) -> Multiscale:
     for dataset in datasets:
         level, odd = _level(dataset, axes, whole, factors, version)
         levels.append(level)
-        unsaid += [one for one in odd if one not in unsaid]
+        unsaid += [item for item in odd if item not in unsaid]
     names = tuple(axis.name for axis in axes)
     name = _text(image.get("name"))
     notes = [*filter(None, (axis.odd for axis in axes)), *notes]
@@ -171,18 +173,19 @@ def assumed(ms: Multiscale, sizes: Mapping[str, int]) -> list[str]:
 def _axes(
     image: Mapping[str, Any], datasets: Sequence[Any], version: str, how: Reading
 ) -> list[_Axis]:
-    said = image.get("axes")
-    if version == "0.6" or said is None:
-        said = _own_axes(image, datasets) or said
-    if said is None and version in ("0.1", "0.2"):
-        said = list(_AXES)
+    axes_listed = image.get("axes")
+    if version == "0.6" or axes_listed is None:
+        axes_listed = _own_axes(image, datasets) or axes_listed
+    if axes_listed is None and version in ("0.1", "0.2"):
+        axes_listed = list(_AXES)
     if how.axes is not None:
-        return _given_axes(how.axes, said)
-    if not isinstance(said, list) or not said:
+        return _given_axes(how.axes, axes_listed)
+    if not isinstance(axes_listed, list) or not axes_listed:
         raise InputError(
-            f"axes are {short(said)}; expected a list. Say what they are, as in option axes=czyx"
+            f"axes are {short(axes_listed)}; expected a list. Say what they are, as in "
+            "option axes=czyx"
         )
-    axes = [_axis(axis) for axis in said]
+    axes = [_axis(axis) for axis in axes_listed]
     names = [axis.name for axis in axes]
     if len(set(names)) != len(names) or not {"y", "x"} <= set(names):
         listed = ", ".join(axis.word[:20] for axis in axes)
@@ -193,37 +196,41 @@ def _axes(
     return axes
 
 
-def _given_axes(given: str, said: Any) -> list[_Axis]:
-    letters = given.lower()
+def _given_axes(option: str, axes_listed: Any) -> list[_Axis]:
+    letters = option.lower()
     if (
         set(letters) - set(_AXES)
         or len(set(letters)) != len(letters)
         or not set("yx") <= {*letters}
     ):
-        raise UsageError(f"axes={given!r}: expected letters of tczyx, each once, with y and x")
-    held = said if isinstance(said, list) and len(said) == len(letters) else [{}] * len(letters)
-    held = [axis if isinstance(axis, Mapping) else {"name": axis} for axis in held]
+        raise UsageError(f"axes={option!r}: expected letters of tczyx, each once, with y and x")
+    axes = (
+        axes_listed
+        if isinstance(axes_listed, list) and len(axes_listed) == len(letters)
+        else [{}] * len(letters)
+    )
+    axes = [axis if isinstance(axis, Mapping) else {"name": axis} for axis in axes]
     return [
         _Axis(name, _text(axis.get("name")) or name, _text(axis.get("unit")))
-        for name, axis in zip(letters, held, strict=True)
+        for name, axis in zip(letters, axes, strict=True)
     ]
 
 
 def _own_axes(image: Mapping[str, Any], datasets: Sequence[Any]) -> Any:
     """Return the axes of the coordinate system that the levels lead to; None without any."""
     systems = image.get("coordinateSystems")
-    known = [s for s in systems if isinstance(s, Mapping)] if isinstance(systems, list) else []
-    chosen = [system for system in known if system.get("name") == _own_system(datasets)] or known
+    named = [s for s in systems if isinstance(s, Mapping)] if isinstance(systems, list) else []
+    chosen = [system for system in named if system.get("name") == _own_system(datasets)] or named
     return chosen[0].get("axes") if chosen else None
 
 
 def _axis(axis: Any) -> _Axis:
-    said: Mapping[str, Any] = {"name": axis} if isinstance(axis, str) else axis
-    if not isinstance(said, Mapping) or not isinstance(said.get("name"), str):
+    fields: Mapping[str, Any] = {"name": axis} if isinstance(axis, str) else axis
+    if not isinstance(fields, Mapping) or not isinstance(fields.get("name"), str):
         raise InputError(
             f"axis {short(axis)} has no name. Say what axes are, as in option axes=czyx"
         )
-    word, kind = said["name"], _text(said.get("type"))
+    word, kind = fields["name"], _text(fields.get("type"))
     name = _NAMES.get(word.strip().lower()) or _TYPES.get(kind, "")
     if not name:
         raise InputError(
@@ -232,23 +239,23 @@ def _axis(axis: Any) -> _Axis:
         )
     wrong = kind in ("space", "time", "channel") and kind != _KIND_OF.get(name, "space")
     odd = f"axis {word[:20]!r} is of the type {kind!r}; it is taken by its name" if wrong else ""
-    return _Axis(name, word, _text(said.get("unit")), odd)
+    return _Axis(name, word, _text(fields.get("unit")), odd)
 
 
 def _factors(axes: Sequence[_Axis], how: Reading) -> tuple[np.ndarray, list[tuple[str, str, str]]]:
-    """Return what one unit is along each axis, in micrometres or seconds, and what is not said."""
+    """Return the unit of each axis in micrometres or seconds, and the axes without one."""
     factors, unsaid = [], []
     for axis in axes:
         if axis.name == "c":
             factors.append(1.0)
             continue
         time = axis.name == "t"
-        given, option = (how.time_unit, "time_unit") if time else (how.unit, "unit")
-        unit = axis.unit if given is None else given
+        unit_option, option = (how.time_unit, "time_unit") if time else (how.unit, "unit")
+        unit = axis.unit if unit_option is None else unit_option
         factor = (units.seconds_in if time else units.micrometres_in)(unit)
-        if factor is None and given is not None:
+        if factor is None and unit_option is not None:
             example = "s, ms or min" if time else "um, nm or mm"
-            raise UsageError(f"{option}={given!r}: expected a unit such as {example}")
+            raise UsageError(f"{option}={unit_option!r}: expected a unit such as {example}")
         if factor is None and unit.strip().lower() not in units.UNITLESS:
             example = "s" if time else "um"
             raise InputError(
@@ -270,17 +277,19 @@ def _level(
 ) -> tuple[Level, list[tuple[str, str, str]]]:
     if not isinstance(dataset, Mapping) or not isinstance(dataset.get("path"), str):
         raise InputError(f"level {short(dataset)} has no path; it is damaged")
-    path, said = dataset["path"], listed(dataset.get("coordinateTransformations"))
+    path, transformations = dataset["path"], listed(dataset.get("coordinateTransformations"))
     try:
-        own = composed(said, [axis.word for axis in axes])
-        sized = any(map(says_size, said)) or not np.array_equal(whole.matrix, np.eye(len(axes)))
+        level_map = composed(transformations, [axis.word for axis in axes])
+        sized = any(map(says_size, transformations)) or not np.array_equal(
+            whole.matrix, np.eye(len(axes))
+        )
     except InputError as error:
         raise InputError(f"level {short(path)}: {error}") from error
     with np.errstate(over="ignore", invalid="ignore"):  # what comes out is looked at
-        placed = own.then(whole)
+        placed = level_map.then(whole)
         sizes, start = np.diag(placed.matrix) * factors, placed.shift * factors
     if placed.turns:
-        way = "" if own.turns else f"; {_WAY}"
+        way = "" if level_map.turns else f"; {_WAY}"
         raise InputError(
             f"level {short(path)}: its axes are turned or mixed, which is not read{way}"
         )
@@ -296,8 +305,8 @@ def _level(
         else:
             steps[i] = sizes[i]
         if not (math.isfinite(steps[i]) and steps[i] > 0 and math.isfinite(start[i])):
-            found = f"scale {steps[i]:g} and start {start[i]:g} along {axis.name}"
-            raise InputError(f"level {short(path)}: {found}; expected a number above 0, and one")
+            numbers = f"scale {steps[i]:g} and start {start[i]:g} along {axis.name}"
+            raise InputError(f"level {short(path)}: {numbers}; expected a number above 0, and one")
     return Level(path, tuple(steps.tolist()), tuple(start.tolist())), unsaid
 
 
@@ -306,32 +315,43 @@ def _for_all_levels(
     datasets: Sequence[Any],
     axes: Sequence[_Axis],
     version: str,
-    wanted: str | None,
+    system: str | None,
 ) -> tuple[Map, dict[str, str], list[str]]:
-    """Return what follows the transformation of each level, its units, and what was left out."""
+    """Return the map behind that of each level, its units, and notes on systems left out."""
     words = [axis.word for axis in axes]
-    own, nothing = _own_system(datasets), composed((), words)
-    said = listed(image.get("coordinateTransformations"))
-    plain = [each for each in said if not end_of(each, "output")]
-    named = {end_of(each, "output"): each for each in said if each not in plain}
-    named = {name: each for name, each in named.items() if name != own}
-    if wanted == NONE or (wanted is not None and wanted == own):
+    own_system, nothing = _own_system(datasets), composed((), words)
+    transformations = listed(image.get("coordinateTransformations"))
+    for_own = [
+        transformation for transformation in transformations if not end_of(transformation, "output")
+    ]
+    named = {
+        end_of(transformation, "output"): transformation
+        for transformation in transformations
+        if transformation not in for_own
+    }
+    named = {name: transformation for name, transformation in named.items() if name != own_system}
+    if system == NONE or (system is not None and system == own_system):
         return nothing, {}, []
-    if wanted is not None and wanted not in named:
-        known = short([name for name in (own, *named) if name])
-        raise UsageError(f"system={wanted!r}: no such coordinate system. Found: {known}")
-    told = [f"{short(name)} ({kind_of(each)[:20]})" for name, each in named.items()][:_MOST_NAMED]
-    if wanted is None and version == "0.6":  # these lead away from the image's own system
-        away = [line for line in told if not line.endswith("(identity)")]
+    if system is not None and system not in named:
+        names = short([name for name in (own_system, *named) if name])
+        raise UsageError(f"system={system!r}: no such coordinate system. Found: {names}")
+    labels = [
+        f"{short(name)} ({kind_of(transformation)[:20]})" for name, transformation in named.items()
+    ][:_MOST_NAMED]
+    if system is None and version == "0.6":  # these lead away from the image's own system
+        away = [line for line in labels if not line.endswith("(identity)")]
         return nothing, {}, [f"coordinate systems left out: {', '.join(away)}"] if away else []
-    if wanted is None and len({repr(_content(each)) for each in named.values()}) > 1:
-        raise InputError(f"several coordinate systems: {', '.join(told)}; say which, as in "
+    if (
+        system is None
+        and len({repr(_content(transformation)) for transformation in named.values()}) > 1
+    ):
+        raise InputError(f"several coordinate systems: {', '.join(labels)}; say which, as in "
                          f"option system=NAME; {_WAY}")  # fmt: skip
-    chosen = [named[wanted]] if wanted is not None else list(named.values())[:1]
+    chosen = [named[system]] if system is not None else list(named.values())[:1]
     try:
-        for each in chosen:
-            _check_ends(each, words)
-        return composed(plain + chosen, words), _units(chosen), []
+        for transformation in chosen:
+            _check_ends(transformation, words)
+        return composed(for_own + chosen, words), _units(chosen), []
     except InputError as error:
         raise InputError(f"{error}; {_WAY}") from error
 
@@ -339,11 +359,14 @@ def _for_all_levels(
 def _own_system(datasets: Sequence[Any]) -> str:
     """Return the name of the coordinate system that the levels lead to, "" for none."""
     first = datasets[0] if isinstance(datasets[0], Mapping) else {}
-    ends = [end_of(each, "output") for each in listed(first.get("coordinateTransformations"))]
+    ends = [
+        end_of(transformation, "output")
+        for transformation in listed(first.get("coordinateTransformations"))
+    ]
     return next(filter(None, ends), "")
 
 
-def _content(transformation: Mapping[str, Any]) -> dict[str, Any]:
+def _content(transformation: Mapping[str, Any]) -> Attributes:
     return {k: v for k, v in transformation.items() if k not in ("input", "output", "name")}
 
 
@@ -359,13 +382,17 @@ def _check_ends(transformation: Mapping[str, Any], words: Sequence[str]) -> None
 
 def _units(transformations: Sequence[Mapping[str, Any]]) -> dict[str, str]:
     """Return the units of the axes that transformations lead to, where they say any."""
-    said: dict[str, str] = {}
-    for each in transformations:
-        system = each.get("output")
+    unit_of: dict[str, str] = {}
+    for transformation in transformations:
+        system = transformation.get("output")
         axes = listed(system.get("axes")) if isinstance(system, Mapping) else []
-        said |= {_text(a.get("name")): _text(a.get("unit")) for a in axes if isinstance(a, Mapping)}
-    return {name: unit for name, unit in said.items() if unit.strip().lower() not in units.UNITLESS}
+        unit_of |= {
+            _text(a.get("name")): _text(a.get("unit")) for a in axes if isinstance(a, Mapping)
+        }
+    return {
+        name: unit for name, unit in unit_of.items() if unit.strip().lower() not in units.UNITLESS
+    }
 
 
-def _text(said: Any) -> str:
-    return said if isinstance(said, str) else ""
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else ""

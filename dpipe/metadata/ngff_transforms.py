@@ -40,11 +40,11 @@ def composed(transformations: Sequence[Any], words: Sequence[str]) -> Map:
     InputError
         One that is not read, or whose numbers are not what they should be.
     """
-    made = Map(np.eye(len(words)), np.zeros(len(words)))
+    product = Map(np.eye(len(words)), np.zeros(len(words)))
     with np.errstate(over="ignore", invalid="ignore"):  # what comes out is looked at
-        for each in transformations:
-            made = made.then(_map(each, words))
-    return made
+        for transformation in transformations:
+            product = product.then(_map(transformation, words))
+    return product
 
 
 def says_size(transformation: Any) -> bool:
@@ -57,95 +57,99 @@ def says_size(transformation: Any) -> bool:
     return kind in ("scale", "affine", "byDimension", "bijection")
 
 
-def kind_of(said: Any) -> str:
+def kind_of(transformation: Any) -> str:
     """Return the type of a transformation."""
-    if not isinstance(said, Mapping) or not isinstance(said.get("type"), str):
-        raise InputError(f"transformation {short(said)} has no type; it is damaged")
-    return str(said["type"])
+    if not isinstance(transformation, Mapping) or not isinstance(transformation.get("type"), str):
+        raise InputError(f"transformation {short(transformation)} has no type; it is damaged")
+    return str(transformation["type"])
 
 
 def end_of(transformation: Any, end: str) -> str:
     """Return the name of the coordinate system at an end of a transformation, "" for none."""
-    said = transformation.get(end) if isinstance(transformation, Mapping) else None
-    said = said.get("name") if isinstance(said, Mapping) else said
-    return said if isinstance(said, str) else ""
+    system = transformation.get(end) if isinstance(transformation, Mapping) else None
+    system = system.get("name") if isinstance(system, Mapping) else system
+    return system if isinstance(system, str) else ""
 
 
-def listed(said: Any) -> list[Any]:
+def listed(value: Any) -> list[Any]:
     """Return a list of the metadata; an empty one where there is none."""
-    if said is None:
+    if value is None:
         return []
-    if not isinstance(said, list):
-        raise InputError(f"found {short(said)}, expected a list; the metadata are damaged")
-    return said
+    if not isinstance(value, list):
+        raise InputError(f"found {short(value)}, expected a list; the metadata are damaged")
+    return value
 
 
-def short(said: Any) -> str:
-    """Quote what was found."""
-    text = repr(said)
+def short(value: Any) -> str:
+    """Quote a value of the metadata, cut to 60 characters."""
+    text = repr(value)
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
-def _map(said: Any, words: Sequence[str]) -> Map:
-    kind = kind_of(said)
+def _map(transformation: Any, words: Sequence[str]) -> Map:
+    kind = kind_of(transformation)
     if kind not in _MAPS:
         raise InputError(f"transformation {kind[:30]!r} is not one that dpipe reads")
-    if kind in _OF_NUMBERS and "path" in said and kind not in said:
-        raise InputError(f"the {kind} lies in an array, {short(said['path'])}; dpipe reads numbers")
-    return _MAPS[kind](said, words)
+    if kind in _OF_NUMBERS and "path" in transformation and kind not in transformation:
+        raise InputError(
+            f"the {kind} lies in an array, {short(transformation['path'])}; dpipe reads numbers"
+        )
+    return _MAPS[kind](transformation, words)
 
 
-def _identity(said: Mapping[str, Any], words: Sequence[str]) -> Map:
+def _identity(transformation: Mapping[str, Any], words: Sequence[str]) -> Map:
     return composed((), words)
 
 
-def _scale(said: Mapping[str, Any], words: Sequence[str]) -> Map:
-    return Map(np.diag(_numbers(said, "scale", (len(words),))), np.zeros(len(words)))
+def _scale(transformation: Mapping[str, Any], words: Sequence[str]) -> Map:
+    return Map(np.diag(_numbers(transformation, "scale", (len(words),))), np.zeros(len(words)))
 
 
-def _translation(said: Mapping[str, Any], words: Sequence[str]) -> Map:
-    return Map(np.eye(len(words)), _numbers(said, "translation", (len(words),)))
+def _translation(transformation: Mapping[str, Any], words: Sequence[str]) -> Map:
+    return Map(np.eye(len(words)), _numbers(transformation, "translation", (len(words),)))
 
 
-def _rotation(said: Mapping[str, Any], words: Sequence[str]) -> Map:
+def _rotation(transformation: Mapping[str, Any], words: Sequence[str]) -> Map:
     n = len(words)
-    return Map(_numbers(said, "rotation", (n, n), (n * n,)).reshape(n, n), np.zeros(n))
+    return Map(_numbers(transformation, "rotation", (n, n), (n * n,)).reshape(n, n), np.zeros(n))
 
 
-def _affine(said: Mapping[str, Any], words: Sequence[str]) -> Map:
+def _affine(transformation: Mapping[str, Any], words: Sequence[str]) -> Map:
     n = len(words)
-    rows = _numbers(said, "affine", (n, n + 1), (n + 1, n + 1))
+    rows = _numbers(transformation, "affine", (n, n + 1), (n + 1, n + 1))
     return Map(rows[:n, :n], rows[:n, n])
 
 
-def _map_axis(said: Mapping[str, Any], words: Sequence[str]) -> Map:
-    return Map(_permutation(said.get("mapAxis"), words), np.zeros(len(words)))
+def _map_axis(transformation: Mapping[str, Any], words: Sequence[str]) -> Map:
+    return Map(_permutation(transformation.get("mapAxis"), words), np.zeros(len(words)))
 
 
-def _sequence(said: Mapping[str, Any], words: Sequence[str]) -> Map:
-    return composed(listed(said.get("transformations")), words)
+def _sequence(transformation: Mapping[str, Any], words: Sequence[str]) -> Map:
+    return composed(listed(transformation.get("transformations")), words)
 
 
-def _bijection(said: Mapping[str, Any], words: Sequence[str]) -> Map:
-    return _map(said.get("forward"), words)
+def _bijection(transformation: Mapping[str, Any], words: Sequence[str]) -> Map:
+    return _map(transformation.get("forward"), words)
 
 
-def _permutation(said: Any, words: Sequence[str]) -> np.ndarray:
+def _permutation(axis_map: Any, words: Sequence[str]) -> np.ndarray:
     """Return the matrix of a map from axes to axes: by names, or by the place of each input."""
-    every, places = [*range(len(words))], said
-    if isinstance(said, Mapping):  # input by output, as SpatialData has it
-        names = [said.get(word) for word in words]
+    every, places = [*range(len(words))], axis_map
+    if isinstance(axis_map, Mapping):  # input by output, as SpatialData has it
+        names = [axis_map.get(word) for word in words]
         places = [words.index(name) if name in words else -1 for name in names]
     if not isinstance(places, list) or sorted(map(repr, places)) != sorted(map(repr, every)):
-        raise InputError(f"mapAxis is {short(said)}; expected each of {short(list(words))} once")
+        raise InputError(
+            f"mapAxis is {short(axis_map)}; expected each of {short(list(words))} once"
+        )
     return np.eye(len(words))[places]
 
 
-def _by_dimension(said: Mapping[str, Any], words: Sequence[str]) -> Map:
+def _by_dimension(transformation: Mapping[str, Any], words: Sequence[str]) -> Map:
     matrix, shift = np.zeros((len(words), len(words))), np.zeros(len(words))
     done = list[int]()
-    for each in listed(said.get("transformations")):
-        part = each if isinstance(each, Mapping) else {}
+    for item in listed(transformation.get("transformations")):
+        part = item if isinstance(item, Mapping) else {}
         ends = [
             [words.index(a) if a in words else a for a in listed(_axes_of(part, end))]
             for end in ("input", "output")
@@ -153,9 +157,9 @@ def _by_dimension(said: Mapping[str, Any], words: Sequence[str]) -> Map:
         good = all(type(i) is int and 0 <= i < len(words) for end in ends for i in end)
         if not good or not ends[0] or len(ends[0]) != len(ends[1]) or {*done} & {*ends[1]}:
             raise InputError(f"byDimension maps {short(ends)}; expected axes, each once")
-        own = _map(part.get("transformation", part), [words[i] for i in ends[0]])
-        matrix[np.ix_(ends[1], ends[0])] = own.matrix
-        shift[ends[1]] = own.shift
+        submap = _map(part.get("transformation", part), [words[i] for i in ends[0]])
+        matrix[np.ix_(ends[1], ends[0])] = submap.matrix
+        shift[ends[1]] = submap.shift
         done += ends[1]
     if sorted(done) != list(range(len(words))):
         raise InputError(f"byDimension leads to {short(sorted(done))}; expected all axes")
@@ -168,18 +172,18 @@ def _axes_of(part: Mapping[str, Any], end: str) -> Any:
     return next((part[key] for key in keys if isinstance(part.get(key), list)), [])
 
 
-def _numbers(said: Mapping[str, Any], kind: str, *shapes: tuple[int, ...]) -> np.ndarray:
-    held = said.get(kind)
+def _numbers(transformation: Mapping[str, Any], kind: str, *shapes: tuple[int, ...]) -> np.ndarray:
+    value = transformation.get(kind)
     try:
-        given = np.array(held, dtype=object)
-        found = given.astype(float)
-        good = not any(isinstance(value, str | bool) for value in given.ravel())
+        entries = np.array(value, dtype=object)
+        numbers = entries.astype(float)
+        good = not any(isinstance(value, str | bool) for value in entries.ravel())
     except (TypeError, ValueError, OverflowError):
-        found, good = np.empty(0), False
-    if not good or found.shape not in shapes or not np.isfinite(found).all():
+        numbers, good = np.empty(0), False
+    if not good or numbers.shape not in shapes or not np.isfinite(numbers).all():
         sizes = " or ".join(" x ".join(map(str, shape)) for shape in shapes)
-        raise InputError(f"the {kind} is {short(held)}; expected {sizes} numbers")
-    return found
+        raise InputError(f"the {kind} is {short(value)}; expected {sizes} numbers")
+    return numbers
 
 
 _MAPS: dict[str, Callable[[Mapping[str, Any], Sequence[str]], Map]] = {

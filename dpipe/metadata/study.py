@@ -18,6 +18,7 @@ from typing import Any, Self
 
 from dpipe.errors import UsageError, unknown
 from dpipe.metadata.facts import collection_facts, facts_line, image_facts
+from dpipe.schema import Attributes
 
 __all__ = [
     "Author",
@@ -42,12 +43,12 @@ class _Record:
     """A dataclass whose fields are texts, lists of texts or lists of other records."""
 
     @classmethod
-    def from_dict(cls, said: Any) -> Self:
+    def from_dict(cls, record: Any) -> Self:
         """Read a mapping; scalars stand for lists of one, and nothing for an empty text.
 
         Parameters
         ----------
-        said : mapping
+        record : mapping
             Keys are the names of the fields.
 
         Returns
@@ -61,18 +62,18 @@ class _Record:
             An unknown key, or a value of the wrong kind.
         """
         where = cls.__name__.lower()
-        if not isinstance(said, Mapping):
-            raise UsageError(f"{where}: found {_kind(said)}; expected a mapping")
+        if not isinstance(record, Mapping):
+            raise UsageError(f"{where}: found {_kind(record)}; expected a mapping")
         hints = typing.get_type_hints(cls)
-        for key in said:
+        for key in record:
             if key not in hints:
                 raise UsageError(unknown(f"{where} key", str(key), hints))
-        return cls(**{k: _read(hints[k], v, f"{where} {k}") for k, v in said.items()})
+        return cls(**{k: _read(hints[k], v, f"{where} {k}") for k, v in record.items()})
 
-    def to_mifa(self) -> dict[str, Any]:
+    def to_mifa(self) -> Attributes:
         """Return the mapping of MIFA's JSON Schema: lists are lists, what is empty is left out."""
-        given = {f.name: getattr(self, f.name) for f in fields(self)}  # type: ignore[arg-type]
-        return {key: _write(value) for key, value in given.items() if value}
+        values = {f.name: getattr(self, f.name) for f in fields(self)}  # type: ignore[arg-type]
+        return {key: _write(value) for key, value in values.items() if value}
 
 
 @dataclass(frozen=True)
@@ -84,9 +85,11 @@ class Organisation(_Record):
     ror_id: str = ""
 
     @classmethod
-    def from_dict(cls, said: Any) -> Self:
+    def from_dict(cls, record: Any) -> Self:
         """Read a mapping or a name."""
-        return super().from_dict({"organisation_name": said} if isinstance(said, str) else said)
+        return super().from_dict(
+            {"organisation_name": record} if isinstance(record, str) else record
+        )
 
 
 @dataclass(frozen=True)
@@ -101,7 +104,7 @@ class Author(_Record):
     organisation: tuple[Organisation, ...] = ()
 
     @classmethod
-    def from_dict(cls, said: Any) -> Self:
+    def from_dict(cls, record: Any) -> Self:
         """Read a mapping, ``"Last, First"``, or the name of an organisation.
 
         Examples
@@ -111,12 +114,12 @@ class Author(_Record):
         >>> Author.from_dict("TU Wien").author_last_name
         'TU Wien'
         """
-        if isinstance(said, str):
-            last, _, first = said.partition(",")
-            said = {"author_last_name": last.strip(), "author_first_name": first.strip()}
-        return super().from_dict(said)
+        if isinstance(record, str):
+            last, _, first = record.partition(",")
+            record = {"author_last_name": last.strip(), "author_first_name": first.strip()}
+        return super().from_dict(record)
 
-    def to_mifa(self) -> dict[str, Any]:
+    def to_mifa(self) -> Attributes:
         """Return the mapping of MIFA's JSON Schema, which wants both names."""
         names = {
             "author_first_name": self.author_first_name,
@@ -188,12 +191,12 @@ class Study(_Record):
     link_description: tuple[str, ...] = ()
 
     @classmethod
-    def from_dict(cls, said: Any) -> Self:
+    def from_dict(cls, record: Any) -> Self:
         """Read a study as people write it, or as ``to_mifa`` or ``dataclasses.asdict`` give it.
 
         Parameters
         ----------
-        said : mapping
+        record : mapping
             Keys are MIFA's. A scalar stands for a list of one, ``"Last, First"`` or the name of
             an organisation for an author, and publications may be keyed by their DOI.
 
@@ -213,19 +216,19 @@ class Study(_Record):
         >>> study.license, study.to_mifa()["license"]
         ('CC-BY-4.0', 'CC_BY')
         """
-        if isinstance(said, Mapping):
-            said = dict(said)
-            keyed = said.get("publications")
+        if isinstance(record, Mapping):
+            record = dict(record)
+            keyed = record.get("publications")
             if isinstance(keyed, Mapping) and all(isinstance(v, Mapping) for v in keyed.values()):
-                said["publications"] = [
+                record["publications"] = [
                     ({"publication_doi": k} if _DOI.match(str(k)) else {}) | dict(v)
                     for k, v in keyed.items()
                 ]
-            if isinstance(said.get("license"), str):
-                said["license"] = _spdx(said["license"])
-        return super().from_dict(said)
+            if isinstance(record.get("license"), str):
+                record["license"] = _spdx(record["license"])
+        return super().from_dict(record)
 
-    def to_mifa(self) -> dict[str, Any]:
+    def to_mifa(self) -> Attributes:
         """Return the mapping of MIFA's JSON Schema.
 
         Returns
@@ -234,12 +237,12 @@ class Study(_Record):
             Valid by the official schema if ``findings`` is empty. A licence that MIFA does not
             know keeps its name, which the schema refuses: it is not turned into another licence.
         """
-        said = {"keywords": [], "link_url": []} | super().to_mifa()
+        mapping: Attributes = {"keywords": [], "link_url": []} | super().to_mifa()
         if self.license:
-            said["license"] = _MIFA_LICENSES.get(self.license, self.license)
-        if "publications" in said:
-            said["publications"] = _keyed(said["publications"])
-        return said
+            mapping["license"] = _MIFA_LICENSES.get(self.license, self.license)
+        if "publications" in mapping:
+            mapping["publications"] = _keyed(mapping["publications"])
+        return mapping
 
     def findings(self) -> list[str]:
         """Say what MIFA asks for and the record lacks.
@@ -302,10 +305,10 @@ class Version(_Record):
         """Say what MIFA asks for and the record lacks."""
         lines = [] if self.version else ["no version; MIFA requires it"]
         try:
-            known = dt.datetime.fromisoformat(self.timestamp).tzinfo
+            offset = dt.datetime.fromisoformat(self.timestamp).tzinfo
         except ValueError:
-            known = None
-        if not known:
+            offset = None
+        if not offset:
             lines.append(
                 f"timestamp {self.timestamp!r} is no date and time with an offset, such as "
                 "2026-11-20T09:15:00+00:00"
@@ -315,13 +318,13 @@ class Version(_Record):
 
 def _keyed(publications: Sequence[dict[str, str]]) -> dict[str, dict[str, str]]:
     """Return publications by DOI; one without by its title, further ones of a DOI by a number."""
-    found: dict[str, dict[str, str]] = {}
+    keyed: dict[str, dict[str, str]] = {}
     for number, paper in enumerate(publications, 1):
         name = paper.get("publication_doi") or paper.get("publication_title")
         name = name or f"publication {number}"
         names = itertools.chain([name], (f"{name} ({n})" for n in itertools.count(2)))
-        found[next(key for key in names if key not in found)] = paper
-    return found
+        keyed[next(key for key in names if key not in keyed)] = paper
+    return keyed
 
 
 def _read(hint: Any, value: Any, where: str) -> Any:
@@ -333,8 +336,8 @@ def _read(hint: Any, value: Any, where: str) -> Any:
         return ()
     many = value if isinstance(value, list | tuple) else [value]
     if member is str:
-        return tuple(_text(one, where) for one in many)
-    return tuple(one if isinstance(one, member) else member.from_dict(one) for one in many)
+        return tuple(_text(item, where) for item in many)
+    return tuple(item if isinstance(item, member) else member.from_dict(item) for item in many)
 
 
 def _text(value: Any, where: str) -> str:
@@ -350,7 +353,7 @@ def _text(value: Any, where: str) -> str:
 def _write(value: Any) -> Any:
     if isinstance(value, _Record):
         return value.to_mifa()
-    return [_write(one) for one in value] if isinstance(value, tuple) else value
+    return [_write(item) for item in value] if isinstance(value, tuple) else value
 
 
 def _kind(value: Any) -> str:

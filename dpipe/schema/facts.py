@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import Any, TypedDict
 
+import numpy as np
+
 Attributes = dict[str, Any]
 """Attributes of a Dataset, a group or a record by name: any JSON value that a format keeps."""
 
@@ -26,7 +28,7 @@ class MovieFacts(TypedDict, total=False):
 
     spacing: Sequence[float]
     origin: Sequence[float]
-    times: Sequence[float]
+    times: Sequence[float] | np.ndarray
     interval: float
     channels: Sequence[str]
     colors: Sequence[str] | None

@@ -3,14 +3,15 @@
 A movie is ``image(t, c, z, y, x)`` with coordinates in seconds and micrometres.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, cast
 
 import numpy as np
 import xarray as xr
 
 from dpipe.errors import SchemaError
 from dpipe.schema import tracks
+from dpipe.schema.facts import Attributes, MovieFacts
 from dpipe.schema.overrides import check_said, still_true
 from dpipe.schema.variable import Variable
 
@@ -115,13 +116,13 @@ def movie(
     *,
     spacing: Sequence[float] = (1.0, 1.0, 1.0),
     origin: Sequence[float] = (0.0, 0.0, 0.0),
-    times: Sequence[float] | None = None,
+    times: Sequence[float] | np.ndarray | None = None,
     interval: float = 1.0,
     channels: Sequence[str] | None = None,
     colors: Sequence[str] | None = None,
-    attrs: Mapping[str, Any] | None = None,
+    attrs: Attributes | None = None,
 ) -> xr.Dataset:
-    """Build the Dataset of a movie from its pixels and what is known of them.
+    """Build the Dataset of a movie from its pixels and the facts of it; see `MovieFacts`.
 
     Parameters
     ----------
@@ -156,8 +157,8 @@ def movie(
     if data.ndim != 5:
         raise SchemaError(f"a movie has dims (t, c, z, y, x); found {data.ndim} dimensions")
     frames, n_channels = data.shape[:2]
-    for what, found in (("spacing", spacing), ("origin", origin)):
-        _same_length(what, len(found), "z, y, x", 3)
+    for what, numbers in (("spacing", spacing), ("origin", origin)):
+        _same_length(what, len(numbers), "z, y, x", 3)
     ends = [float(origin[i]) + n * float(spacing[i]) for i, n in enumerate(data.shape[2:])]
     if not np.isfinite([*ends, frames * float(interval), *(() if times is None else times)]).all():
         raise SchemaError(f"spacing {spacing}, interval {interval}: no finite places and times")
@@ -166,17 +167,20 @@ def movie(
     _same_length("times", len(seconds), "t", frames)
     _same_length("channels", len(names), "c", n_channels)
     step = float(np.median(np.diff(seconds))) if frames > 1 else float(interval)
-    coords: dict[str, Any] = {
-        "t": ("t", seconds, {"units": "s", "long_name": "time", "spacing": step}),
-        "c": ("c", np.asarray(names, dtype=str), {"long_name": "channel"}),
+    time = {"units": "s", "long_name": "time", "spacing": step}
+    labels = np.asarray(names, dtype=str)
+    coords = {
+        "t": xr.Variable("t", seconds, time),
+        "c": xr.Variable("c", labels, {"long_name": "channel"}),
     }
     for axis, dim in enumerate(SPACE_DIMS):
         values = float(origin[axis]) + np.arange(data.shape[2 + axis]) * float(spacing[axis])
         described = {"units": "micrometer", "spacing": float(spacing[axis])}
-        coords[dim] = (dim, values, described)
+        coords[dim] = xr.Variable(dim, values, described)
     if colors is not None:
         _same_length("colors", len(colors), "c", n_channels)
-        coords["channel_color"] = ("c", np.asarray(colors, dtype=str), {"long_name": "RRGGBB"})
+        hex_codes = np.asarray(colors, dtype=str)
+        coords["channel_color"] = xr.Variable("c", hex_codes, {"long_name": "RRGGBB"})
     array = xr.DataArray(data, dims=MOVIE_DIMS)
     return xr.Dataset(IMAGE.wrap(array), coords=coords, attrs=dict(attrs or {}))
 
@@ -230,19 +234,20 @@ def revise(ds: xr.Dataset, **said: Any) -> xr.Dataset:
     if not said:
         return ds
     image = IMAGE.check(ds)
-    kept: dict[str, Any] = {
+    facts: MovieFacts = {
         "spacing": [spacing(ds, dim) for dim in SPACE_DIMS],
         "origin": [float(ds[dim].values[0]) if ds.sizes[dim] else 0.0 for dim in SPACE_DIMS],
         "channels": list(ds["c"].values),
         "colors": list(ds["channel_color"].values) if "channel_color" in ds.coords else None,
     }
     if "interval" not in said:
-        kept |= {"times": ds["t"].values, "interval": spacing(ds, "t")}
-    used = kept | said
-    for dim, step in zip(("t", *SPACE_DIMS), (used["interval"], *used["spacing"]), strict=True):
+        facts |= {"times": ds["t"].values, "interval": spacing(ds, "t")}
+    facts = cast(MovieFacts, {**facts, **said})  # as `check_said` has it
+    for dim, step in zip(("t", *SPACE_DIMS), (facts["interval"], *facts["spacing"]), strict=True):
         if not np.isfinite(float(step) * ds.sizes[dim]):
             raise SchemaError(f"set: a step of {step:g} leads beyond all numbers along {dim}")
-    revised = movie(image, attrs=still_true(ds.attrs, said), **used)
+    facts["attrs"] = still_true(ds.attrs, said)
+    revised = movie(image, **facts)
     for dim in MOVIE_DIMS:
         revised[dim].attrs = ds[dim].attrs | revised[dim].attrs
     others = {name: ds[name].variable for name in ds.variables if name not in revised.variables}
@@ -254,9 +259,9 @@ def revise(ds: xr.Dataset, **said: Any) -> xr.Dataset:
     ).assign_coords({name: others[name] for name in ds.coords if name in others})
 
 
-def _same_length(what: str, found: int, dim: str, expected: int) -> None:
-    if found != expected:
-        raise SchemaError(f"{what} has {found} entries; expected {expected} along {dim}")
+def _same_length(what: str, length: int, dim: str, expected: int) -> None:
+    if length != expected:
+        raise SchemaError(f"{what} has {length} entries; expected {expected} along {dim}")
 
 
 def _distinct(names: Sequence[str]) -> list[str]:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from dpipe.errors import SchemaError
+from dpipe.schema.facts import Attributes
 from dpipe.schema.tables import NOTES
 
 _SAID = {
@@ -48,8 +49,8 @@ def check_said(said: Mapping[str, Any]) -> None:
             raise SchemaError(f"set {key}: found {value!r}; expected {expected}")
 
 
-def still_true(attrs: Mapping[str, Any], said: Mapping[str, Any]) -> dict[str, Any]:
-    """Return attributes without the notes on what a person has said over the file.
+def still_true(attrs: Mapping[str, Any], said: Mapping[str, Any]) -> Attributes:
+    """Return attributes without the notes on facts that a person has said over the file.
 
     Parameters
     ----------
@@ -64,20 +65,20 @@ def still_true(attrs: Mapping[str, Any], said: Mapping[str, Any]) -> dict[str, A
     {'assumed': ['the origin is 0']}
     """
     void = re.compile("|".join(_ABOUT[key] for key in said) or r"(?!)")
-    kept = dict(attrs)
+    revised = dict(attrs)
     for key in NOTES:
         lines = attrs.get(key)
         if not isinstance(lines, list | tuple):
             continue
-        left = [line for line in lines if not (isinstance(line, str) and void.search(line))]
-        if len(left) == len(lines):
+        true_lines = [line for line in lines if not (isinstance(line, str) and void.search(line))]
+        if len(true_lines) == len(lines):
             continue
-        kept[key] = left
-        if not left:
-            del kept[key]
-    return kept
+        revised[key] = true_lines
+        if not true_lines:
+            del revised[key]
+    return revised
 
 
 def _is_number(value: Any) -> bool:
-    known = isinstance(value, int | float | np.integer | np.floating)
-    return known and not isinstance(value, bool) and bool(np.isfinite(value))
+    number = isinstance(value, int | float | np.integer | np.floating)
+    return number and not isinstance(value, bool) and bool(np.isfinite(value))

@@ -9,6 +9,7 @@ from typing import Any
 import xarray as xr
 
 from dpipe.errors import SchemaError
+from dpipe.schema.facts import Attributes
 
 _KINDS = {"u": "unsigned integer", "i": "integer", "f": "float", "b": "boolean", "U": "text"}
 
@@ -97,7 +98,7 @@ class Variable:
             raise SchemaError(
                 f"result for {self.signature()} has dims ({', '.join(map(str, array.dims))})"
             )
-        described: dict[str, Any] = {"long_name": self.meaning, "units": self.unit}
+        described: Attributes = {"long_name": self.meaning, "units": self.unit}
         if self.flags:
             described["flag_values"] = list(range(len(self.flags)))
             described["flag_meanings"] = " ".join(self.flags)

@@ -11,6 +11,7 @@ from typing import Any
 
 from dpipe.errors import UsageError
 from dpipe.metadata import Study
+from dpipe.schema import Attributes
 
 
 def write_study(study: str, to: str | os.PathLike[str]) -> str:
@@ -29,10 +30,10 @@ def write_study(study: str, to: str | os.PathLike[str]) -> str:
         Its path; ``study-2.json`` and so on where another study lies in the folder already.
     """
     typed = json.loads(study)
-    words: dict[str, Any] = {"study": typed}
-    said = mifa(typed)
-    if said is not None:
-        words["mifa"] = said
+    words: Attributes = {"study": typed}
+    record = mifa(typed)
+    if record is not None:
+        words["mifa"] = record
     data = (json.dumps(words, indent=1, ensure_ascii=False) + "\n").encode(errors="surrogatepass")
     for path in _paths(Path(to)):
         try:
@@ -44,7 +45,7 @@ def write_study(study: str, to: str | os.PathLike[str]) -> str:
     raise AssertionError("there is always another name")
 
 
-def mifa(typed: Any) -> dict[str, Any] | None:
+def mifa(typed: Any) -> Attributes | None:
     """Return the MIFA form of a study; None of several studies, or of what is none."""
     try:
         return Study.from_dict(typed).to_mifa()

@@ -34,11 +34,11 @@ class Clock(NamedTuple):
     notes: list[str]
 
 
-class _Found(NamedTuple):
-    """Times that stamps give: which of them were kept, and before which the clock was set back."""
+class _Repair(NamedTuple):
+    """Times by stamps: frames whose stamp is sound, and those before which it was set back."""
 
     times: list[float]
-    kept: frozenset[int]
+    sound: frozenset[int]
     set_back: dict[int, float]
 
 
@@ -65,15 +65,15 @@ def clock(group: h5py.Group | None, frames: int) -> Clock:
     if len(passed) == frames and rising:
         return Clock(ordered, notes)
     if len(set(ordered)) == 1:
-        some = "all frames" if len(passed) == frames else f"{len(passed)} of {frames} frames"
-        return _unknown(frames, f"TimeInfo dates {some} {stamps[min(passed)]!r}")
+        dated = "all frames" if len(passed) == frames else f"{len(passed)} of {frames} frames"
+        return _unknown(frames, f"TimeInfo dates {dated} {stamps[min(passed)]!r}")
     if rounded := _rounded(passed, frames):
         step, line = rounded
         return Clock([k * step for k in range(frames)], [*notes, line])
-    found = _repaired(passed, frames)
-    if found is None:
+    repair = _repaired(passed, frames)
+    if repair is None:
         return _unknown(frames, "the dates of TimeInfo contradict each other")
-    return Clock(found.times, notes + _told(found, stamps, frames, first))
+    return Clock(repair.times, notes + _notes(repair, stamps, frames, first))
 
 
 def _unknown(frames: int, reason: str) -> Clock:
@@ -84,10 +84,10 @@ def _unknown(frames: int, reason: str) -> Clock:
 def _stamps(group: h5py.Group | None, frames: int) -> tuple[dict[int, str], int]:
     """Return the stamps of frames, and what the file calls the first: 1, or by mistake 0."""
     names = [] if group is None else [str(name) for name in group.attrs]
-    found = {int(match[1]): name for name in names if (match := _NAME.fullmatch(name))}
-    first = 0 if 0 in found and frames not in found else 1
-    said = {k: text(group, found[k + first]) for k in range(frames) if k + first in found}
-    return {k: stamp for k, stamp in said.items() if stamp}, first
+    names_of = {int(match[1]): name for name in names if (match := _NAME.fullmatch(name))}
+    first = 0 if 0 in names_of and frames not in names_of else 1
+    stamps = {k: text(group, names_of[k + first]) for k in range(frames) if k + first in names_of}
+    return {k: stamp for k, stamp in stamps.items() if stamp}, first
 
 
 def _moment(stamp: str) -> datetime | None:
@@ -144,85 +144,85 @@ def _rounded(passed: Mapping[int, float], frames: int) -> tuple[float, str] | No
     return step, line
 
 
-def _repaired(passed: Mapping[int, float], frames: int) -> _Found | None:
+def _repaired(passed: Mapping[int, float], frames: int) -> _Repair | None:
     """Keep the stamps that fit together, and put the other frames between them."""
-    known = sorted(passed)
-    rates = [(passed[b] - passed[a]) / (b - a) for a, b in itertools.pairwise(known)]
+    stamped = sorted(passed)
+    rates = [(passed[b] - passed[a]) / (b - a) for a, b in itertools.pairwise(stamped)]
     if not any(rate > 0 for rate in rates):
         return None
     step = statistics.median_low([rate for rate in rates if rate > 0])
-    seconds, set_back = _moved_on(passed, known, step)
-    kept = _longest(known, seconds, step)
-    if len(kept) < 2 or 2 * len(kept) < len(known):
+    seconds, set_back = _moved_on(passed, stamped, step)
+    sound = _longest(stamped, seconds, step)
+    if len(sound) < 2 or 2 * len(sound) < len(stamped):
         return None
-    times = np.interp(np.arange(frames), kept, [seconds[k] for k in kept])
-    before, after = np.arange(kept[0]), np.arange(kept[-1] + 1, frames)
-    times[: kept[0]] = seconds[kept[0]] - step * (kept[0] - before)
-    times[kept[-1] + 1 :] = seconds[kept[-1]] + step * (after - kept[-1])
-    set_back = {k: shift for k, shift in set_back.items() if k in kept}
-    return _Found((times - times[0]).tolist(), frozenset(kept), set_back)
+    times = np.interp(np.arange(frames), sound, [seconds[k] for k in sound])
+    before, after = np.arange(sound[0]), np.arange(sound[-1] + 1, frames)
+    times[: sound[0]] = seconds[sound[0]] - step * (sound[0] - before)
+    times[sound[-1] + 1 :] = seconds[sound[-1]] + step * (after - sound[-1])
+    set_back = {k: shift for k, shift in set_back.items() if k in sound}
+    return _Repair((times - times[0]).tolist(), frozenset(sound), set_back)
 
 
 def _moved_on(
-    passed: Mapping[int, float], known: Sequence[int], step: float
+    passed: Mapping[int, float], stamped: Sequence[int], step: float
 ) -> tuple[dict[int, float], dict[int, float]]:
     """Find where the clock was set back: steps as usual on both sides, and one backwards."""
 
     def usual(a: int, b: int) -> bool:
         return 2 / 3 <= (passed[b] - passed[a]) / (b - a) / step <= 3 / 2
 
-    seconds, shift, found = dict(passed), 0.0, {}
-    for n in range(2, len(known) - 1):
-        h, i, j, m = known[n - 2 : n + 2]
+    seconds, shift, set_back = dict(passed), 0.0, {}
+    for n in range(2, len(stamped) - 1):
+        h, i, j, m = stamped[n - 2 : n + 2]
         if (
             passed[j] <= passed[i]
             and (usual(h, i) and usual(j, m))
             and not (usual(i, m) or usual(h, j))
         ):
-            found[j] = passed[i] + step * (j - i) - passed[j]
-    for k in known:
-        shift += found.get(k, 0.0)
+            set_back[j] = passed[i] + step * (j - i) - passed[j]
+    for k in stamped:
+        shift += set_back.get(k, 0.0)
         seconds[k] += shift
-    return seconds, found
+    return seconds, set_back
 
 
-def _longest(known: Sequence[int], seconds: Mapping[int, float], step: float) -> list[int]:
+def _longest(stamped: Sequence[int], seconds: Mapping[int, float], step: float) -> list[int]:
     """Return as many frames as increase together; of several choices that with usual steps."""
-    at, when = np.array(known), np.array([seconds[k] for k in known])
-    count, cost = np.ones(len(at), int), np.zeros(len(at))
-    before = np.full(len(at), -1)
-    for j in range(1, len(at)):
+    numbers, when = np.array(stamped), np.array([seconds[k] for k in stamped])
+    count, cost = np.ones(len(numbers), int), np.zeros(len(numbers))
+    before = np.full(len(numbers), -1)
+    for j in range(1, len(numbers)):
         earlier = np.flatnonzero(when[:j] < when[j])
         if not earlier.size:
             continue
         earlier = earlier[count[earlier] == count[earlier].max()]
-        rate = (when[j] - when[earlier]) / (at[j] - at[earlier])
+        rate = (when[j] - when[earlier]) / (numbers[j] - numbers[earlier])
         total = cost[earlier] + np.abs(np.log(rate / step))
         best = int(np.argmin(total))
         before[j], count[j], cost[j] = earlier[best], count[earlier[best]] + 1, total[best]
     ends = np.flatnonzero(count == count.max())
     place = int(ends[np.argmin(cost[ends])])
-    kept = []
+    chosen = []
     while place >= 0:
-        kept.append(int(at[place]))
+        chosen.append(int(numbers[place]))
         place = int(before[place])
-    return kept[::-1]
+    return chosen[::-1]
 
 
-def _told(found: _Found, stamps: Mapping[int, str], frames: int, first: int) -> list[str]:
+def _notes(repair: _Repair, stamps: Mapping[int, str], frames: int, first: int) -> list[str]:
     """Name the frames whose times are not what their stamps say."""
 
     def stamp(k: int) -> str:
-        said = f"is {stamps[k]!r}" if k in stamps else "is missing"
-        return f"frame {k} (TimePoint{k + first} {said})"
+        state = f"is {stamps[k]!r}" if k in stamps else "is missing"
+        return f"frame {k} (TimePoint{k + first} {state})"
 
-    odd = [k for k in range(frames) if k not in found.kept]
+    odd = [k for k in range(frames) if k not in repair.sound]
     more = f", and {len(odd) - _MOST_NAMED} more" if len(odd) > _MOST_NAMED else ""
     named = ", ".join(map(stamp, odd[:_MOST_NAMED])) + more
     lines = (
         [f"times of some frames are put between those of their neighbours: {named}"] if odd else []
     )
-    for k, shift in list(found.set_back.items())[:_MOST_NAMED]:
+    for k, shift in list(repair.set_back.items())[:_MOST_NAMED]:
         moved = f"times from there on are moved on by {shift:g} s"
         lines.append(f"the clock was set back before {stamp(k)}: {moved}")
     return lines

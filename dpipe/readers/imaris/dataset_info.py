@@ -28,8 +28,8 @@ def one_file(url: str | os.PathLike[str] | Sequence[str]) -> tuple[str, str]:
 
 def directory(h5: h5py.File, usual: str) -> h5py.Group | None:
     """Return the group ``DataSet`` or ``DataSetInfo``, which a file may call by another name."""
-    said = text(h5, f"{usual}DirectoryName").strip("/")
-    for name in dict.fromkeys((said, usual)):
+    word = text(h5, f"{usual}DirectoryName").strip("/")
+    for name in dict.fromkeys((word, usual)):
         if name and "/" not in name and (group := child(h5, name)) is not None:
             return group
     return None
@@ -40,14 +40,14 @@ def info(h5: h5py.File, key: str) -> h5py.Group | None:
     return child(directory(h5, "DataSetInfo"), key)
 
 
-def micrometres(said: str, given: str | None) -> tuple[float, str]:
+def micrometres(word: str, option: str | None) -> tuple[float, str]:
     """Return micrometres in a file's unit of length, and what is wrong with it.
 
     Parameters
     ----------
-    said : str
+    word : str
         The unit of the file, "" none.
-    given : str or None
+    option : str or None
         The unit that a person gives instead.
 
     Returns
@@ -62,28 +62,28 @@ def micrometres(said: str, given: str | None) -> tuple[float, str]:
     Flaw
         That of the file is a word that is not known.
     """
-    scale = units.micrometres_in(said if given is None else str(given))
+    scale = units.micrometres_in(word if option is None else str(option))
     if scale is not None:
         return scale, ""
-    if given is not None:
-        raise UsageError(f"unit={given!r}: expected a unit of length, such as um, nm or mm")
-    if said.lower() not in units.UNITLESS:
+    if option is not None:
+        raise UsageError(f"unit={option!r}: expected a unit of length, such as um, nm or mm")
+    if word.lower() not in units.UNITLESS:
         raise Flaw(
-            f"its unit of length, {said!r}, is not known; say what it is, as in option unit=um"
+            f"its unit of length, {word!r}, is not known; say what it is, as in option unit=um"
         )
-    return 1.0, f"the unit is {said!r}"
+    return 1.0, f"the unit is {word!r}"
 
 
 def number(value: str) -> float | None:
     """Return a finite number that a text says, else None."""
     try:
-        found = float(value)
+        finite = float(value)
     except ValueError:
         return None
-    return found if math.isfinite(found) else None
+    return finite if math.isfinite(finite) else None
 
 
 def whole(value: str) -> int | None:
     """Return a whole number that a text says, else None."""
-    found = number(value)
-    return int(found) if found is not None and found == int(found) else None
+    finite = number(value)
+    return int(finite) if finite is not None and finite == int(finite) else None

@@ -15,7 +15,6 @@ import math
 import os
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
 
 import h5py
 import xarray as xr
@@ -138,39 +137,41 @@ def _with_objects(ds: xr.Dataset, uri: str, name: str, unit: str | None) -> xr.D
     with opened(uri) as file, open_hdf5(file, name) as h5:
         closed = without_mesh(h5, things(h5, "Surfaces", unit), unit)
         kinds = [kind for kind in _TABLES if things(h5, kind, unit)]
-    scene: dict[str, Any] = {"unreadable": closed} if closed else {}
-    said = {
+    scene: schema.Attributes = {"unreadable": closed} if closed else {}
+    lines_of = {
         "assumed": list(ds.attrs.get("assumed", ())),
         "notes": [*ds.attrs.get("notes", ()), *left_out(closed)],
     }
     for kind in kinds:
         table = _TABLES[kind](uri, unit=unit)
         scene[kind.lower()] = table.attrs["objects"]
-        for key, lines in said.items():
+        for key, lines in lines_of.items():
             lines += [line for line in table.attrs.get(key, ()) if line not in lines]
         ds = ds.merge(table.drop_dims(_SAID, errors="ignore"), combine_attrs="override")
-    return ds.assign_attrs({"scene": scene} | {key: lines for key, lines in said.items() if lines})
+    return ds.assign_attrs(
+        {"scene": scene} | {key: lines for key, lines in lines_of.items() if lines}
+    )
 
 
 def _facts(
     h5: h5py.File, pixels: Pixels, unit: str | None
-) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Gather what the file says: the words of `schema.movie`, and attributes of the channels."""
-    known, count = directory(h5, "DataSetInfo"), pixels.channels
-    image, clocks = child(known, "Image"), child(known, "TimeInfo")
+) -> tuple[schema.MovieFacts, schema.Attributes]:
+    """Gather the facts of a movie, and attributes of its channels."""
+    description, count = directory(h5, "DataSetInfo"), pixels.channels
+    image, clocks = child(description, "Image"), child(description, "TimeInfo")
     spacing, origin, assumed = _places(image, pixels.volume.size, unit)
     times, odd = clock(clocks, pixels.frames)
-    groups, strange = _channels(known, count)
+    groups, strange = _channels(description, count)
     names = [_said(group, "Name") or str(c) for c, group in enumerate(groups)]
     colors = [_color(text(group, "Color")) for group in groups]
     windows = [_numbers(text(group, "ColorRange"), 2) for group in groups]
-    described: dict[str, Any] = {"windows": windows} if all(windows) else {}
+    described: schema.Attributes = {"windows": windows} if all(windows) else {}
     for attribute, key in _OF_CHANNELS.items():
         values = [_said(group, key) for group in groups]
         described |= {attribute: values} if any(values) else {}
     levels = numbered(directory(h5, "DataSet"), "ResolutionLevel")
-    attrs: dict[str, Any] = {"format": "imaris", "resolution_levels": len(levels)}
-    told = {
+    attrs: schema.Attributes = {"format": "imaris", "resolution_levels": len(levels)}
+    values_of = {
         "format_version": text(h5, "ImarisVersion"),
         "recording_date": text(image, "RecordingDate") or text(clocks, "TimePoint1"),
         "name": _said(image, "Name"),
@@ -178,52 +179,57 @@ def _facts(
         "microscope_modality": _said(image, "MicroscopeModality"),
         "lens_power": _said(image, "LensPower"),
         "numerical_aperture": _said(image, "NumericalAperture"),
-        "custom_data": _custom(child(known, "CustomData")),
+        "custom_data": _custom(child(description, "CustomData")),
         "assumed": [*assumed, *odd, *strange],
         "notes": [*pixels.notes, *_contradictions(h5, image, pixels)],
     }
-    attrs |= {key: value for key, value in told.items() if value}
-    return {
+    attrs |= {key: value for key, value in values_of.items() if value}
+    facts: schema.MovieFacts = {
         "spacing": spacing,
         "origin": origin,
-        "times": times,
         "channels": names,
-        "colors": [color or "FFFFFF" for color in colors] if any(colors) else None,
         "attrs": attrs,
-    }, described
+    }
+    if times is not None:
+        facts["times"] = times
+    if any(colors):
+        facts["colors"] = [color or "FFFFFF" for color in colors]
+    return facts, described
 
 
-def _channels(known: h5py.Group | None, count: int) -> tuple[list[h5py.Group | None], list[str]]:
-    """Return what describes each channel of the pixels, and where the two do not agree.
+def _channels(
+    description: h5py.Group | None, count: int
+) -> tuple[list[h5py.Group | None], list[str]]:
+    """Return the description of each channel of the pixels, and notes where they disagree.
 
     The pixels count channels from 0. Some writers count them from 1 where they describe them;
     what is numbered in any other way cannot be told, and is left out unless the numbers agree.
     """
-    found = [] if known is None else numbered(known, "Channel")
-    if found == list(range(1, count + 1)):
+    numbers = [] if description is None else numbered(description, "Channel")
+    if numbers == list(range(1, count + 1)):
         line = (
             "channel names: DataSetInfo counts its channels from 1; they are taken in their order"
         )
-        return [child(known, f"Channel {c + 1}") for c in range(count)], [line]
-    usable = 0 in found
-    groups = [child(known, f"Channel {c}") if usable else None for c in range(count)]
-    if not found or found == list(range(count)):
+        return [child(description, f"Channel {c + 1}") for c in range(count)], [line]
+    usable = 0 in numbers
+    groups = [child(description, f"Channel {c}") if usable else None for c in range(count)]
+    if not numbers or numbers == list(range(count)):
         return groups, []
-    numbers = ", ".join(map(str, found[:8])) + (", ..." if len(found) > 8 else "")
+    listed = ", ".join(map(str, numbers[:8])) + (", ..." if len(numbers) > 8 else "")
     lost = "those of one number are taken together" if usable else "their names are left out"
     line = (
-        f"channel names: DataSetInfo describes channels {numbers}, the pixels have 0 to {count - 1}"
+        f"channel names: DataSetInfo describes channels {listed}, the pixels have 0 to {count - 1}"
     )
     return groups, [f"{line}; {lost}"]
 
 
 def _contradictions(h5: h5py.File, image: h5py.Group | None, pixels: Pixels) -> list[str]:
-    """Say where numbers that the file gives of itself are not what is there."""
+    """Return notes on numbers of the file that the pixels contradict."""
     notes = []
-    said = tuple(whole(text(image, axis)) for axis in "ZYX")
-    if pixels.level == 0 and None not in said and said != pixels.volume.size:
+    size = tuple(whole(text(image, axis)) for axis in "ZYX")
+    if pixels.level == 0 and None not in size and size != pixels.volume.size:
         notes.append(
-            f"DataSetInfo says (z, y, x) = {said}; the pixels are {pixels.volume.size}, over which "
+            f"DataSetInfo says (z, y, x) = {size}; the pixels are {pixels.volume.size}, over which "
             "its extents are divided"
         )
     channels, sets = whole(text(image, "Noc")), whole(text(h5, "NumberOfDataSets"))
@@ -235,15 +241,15 @@ def _contradictions(h5: h5py.File, image: h5py.Group | None, pixels: Pixels) -> 
 
 
 def _custom(group: h5py.Group | None) -> dict[str, str]:
-    """Return what a microscope or a person noted beside, as far as a listing can hold it."""
-    found: dict[str, str] = {}
+    """Return the notes of a microscope or a person, as far as a listing can hold them."""
+    notes: dict[str, str] = {}
     for name in [] if group is None else sorted(map(str, group.attrs))[:_MOST_CUSTOM]:
         key = name.encode("utf-8", "replace").decode()
         try:
-            found[key] = text(group, name)[:_LONGEST_CUSTOM]
+            notes[key] = text(group, name)[:_LONGEST_CUSTOM]
         except Flaw:  # larger than text is; no reason to refuse the pixels
-            found[key] = "(too long)"
-    return found
+            notes[key] = "(too long)"
+    return notes
 
 
 def _places(
@@ -254,14 +260,15 @@ def _places(
     spacing, origin, assumed = [], [], []
     for axis, (dim, n) in enumerate(zip("zyx", size, strict=True)):
         k = 2 - axis  # ExtMin0 belongs to x
-        said = [number(text(image, f"{key}{k}")) for key in ("ExtMin", "ExtMax")]
-        low, high = (None if value is None else value * scale for value in said)
+        extents = [number(text(image, f"{key}{k}")) for key in ("ExtMin", "ExtMax")]
+        low, high = (None if value is None else value * scale for value in extents)
         if low is not None and high is not None and low < high and math.isfinite(high - low):
             spacing.append((high - low) / n)
             origin.append(low + spacing[-1] / 2)
             continue
-        extents = f"{said[0]}, {said[1]}"
-        assumed.append(f"voxel size along {dim} is 1 micrometre: the extents are {extents}")
+        assumed.append(
+            f"voxel size along {dim} is 1 micrometre: the extents are {extents[0]}, {extents[1]}"
+        )
         spacing.append(1.0)
         origin.append(low if low is not None and math.isfinite(low) else 0.0)
     return spacing, origin, assumed + [f"lengths are micrometres: {problem}"] * bool(problem)
@@ -283,6 +290,6 @@ def _color(value: str) -> str:
 
 
 def _numbers(value: str, n: int) -> list[float] | None:
-    found = [number(part) for part in value.split()]
-    known = [part for part in found if part is not None]
-    return known if len(found) == len(known) == n else None
+    parts = [number(part) for part in value.split()]
+    numbers = [part for part in parts if part is not None]
+    return numbers if len(parts) == len(numbers) == n else None

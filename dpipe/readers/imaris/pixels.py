@@ -150,7 +150,7 @@ def _looked_at(
 ) -> tuple[_Found, list[np.dtype], str | None, dict[str, int]]:
     """Return size and chunk of each time point, all dtypes, what ends the first bad one, holes."""
     group, first, channels = look.group, look.first, look.channels
-    found: _Found = []
+    headers: _Found = []
     kinds: list[np.dtype] = []
     holes: dict[str, int] = {}
     for t in range(frames):
@@ -164,10 +164,10 @@ def _looked_at(
                 raise Flaw(f"TimePoint {t} has {here} channels; TimePoint 0 has {channels}")
             for c in range(channels):
                 dataset, volume = _volume(group, look.level, t + first[0], c + first[1])
-                wanted = found[0][0] if found else seen[0].size if seen else volume.size
-                if volume.size != wanted:
+                expected = headers[0][0] if headers else seen[0].size if seen else volume.size
+                if volume.size != expected:
                     raise Flaw(
-                        f"TimePoint {t} Channel {c} is {volume}; expected (z, y, x) = {wanted}"
+                        f"TimePoint {t} Channel {c} is {volume}; expected (z, y, x) = {expected}"
                     )
                 lost = missing_chunks(dataset, volume.size) if look.chunks else 0
                 if lost and not look.fill:
@@ -175,10 +175,10 @@ def _looked_at(
                 holes |= {f"TimePoint {t} Channel {c}": lost} if lost else {}
                 seen.append(volume)
         except Flaw as flaw:
-            return found, kinds, str(flaw), holes
-        found.append((seen[0].size, seen[0].chunk))
+            return headers, kinds, str(flaw), holes
+        headers.append((seen[0].size, seen[0].chunk))
         kinds += dict.fromkeys(v.dtype for v in seen if v.dtype not in kinds)
-    return found, kinds, None, holes
+    return headers, kinds, None, holes
 
 
 def _level(h5: h5py.File, level: int) -> h5py.Group:
@@ -194,24 +194,26 @@ def _level(h5: h5py.File, level: int) -> h5py.Group:
 
 
 def _child(group: h5py.Group, key: str) -> h5py.Group:
-    found = child(group, key)
-    if found is None:
+    member = child(group, key)
+    if member is None:
         raise Flaw(f"no {key}, which was there when the movie was opened")
-    return found
+    return member
 
 
 def _counted(group: h5py.Group, word: str, promised: int | None) -> tuple[int, int, str]:
     """Return the number of the first member, how many follow it without a gap, and the gap."""
-    found, where = numbered(group, word), group.name.lstrip("/")
-    if not found:
+    numbers, where = numbered(group, word), group.name.lstrip("/")
+    if not numbers:
         raise Flaw(f"{where} holds no {word}")
-    start = int(found[0] == 1 and found[-1] == len(found) and promised in (None, len(found)))
-    count = next((i for i, number in enumerate(found) if number != start + i), len(found))
-    if count == len(found):
+    start = int(
+        numbers[0] == 1 and numbers[-1] == len(numbers) and promised in (None, len(numbers))
+    )
+    count = next((i for i, number in enumerate(numbers) if number != start + i), len(numbers))
+    if count == len(numbers):
         return start, count, ""
-    missing = sorted(set(range(found[-1])) - set(found))
+    missing = sorted(set(range(numbers[-1])) - set(numbers))
     named = ", ".join(map(str, missing[:8])) + (", ..." if len(missing) > 8 else "")
-    gap = f"{where} lacks {word} {named} of 0 to {found[-1]}"
+    gap = f"{where} lacks {word} {named} of 0 to {numbers[-1]}"
     if not count:
         raise Flaw(gap)
     return start, count, gap
@@ -284,13 +286,13 @@ def read(region: compute.Region, *, uri: str, name: str, pixels: Pixels, fill: b
         for i, j in np.ndindex(*out.shape[:2]):
             t, c = region[0].start + i, region[1].start + j
             numbers = (t + pixels.first[0], c + pixels.first[1])
-            dataset, found = _volume(group, pixels.level, *numbers)
-            if found.size != pixels.volume.size or found.dtype not in pixels.kinds:
-                raise Flaw(f"TimePoint {t} Channel {c} is now {found}; it was {pixels.volume}")
-            if found.dtype == out.dtype:
+            dataset, volume = _volume(group, pixels.level, *numbers)
+            if volume.size != pixels.volume.size or volume.dtype not in pixels.kinds:
+                raise Flaw(f"TimePoint {t} Channel {c} is now {volume}; it was {pixels.volume}")
+            if volume.dtype == out.dtype:
                 read_box(dataset, region[2:], out[i, j], fill=fill)
             else:
-                own: Any = np.empty(out.shape[2:], found.dtype)
-                read_box(dataset, region[2:], own, fill=fill)
-                out[i, j] = own
+                pixels_read: Any = np.empty(out.shape[2:], volume.dtype)
+                read_box(dataset, region[2:], pixels_read, fill=fill)
+                out[i, j] = pixels_read
     return out

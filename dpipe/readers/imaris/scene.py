@@ -10,7 +10,7 @@ import math
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Literal, TypedDict
 
 import h5py
 import numpy as np
@@ -58,28 +58,28 @@ def things(h5: h5py.File, kind: str, unit: str | None = None) -> list[Thing]:
     A unit of length that is given holds over what the file says.
     """
     sides = [_side(h5, scene, kind) for scene in ("Scene", "Scene8")]
-    found = []
+    members = []
     for number, key in enumerate(dict.fromkeys([*sides[0], *sides[1]])):
         old, new = (side.get(key) for side in sides)
         group: h5py.Group = old if old is not None else new
         name = text(group, "Name") or group.name.rpartition("/")[2]
         assumed: list[str] = []
         scale = _scale(h5, group, name, assumed, unit)
-        found.append(Thing(name, number, key, old, new, scale, assumed))
-    return found
+        members.append(Thing(name, number, key, old, new, scale, assumed))
+    return members
 
 
-def choose(found: Sequence[Thing], wanted: str | int | None, what: str) -> list[Thing]:
+def choose(members: Sequence[Thing], choice: str | int | None, what: str) -> list[Thing]:
     """Return the objects that were asked for, by name or number; all for None."""
-    if wanted is None:
-        chosen = list(found)
-    elif isinstance(wanted, str):
-        chosen = [thing for thing in found if thing.name == wanted]
+    if choice is None:
+        chosen = list(members)
+    elif isinstance(choice, str):
+        chosen = [thing for thing in members if thing.name == choice]
     else:
-        chosen = [thing for thing in found if thing.number == wanted]
+        chosen = [thing for thing in members if thing.number == choice]
     if not chosen:
-        named = ", ".join(f"{thing.number} {thing.name!r}" for thing in found) or "none"
-        asked = "" if wanted is None else f" {wanted!r}"
+        named = ", ".join(f"{thing.number} {thing.name!r}" for thing in members) or "none"
+        asked = "" if choice is None else f" {choice!r}"
         raise Flaw(f"no object{asked} of {what} in its scene; objects there: {named}")
     return chosen
 
@@ -91,7 +91,7 @@ def _side(h5: h5py.File, scene: str, kind: str) -> dict[str, h5py.Group]:
     if content is None:
         return {}
     pattern = re.compile(rf"{kind}(0|[1-9]\d{{0,5}})")
-    numbers = sorted(int(found[1]) for found in map(pattern.fullmatch, content) if found)
+    numbers = sorted(int(match[1]) for match in map(pattern.fullmatch, content) if match)
     promised = whole(text(content, f"NumberOf{kind}"))
     if promised is not None and promised > len(numbers):
         raise Flaw(f"{scene} promises {promised} {kind}, {len(numbers)} are there; export it again")
@@ -121,9 +121,9 @@ def frame_times(h5: h5py.File) -> tuple[int, np.ndarray, list[str]]:
     data = directory(h5, "DataSet")
     level = None if data is None else child(data, "ResolutionLevel 0")
     frames = len(numbered(level, "TimePoint")) if level is not None else 0
-    found = clock(info(h5, "TimeInfo"), frames)
-    notes = found.notes if found.times is not None else []
-    return frames, known_times(found, frames), notes
+    times = clock(info(h5, "TimeInfo"), frames)
+    notes = times.notes if times.times is not None else []
+    return frames, known_times(times, frames), notes
 
 
 def check_frames(frame: np.ndarray, frames: int, where: str) -> None:
@@ -136,9 +136,9 @@ def check_frames(frame: np.ndarray, frames: int, where: str) -> None:
 
 def frames_by_offset(group: h5py.Group, key: str, rows: int) -> np.ndarray:
     """Frame of each row, of a table ``ID, IndexBegin, IndexEnd`` with one line a frame."""
-    said = table(group, key, ("ID", "IndexBegin", "IndexEnd"))
+    lines = table(group, key, ("ID", "IndexBegin", "IndexEnd"))
     frame = np.full(rows, -1, np.int64)
-    for number, begin, end in zip(said["ID"], said["IndexBegin"], said["IndexEnd"], strict=True):
+    for number, begin, end in zip(lines["ID"], lines["IndexBegin"], lines["IndexEnd"], strict=True):
         if not 0 <= begin <= end <= rows:
             raise Flaw(f"{_at(group, key)} names rows {begin} to {end} of {rows}")
         frame[begin:end] = number
@@ -201,20 +201,20 @@ def connected(edges: np.ndarray, rows: int, where: str) -> np.ndarray:
     return track
 
 
-def apart(held: Sequence[np.ndarray]) -> tuple[list[np.ndarray], list[int]]:
+def apart(tracks_of: Sequence[np.ndarray]) -> tuple[list[np.ndarray], list[int]]:
     """Shift the track numbers of later objects where they are those of earlier ones."""
     shifted: list[np.ndarray] = []
     shifts = []
     used = np.empty(0, np.int64)
-    for track in held:
-        own = np.unique(track[track != _NO_TRACK])
+    for track in tracks_of:
+        numbers = np.unique(track[track != _NO_TRACK])
         shift = 0
-        if np.intersect1d(own, used).size:
-            shift = int(used.max() + 1 - own.min())
+        if np.intersect1d(numbers, used).size:
+            shift = int(used.max() + 1 - numbers.min())
             shift = -(-shift // FIRST_TRACK) * FIRST_TRACK  # the last digits stay
         shifted.append(np.where(track == _NO_TRACK, track, track + shift))
         shifts.append(shift)
-        used = np.union1d(used, own + shift)
+        used = np.union1d(used, numbers + shift)
     return shifted, shifts
 
 
@@ -233,8 +233,8 @@ def table_in_runs(
     """Read some fields of a long table of records, so many rows at a time."""
     dataset = _checked(group, key, fields, "iuf", "a number")
     for start in range(0, len(dataset), rows):
-        held = dataset.fields(list(fields))[start : start + rows]
-        yield {name: np.ascontiguousarray(held[name]) for name in fields}
+        run = dataset.fields(list(fields))[start : start + rows]
+        yield {name: np.ascontiguousarray(run[name]) for name in fields}
 
 
 def texts(group: h5py.Group, key: str, name: str) -> list[str]:
@@ -304,9 +304,31 @@ def _at(group: h5py.Group, key: str) -> str:
     return f"{group.name}/{key}".lstrip("/")
 
 
-def described(thing: Thing, **counts: Any) -> dict[str, Any]:
-    """Return what attributes say of an object."""
-    return {"name": thing.name, "number": thing.number} | counts
+class SceneObject(TypedDict, total=False):
+    """An object as attributes list it: how many members it has, and how its tracks moved."""
+
+    name: str
+    number: int
+    spots: int
+    surfaces: int
+    track_shift: int
+
+
+def listed(
+    objects: Sequence[Thing],
+    members: Literal["spots", "surfaces"],
+    counts: Sequence[int],
+    shifts: Sequence[int],
+) -> list[SceneObject]:
+    """Return objects as attributes list them; a shift of 0 is none."""
+    records = list[SceneObject]()
+    for thing, count, shift in zip(objects, counts, shifts, strict=True):
+        record: SceneObject = {"name": thing.name, "number": thing.number}
+        record[members] = count
+        if shift:
+            record["track_shift"] = shift
+        records.append(record)
+    return records
 
 
 # --- surfaces without meshes ------------------------------------------------------------------
@@ -317,8 +339,8 @@ def centers(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return numbers, frames, and centres (z, y, x) in the object's unit of MegaSurfaces."""
     axes = ("CenterOfMassZ", "CenterOfMassY", "CenterOfMassX")
-    said = table(group, "SurfaceModelInfo", ("ID", *axes))
-    ids = said["ID"].astype(np.int64)
+    models = table(group, "SurfaceModelInfo", ("ID", *axes))
+    ids = models["ID"].astype(np.int64)
     if child(group, "SurfaceTimeOffset", h5py.Dataset) is not None:
         frame = frames_by_offset(group, "SurfaceTimeOffset", len(ids))
     else:
@@ -330,4 +352,4 @@ def centers(
             assumed.append(f"{name}: the frame is what SurfaceModelInfo calls {clocks[0]}, from 0")
         elif len(ids):
             assumed.append(f"{name}: all surfaces lie in frame 0: no frame is said")
-    return ids, frame, np.stack([said[axis] for axis in axes], axis=1)
+    return ids, frame, np.stack([models[axis] for axis in axes], axis=1)

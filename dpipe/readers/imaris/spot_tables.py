@@ -6,7 +6,6 @@ This module knows what a table of spots holds; how the scene of a file is laid o
 
 import os
 from collections.abc import Sequence
-from typing import Any
 
 import h5py
 import numpy as np
@@ -36,42 +35,43 @@ def read_spots(
         chosen = scene.choose(scene.things(h5, kind, unit), object, what)
         frames, times, odd = scene.frame_times(h5)
         read = _centers if centers else _spots
-        held = [read(thing) for thing in chosen]
-        for thing, columns in zip(chosen, held, strict=True):
+        tables = [read(thing) for thing in chosen]
+        for thing, columns in zip(chosen, tables, strict=True):
             scene.check_frames(columns["frame"], frames, thing.name)
-        told = [
-            statistics.said(
+        descriptions = [
+            statistics.describe(
                 thing, columns["spot_id"], columns["track"], centers or _is_modern(thing)
             )
-            for thing, columns in zip(chosen, held, strict=True)
+            for thing, columns in zip(chosen, tables, strict=True)
         ]
-    track, shifts = scene.apart([columns["track"] for columns in held])
-    counts = [len(columns["frame"]) for columns in held]
-    joined = {key: np.concatenate([columns[key] for columns in held]) for key in held[0]}
+    track, shifts = scene.apart([columns["track"] for columns in tables])
+    counts = [len(columns["frame"]) for columns in tables]
+    joined = {key: np.concatenate([columns[key] for columns in tables]) for key in tables[0]}
     joined["track"] = np.concatenate(track)
     frame = joined["frame"]
     joined["spot_t"] = times[frame] if len(times) else np.full(len(frame), np.nan)
-    several = {"spot_object": np.repeat(np.arange(len(held)), counts)} if len(held) > 1 else {}
-    objects = [
-        scene.described(thing, spots=count) | ({"track_shift": shift} if shift else {})
-        for thing, count, shift in zip(chosen, counts, shifts, strict=True)
-    ]
+    several = {"spot_object": np.repeat(np.arange(len(tables)), counts)} if len(tables) > 1 else {}
+    objects = scene.listed(chosen, "spots", counts, shifts)
     assumed = [line for thing in chosen for line in thing.assumed]
     ds = _table(joined | several, objects, assumed + odd)
-    found, coords, attrs = statistics.variables(told, "spot", uri, name)
-    return ds.assign(found).assign_coords(coords).assign_attrs(attrs)
+    variables, coords, attrs = statistics.variables(descriptions, "spot", uri, name)
+    return ds.assign(variables).assign_coords(coords).assign_attrs(attrs)
 
 
-def _table(columns: _Columns, objects: list[dict[str, Any]], assumed: list[str]) -> xr.Dataset:
-    held = {
+def _table(
+    columns: _Columns, objects: Sequence[scene.SceneObject], assumed: list[str]
+) -> xr.Dataset:
+    variables = {
         key: schema.VARIABLES[key].wrap(xr.DataArray(column, dims="spot"))[key]
         for key, column in columns.items()
     }
-    coords = {key: held.pop(key) for key in ("track", "frame", "spot_object") if key in held}
-    names = [str(each["name"]) for each in objects]
-    attrs: dict[str, Any] = {"format": "imaris", "frame_base": 0, "object": ", ".join(names)}
-    attrs |= {"objects": objects} | ({"assumed": assumed} if assumed else {})
-    return xr.Dataset(held, coords=coords, attrs=attrs)
+    coords = {
+        key: variables.pop(key) for key in ("track", "frame", "spot_object") if key in variables
+    }
+    names = [str(item["name"]) for item in objects]
+    attrs: schema.Attributes = {"format": "imaris", "frame_base": 0, "object": ", ".join(names)}
+    attrs |= {"objects": list(objects)} | ({"assumed": assumed} if assumed else {})
+    return xr.Dataset(variables, coords=coords, attrs=attrs)
 
 
 def _spots(thing: scene.Thing) -> _Columns:
@@ -87,8 +87,8 @@ def _is_modern(thing: scene.Thing) -> bool:
 
 def _modern(thing: scene.Thing, group: h5py.Group) -> _Columns:
     axes = ("PositionZ", "PositionY", "PositionX", "Radius")
-    said = scene.table(group, "Spot", ("ID", *axes))
-    ids = said["ID"].astype(np.int64)
+    spots = scene.table(group, "Spot", ("ID", *axes))
+    ids = spots["ID"].astype(np.int64)
     if thing.old is not None:
         count = len(scene.matrix(thing.old, "CoordsXYZR", (4,)))
         if count != len(ids):
@@ -99,7 +99,7 @@ def _modern(thing: scene.Thing, group: h5py.Group) -> _Columns:
         "frame": scene.frames_by_offset(group, "SpotTimeOffset", len(ids)),
         "track": scene.tracks(group, ids, thing.assumed, thing.name),
         "spot_id": ids,
-        **_places(*(said[axis] for axis in axes), scale=thing.scale),
+        **_places(*(spots[axis] for axis in axes), scale=thing.scale),
     }
 
 

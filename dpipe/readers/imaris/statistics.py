@@ -36,8 +36,8 @@ class Statistic(NamedTuple):
     unit: str
 
 
-class Said(NamedTuple):
-    """What a file says of the members of one object of the scene, in the order of `ids`."""
+class Description(NamedTuple):
+    """Statistics and labels of the members of one object of the scene, in the order of `ids`."""
 
     path: str
     ids: np.ndarray
@@ -46,8 +46,10 @@ class Said(NamedTuple):
     labels: dict[str, list[str]]
 
 
-def said(thing: scene.Thing, ids: np.ndarray, track: np.ndarray, known: bool) -> Said:
-    """Find what is said of members.
+def describe(
+    thing: scene.Thing, ids: np.ndarray, track: np.ndarray, own_numbers: bool
+) -> Description:
+    """Describe the members of an object by their statistics and labels.
 
     Parameters
     ----------
@@ -57,29 +59,29 @@ def said(thing: scene.Thing, ids: np.ndarray, track: np.ndarray, known: bool) ->
         Numbers of its members.
     track : numpy.ndarray, shape (n,)
         Their tracks as the file numbers them, -1 none.
-    known : bool
+    own_numbers : bool
         Whether these are Imaris's own numbers; nothing can be found by others.
 
     Returns
     -------
-    Said
-        Empty where nothing is said.
+    Description
+        Empty where the file has neither.
     """
     group = thing.new
-    if group is None or not known or len(np.unique(ids)) != len(ids):
-        return Said("", ids, [], [], {})
+    if group is None or not own_numbers or len(np.unique(ids)) != len(ids):
+        return Description("", ids, [], [], {})
     kinds, left_out = _statistics(group, thing)
-    return Said(group.name, ids, kinds, left_out, _labels(group, ids, track, thing))
+    return Description(group.name, ids, kinds, left_out, _labels(group, ids, track, thing))
 
 
 def variables(
-    held: Sequence[Said], dim: str, uri: str, name: str
-) -> tuple[dict[str, xr.DataArray], dict[str, xr.DataArray], dict[str, Any]]:
-    """Return the variables, coordinates and attributes that all objects together make.
+    descriptions: Sequence[Description], dim: str, uri: str, name: str
+) -> tuple[dict[str, xr.DataArray], dict[str, xr.DataArray], schema.Attributes]:
+    """Return the variables, coordinates and attributes of all objects together.
 
     Parameters
     ----------
-    held : sequence of Said
+    descriptions : sequence of Description
         One an object, in the order of the rows.
     dim : str
         ``"spot"`` or ``"surface"``.
@@ -91,41 +93,41 @@ def variables(
     tuple of three dict
         ``<dim>_statistic(dim, name)`` and ``<dim>_label(dim, label_group)``, where there are any.
     """
-    found: dict[str, xr.DataArray] = {}
+    variables: dict[str, xr.DataArray] = {}
     coords: dict[str, xr.DataArray] = {}
-    attrs: dict[str, Any] = {}
+    attrs: schema.Attributes = {}
     kinds: dict[str, Statistic] = {}
-    for each in held:
-        kinds |= {kind.name: kind for kind in each.statistics if kind.name not in kinds}
-    rows = sum(len(each.ids) for each in held)
+    for item in descriptions:
+        kinds |= {kind.name: kind for kind in item.statistics if kind.name not in kinds}
+    rows = sum(len(item.ids) for item in descriptions)
     if kinds and rows:
         columns = {key: i for i, key in enumerate(kinds)}
         pieces = [
-            (each.path, each.ids, {kind.number: columns[kind.name] for kind in each.statistics})
-            for each in held
+            (item.path, item.ids, {kind.number: columns[kind.name] for kind in item.statistics})
+            for item in descriptions
         ]
         chunks = (max(1, _BLOCK_VALUES // len(kinds)), len(kinds))
         read = partial(_read, uri=uri, name=name, pieces=pieces)
         array = xr.DataArray(
             compute.lazy(read, (rows, len(kinds)), "f8", chunks), dims=(dim, "name")
         )
-        found |= schema.VARIABLES[f"{dim}_statistic"].wrap(array)
+        variables |= schema.VARIABLES[f"{dim}_statistic"].wrap(array)
         coords["name"] = _texts(list(kinds), "name")
         coords["statistic_title"] = _texts([kind.title for kind in kinds.values()], "name")
         coords["statistic_unit"] = _texts([kind.unit for kind in kinds.values()], "name")
-    groups = list(dict.fromkeys(group for each in held for group in each.labels))
+    groups = list(dict.fromkeys(group for item in descriptions for group in item.labels))
     if groups and rows:
         table = [
-            [each.labels[group][i] if group in each.labels else "" for group in groups]
-            for each in held
-            for i in range(len(each.ids))
+            [item.labels[group][i] if group in item.labels else "" for group in groups]
+            for item in descriptions
+            for i in range(len(item.ids))
         ]
         array = xr.DataArray(np.asarray(table, str), dims=(dim, "label_group"))
-        found |= schema.VARIABLES[f"{dim}_label"].wrap(array)
+        variables |= schema.VARIABLES[f"{dim}_label"].wrap(array)
         coords["label_group"] = _texts(groups, "label_group")
-    if left_out := list(dict.fromkeys(line for each in held for line in each.left_out)):
+    if left_out := list(dict.fromkeys(line for item in descriptions for line in item.left_out)):
         attrs["statistics_left_out"] = left_out
-    return found, coords, attrs
+    return variables, coords, attrs
 
 
 def _texts(values: Sequence[str], dim: str) -> xr.DataArray:
@@ -173,20 +175,22 @@ def _statistics(group: h5py.Group, thing: scene.Thing) -> tuple[list[Statistic],
         else:
             kinds.setdefault(number, (title, unit, factors.get(list_, [])))
     names = _distinct({number: (kind[0], kind[2]) for number, kind in kinds.items()})
-    made = [Statistic(number, names[number], kind[0], kind[1]) for number, kind in kinds.items()]
-    return made, list(dict.fromkeys(left_out))
+    statistics = [
+        Statistic(number, names[number], kind[0], kind[1]) for number, kind in kinds.items()
+    ]
+    return statistics, list(dict.fromkeys(left_out))
 
 
 def _factors(group: h5py.Group) -> dict[int, list[tuple[str, str]]]:
     """Return by list what a statistic is split by: (``Channel``, ``1``) and such."""
     if not _has_rows(group, "Factor"):
         return {}
-    found: dict[int, list[tuple[str, str]]] = {}
+    factors: dict[int, list[tuple[str, str]]] = {}
     lists = scene.table(group, "Factor", ("ID_List",))["ID_List"].tolist()
     texts = (scene.texts(group, "Factor", key) for key in ("Name", "Level"))
     for number, name, level in zip(lists, *texts, strict=True):
-        found.setdefault(number, []).append((name, level))
-    return found
+        factors.setdefault(number, []).append((name, level))
+    return factors
 
 
 def _distinct(kinds: Mapping[int, tuple[str, list[tuple[str, str]]]]) -> dict[int, str]:
@@ -198,8 +202,8 @@ def _distinct(kinds: Mapping[int, tuple[str, list[tuple[str, str]]]]) -> dict[in
     alike = Counter(named.values())
     for number, (_, factors) in kinds.items():
         if alike[named[number]] > 1:
-            rest = [snake(f"{f} {level}") for f, level in factors if f != "Channel"]
-            named[number] = "_".join([named[number], *rest])
+            others = [snake(f"{f} {level}") for f, level in factors if f != "Channel"]
+            named[number] = "_".join([named[number], *others])
     seen: Counter[str] = Counter()
     for number, name in named.items():
         seen[name] += 1
@@ -244,13 +248,13 @@ def _fill(out: np.ndarray, group: h5py.Group, ids: np.ndarray, kinds: Mapping[in
     numbers = np.array(sorted(kinds))
     column_of = np.array([kinds[number] for number in numbers.tolist()])
     fields = ("ID_Object", "ID_StatisticsType", "Value")
-    for said in scene.table_in_runs(group, "StatisticsValue", fields, _ROWS):
-        at = np.minimum(np.searchsorted(sorted_ids, said[fields[0]]), len(ids) - 1)
-        kind = np.minimum(np.searchsorted(numbers, said[fields[1]]), len(numbers) - 1)
-        ours = (sorted_ids[at] == said[fields[0]]) & (numbers[kind] == said[fields[1]])
-        place, column = order[at[ours]], column_of[kind[ours]]
+    for values in scene.table_in_runs(group, "StatisticsValue", fields, _ROWS):
+        member = np.minimum(np.searchsorted(sorted_ids, values[fields[0]]), len(ids) - 1)
+        kind = np.minimum(np.searchsorted(numbers, values[fields[1]]), len(numbers) - 1)
+        ours = (sorted_ids[member] == values[fields[0]]) & (numbers[kind] == values[fields[1]])
+        place, column = order[member[ours]], column_of[kind[ours]]
         fits = column < out.shape[1]
-        place, column, value = place[fits], column[fits], said[fields[2]][ours][fits]
+        place, column, value = place[fits], column[fits], values[fields[2]][ours][fits]
         first = np.unique(place * out.shape[1] + column, return_index=True)[1]
         first = first[np.isnan(out[place[first], column[first]])]
         out[place[first], column[first]] = value[first]
@@ -277,7 +281,7 @@ def _labels(
     for row in np.flatnonzero(track >= 0).tolist():
         rows.setdefault(int(track[row]), []).append(row)
     rows |= {number: [row] for row, number in enumerate(ids.tolist())}
-    made: dict[str, list[str]] = {name: [""] * len(ids) for name in owner}
+    labels_of: dict[str, list[str]] = {name: [""] * len(ids) for name in owner}
     strange, label_at, member_at = 0, 0, 0
     counts = (_runs(sets["EndLabelIDs"].tolist(), len(label_ids)),
               _runs(sets["EndObjectIDs"].tolist(), len(members)))  # fmt: skip
@@ -289,12 +293,12 @@ def _labels(
             for member in members[member_at : member_at + objects]:
                 strange += member not in rows
                 for row in rows.get(member, []):
-                    column = made[owner[label]]
+                    column = labels_of[owner[label]]
                     column[row] = ", ".join(filter(None, (column[row], values[label])))
         label_at, member_at = label_at + labels, member_at + objects
     if strange:
         thing.assumed.append(f"{thing.name}: {strange} labels are of objects that are not there")
-    return made
+    return labels_of
 
 
 def _runs(ends: Sequence[int], total: int) -> list[int]:
@@ -306,5 +310,5 @@ def _runs(ends: Sequence[int], total: int) -> list[int]:
 
 
 def _has_rows(group: h5py.Group, key: str) -> bool:
-    found = child(group, key, h5py.Dataset)
-    return found is not None and bool(found.size)
+    dataset = child(group, key, h5py.Dataset)
+    return dataset is not None and bool(dataset.size)

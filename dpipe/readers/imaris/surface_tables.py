@@ -7,7 +7,7 @@ This module knows what a table of surfaces holds; how the scene of a file is lai
 import os
 from collections.abc import Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypedDict
 
 import h5py
 import numpy as np
@@ -32,6 +32,14 @@ class _Piece(NamedTuple):
     scale: float
 
 
+class MeshlessObject(TypedDict):
+    """An object without a mesh: how many surfaces it has, and the centres of the first ones."""
+
+    object: str
+    surfaces: int
+    centers_t_z_y_x: list[list[float]]
+
+
 def read_surfaces(
     url: str | os.PathLike[str] | Sequence[str],
     object: str | int | None = None,
@@ -41,80 +49,77 @@ def read_surfaces(
     """Open them; see `open_imaris_surfaces`."""
     uri, name = one_file(url)
     with opened(uri) as file, open_hdf5(file, name) as h5:
-        found = scene.things(h5, "Surfaces", unit)
-        closed = without_mesh(h5, found, unit)
+        members = scene.things(h5, "Surfaces", unit)
+        closed = without_mesh(h5, members, unit)
         asked = [each for each in closed if object in (None, each["object"])]
-        if asked and not _named(found, object):
+        if asked and not _named(members, object):
             raise _unreadable(asked)
-        chosen = scene.choose(found, object, "surfaces (Surfaces)")
+        chosen = scene.choose(members, object, "surfaces (Surfaces)")
         frames, _, _ = scene.frame_times(h5)
-        held = [_surfaces(thing) for thing in chosen]
-        for thing, columns in zip(chosen, held, strict=True):
+        tables = [_surfaces(thing) for thing in chosen]
+        for thing, columns in zip(chosen, tables, strict=True):
             scene.check_frames(columns["surface_frame"], frames, thing.name)
-        told = [
-            statistics.said(
+        descriptions = [
+            statistics.describe(
                 thing,
                 columns["surface_id"],
                 columns["surface_track"],
                 len(_numbers(thing)) == len(columns["surface_id"]),
             )
-            for thing, columns in zip(chosen, held, strict=True)
+            for thing, columns in zip(chosen, tables, strict=True)
         ]
-        pieces = [_pieces(thing, columns) for thing, columns in zip(chosen, held, strict=True)]
-    tracks, shifts = scene.apart([columns["surface_track"] for columns in held])
-    joined = {key: np.concatenate([columns[key] for columns in held]) for key in _COORDINATES}
+        pieces = [_pieces(thing, columns) for thing, columns in zip(chosen, tables, strict=True)]
+    tracks, shifts = scene.apart([columns["surface_track"] for columns in tables])
+    joined = {key: np.concatenate([columns[key] for columns in tables]) for key in _COORDINATES}
     joined["surface_track"] = np.concatenate(tracks)
-    counts = [len(columns["surface_id"]) for columns in held]
-    if len(held) > 1:
-        joined["surface_object"] = np.repeat(np.arange(len(held)), counts)
-    objects = [
-        scene.described(thing, surfaces=count) | ({"track_shift": shift} if shift else {})
-        for thing, count, shift in zip(chosen, counts, shifts, strict=True)
-    ]
-    attrs: dict[str, Any] = {"format": "imaris", "frame_base": 0, "objects": objects}
+    counts = [len(columns["surface_id"]) for columns in tables]
+    if len(tables) > 1:
+        joined["surface_object"] = np.repeat(np.arange(len(tables)), counts)
+    objects = scene.listed(chosen, "surfaces", counts, shifts)
+    attrs: schema.Attributes = {"format": "imaris", "frame_base": 0, "objects": objects}
     attrs["object"] = ", ".join(thing.name for thing in chosen)
     if closed and object is None:
         attrs["unreadable"] = closed
         attrs["notes"] = left_out(closed)
     assumed = [line for thing in chosen for line in thing.assumed]
     attrs |= {"assumed": assumed} if assumed else {}
-    beside, coords, more = statistics.variables(told, "surface", uri, name)
+    beside, coords, more = statistics.variables(descriptions, "surface", uri, name)
     meshes = _meshes(pieces, uri, name)
     return xr.Dataset(meshes | beside, _coordinates(joined) | coords, attrs | more)
 
 
-def _named(found: Sequence[scene.Thing], wanted: str | int | None) -> bool:
-    return any(wanted in (None, thing.name, thing.number) for thing in found)
+def _named(members: Sequence[scene.Thing], choice: str | int | None) -> bool:
+    return any(choice in (None, thing.name, thing.number) for thing in members)
 
 
-def left_out(closed: Sequence[dict[str, Any]]) -> list[str]:
-    """Say which surfaces `without_mesh` found."""
+def left_out(closed: Sequence[MeshlessObject]) -> list[str]:
+    """Return a note on each object without a mesh."""
     return [
-        f"{each['surfaces']} surfaces of {each['object']!r} left out: nobody can read their "
+        f"{item['surfaces']} surfaces of {item['object']!r} left out: nobody can read their "
         "meshes yet (MegaSurfaces); reader imaris-spots with centers=true gives their centres"
-        for each in closed
+        for item in closed
     ]
 
 
 def without_mesh(
-    h5: h5py.File, found: Sequence[scene.Thing], unit: str | None = None
-) -> list[dict[str, Any]]:
-    """Say what is known of the surfaces that have no mesh on either side."""
-    readable = {thing.key for thing in found}
-    said = []
+    h5: h5py.File, members: Sequence[scene.Thing], unit: str | None = None
+) -> list[MeshlessObject]:
+    """Return the objects that have a mesh on neither side, and the centres of their surfaces."""
+    readable = {thing.key for thing in members}
+    records = list[MeshlessObject]()
     for thing in scene.things(h5, "MegaSurfaces", unit):
         if thing.key not in readable:
             group = thing.new if thing.new is not None else thing.old
             _, frame, places = scene.centers(group, thing.assumed, thing.name)
             rows = np.column_stack([frame, places * thing.scale])[:_MOST_CENTERS]
-            said.append(
+            records.append(
                 {"object": thing.name, "surfaces": len(frame), "centers_t_z_y_x": rows.tolist()}
             )
-    return said
+    return records
 
 
-def _unreadable(closed: Sequence[dict[str, Any]]) -> Flaw:
-    named = ", ".join(f"{each['surfaces']} of {each['object']!r}" for each in closed)
+def _unreadable(closed: Sequence[MeshlessObject]) -> Flaw:
+    named = ", ".join(f"{item['surfaces']} of {item['object']!r}" for item in closed)
     return Flaw(
         f"meshes that nobody can read yet (MegaSurfaces): {named}; their centres are read by "
         "reader imaris-spots with centers: true, or save the scene from an older Imaris"
@@ -122,7 +127,7 @@ def _unreadable(closed: Sequence[dict[str, Any]]) -> Flaw:
 
 
 def _surfaces(thing: scene.Thing) -> dict[str, np.ndarray]:
-    """Read what stands once a surface of one object."""
+    """Read the columns of one object, a row a surface."""
     if thing.old is None:
         raise Flaw(f"{thing.name!r} has no mesh in Scene; save the file again")
     counts = scene.matrix(thing.old, "TimeNVerticesNTriangles", (3,))[()].astype(np.int64)
@@ -132,14 +137,14 @@ def _surfaces(thing: scene.Thing) -> dict[str, np.ndarray]:
         raise Flaw(f"{where}/TimeNVerticesNTriangles holds counts below 0; export it again")
     ids = np.arange(len(counts))
     track = np.full(len(counts), -1, np.int64)
-    said = _numbers(thing)
-    if len(said) == len(ids):
-        ids = said
+    numbers = _numbers(thing)
+    if len(numbers) == len(ids):
+        ids = numbers
         track = scene.tracks(thing.new, ids, thing.assumed, thing.name)
     elif _has_numbers(thing):
         thing.assumed.append(
             f"{thing.name}: without numbers and tracks: Scene holds {len(ids)} surfaces, "
-            f"Scene8 {len(said)}"
+            f"Scene8 {len(numbers)}"
         )
     columns = (frame, track, ids, vertices, triangles)
     return dict(zip(_COORDINATES, columns, strict=True))
@@ -158,7 +163,7 @@ def _numbers(thing: scene.Thing) -> np.ndarray:
 
 def _pieces(thing: scene.Thing, columns: dict[str, np.ndarray]) -> tuple[_Piece, _Piece]:
     """Find the vertices and triangles of one object; there must be as many as promised."""
-    made = []
+    pieces = []
     group: h5py.Group = thing.old
     for key, widths, count in (("Vertices", (3, 6), "vertex"), ("Triangles", (3,), "face")):
         rows = len(scene.matrix(group, key, widths))
@@ -167,8 +172,8 @@ def _pieces(thing: scene.Thing, columns: dict[str, np.ndarray]) -> tuple[_Piece,
             where = f"{group.name}/{key}".lstrip("/")
             raise Flaw(f"{where} has {rows} rows; {promised} are promised; export it again")
         path = f"{group.name}/{key}".lstrip("/")
-        made.append(_Piece(path, rows, thing.scale if key == "Vertices" else 1.0))
-    return made[0], made[1]
+        pieces.append(_Piece(path, rows, thing.scale if key == "Vertices" else 1.0))
+    return pieces[0], pieces[1]
 
 
 def _coordinates(columns: dict[str, np.ndarray]) -> dict[str, xr.DataArray]:
@@ -186,34 +191,34 @@ def _meshes(
     pieces: Sequence[tuple[_Piece, _Piece]], uri: str, name: str
 ) -> dict[str, xr.DataArray]:
     vertices, faces = (tuple(piece) for piece in zip(*pieces, strict=True))
-    held: dict[str, xr.DataArray] = {}
+    variables: dict[str, xr.DataArray] = {}
     for column, variable in enumerate((schema.VERTEX_X, schema.VERTEX_Y, schema.VERTEX_Z)):
         read = partial(_column, uri=uri, name=name, pieces=vertices, column=column)
         rows = sum(piece.rows for piece in vertices)
         array = compute.lazy(read, (rows,), "f8", (_BLOCK_ROWS,))
-        held |= variable.wrap(xr.DataArray(array, dims="vertex"))
+        variables |= variable.wrap(xr.DataArray(array, dims="vertex"))
     read = partial(_rows, uri=uri, name=name, pieces=faces)
     array = compute.lazy(read, (sum(piece.rows for piece in faces), 3), "i8", (_BLOCK_ROWS, 3))
-    return held | schema.FACE.wrap(xr.DataArray(array, dims=("face", "corner")))
+    return variables | schema.FACE.wrap(xr.DataArray(array, dims=("face", "corner")))
 
 
 def _column(
     region: compute.Region, *, uri: str, name: str, pieces: Sequence[_Piece], column: int
 ) -> np.ndarray:
-    both = (region[0], slice(column, column + 1))
-    return _rows(both, uri=uri, name=name, pieces=pieces, dtype="f8")[:, 0]
+    box = (region[0], slice(column, column + 1))
+    return _rows(box, uri=uri, name=name, pieces=pieces, dtype="f8")[:, 0]
 
 
 def _rows(
     region: compute.Region, *, uri: str, name: str, pieces: Sequence[_Piece], dtype: str = "i8"
 ) -> np.ndarray:
     """Read rows of datasets that follow each other; runs in a task."""
-    wanted, columns = region
-    out = np.empty((wanted.stop - wanted.start, columns.stop - columns.start), dtype)
+    rows, columns = region
+    out = np.empty((rows.stop - rows.start, columns.stop - columns.start), dtype)
     first = 0
     with opened(uri) as file, open_hdf5(file, name) as h5:
         for piece in pieces:
-            low, high = max(wanted.start, first), min(wanted.stop, first + piece.rows)
+            low, high = max(rows.start, first), min(rows.stop, first + piece.rows)
             if low < high:
                 *walk, key = piece.path.split("/")
                 group: Any = h5
@@ -225,6 +230,6 @@ def _rows(
                 if len(dataset) != piece.rows:
                     raise Flaw(f"{piece.path} now has {len(dataset)} rows; it had {piece.rows}")
                 values = dataset[low - first : high - first, columns] * piece.scale
-                out[low - wanted.start : high - wanted.start] = values
+                out[low - rows.start : high - rows.start] = values
             first += piece.rows
     return out

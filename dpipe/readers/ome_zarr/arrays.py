@@ -3,7 +3,7 @@
 Knows which array a level is and what it may hold; knows nothing of channels or labels.
 """
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import xarray as xr
@@ -21,14 +21,14 @@ class Pixels(NamedTuple):
     ----------
     array : xarray.DataArray
         Lazy.
-    said : dict
-        Where it lies: arguments of `schema.movie`.
+    facts : MovieFacts
+        Its places and times.
     holes : str
         Which of its chunks are not there, "" none.
     """
 
     array: xr.DataArray
-    said: dict[str, Any]
+    facts: schema.MovieFacts
     holes: str
 
 
@@ -41,7 +41,7 @@ def listed(uri: str, group: str, key: str) -> list[str]:
 def open_level(
     uri: str,
     path: str,
-    found: ngff.Multiscale,
+    image: ngff.Multiscale,
     level: int,
     *,
     fill: bool,
@@ -53,7 +53,7 @@ def open_level(
     ----------
     uri, path : str
         The container, and the image in it.
-    found : ngff.Multiscale
+    image : ngff.Multiscale
         What its metadata say.
     level : int
         Which.
@@ -68,15 +68,16 @@ def open_level(
         No such level or array, values that are no numbers, axes in two orders, or missing chunks
         that are not to be filled.
     """
-    if not 0 <= level < len(found.levels):
-        raise InputError(f"no level {level}; the image has levels 0 to {len(found.levels) - 1}")
-    place = f"{path}/{found.levels[level].path}".strip("/")
+    if not 0 <= level < len(image.levels):
+        raise InputError(f"no level {level}; the image has levels 0 to {len(image.levels) - 1}")
+    place = f"{path}/{image.levels[level].path}".strip("/")
     array = lazy_array(uri, place, fill_missing=fill)
-    said = ngff.coords(found, level, array.shape)
-    own = [name.lower() for name in dimension_names(uri, place)]
-    if not named and own != list(found.axes) and sorted(own) == sorted(found.axes):
+    facts = ngff.coords(image, level, array.shape)
+    dims_named = [name.lower() for name in dimension_names(uri, place)]
+    if not named and dims_named != list(image.axes) and sorted(dims_named) == sorted(image.axes):
         raise InputError(
-            f"array {place!r} calls its dims {', '.join(own)}, its image {', '.join(found.axes)}; "
+            f"array {place!r} calls its dims {', '.join(dims_named)}, "
+            f"its image {', '.join(image.axes)}; "
             "say which they are, as in option axes=czyx"
         )
     if array.dtype.kind not in "uifb" or array.dtype.itemsize > 8 or 0 in array.shape:
@@ -85,17 +86,17 @@ def open_level(
     if holes and not fill:
         raise InputError(f"array {place!r}: {holes}")
     array = array.astype(np.uint8) if array.dtype.kind == "b" else array
-    pixels = xr.DataArray(array, dims=found.axes)
-    missing = [dim for dim in schema.MOVIE_DIMS if dim not in found.axes]
+    pixels = xr.DataArray(array, dims=image.axes)
+    missing = [dim for dim in schema.MOVIE_DIMS if dim not in image.axes]
     pixels = pixels.expand_dims(missing).transpose(*schema.MOVIE_DIMS)
-    return Pixels(pixels, said, holes.partition(";")[0])
+    return Pixels(pixels, facts, holes.partition(";")[0])
 
 
 def look_at(
-    uri: str, path: str, found: ngff.Multiscale, level: int
-) -> tuple[tuple[int, ...], dict[str, Any], np.dtype]:
+    uri: str, path: str, image: ngff.Multiscale, level: int
+) -> tuple[tuple[int, ...], schema.MovieFacts, np.dtype]:
     """Return the size of a level along t, c, z, y, x, where it lies, and its dtype."""
-    array = lazy_array(uri, f"{path}/{found.levels[level].path}".strip("/"))
-    said = ngff.coords(found, level, array.shape)
-    sizes = dict(zip(found.axes, array.shape, strict=True))
-    return tuple(int(sizes.get(dim, 1)) for dim in schema.MOVIE_DIMS), said, array.dtype
+    array = lazy_array(uri, f"{path}/{image.levels[level].path}".strip("/"))
+    facts = ngff.coords(image, level, array.shape)
+    sizes = dict(zip(image.axes, array.shape, strict=True))
+    return tuple(int(sizes.get(dim, 1)) for dim in schema.MOVIE_DIMS), facts, array.dtype

@@ -5,7 +5,7 @@ they are computed: a value that is no object number is an error then, never anot
 """
 
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import xarray as xr
@@ -46,44 +46,44 @@ class Grid(NamedTuple):
     background: int
 
 
-def with_labels(ds: xr.Dataset, grid: Grid, wanted: str | None) -> xr.Dataset:
-    """Add the labels that are wanted, or the only ones if they fit; say what is left out."""
+def with_labels(ds: xr.Dataset, grid: Grid, choice: str | None) -> xr.Dataset:
+    """Add the labels of a choice, or the only ones if they fit; say what is left out."""
     try:
         names = listed(grid.uri, f"{grid.path}/labels".strip("/"), "labels")
     except InputError as error:
-        if wanted is not None:
+        if choice is not None:
             raise
         return _noted(ds, [f"labels left out: {error}"])
     unlisted = [] if names else folders_below(grid.uri, f"{grid.path}/labels".strip("/"))
-    if unlisted and wanted is None:
+    if unlisted and choice is None:
         line = f"labels left out: {', '.join(map(repr, unlisted))}, which no list names"
         return _noted(ds, [f"{line}; option labels=NAME reads one of them"])
     names = names or unlisted
-    elsewhere = wanted is not None and "/" in wanted and wanted not in names
-    if wanted is not None and wanted not in names and not elsewhere:
-        raise InputError(f"no labels {wanted!r}. Found: {', '.join(names) or 'none'}")
-    if wanted is None and len(names) > 1:
+    elsewhere = choice is not None and "/" in choice and choice not in names
+    if choice is not None and choice not in names and not elsewhere:
+        raise InputError(f"no labels {choice!r}. Found: {', '.join(names) or 'none'}")
+    if choice is None and len(names) > 1:
         line = (
             f"labels left out: {', '.join(map(repr, names))}; option labels=NAME reads one of them"
         )
         return _noted(ds, [line])
     if not names and not elsewhere:
         return ds
-    name = wanted or names[0]
+    name = choice or names[0]
     path = (name if elsewhere else f"{grid.path}/labels/{name}").strip("/")
     try:
-        found, level, strays = _fitting(ds, grid, path, asked=wanted is not None)
+        image, level, strays = _fitting(ds, grid, path, asked=choice is not None)
     except InputError as error:
-        if wanted is not None:
+        if choice is not None:
             raise InputError(f"labels {name!r} {error}") from error
         return _noted(ds, [f"labels {name!r} left out: they {error}"])
     try:
-        pixels = open_level(grid.uri, path, found, level, fill=grid.fill)
+        pixels = open_level(grid.uri, path, image, level, fill=grid.fill)
     except InputError as error:
         raise InputError(f"labels {name!r}: {error}; option labels=none leaves them out") from error
     labels = pixels.array.isel(c=0, drop=True)
     notes = [f"labels {name!r}: {pixels.holes}; read as the fill value"] if pixels.holes else []
-    if strays := strays or _unsized(found):
+    if strays := strays or _unsized(image):
         notes.append(f"labels {name!r} {strays}; they are taken to lie as the image does")
     if labels.dtype.kind != "u":
         labels = _unsigned(labels, grid, name)
@@ -105,57 +105,57 @@ def _fitting(
     how = grid.how._replace(
         axes=None, system=grid.how.system if grid.how.system == ngff.NONE else None
     )
-    (found, *more) = ngff.read(read_attributes(grid.uri, path), how)
+    (image, *more) = ngff.read(read_attributes(grid.uri, path), how)
     if more:
         raise InputError(f"are {1 + len(more)} images in one group; dpipe reads one")
-    levels = sorted(range(len(found.levels)), key=lambda level: level != grid.level)
+    levels = sorted(range(len(image.levels)), key=lambda level: level != grid.level)
     expected = tuple(1 if dim == "c" else ds.sizes[dim] for dim in schema.MOVIE_DIMS)
-    looks = {level: look_at(grid.uri, path, found, level) for level in levels}
+    looks = {level: look_at(grid.uri, path, image, level) for level in levels}
     fits = [level for level in levels if looks[level][0] == expected]
     if not fits:
         have = " or ".join(str(looks[level][0]) for level in sorted(levels))
         raise InputError(
             f"are (t, c, z, y, x) = {have}; the image is {expected} at its level {grid.level}"
         )
-    strayed = {level: _strays(ds, looks[level][1], found) for level in fits}
+    strayed = {level: _strays(ds, looks[level][1], image) for level in fits}
     level = next((level for level in fits if not strayed[level]), fits[0])
     dtype = looks[level][2]
     if strayed[level] and not asked:
         raise InputError(strayed[level] + "; option labels=NAME reads them all the same")
     if dtype.kind == "f" and not asked:
         raise InputError(f"are {dtype}; option labels=NAME reads them if all are whole numbers")
-    return found, level, strayed[level]
+    return image, level, strayed[level]
 
 
-def _sized(found: ngff.Multiscale, dim: str) -> bool:
+def _sized(image: ngff.Multiscale, dim: str) -> bool:
     """Tell whether labels say a size along an axis; by the rules 1 without a unit says none."""
-    unsaid = {axis for axis, *_ in found.unsaid}
-    return dim in found.axes and not (
-        dim in unsaid and found.levels[0].scale[found.axes.index(dim)] == 1
+    unsaid = {axis for axis, *_ in image.unsaid}
+    return dim in image.axes and not (
+        dim in unsaid and image.levels[0].scale[image.axes.index(dim)] == 1
     )
 
 
-def _unsized(found: ngff.Multiscale) -> str:
+def _unsized(image: ngff.Multiscale) -> str:
     """Say along which axes labels have no size; "" for none."""
-    without = [dim for dim in _DIMS if dim in found.axes and not _sized(found, dim)]
+    without = [dim for dim in _DIMS if dim in image.axes and not _sized(image, dim)]
     return f"say no size along {', '.join(without)}" if without else ""
 
 
-def _strays(ds: xr.Dataset, said: dict[str, Any], found: ngff.Multiscale) -> str:
+def _strays(ds: xr.Dataset, facts: schema.MovieFacts, image: ngff.Multiscale) -> str:
     """Say along which axes labels begin or end elsewhere than the image; "" for none."""
     apart = []
     for dim in _DIMS:
-        if not _sized(found, dim):
+        if not _sized(image, dim):
             continue
         step, places = schema.spacing(ds, dim), ds[dim].values
         if dim == "t":
-            own = said["times"][[0, -1]]
+            ends = np.asarray(facts["times"])[[0, -1]]
         else:
             axis = schema.SPACE_DIMS.index(dim)
-            first, spacing = said["origin"][axis], said["spacing"][axis]
-            own = np.array([first, first + spacing * (len(places) - 1)])
-        if np.abs(own - places[[0, -1]]).max() > _HALF * step:
-            apart.append(f"{dim} from {own[0]:g} to {own[1]:g}, the image from {places[0]:g} to "
+            first, spacing = facts["origin"][axis], facts["spacing"][axis]
+            ends = np.array([first, first + spacing * (len(places) - 1)])
+        if np.abs(ends - places[[0, -1]]).max() > _HALF * step:
+            apart.append(f"{dim} from {ends[0]:g} to {ends[1]:g}, the image from {places[0]:g} to "
                          f"{places[-1]:g}")  # fmt: skip
     return f"say another place: {'; '.join(apart)}" if apart else ""
 
@@ -173,21 +173,23 @@ def _cast(
     block: np.ndarray, *, name: str, where: str, background: int, dtype: np.dtype
 ) -> np.ndarray:
     """Return a block of object numbers, or refuse what is none."""
-    held = np.where(block == background, block.dtype.type(0), block) if background else block
+    numbers = np.where(block == background, block.dtype.type(0), block) if background else block
     what = f"{where}: labels {name!r} hold"
     if block.dtype.kind == "f":
         exact = 2 ** (np.finfo(block.dtype).nmant + 1)
-        odd = held[~np.isfinite(held) | (held != np.floor(held)) | (np.abs(held) > exact)]
+        odd = numbers[
+            ~np.isfinite(numbers) | (numbers != np.floor(numbers)) | (np.abs(numbers) > exact)
+        ]
         if odd.size:
             raise InputError(
                 f"{what} {odd[0]:g}, {odd.size} such in a block; expected whole numbers up to "
                 f"{exact}; option labels=none leaves them out"
             )
-    if held.size and (least := int(held.min())) < 0:
+    if numbers.size and (least := int(numbers.min())) < 0:
         way = f"option background={least} reads it as no object, " * (not background)
         also = f" besides the background, {background}" * bool(background)
         raise InputError(
             f"{what} {least}{also}, which is no object number; {way}option labels=none leaves them "
             "out"
         )
-    return held.astype(dtype)
+    return numbers.astype(dtype)

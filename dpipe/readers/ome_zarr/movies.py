@@ -141,18 +141,18 @@ def open_ome_zarr(
             raise UsageError(f"{option}={value!r}: expected a whole number")
     if background > 0:
         raise UsageError(f"background={background}: expected 0 or below; other numbers are objects")
-    name, wanted = _called(uri), _text(labels)
+    name, choice = _called(uri), _text(labels)
     try:
         uri = _root(uri)
         path, attributes = _image(uri, (_text(image) or "").strip("/"))
-        found = _chosen(ngff.read(attributes, how), multiscale)
-        pixels = open_level(uri, path, found, level, fill=fill_missing, named=axes is not None)
-        ds = _movie(pixels, attributes, found)
-        ds = _with_the_rest_said(ds, uri, path, wanted)
-        if wanted in ("", ngff.NONE):
+        chosen = _chosen(ngff.read(attributes, how), multiscale)
+        pixels = open_level(uri, path, chosen, level, fill=fill_missing, named=axes is not None)
+        ds = _movie(pixels, attributes, chosen)
+        ds = _with_the_rest_said(ds, uri, path, choice)
+        if choice in ("", ngff.NONE):
             return ds
         grid = Grid(uri, path, level, how, fill_missing, background)
-        return with_labels(ds, grid, wanted)
+        return with_labels(ds, grid, choice)
     except InputError as error:
         text = str(error).removeprefix(f"{uri}: ")
         raise InputError(f"{name}: {text}") from error
@@ -189,10 +189,10 @@ def _with_the_rest_said(ds: xr.Dataset, uri: str, path: str, labels: str | None)
 
 def _one(url: str | os.PathLike[str] | Sequence[str]) -> str:
     """Return the URI of the container."""
-    given = urls_of(url)
-    if len(given) != 1:
-        raise UsageError(f"expected one folder ending in .zarr; found {len(given)}")
-    return resolve_uri(given[0]).rstrip("/")
+    uris = urls_of(url)
+    if len(uris) != 1:
+        raise UsageError(f"expected one folder ending in .zarr; found {len(uris)}")
+    return resolve_uri(uris[0]).rstrip("/")
 
 
 def _unpacked(item: Item) -> Iterable[Item]:
@@ -212,18 +212,18 @@ def _is_zipped(uri: str) -> bool:
 
 def _roots_in_archives(items: Sequence[Item]) -> set[str]:
     """Return the outermost folders with a Zarr group in each archive, it itself among them."""
-    found: dict[str, set[str]] = {}
+    folders_of: dict[str, set[str]] = {}
     for item in items:
         folder, _, name = item.uri.rpartition("/")
         archive = _archive(item.uri)
         if archive is None:
             continue
         if archive == item.uri and _is_zipped(archive):
-            found.setdefault(archive, set()).add(archive)
+            folders_of.setdefault(archive, set()).add(archive)
         elif name in _METADATA:
-            found.setdefault(archive, set()).add(folder)
+            folders_of.setdefault(archive, set()).add(folder)
     roots = set()
-    for folders in found.values():
+    for folders in folders_of.values():
         roots |= {f for f in folders if not any(f.startswith(f"{other}/") for other in folders)}
     return roots
 
@@ -262,35 +262,40 @@ def _root(uri: str) -> str:
     return f"{uri}/{inside[0]}".rstrip("/") if inside else uri
 
 
-def _chosen(found: Sequence[ngff.Multiscale], wanted: str | int | None) -> ngff.Multiscale:
+def _chosen(images: Sequence[ngff.Multiscale], choice: str | int | None) -> ngff.Multiscale:
     """Return the image of a group that describes several."""
-    if wanted is None and len(found) == 1:
-        return found[0]
-    if isinstance(wanted, str):
-        named = [one for one in found if one.name == wanted]
-        wanted = int(wanted) if not named and wanted.isdecimal() else wanted
+    if choice is None and len(images) == 1:
+        return images[0]
+    if isinstance(choice, str):
+        named = [image for image in images if image.name == choice]
+        choice = int(choice) if not named and choice.isdecimal() else choice
         if named:
             return named[0]
-    if isinstance(wanted, int) and 0 <= wanted < len(found):
-        return found[wanted]
-    listed = ", ".join(f"{i} {one.name!r}" for i, one in enumerate(found[:_MOST_NAMED]))
+    if isinstance(choice, int) and 0 <= choice < len(images):
+        return images[choice]
+    listed = ", ".join(f"{i} {image.name!r}" for i, image in enumerate(images[:_MOST_NAMED]))
     asked = (
-        "open one with option multiscale=NUMBER" if wanted is None else f"no multiscale {wanted!r}"
+        "open one with option multiscale=NUMBER" if choice is None else f"no multiscale {choice!r}"
     )
-    raise InputError(f"{len(found)} images in one group; {asked}. Found: {listed}")
+    raise InputError(f"{len(images)} images in one group; {asked}. Found: {listed}")
 
 
-def _image(uri: str, path: str) -> tuple[str, dict[str, Any]]:
+def _image(uri: str, path: str) -> tuple[str, schema.Attributes]:
     """Return path and attributes of the image: the one named, or the only one."""
     attributes = read_attributes(uri, path)
-    said = attributes.get("ome", attributes)
-    if path or not isinstance(said, Mapping) or "multiscales" in said or "plate" in said:
+    metadata = attributes.get("ome", attributes)
+    if (
+        path
+        or not isinstance(metadata, Mapping)
+        or "multiscales" in metadata
+        or "plate" in metadata
+    ):
         return path, attributes
     if "spatialdata_attrs" in attributes:
         inside = [f"images/{name}" for name in folders_below(uri, "images")]
         if not inside:
             raise InputError("a SpatialData container without images")
-    elif "bioformats2raw.layout" in said:
+    elif "bioformats2raw.layout" in metadata:
         inside = listed(uri, "OME", "series") or list(_counted(uri))
     else:
         return path, attributes
@@ -313,9 +318,9 @@ def _counted(uri: str) -> Iterator[str]:
 def _movie(
     pixels: Pixels,
     attributes: Mapping[str, Any],
-    found: ngff.Multiscale,
+    image: ngff.Multiscale,
 ) -> xr.Dataset:
-    array, said = pixels.array, dict(pixels.said)
+    array, facts = pixels.array, pixels.facts.copy()
     count = array.sizes["c"]
     names, colors, windows = ngff_channels.channels(attributes)
     if names is not None and len(names) != count:
@@ -325,22 +330,28 @@ def _movie(
     if names is not None:
         names = [name or str(i) for i, name in enumerate(names)]
     times, odd = _exact_times(attributes, array.sizes["t"])
-    said |= {} if times is None else {"times": times}
+    if times is not None:
+        facts["times"] = times
     sizes = {str(dim): n for dim, n in array.sizes.items()}
     filled = f"{pixels.holes}; read as the fill value"
-    told = {
-        "name": found.name if found.name.strip("/") else "",
+    described = {
+        "name": image.name if image.name.strip("/") else "",
         "assumed": [
-            *ngff.assumed(found, sizes),
+            *ngff.assumed(image, sizes),
             *ngff_channels.channel_notes(attributes, count),
             *odd,
         ],
-        "notes": [*found.notes, *([filled] if pixels.holes else [])],
+        "notes": [*image.notes, *([filled] if pixels.holes else [])],
     }
-    attrs: dict[str, Any] = {"format": "ome-zarr", "format_version": found.version}
-    attrs |= {key: value for key, value in told.items() if value}
-    attrs |= {"resolution_levels": len(found.levels)}
-    ds = schema.movie(array, channels=names, colors=colors, attrs=attrs, **said)
+    attrs: schema.Attributes = {"format": "ome-zarr", "format_version": image.version}
+    attrs |= {key: value for key, value in described.items() if value}
+    attrs |= {"resolution_levels": len(image.levels)}
+    facts["attrs"] = attrs
+    if names is not None:
+        facts["channels"] = names
+    if colors is not None:
+        facts["colors"] = colors
+    ds = schema.movie(array, **facts)
     if windows is not None:
         ds["c"].attrs["windows"] = windows
     return ds
@@ -348,12 +359,16 @@ def _movie(
 
 def _exact_times(attributes: Mapping[str, Any], frames: int) -> tuple[np.ndarray | None, list[str]]:
     """Return the times that dpipe's writer adds where frames are not evenly spaced."""
-    own = attributes.get("dpipe")
-    said = own.get("times") if isinstance(own, Mapping) else None
-    if said is None:
+    extension = attributes.get("dpipe")
+    times_listed = extension.get("times") if isinstance(extension, Mapping) else None
+    if times_listed is None:
         return None, []
-    numbers = isinstance(said, list) and all(type(time) in (int, float) for time in said)
-    times = np.asarray(said, float) if numbers and len(said) == frames else np.empty(0)
+    numbers = isinstance(times_listed, list) and all(
+        type(time) in (int, float) for time in times_listed
+    )
+    times = (
+        np.asarray(times_listed, float) if numbers and len(times_listed) == frames else np.empty(0)
+    )
     if len(times) == frames and np.isfinite(times).all() and (np.diff(times) > 0).all():
         return times, []
     return None, [f"times that dpipe wrote are left out: expected {frames} that increase"]

@@ -225,7 +225,7 @@ def test_many_frames_are_mended_quickly():
     passed[700] = passed[699]
     found = clock._repaired(passed, 3000)
     np.testing.assert_array_equal(found.times, 30 * np.arange(3000))
-    assert 700 not in found.kept
+    assert 700 not in found.sound
 
 
 # at the borders ----------------------------------------------------------------------------------
@@ -233,7 +233,7 @@ def test_many_frames_are_mended_quickly():
 
 def test_half_of_the_stamps_are_enough():
     found = clock._repaired({0: 10.0, 1: 20.0, 2: 5.0, 3: 3.0}, 4)
-    assert found.kept == {0, 1}
+    assert found.sound == {0, 1}
     assert found.times == [0, 10, 20, 30]
     assert clock._repaired({0: 10.0, 1: 20.0, 2: 5.0, 3: 3.0, 4: 1.0}, 5) is None
 
