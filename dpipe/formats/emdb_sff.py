@@ -66,11 +66,11 @@ def open_document(uri: str) -> Iterator[Node]:
     except (FileNotFoundError, IsADirectoryError):
         raise InputError(f"{name}: no such file") from None
     except _READ_ERRORS as error:
-        said = " ".join(str(error).split()) or type(error).__name__
+        reason = " ".join(str(error).split()) or type(error).__name__
         # HDF5's own complaints are bare OSErrors without errno; all others come from below it
         if isinstance(error, OSError) and (type(error) is not OSError or error.errno is not None):
-            raise StoreError(f"{name}: cannot be read: {said}") from error
-        raise InputError(f"{name}: damaged: {said}; fetch or export it again") from error
+            raise StoreError(f"{name}: cannot be read: {reason}") from error
+        raise InputError(f"{name}: damaged: {reason}; fetch or export it again") from error
 
 
 def _begins(file: str | BinaryIO) -> bytes:
@@ -85,8 +85,8 @@ def _begins(file: str | BinaryIO) -> bytes:
 def _checked(document: Node) -> Node:
     version = text(document, "version")
     if not version.startswith("0.8"):
-        found = f"version {version!r}" if version else "no version"
-        raise Unfit(f"found {found}; expected EMDB-SFF 0.8 (sfftk converts older files)")
+        actual = f"version {version!r}" if version else "no version"
+        raise Unfit(f"found {actual}; expected EMDB-SFF 0.8 (sfftk converts older files)")
     return document
 
 
@@ -94,12 +94,12 @@ def _text_form(data: bytes) -> Node:
     """Read XML or JSON."""
     if not data.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"<"):
         try:
-            found = json.loads(as_text(data))
+            document = json.loads(as_text(data))
         except (ValueError, RecursionError) as error:
             raise Unfit(f"neither HDF5 nor XML nor JSON ({error})") from error
-        if not isinstance(found, dict):
+        if not isinstance(document, dict):
             raise Unfit("JSON, but not EMDB-SFF: expected an object with 'version'")
-        return found
+        return document
     try:
         root = Xml.fromstring(data)  # noqa: S314  expat bounds what entities may grow to
     except (Xml.ParseError, ValueError, LookupError) as error:
@@ -109,20 +109,20 @@ def _text_form(data: bytes) -> Node:
     return _mapping(root)
 
 
-def _mapping(element: Xml.Element) -> dict[str, Any]:
-    """Turn an element into what the JSON form has in its place."""
-    held: dict[str, Any] = dict(element.attrib)
+def _mapping(element: Xml.Element) -> Node:
+    """Turn an element into the mapping that the JSON form has in its place."""
+    members = dict[str, object](element.attrib)
     for child in element:
         if child.tag.endswith(_LIST):
-            held[child.tag] = [_mapping(each) for each in child]
+            members[child.tag] = [_mapping(item) for item in child]
         elif child.tag == "colour":
-            channels = {each.tag: each.text for each in child}
-            held["colour"] = [channels.get(name) for name in ("red", "green", "blue")]
+            channels = {item.tag: item.text for item in child}
+            members["colour"] = [channels.get(name) for name in ("red", "green", "blue")]
         elif len(child) or child.attrib:
-            held[child.tag] = _mapping(child)
+            members[child.tag] = _mapping(child)
         else:
-            held[child.tag] = child.text
-    return held
+            members[child.tag] = child.text
+    return members
 
 
 class _Group(Mapping[str, Any]):
@@ -137,14 +137,14 @@ class _Group(Mapping[str, Any]):
             raise KeyError(key)
         if group.id.links.get_info(key.encode()).type != h5py.h5l.TYPE_HARD:
             raise Unfit(f"{where} is a link to another place, which is not followed")
-        found = group[key]
-        if not isinstance(found, h5py.Group):
-            return _value(found, where)
-        members = _Group(found)
+        member = group[key]
+        if not isinstance(member, h5py.Group):
+            return _value(member, where)
+        members = _Group(member)
         if not key.endswith(_LIST):
             return members
-        numbered = sorted(found, key=lambda each: (not each.isdigit(), each.zfill(20)))
-        return [members[each] for each in numbered]
+        numbered = sorted(member, key=lambda name: (not name.isdigit(), name.zfill(20)))
+        return [members[name] for name in numbered]
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._group)
@@ -170,31 +170,31 @@ def _value(dataset: Any, where: str) -> Any:
 
 def text(node: Node, key: str) -> str:
     """Return a member as text, "" where there is none."""
-    found = node.get(key)
-    return "" if found is None or isinstance(found, Mapping | list) else str(found).strip()
+    value = node.get(key)
+    return "" if value is None or isinstance(value, Mapping | list) else str(value).strip()
 
 
 def branch(node: Node, key: str) -> Node:
     """Return a member that holds others, an empty one where there is none."""
-    found = node.get(key)
-    return found if isinstance(found, Mapping) else {}
+    value = node.get(key)
+    return value if isinstance(value, Mapping) else {}
 
 
 def listed(node: Node, key: str) -> list[Node]:
     """Return the members of a list."""
-    found = node.get(key)
-    held = found if isinstance(found, list) else []
-    if not all(isinstance(each, Mapping) for each in held):
+    value = node.get(key)
+    items = value if isinstance(value, list) else []
+    if not all(isinstance(item, Mapping) for item in items):
         raise Unfit(f"{key} holds what is no object; export it again")
-    return held
+    return items
 
 
 def whole(node: Node, key: str, default: int | None = None) -> int:
     """Return a member as a whole number of at most 18 digits."""
-    found = text(node, key)
-    value = default if default is not None and not found else number_of(found)
+    digits = text(node, key)
+    value = default if default is not None and not digits else number_of(digits)
     if value is None:
-        raise Unfit(f"{key} is {found[:40]!r}; expected a whole number")
+        raise Unfit(f"{key} is {digits[:40]!r}; expected a whole number")
     return value
 
 
@@ -212,28 +212,28 @@ def meshes(document: Node) -> Iterator[Mesh]:
 
 def faces(mesh: Mesh) -> np.ndarray:
     """Decode the triangles of a mesh: int64, shape (n, 3)."""
-    found = _numbers(branch(mesh.node, "triangles"), mesh.faces, "triangles", "uint32")
-    if found.dtype.kind == "f":
-        raise Unfit(f"triangles are {found.dtype.name}; expected whole numbers")
-    return found.astype(np.int64)
+    numbers = _numbers(branch(mesh.node, "triangles"), mesh.faces, "triangles", "uint32")
+    if numbers.dtype.kind == "f":
+        raise Unfit(f"triangles are {numbers.dtype.name}; expected whole numbers")
+    return numbers.astype(np.int64)
 
 
 def vertices(mesh: Mesh, transforms: Mapping[int, np.ndarray]) -> np.ndarray:
     """Decode the vertices of a mesh and place them: float64, (n, 3), x, y, z in micrometres."""
-    found = _numbers(branch(mesh.node, "vertices"), mesh.vertices, "vertices", "float32")
-    at = whole(mesh.node, "transform_id", next(iter(transforms)))
-    if at not in transforms:
-        raise Unfit(f"a mesh names transform {at}; found {', '.join(map(str, transforms))}")
-    matrix = transforms[at]
+    numbers = _numbers(branch(mesh.node, "vertices"), mesh.vertices, "vertices", "float32")
+    number = whole(mesh.node, "transform_id", next(iter(transforms)))
+    if number not in transforms:
+        raise Unfit(f"a mesh names transform {number}; found {', '.join(map(str, transforms))}")
+    matrix = transforms[number]
     turn, shift = matrix[:, :3], matrix[:, 3]
-    raw = found.astype(np.float64)
+    raw = numbers.astype(np.float64)
     with np.errstate(over="ignore", invalid="ignore"):
         if np.array_equal(turn, np.diag(np.diag(turn))):  # exact; what is no number stays alone
             placed = raw * np.diag(turn) + shift
         else:
             placed = raw @ turn.T + shift
     if np.isfinite(raw).all() and not np.isfinite(placed).all():
-        raise Unfit(f"transform {at} puts vertices beyond what a number holds; export it again")
+        raise Unfit(f"transform {number} puts vertices beyond what a number holds; export it again")
     return placed
 
 
@@ -242,22 +242,22 @@ def transforms(document: Node) -> dict[int, np.ndarray]:
 
     Without any, which the standard forbids, places are taken for angstroms.
     """
-    found = {}
+    matrices = {}
     for i, node in enumerate(listed(document, f"transform{_LIST}")):
         try:
-            matrix = np.array([float(each) for each in text(node, "data").split()])
+            matrix = np.array([float(word) for word in text(node, "data").split()])
             matrix = matrix.reshape(whole(node, "rows"), whole(node, "cols"))
         except (ValueError, OverflowError):
             matrix = np.zeros((0, 0))
-        told = f"transform {i} is {text(node, 'data')[:60]!r}"
+        named = f"transform {i} is {text(node, 'data')[:60]!r}"
         if matrix.shape not in ((3, 4), (4, 4)) or not np.isfinite(matrix).all():
-            raise Unfit(f"{told}; expected 3 rows of 4")
+            raise Unfit(f"{named}; expected 3 rows of 4")
         if len(matrix) == 4 and matrix[3].tolist() != [0, 0, 0, 1]:
-            raise Unfit(f"{told}; expected 0 0 0 1 at last, for no perspective")
+            raise Unfit(f"{named}; expected 0 0 0 1 at last, for no perspective")
         if np.linalg.slogdet(matrix[:3, :3])[0] == 0:
-            raise Unfit(f"{told}, which leaves no volume; export it again")
-        found[whole(node, "id", i)] = matrix[:3] / ANGSTROMS
-    return found or {0: np.eye(3, 4) / ANGSTROMS}
+            raise Unfit(f"{named}, which leaves no volume; export it again")
+        matrices[whole(node, "id", i)] = matrix[:3] / ANGSTROMS
+    return matrices or {0: np.eye(3, 4) / ANGSTROMS}
 
 
 def _numbers(node: Node, count: int, what: str, usual: str) -> np.ndarray:
@@ -270,6 +270,6 @@ def _numbers(node: Node, count: int, what: str, usual: str) -> np.ndarray:
     except (binascii.Error, ValueError):
         raise Unfit(f"{what} are not base64; export it again") from None
     if len(raw) != count * 3 * dtype.itemsize:
-        held = len(raw) / 3 / dtype.itemsize
-        raise Unfit(f"damaged: {count} {what} promised, {held:g} found; export it again")
+        count_found = len(raw) / 3 / dtype.itemsize
+        raise Unfit(f"damaged: {count} {what} promised, {count_found:g} found; export it again")
     return np.frombuffer(raw, dtype).reshape(-1, 3)

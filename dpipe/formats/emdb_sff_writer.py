@@ -24,7 +24,7 @@ _ITEMS = {
 """What an entry of a list is called in XML."""
 
 
-def encoded(what: str, triples: np.ndarray) -> dict[str, Any]:
+def encoded(what: str, triples: np.ndarray) -> dict[str, str | int]:
     """Return triples of numbers as the format keeps them: base64 of little-endian bytes."""
     return {
         f"num_{what}": len(triples),
@@ -47,9 +47,9 @@ def _write_xml(document: Mapping[str, Any], path: Path) -> None:
         Xml.ElementTree(root).write(file, encoding="utf-8", xml_declaration=True)
 
 
-def _element(tag: str, held: Mapping[str, Any]) -> Xml.Element:
+def _element(tag: str, members: Mapping[str, Any]) -> Xml.Element:
     element = Xml.Element(tag)
-    for key, value in held.items():
+    for key, value in members.items():
         if key in ("id", "parent_id") or tag in ("vertices", "triangles"):
             element.set(key, str(value))
         elif isinstance(value, Mapping):
@@ -59,7 +59,7 @@ def _element(tag: str, held: Mapping[str, Any]) -> Xml.Element:
             element.append(_element(key, channels))
         elif isinstance(value, list):
             child = Xml.SubElement(element, key)
-            child.extend(_element(_ITEMS[key], each) for each in value)
+            child.extend(_element(_ITEMS[key], item) for item in value)
         else:
             Xml.SubElement(element, key).text = str(value)
     return element
@@ -70,12 +70,12 @@ def _write_hdf5(document: Mapping[str, Any], path: Path) -> None:
         _fill(file, document)
 
 
-def _fill(group: h5py.Group, held: Mapping[str, Any]) -> None:
-    for key, value in held.items():
+def _fill(group: h5py.Group, members: Mapping[str, Any]) -> None:
+    for key, value in members.items():
         if isinstance(value, Mapping):
             _fill(group.create_group(key), value)
         elif isinstance(value, list) and key != "colour":
-            _fill(group.create_group(key), {str(each["id"]): each for each in value})
+            _fill(group.create_group(key), {str(item["id"]): item for item in value})
         else:
             group[key] = value
 

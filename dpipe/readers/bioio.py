@@ -94,28 +94,28 @@ def open_bioio(
         samples = shape[5] if len(shape) > 5 else 1
         sizes = (shape[0], shape[1] * samples, *shape[2:5])
         dtype, which = np.dtype(image.dtype), image.current_scene_index
-        said = _said(image, samples)
-        if notes := [f"{each.library} warns: {each.text[:300]}" for each in warned]:
-            said["attrs"]["notes"] = notes
+        facts = _facts(image, samples)
+        if notes := [f"{warning.library} warns: {warning.text[:300]}" for warning in warned]:
+            facts["attrs"]["notes"] = notes
     planes = max(1, BLOCK_BYTES // (math.prod(sizes[3:]) * dtype.itemsize * samples))
     chunks = (1, samples, planes, *sizes[3:])
     read = partial(_read, uri=uri, plugin=plugin, scene=which, sizes=sizes, samples=samples)
-    return schema.movie(compute.lazy(read, sizes, dtype, chunks), **said)
+    return schema.movie(compute.lazy(read, sizes, dtype, chunks), **facts)
 
 
 def _name(uri: str) -> str:
     return uri.rstrip("/").rpartition("/")[2]
 
 
-def _said(image: Any, samples: int) -> dict[str, Any]:
-    """Turn what a plugin says into arguments of `schema.movie`."""
+def _facts(image: Any, samples: int) -> schema.MovieFacts:
+    """Gather the facts of a movie that a plugin tells."""
     sizes, interval = _ome(image)
-    found, units = image.physical_pixel_sizes, image.dimension_properties
+    pixel_sizes, units = image.physical_pixel_sizes, image.dimension_properties
     spacing, assumed = list[float](), list[str]()
     for dim in "ZYX":
         size, doubt = sizes.get(dim, Quantity())
         if dim not in sizes:
-            size, doubt = _size(getattr(found, dim), getattr(units, dim).unit, assumed)
+            size, doubt = _size(getattr(pixel_sizes, dim), getattr(units, dim).unit, assumed)
         if size is None and (dim != "Z" or image.dims.Z > 1):
             why = f": {doubt}" if doubt else ""
             assumed.append(f"the voxel size along {dim.lower()} is 1 micrometre{why}")
@@ -130,10 +130,12 @@ def _said(image: Any, samples: int) -> dict[str, Any]:
             assumed.append(f"the interval is 1 second{why}")
     names = [str(name) for name in image.channel_names or ()]
     channels = [f"{name} {s}" if samples > 1 else name for name in names for s in range(samples)]
-    attrs: dict[str, Any] = {"format": "bioio", "scene": str(image.current_scene)}
+    attrs: schema.Attributes = {"format": "bioio", "scene": str(image.current_scene)}
     attrs |= {"assumed": assumed} if assumed else {}
-    told: dict[str, Any] = {"spacing": spacing, "interval": seconds, "attrs": attrs}
-    return told | ({"channels": channels} if len(names) == image.dims.C else {})
+    facts: schema.MovieFacts = {"spacing": spacing, "interval": seconds, "attrs": attrs}
+    if len(names) == image.dims.C:
+        facts["channels"] = channels
+    return facts
 
 
 def _size(size: float | None, unit: Any, assumed: list[str]) -> Quantity:
@@ -158,12 +160,14 @@ def _ome(image: Any) -> tuple[dict[str, Quantity], Quantity]:
     """
     try:
         pixels = image.ome_metadata.images[image.current_scene_index].pixels
-        said = {d: getattr(pixels, f"physical_size_{d.lower()}") for d in "ZYX"}
+        lengths = {d: getattr(pixels, f"physical_size_{d.lower()}") for d in "ZYX"}
         units = {d: getattr(pixels, f"physical_size_{d.lower()}_unit").value for d in "ZYX"}
         step, clock = pixels.time_increment, pixels.time_increment_unit.value
     except Exception:  # noqa: BLE001 - most plugins have none, and raise anything
         return {}, Quantity()
-    sizes = {d: length(said[d], units[d], f"its size along {d.lower()}") for d in "ZYX" if said[d]}
+    sizes = {
+        d: length(lengths[d], units[d], f"its size along {d.lower()}") for d in "ZYX" if lengths[d]
+    }
     return sizes, duration(step, clock, "its TimeIncrement")
 
 
@@ -181,7 +185,7 @@ def _read(
         order = "TCSZYX" if samples > 1 else "TCZYX"
         pixels = image.get_image_dask_data(order).reshape(sizes)[region]
         values = np.asarray(pixels.compute(scheduler="synchronous"))
-    if values.shape != tuple(each.stop - each.start for each in region):
+    if values.shape != tuple(part.stop - part.start for part in region):
         raise InputError(f"{_name(uri)}: damaged: {values.shape} read of the region {region}")
     return values
 
@@ -200,16 +204,16 @@ def _opened(
         with opened(uri) as file:
             if not isinstance(file, str):
                 raise UsageError(f"{name}: bioio reads files on disk; run dpipe fetch first")
-            with complaints(logging.WARNING, "") as said:
+            with complaints(logging.WARNING, "") as heard:
                 with _alone, warnings.catch_warnings(record=True) as caught:
                     warnings.simplefilter("always")
                     image = _image(file, name, plugin)
                     _choose(image, name, scene)
-                said.extend(_about_the_file(caught))
-                yield image, said
-            for each in said:
-                if each.level >= logging.ERROR or each.library == "tifffile":
-                    raise Flaw(f"damaged: {each.text[:300]}; fetch or export it again")
+                heard.extend(_about_the_file(caught))
+                yield image, heard
+            for complaint in heard:
+                if complaint.level >= logging.ERROR or complaint.library == "tifffile":
+                    raise Flaw(f"damaged: {complaint.text[:300]}; fetch or export it again")
     except (DpipeError, MemoryError):
         raise
     except Flaw as flaw:
@@ -226,10 +230,10 @@ def _opened(
 
 def _about_the_file(caught: Iterable[warnings.WarningMessage]) -> Iterator[Complaint]:
     """Return what libraries warn of by Python's own means, but for what is about their code."""
-    for each in caught:
-        if not issubclass(each.category, _OF_CODE):
-            library = each.filename.rpartition("site-packages/")[2].partition("/")[0]
-            yield Complaint(library, logging.WARNING, " ".join(str(each.message).split()))
+    for warning in caught:
+        if not issubclass(warning.category, _OF_CODE):
+            library = warning.filename.rpartition("site-packages/")[2].partition("/")[0]
+            yield Complaint(library, logging.WARNING, " ".join(str(warning.message).split()))
 
 
 def _image(path: str, name: str, plugin: str | None) -> Any:
@@ -249,22 +253,22 @@ def _image(path: str, name: str, plugin: str | None) -> Any:
     return bioio.BioImage(path, reader=reader)
 
 
-def _module(package: str, wanted: str, name: str) -> Any:
+def _module(package: str, requirement: str, name: str) -> Any:
     try:
         return importlib.import_module(package.replace("-", "_"))
     except ImportError as error:
         raise UsageError(
-            f"{name}: needs {package}, which is not installed; pip install {wanted}"
+            f"{name}: needs {package}, which is not installed; pip install {requirement}"
         ) from error
 
 
 def _choose(image: Any, name: str, scene: str | int | None) -> None:
-    scenes = [str(each) for each in image.scenes]
+    scenes = [str(title) for title in image.scenes]
     if scene is None and len(scenes) == 1:
         return
-    known = scene in scenes or (isinstance(scene, int) and 0 <= scene < len(scenes))
-    if scene is None or not known:
-        listed = ", ".join(f"{i}: {each}" for i, each in enumerate(scenes))[:300]
+    valid = scene in scenes or (isinstance(scene, int) and 0 <= scene < len(scenes))
+    if scene is None or not valid:
+        listed = ", ".join(f"{i}: {title}" for i, title in enumerate(scenes))[:300]
         told = f"{len(scenes)} scenes" if scene is None else f"no scene {scene!r}"
         raise InputError(f"{name}: {told}; choose one with scene=. Found {listed}")
     image.set_scene(scene)

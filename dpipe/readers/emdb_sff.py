@@ -10,7 +10,6 @@ import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
-from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -107,29 +106,31 @@ def open_emdb_sff(url: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
         raise UsageError("no file given; surfaces need at least one")
     rows: _Rows = []
     objects: _Objects = {}
-    left: dict[str, int] = {}
+    others: dict[str, int] = {}
     assumed: list[str] = []
     unread: list[str] = []
     for uri in uris:
         with emdb_sff.open_document(uri) as document:
             rows += _surfaces(document, uri, objects, unread)
-            _count_others(document, left)
+            _count_others(document, others)
             if not emdb_sff.listed(document, "transform_list"):
                 assumed = ["without a transform in the file, places are in angstroms"]
-    if left and not rows:
-        found = " and ".join(f"{n} of {kind}" for kind, n in left.items())
-        raise InputError(f"{_short(uris[0])}: no meshes; segments found: {found}")
-    attrs: dict[str, Any] = {"format": "emdb-sff", "frame_base": 0}
+    if others and not rows:
+        kinds = " and ".join(f"{n} of {kind}" for kind, n in others.items())
+        raise InputError(f"{_short(uris[0])}: no meshes; segments found: {kinds}")
+    attrs: schema.Attributes = {"format": "emdb-sff", "frame_base": 0}
     order = sorted(objects, key=lambda key: key[2])  # dpipe says the number of an object
     attrs["object"] = ", ".join(name for name, _, _ in order)
     attrs["objects"] = [
         {"name": key[0], "number": k, "surfaces": objects[key][1], "color": key[1]}
         for k, key in enumerate(order)
     ]
-    attrs |= {"unreadable": [{"kind": k, "segments": n} for k, n in left.items()]} if left else {}
+    attrs |= (
+        {"unreadable": [{"kind": k, "segments": n} for k, n in others.items()]} if others else {}
+    )
     attrs |= {"assumed": assumed} if assumed else {}
-    if left:
-        kinds = ", ".join(f"{kind} {n}" for kind, n in left.items())
+    if others:
+        kinds = ", ".join(f"{kind} {n}" for kind, n in others.items())
         attrs["notes"] = [f"segments left out, since they hold no mesh: {kinds}"]
     if unread:
         attrs.setdefault("notes", []).append(
@@ -151,52 +152,56 @@ def _surfaces(document: emdb_sff.Node, uri: str, objects: _Objects, unread: list
     match = _FRAME.fullmatch(stem_of(uri, SUFFIXES))
     rows: _Rows = []
     for mesh in emdb_sff.meshes(document):
-        said = emdb_sff.branch(mesh.segment, "biological_annotation")
-        description = emdb_sff.text(said, "description")
-        told = _DESCRIPTION.fullmatch(description)
-        unread += [description] if description and not told else []
-        name, color = emdb_sff.text(said, "name") or "surface", _color(mesh.segment)
-        key = (name, color, int(told[4]) if told and told[4] else -1)
-        held = objects.setdefault(key, [len(objects), 0])
-        held[1] += 1
+        annotation = emdb_sff.branch(mesh.segment, "biological_annotation")
+        description = emdb_sff.text(annotation, "description")
+        described = _DESCRIPTION.fullmatch(description)
+        unread += [description] if description and not described else []
+        name, color = emdb_sff.text(annotation, "name") or "surface", _color(mesh.segment)
+        key = (name, color, int(described[4]) if described and described[4] else -1)
+        record = objects.setdefault(key, [len(objects), 0])
+        record[1] += 1
         frame = int(match["frame"]) if match else 0
         number = emdb_sff.whole(mesh.segment, "id", 0)
-        where = (int(told[1]), int(told[2]), int(told[3])) if told else (frame, -1, number)
-        rows.append((*where, mesh.vertices, mesh.faces, held[0]))
+        where = (
+            (int(described[1]), int(described[2]), int(described[3]))
+            if described
+            else (frame, -1, number)
+        )
+        rows.append((*where, mesh.vertices, mesh.faces, record[0]))
     return rows
 
 
 def _color(segment: emdb_sff.Node) -> str:
-    found = segment.get("colour")
+    color = segment.get("colour")
     try:
-        red, green, blue = (float(each) for each in (found or (1, 1, 1))[:3])
+        red, green, blue = (float(part) for part in (color or (1, 1, 1))[:3])
         return "".join(f"{round(255 * min(max(v, 0), 1)):02X}" for v in (red, green, blue))
     except (TypeError, ValueError):
-        raise Unfit(f"a segment has the colour {found!r}; expected red, green, blue") from None
+        raise Unfit(f"a segment has the colour {color!r}; expected red, green, blue") from None
 
 
-def _count_others(document: emdb_sff.Node, left: dict[str, int]) -> None:
+def _count_others(document: emdb_sff.Node, others: dict[str, int]) -> None:
     """Count the segments that hold something else than meshes."""
     for segment in emdb_sff.listed(document, "segment_list"):
         volume = segment.get("three_d_volume") is not None
         shapes = bool(emdb_sff.listed(segment, "shape_primitive_list"))
         nothing = not (volume or shapes or emdb_sff.listed(segment, "mesh_list"))
         kinds = {"three_d_volume": volume, "shape_primitive": shapes, "no_geometry": nothing}
-        for kind in (kind for kind, there in kinds.items() if there):
-            left[kind] = left.get(kind, 0) + 1
+        for kind in (kind for kind, present in kinds.items() if present):
+            others[kind] = others.get(kind, 0) + 1
 
 
 def _coordinates(columns: np.ndarray, objects: int) -> dict[str, xr.DataArray]:
     names = ("surface_frame", "surface_track", "surface_id", "vertex_count", "face_count")
-    held = dict(zip((*names, "surface_object"), columns, strict=True))
+    table = dict(zip((*names, "surface_object"), columns, strict=True))
     if objects < 2:
-        del held["surface_object"]
+        del table["surface_object"]
     return {
         key: schema.VARIABLES[key].wrap(
             xr.DataArray(column, dims="surface"),
             **({"sample_dimension": _SAMPLED[key]} if key in _SAMPLED else {}),
         )[key]
-        for key, column in held.items()
+        for key, column in table.items()
     }
 
 
@@ -204,12 +209,12 @@ def _meshes(uris: Sequence[str], columns: np.ndarray) -> dict[str, xr.DataArray]
     vertices, faces = int(columns[3].sum()), int(columns[4].sum())
     read = partial(_read, uris=tuple(uris), total=vertices, what="vertices")
     places = compute.lazy(read, (vertices, 3), "f8", (_BLOCK_ROWS, 3))
-    held: dict[str, xr.DataArray] = {}
+    variables: dict[str, xr.DataArray] = {}
     for i, variable in enumerate((schema.VERTEX_X, schema.VERTEX_Y, schema.VERTEX_Z)):
-        held |= variable.wrap(xr.DataArray(places[:, i], dims="vertex"))
+        variables |= variable.wrap(xr.DataArray(places[:, i], dims="vertex"))
     read = partial(_read, uris=tuple(uris), total=faces, what="triangles")
     corners = compute.lazy(read, (faces, 3), "i8", (_BLOCK_ROWS, 3))
-    return held | schema.FACE.wrap(xr.DataArray(corners, dims=schema.FACE.dims))
+    return variables | schema.FACE.wrap(xr.DataArray(corners, dims=schema.FACE.dims))
 
 
 def _read(region: compute.Region, *, uris: Sequence[str], total: int, what: str) -> np.ndarray:
@@ -225,8 +230,10 @@ def _read(region: compute.Region, *, uris: Sequence[str], total: int, what: str)
                 low, high = max(rows.start, first), min(rows.stop, first + count)
                 if low < high:
                     places = what == "vertices"
-                    found = emdb_sff.vertices(mesh, transforms) if places else emdb_sff.faces(mesh)
-                    out[low - rows.start : high - rows.start] = found[low - first : high - first]
+                    numbers = (
+                        emdb_sff.vertices(mesh, transforms) if places else emdb_sff.faces(mesh)
+                    )
+                    out[low - rows.start : high - rows.start] = numbers[low - first : high - first]
                 first += count
     if first != total:
         raise InputError(f"{_short(uris[0])}: now {first} {what}; it had {total} when opened")

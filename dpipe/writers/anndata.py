@@ -8,7 +8,7 @@ import os
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -110,9 +110,9 @@ def _features(parts: Mapping[str, xr.Dataset]) -> xr.DataArray:
 
 
 def _obs(stem: str, ds: xr.Dataset) -> pd.DataFrame:
-    """Return what is known of the records of a part."""
+    """Return the columns of the records of a part."""
     over = {str(k): v for k, v in ds.variables.items() if v.dims == ("record",)}
-    columns: dict[str, Any] = {"part": np.full(ds.sizes["record"], stem, dtype=object)}
+    columns = {"part": np.full(ds.sizes["record"], stem, dtype=object)}
     lazy = {name: v.data for name, v in over.items() if name not in _PLACES}
     if schema.GATE.name in ds and "gate_name" in ds.coords:
         gates = ds[schema.GATE.name].transpose("record", "gate_name").data
@@ -127,7 +127,7 @@ def _obs(stem: str, ds: xr.Dataset) -> pd.DataFrame:
 
 
 def _whole(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """Put what is known of the records of all parts below each other.
+    """Put the records of all parts below each other.
 
     Where a part does not say it, numbers and texts are missing; true or false cannot be.
     """

@@ -88,37 +88,44 @@ def write_emdb_sff(
 
 def _loaded(stem: str, ds: xr.Dataset) -> dict[str, np.ndarray]:
     """Compute a table, and see that its meshes add up."""
-    wanted = [each for each in _COLUMNS if each.name in ds or each in _COLUMNS[-2:]]
-    lazy = {each.name: each.check(ds).data for each in (*wanted, *_PLACES, schema.FACE)}
-    held = dict(zip(lazy, map(np.asarray, compute(*lazy.values())), strict=True))
-    surfaces = len(held["vertex_count"])
+    variables = [
+        variable for variable in _COLUMNS if variable.name in ds or variable in _COLUMNS[-2:]
+    ]
+    lazy = {
+        variable.name: variable.check(ds).data for variable in (*variables, *_PLACES, schema.FACE)
+    }
+    table = dict(zip(lazy, map(np.asarray, compute(*lazy.values())), strict=True))
+    surfaces = len(table["vertex_count"])
     if not surfaces:
         raise SchemaError(f"{stem}: no surfaces; EMDB-SFF holds at least one segment")
     defaults = {"surface_frame": 0, "surface_track": -1, "surface_object": 0}
     for key, value in defaults.items():
-        held.setdefault(key, np.full(surfaces, value))
-    held.setdefault("surface_id", np.arange(surfaces))
-    counts = held["vertex_count"], held["face_count"]
-    there = len(held["vertex_x"]), len(held[schema.FACE.name])
-    if any((each < 0).any() for each in counts) or (counts[0].sum(), counts[1].sum()) != there:
-        said = f"{counts[0].sum()} vertices and {counts[1].sum()} triangles"
-        raise SchemaError(f"{stem}: {said} are said, {there[0]} and {there[1]} are there")
-    face, most = held[schema.FACE.name], np.repeat(counts[0], counts[1])
-    if face.shape[1] != 3 or (face < 0).any() or (face >= most[:, None]).any():
+        table.setdefault(key, np.full(surfaces, value))
+    table.setdefault("surface_id", np.arange(surfaces))
+    counts = table["vertex_count"], table["face_count"]
+    stored = len(table["vertex_x"]), len(table[schema.FACE.name])
+    if (
+        any((variable < 0).any() for variable in counts)
+        or (counts[0].sum(), counts[1].sum()) != stored
+    ):
+        counted = f"{counts[0].sum()} vertices and {counts[1].sum()} triangles"
+        raise SchemaError(f"{stem}: {counted} are said, {stored[0]} and {stored[1]} are there")
+    face, limits = table[schema.FACE.name], np.repeat(counts[0], counts[1])
+    if face.shape[1] != 3 or (face < 0).any() or (face >= limits[:, None]).any():
         raise SchemaError(f"{stem}: a triangle names a vertex that is not there")
-    return held
+    return table
 
 
 def _document(
     name: str, table: Mapping[str, np.ndarray], frame: int | None, attrs: Mapping[str, Any]
-) -> dict[str, Any]:
+) -> dict[str, object]:
     """Put the tree of one file together, in the order of the schema."""
-    places = np.stack([table[each.name] for each in _PLACES], axis=1)
+    places = np.stack([table[variable.name] for variable in _PLACES], axis=1)
     small = places.astype("<f4")
     places = small if np.array_equal(small, places, equal_nan=True) else places.astype("<f8")
     ends = [np.concatenate([[0], np.cumsum(table[key])]) for key in ("vertex_count", "face_count")]
     rows = range(len(table["surface_frame"]))
-    segments: list[dict[str, Any]] = []
+    segments = list[dict[str, object]]()
     for i in (i for i in rows if frame is None or table["surface_frame"][i] == frame):
         (v0, v1), (f0, f1) = ((int(end[i]), int(end[i + 1])) for end in ends)
         mesh = {
@@ -144,22 +151,22 @@ def _document(
 
 def _segment(
     number: int, i: int, table: Mapping[str, np.ndarray], attrs: Mapping[str, Any]
-) -> dict[str, Any]:
-    """Say what is known of one surface."""
+) -> dict[str, object]:
+    """Return the segment of one surface."""
     owner = int(table["surface_object"][i])
     objects = attrs.get("objects") or []
-    known = objects[owner] if 0 <= owner < len(objects) else {}
-    color = str(known.get("color") or "FFFFFF")
+    record = objects[owner] if 0 <= owner < len(objects) else {}
+    color = str(record.get("color") or "FFFFFF")
     if not re.fullmatch("[0-9A-Fa-f]{6}", color):
         raise SchemaError(f"object {owner} has the color {color!r}; expected RRGGBB")
     keys = ("surface_frame", "surface_track", "surface_id")
-    said = "frame={} track={} id={}".format(*(int(table[key][i]) for key in keys))
+    description = "frame={} track={} id={}".format(*(int(table[key][i]) for key in keys))
     return {
         "id": number,
         "parent_id": 0,
         "biological_annotation": {
-            "name": _printable(str(known.get("name") or "surface")),
-            "description": said + (f" object={owner}" if len(objects) > 1 else ""),
+            "name": _printable(str(record.get("name") or "surface")),
+            "description": description + (f" object={owner}" if len(objects) > 1 else ""),
             "number_of_instances": 1,
         },
         "colour": [int(color[k : k + 2], 16) / 255 for k in (0, 2, 4)] + [1.0],
@@ -168,4 +175,4 @@ def _segment(
 
 def _printable(text: str) -> str:
     """XML has no place for control characters."""
-    return "".join(each if each.isprintable() else " " for each in text)
+    return "".join(letter if letter.isprintable() else " " for letter in text)

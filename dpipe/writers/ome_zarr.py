@@ -9,7 +9,6 @@ bytes from ``containers``.
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -68,7 +67,7 @@ def write_ome_zarr(
 
 def _describe(
     stem: str, ds: xr.Dataset, name: str, levels: int | None
-) -> tuple[dict[str, dict[str, Any]], list[tuple[str, xr.DataArray, int]]]:
+) -> tuple[dict[str, schema.Attributes], list[tuple[str, xr.DataArray, int]]]:
     """Return the attributes of each group, and the arrays with their numbers of levels."""
     if name not in ds:
         found = ", ".join(map(str, ds.data_vars)) or "none"
@@ -78,8 +77,8 @@ def _describe(
         root = ngff.labels_attributes(ds, name, count, name=stem, source=None, path="{level}")
     else:
         root = ngff.image_attributes(ds, name, count, name=stem, path="{level}")
-    own = _own(ds)
-    attributes = {"": root | ({"dpipe": own} if own else {})}
+    times = _uneven_times(ds)
+    attributes = {"": root | ({"dpipe": times} if times else {})}
     arrays = [("", ds[name], count)]
     if "labels" in ds and name != "labels":
         labels = schema.LABELS.check(ds)
@@ -95,8 +94,8 @@ def _describe(
     return attributes, arrays
 
 
-def _own(ds: xr.Dataset) -> dict[str, Any]:
-    """Return what OME-Zarr has no place for: the times of frames that are not evenly spaced."""
+def _uneven_times(ds: xr.Dataset) -> dict[str, list[float]]:
+    """Return the times of frames that are not evenly spaced: OME-Zarr has no place for them."""
     if "t" not in ds.coords or not ds["t"].size:
         return {}
     times = ds["t"].values.astype(float)

@@ -9,7 +9,6 @@ import os
 import uuid
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import tifffile
@@ -62,15 +61,17 @@ def write_tiff(
         A file is there already, or an unknown compression.
     """
     if compression not in COMPRESSIONS:
-        known = ", ".join(COMPRESSIONS)
-        raise UsageError(f"compression={compression!r}; expected one of {known}")
+        names = ", ".join(COMPRESSIONS)
+        raise UsageError(f"compression={compression!r}; expected one of {names}")
     folder = Path(to).expanduser().absolute()
     movies: dict[str, tuple[xr.Dataset, xr.DataArray]] = {}
     for stem, ds in parts.items():
         planned = [(name, end) for name, end in ((image, ""), ("labels", "_labels")) if name in ds]
         if not planned:
-            found = ", ".join(map(str, ds.data_vars)) or "none"
-            raise SchemaError(f"{stem}: neither {image!r} nor 'labels' to write. Found: {found}")
+            variables = ", ".join(map(str, ds.data_vars)) or "none"
+            raise SchemaError(
+                f"{stem}: neither {image!r} nor 'labels' to write. Found: {variables}"
+            )
         for name, end in dict(planned).items():
             title = f"{stem}{end}"
             if title in movies:
@@ -123,8 +124,9 @@ def _planes(movie: xr.DataArray) -> Iterator[np.ndarray]:
             yield from np.asarray(block).reshape(-1, *block.shape[-2:])
 
 
-def _metadata(ds: xr.Dataset, movie: xr.DataArray, title: str) -> dict[str, Any]:
-    said: dict[str, Any] = {
+def _metadata(ds: xr.Dataset, movie: xr.DataArray, title: str) -> dict[str, object]:
+    """Return the metadata of a movie, by the words that tifffile makes OME-XML of."""
+    metadata: dict[str, object] = {
         "axes": "TCZYX",
         "Name": title,
         "Creator": "dpipe",
@@ -134,21 +136,22 @@ def _metadata(ds: xr.Dataset, movie: xr.DataArray, title: str) -> dict[str, Any]
     }
     origin = {}
     for dim in schema.SPACE_DIMS:
-        said[f"PhysicalSize{dim.upper()}"] = schema.spacing(ds, dim)
-        said[f"PhysicalSize{dim.upper()}Unit"] = "\u00b5m"
+        metadata[f"PhysicalSize{dim.upper()}"] = schema.spacing(ds, dim)
+        metadata[f"PhysicalSize{dim.upper()}Unit"] = "\u00b5m"
         origin[dim] = repr(float(ds[dim].values[0]) if dim in ds.coords else 0.0)
-    said["MapAnnotation"] = {"Namespace": "dpipe:origin", **origin}
+    metadata["MapAnnotation"] = {"Namespace": "dpipe:origin", **origin}
     if "t" in ds.coords:
         planes = movie.sizes["c"] * movie.sizes["z"]
         times = [float(time) for time in ds["t"].values for _ in range(planes)]
-        said["Plane"] = {"DeltaT": times, "DeltaTUnit": ["s"] * len(times)}
+        metadata["Plane"] = {"DeltaT": times, "DeltaTUnit": ["s"] * len(times)}
     if movie.sizes["c"] == ds.sizes.get("c"):
-        said["Channel"] = {"Name": [str(name) for name in ds["c"].values]}
+        channels: dict[str, object] = {"Name": [str(name) for name in ds["c"].values]}
         if "channel_color" in ds.coords:
-            said["Channel"]["Color"] = [_rgba(str(c)) for c in ds["channel_color"].values]
+            channels["Color"] = [_rgba(str(c)) for c in ds["channel_color"].values]
+        metadata["Channel"] = channels
     if "recording_date" in ds.attrs:
-        said["AcquisitionDate"] = str(ds.attrs["recording_date"]).replace(" ", "T")
-    return said
+        metadata["AcquisitionDate"] = str(ds.attrs["recording_date"]).replace(" ", "T")
+    return metadata
 
 
 def _rgba(color: str) -> int:

@@ -122,7 +122,7 @@ def said(sizes, units=(None, None, None), step=None, dims=(2, 1, 3, 4, 5), names
         dimension_properties=Zyx(*(SimpleNamespace(unit=unit) for unit in units)),
         dims=Tczyx(*dims), current_scene="Image:0",
     )  # fmt: skip
-    return bioio._said(held, 1)
+    return bioio._facts(held, 1)
 
 
 @pytest.mark.parametrize(

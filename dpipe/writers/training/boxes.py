@@ -40,13 +40,13 @@ class Box:
 
     def middle(self) -> np.ndarray:
         """Its centre, NaN where it is unknown."""
-        known = np.isfinite(self.low) & np.isfinite(self.high)
-        return np.where(known, np.where(known, self.low, 0) / 2 + self.high / 2, np.nan)
+        finite = np.isfinite(self.low) & np.isfinite(self.high)
+        return np.where(finite, np.where(finite, self.low, 0) / 2 + self.high / 2, np.nan)
 
     def holds(self, other: "Box") -> bool:
         """Whether the centre of another lies in it, borders included; an unknown z fits all."""
-        at = other.middle()
-        return bool((np.isnan(at) | ((self.low <= at) & (at <= self.high))).all())
+        centre = other.middle()
+        return bool((np.isnan(centre) | ((self.low <= centre) & (centre <= self.high))).all())
 
     def distance(self, other: "Box") -> float:
         """How far apart the centres are, as far as both are known."""
@@ -92,16 +92,16 @@ def label_boxes(labels: np.ndarray, frame: int, ds: xr.Dataset) -> list[Box]:
 
 def merge(boxes: Sequence[Box]) -> tuple[list[Box], int]:
     """Leave one box of each cell, the first; return how many were left out."""
-    kept: list[Box] = []
+    merged: list[Box] = []
     for box in boxes:
-        same = [one for one in kept if one.source != box.source and one.holds(box)]
+        same = [other for other in merged if other.source != box.source and other.holds(box)]
         if not same:
-            kept.append(box)
+            merged.append(box)
             continue
-        nearest = min(same, key=lambda one: one.distance(box))
+        nearest = min(same, key=lambda other: other.distance(box))
         nearest.track = box.track if nearest.track < 0 else nearest.track
         nearest.channels = nearest.channels or box.channels
-    return kept, len(boxes) - len(kept)
+    return merged, len(boxes) - len(merged)
 
 
 def grid(ds: xr.Dataset) -> tuple[np.ndarray, np.ndarray]:
@@ -146,10 +146,10 @@ def _surfaces(ds: xr.Dataset) -> Iterator[Box]:
         [v.check(ds).values for v in (schema.VERTEX_Z, schema.VERTEX_Y, schema.VERTEX_X)], axis=1
     ).astype(float)
     for i, end in enumerate(np.cumsum(counts)):
-        own = places[end - counts[i] : end]
-        own = own[np.isfinite(own).all(axis=1)]
-        if len(own):
-            yield Box(int(frames[i]), own.min(0), own.max(0), "surfaces", int(track[i]))
+        vertices = places[end - counts[i] : end]
+        vertices = vertices[np.isfinite(vertices).all(axis=1)]
+        if len(vertices):
+            yield Box(int(frames[i]), vertices.min(0), vertices.max(0), "surfaces", int(track[i]))
 
 
 def _spots(stem: str, ds: xr.Dataset, size: float | None) -> Iterator[Box]:
@@ -170,7 +170,7 @@ def _spots(stem: str, ds: xr.Dataset, size: float | None) -> Iterator[Box]:
         ds["spot_channel"].values.astype(str) if "spot_channel" in ds.coords else [""] * len(places)
     )
     half = np.full(3, float(size or 0) / 2)
-    for centre, frame, track, said in zip(
+    for centre, frame, track, channel_text in zip(
         places, schema.FRAME.check(ds).values, schema.TRACK.check(ds).values, marked, strict=True
     ):
         if not np.isfinite(centre[1:]).all():
@@ -178,7 +178,7 @@ def _spots(stem: str, ds: xr.Dataset, size: float | None) -> Iterator[Box]:
         low, high = centre - half, centre + half
         low[np.isnan(low)], high[np.isnan(high)] = -np.inf, np.inf
         try:
-            channels = numbers(str(said), names)
+            channels = numbers(str(channel_text), names)
         except SchemaError as error:
             raise SchemaError(f"{stem}: a spot of frame {frame}: {error}") from error
         yield Box(int(frame), low, high, "spots", int(track), channels)

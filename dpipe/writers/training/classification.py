@@ -12,9 +12,9 @@ import math
 import os
 import warnings
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal, TypedDict, cast
 
 import numpy as np
 import xarray as xr
@@ -23,20 +23,40 @@ from tqdm import tqdm
 from dpipe import schema
 from dpipe.errors import SchemaError, UsageError
 from dpipe.writers.training.pictures import Names, chosen, fitting, numbers, pieces, write_tiff
-from dpipe.writers.training.splits import Said, Watch, movies_of, settle, whole_folder
+from dpipe.writers.training.splits import SplitChoice, Watch, movies_of, settle, whole_folder
 
-_OF_FRAMES = ("frames", "valid", "times", "phases", "inside")
-_LISTS = ("channels", *_OF_FRAMES)
+_List = Literal["channels", "frames", "valid", "times", "phases", "inside"]
+_LISTS: tuple[_List, ...] = ("channels", "frames", "valid", "times", "phases", "inside")
 """What `index.csv` joins by spaces, channels by commas."""
 _ENOUGH = 4
 """Files of each class from which on it is no chance that something parts them."""
+
+
+class _Row(TypedDict, total=False):
+    """A row of the index: a file, its event, and lists with an entry a frame."""
+
+    file: str
+    event: str
+    label: int
+    kind: str
+    like: str
+    movie: str
+    track: int
+    event_channel: str
+    frames: list[int]
+    valid: list[int]
+    times: list[float | None]
+    phases: list[int]
+    inside: list[float]
+    split: str
+    channels: list[str]
 
 
 def write_classification(
     parts: Mapping[str, xr.Dataset],
     to: str | os.PathLike[str],
     *,
-    split: Said = None,
+    split: SplitChoice = None,
     frames: Literal["sequence", "single"] = "sequence",
     channels: Names = None,
 ) -> list[str]:
@@ -89,35 +109,38 @@ def write_classification(
         raise UsageError(f"frames={frames!r}; expected 'sequence' or 'single'")
     crops = {stem: _crops(stem, ds) for stem, ds in parts.items()}
     splits = settle(parts, split)
-    rows, facts = list[dict[str, Any]](), list[dict[str, Any]]()
-    left, watch = 0, Watch()
+    rows, features = list[_Row](), list[dict[str, Hashable]]()
+    frames_left_out, watch = 0, Watch()
     total = sum(array.sizes["event"] for array in crops.values())
     with whole_folder(to) as folder, tqdm(total=total, desc="crops", delay=2, disable=None) as bar:
         for stem, array in crops.items():
-            known = _known(stem, parts[stem])
-            own = _channels(stem, known, parts[stem], channels)
+            events = _events(stem, parts[stem])
+            channels_of = _channels(stem, events, parts[stem], channels)
             names = parts[stem]["c"].values.astype(str)
-            shown = {about["event"]: _shown(about) for about in known}
+            shown = {row["event"]: _shown(row) for row in events}
             for i, (block,) in pieces("event", array):
-                about = known[i] | {"split": splits[known[i]["movie"]]}
-                about["channels"] = names[own[i]].tolist()
-                picture = block[:, own[i]]
+                row = events[i]
+                row["split"] = splits[row["movie"]]
+                row["channels"] = names[channels_of[i]].tolist()
+                picture = block[:, channels_of[i]]
                 for k, frame in enumerate(picture):
-                    watch.look(frame, about["split"], f"{about['event']}, frame {k}")
-                wanted = shown.get(about["like"], shown[about["event"]])
-                found = list(_cut(picture, about, wanted, single=frames == "single"))
-                left += len(picture) - sum(len(row["frames"]) for _, row, _ in found)
-                for pages, row, axes in found:
+                    watch.look(frame, row["split"], f"{row['event']}, frame {k}")
+                alone = shown.get(row["like"], shown[row["event"]])
+                files = list(_cut(picture, row, alone, single=frames == "single"))
+                frames_left_out += len(picture) - sum(len(row["frames"]) for _, row, _ in files)
+                for pages, row, axes in files:
                     path = folder / row["file"]
                     path.parent.mkdir(parents=True, exist_ok=True)
                     if path.exists():
-                        raise SchemaError(f"{stem}: two events are called {about['event']!r}")
-                    write_tiff(path, pages, axes, parts[stem], about["channels"])
+                        raise SchemaError(f"{stem}: two events are called {row['event']!r}")
+                    write_tiff(path, pages, axes, parts[stem], row["channels"])
                     rows.append(row)
-                    facts.append(_facts(pages, row))
+                    features.append(_features(pages, row))
                 bar.update()
-        telling = _telling(rows, facts)
-        _index(folder, rows, {"frames": frames, "frames_left_out": left, "telling": telling})
+        telling = _telling(rows, features)
+        _index(
+            folder, rows, {"frames": frames, "frames_left_out": frames_left_out, "telling": telling}
+        )
     if telling:
         warnings.warn("; ".join(telling), UserWarning, stacklevel=3)
     written = [*(row["file"] for row in rows), "index.csv", "index.json"]
@@ -125,15 +148,15 @@ def write_classification(
 
 
 def _crops(stem: str, ds: xr.Dataset) -> xr.DataArray:
-    held = [v for v in (schema.CROP, schema.CROP_VOLUME) if v.name in ds]
-    if not held:
-        found = ", ".join(map(str, ds.data_vars)) or "none"
-        raise SchemaError(f"{stem}: no crops to write; expected 'crop'. Found: {found}")
-    return fitting(stem, held[0].check(ds), "tiff")
+    variables = [v for v in (schema.CROP, schema.CROP_VOLUME) if v.name in ds]
+    if not variables:
+        names = ", ".join(map(str, ds.data_vars)) or "none"
+        raise SchemaError(f"{stem}: no crops to write; expected 'crop'. Found: {names}")
+    return fitting(stem, variables[0].check(ds), "tiff")
 
 
-def _known(stem: str, ds: xr.Dataset) -> list[dict[str, Any]]:
-    """Return what is known of each event, as plain values."""
+def _events(stem: str, ds: xr.Dataset) -> list[_Row]:
+    """Return the events of a part; each becomes the row of its files."""
     columns = {
         "event": ds["event"].values.astype(str).tolist(),
         "label": schema.LABEL.check(ds).values.tolist(),
@@ -148,10 +171,11 @@ def _known(stem: str, ds: xr.Dataset) -> list[dict[str, Any]]:
         "phases": schema.CROP_PHASE.check(ds).values.tolist(),
         "inside": np.round(schema.CROP_INSIDE.check(ds).values.astype(float), 6).tolist(),
     }
-    for name in columns["event"]:
-        if not name or name.startswith(".") or any(c in name for c in "/\\\0"):
-            raise SchemaError(f"{stem}: event {name!r}: its name is no file name")
-    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+    for event in columns["event"]:
+        if not event or event.startswith(".") or any(c in event for c in "/\\\0"):
+            raise SchemaError(f"{stem}: event {event!r}: its name is no file name")
+    events = zip(*columns.values(), strict=True)
+    return [cast(_Row, dict(zip(columns, event, strict=True))) for event in events]
 
 
 def _likes(ds: xr.Dataset) -> list[str]:
@@ -171,17 +195,17 @@ def _times(ds: xr.Dataset) -> list[list[float | None]]:
     return [[None if math.isnan(t) else t for t in row] for row in rows]
 
 
-def _shown(about: Mapping[str, Any]) -> list[bool]:
+def _shown(event: _Row) -> list[bool]:
     """Tell which frames of a crop are written alone: those that show what it is."""
-    dying = about["label"] != 0
+    dying = event["label"] != 0
     return [
         frame >= 0 and not (dying and phase == 0)
-        for frame, phase in zip(about["frames"], about["phases"], strict=True)
+        for frame, phase in zip(event["frames"], event["phases"], strict=True)
     ]
 
 
-def _facts(pages: np.ndarray, row: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a model sees of a file before it looks at the pictures."""
+def _features(pages: np.ndarray, row: _Row) -> dict[str, Hashable]:
+    """Return the features of a file that a model sees before it looks at the pictures."""
     return {
         "the kind of numbers": pages.dtype.name,
         "the size of pictures": pages.shape,
@@ -191,68 +215,70 @@ def _facts(pages: np.ndarray, row: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _telling(rows: Sequence[Mapping[str, Any]], facts: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Say what parts the classes wholly, so that a model would need no picture."""
+def _telling(rows: Sequence[_Row], features: Sequence[Mapping[str, Hashable]]) -> list[str]:
+    """Return a line on each feature that parts the classes: a model would need no picture."""
     labels = Counter(row["label"] for row in rows)
     if len(labels) < 2 or min(labels.values()) < _ENOUGH:
         return []
-    found = []
-    for name in facts[0]:
+    lines = []
+    for name in features[0]:
         seen = {
-            label: {fact[name] for row, fact in zip(rows, facts, strict=True)
+            label: {fact[name] for row, fact in zip(rows, features, strict=True)
                     if row["label"] == label}
             for label in labels
         }  # fmt: skip
         if not set.intersection(*seen.values()):
-            found.append(f"{name} tells the class of every file: a model would learn that")
-    return found
+            lines.append(f"{name} tells the class of every file: a model would learn that")
+    return lines
 
 
-def _channels(
-    stem: str, known: Sequence[Mapping[str, Any]], ds: xr.Dataset, wanted: Names
-) -> list[list[int]]:
+def _channels(stem: str, events: Sequence[_Row], ds: xr.Dataset, choice: Names) -> list[list[int]]:
     """Return the channels of each event."""
-    if wanted != "event":
-        return [chosen(stem, ds, wanted)] * len(known)
+    if choice != "event":
+        return [chosen(stem, ds, choice)] * len(events)
     names = ds["c"].values.astype(str).tolist()
     try:
-        own = [numbers(about["event_channel"], names)[:1] for about in known]
+        channels_of = [numbers(event["event_channel"], names)[:1] for event in events]
     except SchemaError as error:
         raise SchemaError(f"{stem}: {error}") from error
-    usual = Counter(channels[0] for channels in own if channels)
-    if known and not usual:
+    usual = Counter(channels[0] for channels in channels_of if channels)
+    if events and not usual:
         raise SchemaError(f"{stem}: no event says its channel; name channels instead")
-    most = min(usual, key=lambda channel: (-usual[channel], channel), default=0)
-    return [channels or [most] for channels in own]
+    commonest = min(usual, key=lambda channel: (-usual[channel], channel), default=0)
+    return [channels or [commonest] for channels in channels_of]
 
 
 def _cut(
-    picture: np.ndarray, about: Mapping[str, Any], wanted: Sequence[bool], *, single: bool
-) -> Iterator[tuple[np.ndarray, dict[str, Any], str]]:
+    picture: np.ndarray, event: _Row, alone: Sequence[bool], *, single: bool
+) -> Iterator[tuple[np.ndarray, _Row, str]]:
     """Yield the pages of each file, its row of the index and its axes."""
-    folder = f"{about['split']}/{about['label']}"
+    folder = f"{event['split']}/{event['label']}"
     axes = "TCYX" if picture.ndim == 4 else "TCZYX"
     if not single:
-        yield picture, {"file": f"{folder}/{about['event']}.tif"} | dict(about), axes
+        yield picture, {"file": f"{folder}/{event['event']}.tif", **event}, axes
         return
     digits = len(str(max(100, len(picture) - 1)))
     for k, frame in enumerate(picture):
-        if about["frames"][k] >= 0 and wanted[k]:
-            row = {"file": f"{folder}/{about['event']}_t{k:0{digits}}.tif"} | dict(about)
-            row |= {name: [about[name][k]] for name in _OF_FRAMES}
+        if event["frames"][k] >= 0 and alone[k]:
+            row: _Row = {"file": f"{folder}/{event['event']}_t{k:0{digits}}.tif", **event}
+            row["frames"] = row["frames"][k : k + 1]
+            row["valid"] = row["valid"][k : k + 1]
+            row["times"] = row["times"][k : k + 1]
+            row["phases"] = row["phases"][k : k + 1]
+            row["inside"] = row["inside"][k : k + 1]
             yield frame, row, axes[1:]
 
 
-def _index(folder: Path, rows: list[dict[str, Any]], said: dict[str, Any]) -> None:
+def _index(folder: Path, rows: Sequence[_Row], summary: Mapping[str, object]) -> None:
     """Write the two indexes, and the folder of a split that has no file."""
     for name in schema.SPLITS:
         (folder / name).mkdir(exist_ok=True)
-    found = Counter((row["split"], row["label"]) for row in rows)
+    counted = Counter((row["split"], row["label"]) for row in rows)
     counts = {
-        name: {str(label): n for (split, label), n in sorted(found.items()) if split == name}
+        name: {str(label): n for (split, label), n in sorted(counted.items()) if split == name}
         for name in schema.SPLITS
     }
-    text = json.dumps(said | {"counts": counts, "files": []}, ensure_ascii=False, indent=1)
+    text = json.dumps({**summary, "counts": counts, "files": []}, ensure_ascii=False, indent=1)
     listed = ",\n".join(f"  {json.dumps(row, ensure_ascii=False)}" for row in rows)
     text = text.removesuffix("[]\n}") + (f"[\n{listed}\n ]\n}}\n" if rows else "[]\n}\n")
     (folder / "index.json").write_text(text, encoding="utf-8")
@@ -261,7 +287,7 @@ def _index(folder: Path, rows: list[dict[str, Any]], said: dict[str, Any]) -> No
         table = csv.DictWriter(out, columns)
         table.writeheader()
         for row in rows:
-            joined = {
+            joined: dict[str, str] = {
                 name: " ".join("" if v is None else str(v) for v in row[name]) for name in _LISTS
             }
-            table.writerow(row | joined | {"channels": ",".join(row["channels"])})
+            table.writerow({**row, **joined, "channels": ",".join(row["channels"])})

@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal, TypedDict
 
 import numpy as np
 import xarray as xr
@@ -35,9 +35,10 @@ from dpipe.writers.training.pictures import (
     write_png,
     write_tiff,
 )
-from dpipe.writers.training.splits import Said, Watch, settle, whole_folder
+from dpipe.writers.training.splits import SplitChoice, Watch, settle, whole_folder
 
-CATEGORY = {"id": 1, "name": "apoptotic cell", "supercategory": "cell"}
+CATEGORY_ID = 1
+CATEGORY = {"id": CATEGORY_ID, "name": "apoptotic cell", "supercategory": "cell"}
 FILES = {"png": "png", "tiff": "tif"}
 COUNTS = (
     *("frames", "pictures_left_out", "labels", "surfaces", "surfaces_without_mesh", "spots"),
@@ -50,7 +51,7 @@ def write_coco(
     parts: Mapping[str, xr.Dataset],
     to: str | os.PathLike[str],
     *,
-    split: Said = None,
+    split: SplitChoice = None,
     size: float | None = None,
     image: str = "image",
     channels: Names = None,
@@ -122,9 +123,9 @@ def write_coco(
     movies = {stem: ds for stem, ds in parts.items() if stem not in skipped}
     splits = settle(movies, split)
     shown = {
-        stem: (fitting(stem, pixels(stem, ds, image, own), file), own)
+        stem: (fitting(stem, pixels(stem, ds, image, numbers), file), numbers)
         for stem, ds in movies.items()
-        for own in [chosen(stem, ds, channels)]
+        for numbers in [chosen(stem, ds, channels)]
     }
     sets = {name: _Set(name, file, empty) for name in schema.SPLITS}
     bar = tqdm(
@@ -136,32 +137,74 @@ def write_coco(
             (folder / name).mkdir()
         watch, ids = Watch(), (count(1), count(1))
         for stem, ds in movies.items():
-            one, (array, own) = sets[splits[stem]], shown[stem]
-            for frame, planes, boxes in _frames(stem, ds, array, size, one.counts):
-                for channel, plane in zip(own, planes, strict=True):
-                    mine = [each for each in boxes if channel in (each.box.channels or own)]
-                    if path := one.add(stem, ds, frame, channel, mine, ids):
-                        watch.look(plane, one.name, path)
-                        _save(folder / one.name / path, plane, ds, file)
-                one.counts["in_other_channels"] += sum(
-                    not set(each.box.channels or own) & set(own) for each in boxes
+            dataset, (array, numbers) = sets[splits[stem]], shown[stem]
+            for frame, planes, boxes in _frames(stem, ds, array, size, dataset.counts):
+                for channel, plane in zip(numbers, planes, strict=True):
+                    mine = [
+                        placed for placed in boxes if channel in (placed.box.channels or numbers)
+                    ]
+                    if path := dataset.add(stem, ds, frame, channel, mine, ids):
+                        watch.look(plane, dataset.name, path)
+                        _save(folder / dataset.name / path, plane, ds, file)
+                dataset.counts["in_other_channels"] += sum(
+                    not set(placed.box.channels or numbers) & set(numbers) for placed in boxes
                 )
                 bar.update()
-        for one in sets.values():
-            one.save(folder / "annotations" / f"instances_{one.name}.json", skipped)
+        for dataset in sets.values():
+            dataset.save(folder / "annotations" / f"instances_{dataset.name}.json", skipped)
     names = [
-        f"{one.name}/{picture['file_name']}" for one in sets.values() for picture in one.images
+        f"{dataset.name}/{picture['file_name']}"
+        for dataset in sets.values()
+        for picture in dataset.images
     ]
     names += [f"annotations/instances_{name}.json" for name in schema.SPLITS]
     return [str(Path(to).expanduser().absolute() / name) for name in names]
+
+
+class _RunLengths(TypedDict):
+    """A mask as COCO packs it: height and width, and lengths of runs down its columns."""
+
+    size: list[int]
+    counts: list[int]
+
+
+class _Picture(TypedDict):
+    """An entry of ``images``."""
+
+    id: int
+    file_name: str
+    width: int
+    height: int
+    movie: str
+    frame: int
+    time: float | None
+    channel: str
+    pixel_size: list[float]
+
+
+class _Annotation(TypedDict):
+    """An entry of ``annotations``: a box, and the mask in it where there is one."""
+
+    id: int
+    image_id: int
+    category_id: int
+    bbox: list[float]
+    area: float
+    iscrowd: int
+    segmentation: _RunLengths | list[float]
+    track_id: int
+    frame: int
+    source: str
+    clipped: bool
+    depth: list[float] | None
 
 
 def _frames(
     stem: str, ds: xr.Dataset, array: xr.DataArray, size: float | None, counts: Counter[str]
 ) -> Iterator[tuple[int, np.ndarray, list[Placed]]]:
     """Yield each frame's number, its pictures (c, y, x) and the boxes that lie in it."""
-    marks, found = table_boxes(stem, ds, size)
-    counts.update(found)
+    marks, table_counts = table_boxes(stem, ds, size)
+    counts.update(table_counts)
     counts["outside"] += sum(not 0 <= box.frame < array.sizes["t"] for box in marks)
     arrays = [array.max("z") if "z" in array.dims else array]
     if "labels" in ds:
@@ -180,19 +223,19 @@ def _frames(
         counts["same_cell"] += same
         counts["outside"] += len(boxes) - len(inside)
         counts["boxes"] += len(inside)
-        counts["clipped"] += sum(each.clipped for each in inside)
+        counts["clipped"] += sum(placed.clipped for placed in inside)
         yield frame, planes, inside
 
 
 @dataclass
 class _Set:
-    """What stands in the file of one split."""
+    """The pictures and annotations of one split."""
 
     name: str
     file: str
     empty: bool
-    images: list[dict[str, Any]] = field(default_factory=list)
-    annotations: list[dict[str, Any]] = field(default_factory=list)
+    images: list[_Picture] = field(default_factory=list)
+    annotations: list[_Annotation] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
 
     def add(
@@ -206,7 +249,7 @@ class _Set:
         digits = len(str(max(1000, ds.sizes.get("t", 1) - 1)))
         name = f"{stem}_t{frame:0{digits}}_c{channel}.{FILES[self.file]}"
         number = next(ids[0])
-        picture = {
+        picture: _Picture = {
             "id": number,
             "file_name": name,
             "width": ds.sizes["x"],
@@ -218,7 +261,7 @@ class _Set:
             "pixel_size": [schema.spacing(ds, "y"), schema.spacing(ds, "x")],
         }
         self.images.append(picture)
-        self.annotations += [_annotation(each, next(ids[1]), number) for each in boxes]
+        self.annotations += [_annotation(placed, next(ids[1]), number) for placed in boxes]
         return name
 
     def save(self, path: Path, unmarked: Sequence[str]) -> None:
@@ -229,20 +272,25 @@ class _Set:
             "counts": counts | {key: self.counts[key] for key in COUNTS},
             "unmarked_movies_left_out": list(unmarked),
         }
-        content = {"info": info, "licenses": [], "categories": [CATEGORY]}
-        content |= {"images": self.images, "annotations": self.annotations}
+        content = {
+            "info": info,
+            "licenses": [],
+            "categories": [CATEGORY],
+            "images": self.images,
+            "annotations": self.annotations,
+        }
         path.write_text(json.dumps(content, ensure_ascii=False), encoding="utf-8")
 
 
-def _annotation(placed: Placed, number: int, picture: int) -> dict[str, Any]:
+def _annotation(placed: Placed, number: int, picture: int) -> _Annotation:
     box, (_, _, width, height) = placed.box, placed.bbox
-    segmentation: Any = []
+    segmentation: _RunLengths | list[float] = []
     if box.mask is not None:
         segmentation = {"size": list(box.mask.shape), "counts": run_lengths(box.mask)}
     return {
         "id": number,
         "image_id": picture,
-        "category_id": CATEGORY["id"],
+        "category_id": CATEGORY_ID,
         "bbox": placed.bbox,
         "area": float(box.mask.sum()) if box.mask is not None else round(width * height, 6),
         "iscrowd": 0,

@@ -7,7 +7,6 @@ what PNG and OME-TIFF hold. Values are never stretched or rounded. It knows noth
 import uuid
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import tifffile
@@ -29,20 +28,20 @@ Names = str | int | Sequence[str | int] | None
 
 def chosen(stem: str, ds: xr.Dataset, names: Names) -> list[int]:
     """Return the numbers of the channels of these names, all for None."""
-    known = ds["c"].values.astype(str).tolist() if "c" in ds.coords else ["0"]
+    channels = ds["c"].values.astype(str).tolist() if "c" in ds.coords else ["0"]
     if names is None:
         return list(range(ds.sizes.get("c", 1)))
-    given = names.split(",") if isinstance(names, str) else names
-    wanted = [str(name) for name in ([given] if isinstance(given, int) else given)]
-    for name in wanted:
-        if name not in known:
-            raise UsageError(f"{stem}: {unknown('channel', name, known)}")
-    if not wanted:
+    listed = names.split(",") if isinstance(names, str) else names
+    choice = [str(name) for name in ([listed] if isinstance(listed, int) else listed)]
+    for name in choice:
+        if name not in channels:
+            raise UsageError(f"{stem}: {unknown('channel', name, channels)}")
+    if not choice:
         raise UsageError("channels: none given; name at least one, or leave the option out")
-    return [known.index(name) for name in dict.fromkeys(wanted)]
+    return [channels.index(name) for name in dict.fromkeys(choice)]
 
 
-def numbers(said: str, names: Sequence[str]) -> list[int]:
+def numbers(text: str, names: Sequence[str]) -> list[int]:
     """Return the channels that a text names: by commas, each a name or ``ch1``, counted from 1.
 
     Examples
@@ -50,23 +49,23 @@ def numbers(said: str, names: Sequence[str]) -> list[int]:
     >>> numbers("ch2, GFP", ["GFP", "DiD"])
     [1, 0]
     """
-    found = []
-    for text in filter(None, (part.strip() for part in said.split(","))):
-        counted = text.lower().removeprefix("ch").strip()
-        if text in names:
-            found.append(list(names).index(text))
-        elif text.lower().startswith("ch") and counted.isdecimal() and int(counted) <= len(names):
-            found.append(int(counted) - 1)
+    channels = []
+    for name in filter(None, (part.strip() for part in text.split(","))):
+        counted = name.lower().removeprefix("ch").strip()
+        if name in names:
+            channels.append(list(names).index(name))
+        elif name.lower().startswith("ch") and counted.isdecimal() and int(counted) <= len(names):
+            channels.append(int(counted) - 1)
         else:
-            raise SchemaError(f"no channel {text!r}. Found: {', '.join(names)}")
-    return found
+            raise SchemaError(f"no channel {name!r}. Found: {', '.join(names)}")
+    return channels
 
 
 def pixels(stem: str, ds: xr.Dataset, name: str, channels: Sequence[int]) -> xr.DataArray:
     """Return some channels of a movie, over (t, c, z, y, x) or (t, c, y, x)."""
     if name not in ds:
-        found = ", ".join(map(str, ds.data_vars)) or "none"
-        raise SchemaError(f"{stem}: no variable {name!r} to write. Found: {found}")
+        variables = ", ".join(map(str, ds.data_vars)) or "none"
+        raise SchemaError(f"{stem}: no variable {name!r} to write. Found: {variables}")
     array = ds[name]
     if not {"y", "x"} <= set(array.dims) <= set(schema.MOVIE_DIMS):
         dims = ", ".join(map(str, array.dims))
@@ -111,16 +110,16 @@ def write_tiff(
     """Write a picture as OME-TIFF, one page a plane; `of` has the steps of its coordinates."""
     if picture.dtype.name not in TIFF:
         raise SchemaError(f"{path.stem}: OME-TIFF holds no {picture.dtype}; convert it first")
-    said: dict[str, Any] = {"axes": axes, "Name": path.stem, "Creator": "dpipe"}
+    metadata: dict[str, object] = {"axes": axes, "Name": path.stem, "Creator": "dpipe"}
     # two files of one content are one: no clock, no chance
-    said["UUID"] = str(uuid.uuid5(uuid.NAMESPACE_URL, f"dpipe:{path.parent.name}/{path.stem}"))
+    metadata["UUID"] = str(uuid.uuid5(uuid.NAMESPACE_URL, f"dpipe:{path.parent.name}/{path.stem}"))
     for dim in [dim for dim in schema.SPACE_DIMS if dim.upper() in axes]:
-        said[f"PhysicalSize{dim.upper()}"] = schema.spacing(of, dim)
-        said[f"PhysicalSize{dim.upper()}Unit"] = "\u00b5m"
+        metadata[f"PhysicalSize{dim.upper()}"] = schema.spacing(of, dim)
+        metadata[f"PhysicalSize{dim.upper()}Unit"] = "\u00b5m"
     if "T" in axes:
-        said |= {"TimeIncrement": schema.spacing(of, "t"), "TimeIncrementUnit": "s"}
+        metadata |= {"TimeIncrement": schema.spacing(of, "t"), "TimeIncrementUnit": "s"}
     if "C" in axes:
-        said["Channel"] = {"Name": list(channels)}
+        metadata["Channel"] = {"Name": list(channels)}
     tifffile.imwrite(
         path,
         picture,
@@ -129,5 +128,5 @@ def write_tiff(
         compression="zlib",
         predictor=picture.dtype.kind in "ui",
         maxworkers=1,
-        metadata=said,
+        metadata=metadata,
     )

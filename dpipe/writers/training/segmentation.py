@@ -8,7 +8,7 @@ import csv
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal, TypedDict
 
 import numpy as np
 import xarray as xr
@@ -25,7 +25,21 @@ from dpipe.writers.training.pictures import (
     write_png,
     write_tiff,
 )
-from dpipe.writers.training.splits import Said, Watch, settle, whole_folder
+from dpipe.writers.training.splits import SplitChoice, Watch, settle, whole_folder
+
+
+class _Row(TypedDict):
+    """A row of ``index.csv``: a picture and its mask."""
+
+    image: str
+    mask: str
+    split: str
+    movie: str
+    frame: int
+    channels: str
+    objects: int
+    voxels: int
+
 
 COLUMNS = ("image", "mask", "split", "movie", "frame", "channels", "objects", "voxels")
 _LARGEST = 65535
@@ -35,7 +49,7 @@ def write_segmentation(
     parts: Mapping[str, xr.Dataset],
     to: str | os.PathLike[str],
     *,
-    split: Said = None,
+    split: SplitChoice = None,
     dims: int = 3,
     mask: Literal["labels", "binary"] = "labels",
     file: Literal["tiff", "png"] = "tiff",
@@ -87,18 +101,20 @@ def write_segmentation(
     UsageError
         An unknown option value or channel, or the folder is not empty.
     """
-    for name, value, known in (
+    for name, value, choices in (
         ("dims", dims, (3, 2)),
         ("mask", mask, ("labels", "binary")),
         ("file", file, ("tiff", "png")),
     ):
-        if value not in known:
-            raise UsageError(f"{name}={value!r}; expected {known[0]} or {known[1]}")
-    own = {stem: chosen(stem, ds, channels) for stem, ds in parts.items()}
-    if file == "png" and (dims == 3 or any(len(channels) > 1 for channels in own.values())):
+        if value not in choices:
+            raise UsageError(f"{name}={value!r}; expected {choices[0]} or {choices[1]}")
+    channels_of = {stem: chosen(stem, ds, channels) for stem, ds in parts.items()}
+    if file == "png" and (dims == 3 or any(len(channels) > 1 for channels in channels_of.values())):
         raise UsageError("PNG holds a plane of one channel; say dims=2 and channels=NAME")
-    splits, watch, rows = settle(parts, split), Watch(), list[dict[str, Any]]()
-    pairs = {stem: _pair(stem, ds, image, own[stem], dims, file) for stem, ds in parts.items()}
+    splits, watch, rows = settle(parts, split), Watch(), list[_Row]()
+    pairs = {
+        stem: _pair(stem, ds, image, channels_of[stem], dims, file) for stem, ds in parts.items()
+    }
     bar = tqdm(
         total=sum(labels.sizes["t"] for _, labels in pairs.values()),
         desc="frames", delay=2, disable=None,
@@ -108,7 +124,9 @@ def write_segmentation(
             (folder / name).mkdir(parents=True)
         for stem, pair in pairs.items():
             ds = parts[stem]
-            names = [str(ds["c"].values[i]) if "c" in ds.coords else str(i) for i in own[stem]]
+            names = [
+                str(ds["c"].values[i]) if "c" in ds.coords else str(i) for i in channels_of[stem]
+            ]
             for frame, (picture, labels) in pieces("t", *pair):
                 bar.update()
                 if not (empty or labels.any()):
@@ -124,7 +142,7 @@ def write_segmentation(
             table = csv.DictWriter(out, COLUMNS)
             table.writeheader()
             table.writerows(rows)
-    written = [row[kind] for row in rows for kind in ("image", "mask")]
+    written = [path for row in rows for path in (row["image"], row["mask"])]
     return [str(Path(to).expanduser().absolute() / name) for name in [*written, "index.csv"]]
 
 
@@ -152,7 +170,7 @@ def _pair(
 
 def _row(
     stem: str, frame: int, split: str, labels: np.ndarray, file: str, channels: list[str]
-) -> dict[str, Any]:
+) -> _Row:
     name = f"{stem}_t{frame:04}.{'tif' if file == 'tiff' else 'png'}"
     present = np.unique(labels[labels > 0], return_counts=True)
     return {

@@ -22,8 +22,8 @@ from dpipe.errors import InputError, RefusedError, SchemaError, UsageError, unkn
 from dpipe.formats.spreadsheets import Unfit, read_bytes, read_rows, table
 from dpipe.writers.atomic import folders
 
-Said = str | os.PathLike[str] | Mapping[str, str] | xr.Dataset | None
-"""How a split may be said: see `settle`."""
+SplitChoice = str | os.PathLike[str] | Mapping[str, str] | xr.Dataset | None
+"""A choice of splits, as a user may give it: see `settle`."""
 
 _HOW = (
     "make one with the operator split-movies and name it as a further --input, or give "
@@ -31,14 +31,14 @@ _HOW = (
 )
 
 
-def settle(parts: Mapping[str, xr.Dataset], said: Said) -> dict[str, str]:
+def settle(parts: Mapping[str, xr.Dataset], choice: SplitChoice) -> dict[str, str]:
     """Return the split of every movie in the parts.
 
     Parameters
     ----------
     parts : mapping of str to xarray.Dataset
         By stem. A part is a movie; one of crops shows those in its coordinate ``movie(event)``.
-    said : str, path, mapping, xarray.Dataset or None
+    choice : str, path, mapping, xarray.Dataset or None
         ``"train"``, ``"validation"`` or ``"test"`` for all; a table with the columns ``split``
         and ``movie`` (or ``event``, for crops); a mapping from movies to splits; what
         ``split_movies`` returns; or nothing: then each part holds its ``split``.
@@ -53,22 +53,24 @@ def settle(parts: Mapping[str, xr.Dataset], said: Said) -> dict[str, str]:
     RefusedError
         A movie without a split, or in two.
     """
-    held = _held(parts)
-    movies = dict.fromkeys(movie for movie, _ in held)
-    if said is None:
-        own = [(movie, _own(parts[stem])) for movie, stem in held]
-        _missing([movie for movie, split in own if not split], "the data", ())
-        return _one_each(own)
-    if isinstance(said, str) and said in schema.SPLITS:
-        return dict.fromkeys(movies, said)
-    column, rows, where = _rows(said)
-    known = _one_each(rows)
+    events_of = _held(parts)
+    movies = dict.fromkeys(movie for movie, _ in events_of)
+    if choice is None:
+        marked = [(movie, _own(parts[stem])) for movie, stem in events_of]
+        _missing([movie for movie, split in marked if not split], "the data", ())
+        return _one_each(marked)
+    if isinstance(choice, str) and choice in schema.SPLITS:
+        return dict.fromkeys(movies, choice)
+    column, rows, where = _rows(choice)
+    split_of = _one_each(rows)
     if column == "event":
-        events = [(movie, event) for (movie, stem), of in held.items() for event in of or [stem]]
-        _missing([event for _, event in events if event not in known], where, known)
-        known = _one_each([(movie, known[event]) for movie, event in events])
-    _missing([movie for movie in movies if movie not in known], where, known)
-    return {movie: known[movie] for movie in movies}
+        events = [
+            (movie, event) for (movie, stem), of in events_of.items() for event in of or [stem]
+        ]
+        _missing([event for _, event in events if event not in split_of], where, split_of)
+        split_of = _one_each([(movie, split_of[event]) for movie, event in events])
+    _missing([movie for movie in movies if movie not in split_of], where, split_of)
+    return {movie: split_of[movie] for movie in movies}
 
 
 def movies_of(stem: str, ds: xr.Dataset) -> np.ndarray:
@@ -80,15 +82,15 @@ def movies_of(stem: str, ds: xr.Dataset) -> np.ndarray:
 
 def _held(parts: Mapping[str, xr.Dataset]) -> dict[tuple[str, str], list[str]]:
     """Return the events of each movie in each part: none where a part is a movie."""
-    held: dict[tuple[str, str], list[str]] = {}
+    events_of: dict[tuple[str, str], list[str]] = {}
     for stem, ds in parts.items():
         if schema.CROP.name not in ds and schema.CROP_VOLUME.name not in ds:
-            held[stem, stem] = []
+            events_of[stem, stem] = []
             continue
         names = ds["event"].values.astype(str).tolist()
         for movie, name in zip(movies_of(stem, ds).tolist(), names, strict=True):
-            held.setdefault((movie, stem), []).append(name)
-    return held
+            events_of.setdefault((movie, stem), []).append(name)
+    return events_of
 
 
 def _own(ds: xr.Dataset) -> str:
@@ -97,21 +99,23 @@ def _own(ds: xr.Dataset) -> str:
     return str(ds[schema.SPLIT.name].values.item())
 
 
-def _rows(said: Any) -> tuple[str, list[tuple[str, str]], str]:
-    """Return what the splits are of (movie or event), the rows, and where they stand."""
-    if isinstance(said, xr.Dataset):
-        if "movie" not in said.coords:
+def _rows(choice: Any) -> tuple[str, list[tuple[str, str]], str]:
+    """Return the entity that has splits (movie or event), its rows, and where they stand."""
+    if isinstance(choice, xr.Dataset):
+        if "movie" not in choice.coords:
             raise SchemaError("split: no coordinate 'movie'; expected what split_movies returns")
-        said = dict(
-            zip(said["movie"].values.astype(str), schema.SPLIT.check(said).values, strict=True)
+        choice = dict(
+            zip(choice["movie"].values.astype(str), schema.SPLIT.check(choice).values, strict=True)
         )
-    if isinstance(said, Mapping):
-        return "movie", [(str(movie), str(split)) for movie, split in said.items()], "split"
-    if not isinstance(said, str | os.PathLike):
-        raise UsageError(f"split: found {said!r}; expected a file, or one of {_names()}")
-    path = Path(said).expanduser()
+    if isinstance(choice, Mapping):
+        return "movie", [(str(movie), str(split)) for movie, split in choice.items()], "split"
+    if not isinstance(choice, str | os.PathLike):
+        raise UsageError(f"split: found {choice!r}; expected a file, or one of {_names()}")
+    path = Path(choice).expanduser()
     if not path.is_file():
-        raise UsageError(f"split={os.fspath(said)!r}: no such file, and none of {_names()}; {_HOW}")
+        raise UsageError(
+            f"split={os.fspath(choice)!r}: no such file, and none of {_names()}; {_HOW}"
+        )
     try:
         cells, comma = read_rows(path.name, read_bytes(str(path.absolute())))
         columns = table(cells[0], cells[1:], 2, comma)
@@ -123,22 +127,22 @@ def _rows(said: Any) -> tuple[str, list[tuple[str, str]], str]:
 
 
 def _one_each(rows: Iterable[tuple[str, str]]) -> dict[str, str]:
-    """Turn rows into a mapping; refuse one name in two splits, and what is no split."""
-    found: dict[str, str] = {}
+    """Turn rows into a mapping; refuse a name in two splits, and a word that is no split."""
+    split_of: dict[str, str] = {}
     for name, split in rows:
         if split not in schema.SPLITS:
             raise UsageError(f"{name}: {unknown('split', split, schema.SPLITS)}")
-        if found.setdefault(name, split) != split:
+        if split_of.setdefault(name, split) != split:
             raise RefusedError(
-                f"{name} is in {found[name]} and in {split}: what a model is tested on would leak "
-                "into what it learns from; a movie goes whole"
+                f"{name} is in {split_of[name]} and in {split}: what a model is tested on would "
+                "leak into what it learns from; a movie goes whole"
             )
-    return found
+    return split_of
 
 
-def _missing(names: Sequence[str], where: str, known: Iterable[str]) -> None:
+def _missing(names: Sequence[str], where: str, names_listed: Iterable[str]) -> None:
     if names:
-        near = difflib.get_close_matches(names[0], list(known), n=1)
+        near = difflib.get_close_matches(names[0], list(names_listed), n=1)
         hint = f" (did you mean {near[0]!r}?)" if near else ""
         raise RefusedError(f"{names[0]}: no split in {where}{hint}; {_HOW}")
 
