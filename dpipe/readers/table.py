@@ -79,7 +79,9 @@ class Reader:
         """
         if self.streams:
             return self.find(walk_items(*where, odd=odd))
-        return self.find({item.uri: item for url in where for item in list_items(url, odd)}.values())
+        return self.find(
+            {item.uri: item for url in where for item in list_items(url, odd)}.values()
+        )
 
 
 def _later(name: str) -> Later:
