@@ -67,7 +67,7 @@ def test_recipes():
 
 def test_python_names_what_there_is():
     blocks = fenced("python")
-    assert len(blocks) == 5
+    assert len(blocks) == 6
     for node in (node for block in blocks for node in ast.walk(ast.parse(block))):
         if isinstance(node, ast.Attribute) and getattr(node.value, "id", "") == "dpipe":
             assert hasattr(dpipe, node.attr), node.attr

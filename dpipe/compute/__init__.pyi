@@ -1,6 +1,6 @@
 from . import blocks, devices
 from .blocks import compute, compute_region, lazy, map_chunks, map_frames, map_tiles
-from .collections import map_blocks
+from .collections import Stretch, map_blocks
 from .devices import beside, chosen_device, device, namespace, ndimage, to_device, to_host
 from .fold import fold
 from .records import map_records, map_rows
@@ -10,6 +10,7 @@ from .sizes import block_regions, largest_block, source_bytes, token
 
 __all__ = [
     "Region",
+    "Stretch",
     "beside",
     "block_regions",
     "blocks",

@@ -5,6 +5,7 @@ same layout, or sums over them.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -16,6 +17,35 @@ from dpipe import schema
 from dpipe.compute.devices import chosen_device, to_device, to_host
 from dpipe.compute.records import by_row, in_pieces, places_of
 from dpipe.compute.regions import single
+
+
+@dataclass(frozen=True, eq=False)
+class Stretch:
+    """A long array of one dim, of which each block of pictures has a stretch.
+
+    Attributes
+    ----------
+    values : array
+        Lazy or not.
+    starts, stops : numpy.ndarray, shape (block,)
+        Where the stretch of each block begins and ends.
+    """
+
+    values: Any
+    starts: np.ndarray
+    stops: np.ndarray
+
+    def by_block(self) -> da.Array:
+        """Return the stretches one after another, one lazy block each."""
+        values = self.values
+        if not isinstance(values, da.Array):
+            values = np.asarray(values)
+        pieces = [
+            da.asarray(values[start:stop]).rechunk(-1)
+            for start, stop in zip(self.starts.tolist(), self.stops.tolist(), strict=True)
+        ]
+        return da.concatenate(pieces, allow_unknown_chunksizes=True)
+
 
 _TABLE = ("offset", "height", "width", "in_slot")
 
@@ -29,6 +59,7 @@ def map_blocks(
     need: Sequence[str] = ("pixels", "mask_code"),
     columns: Mapping[str, np.ndarray] | None = None,
     whole: Mapping[str, xr.DataArray] | None = None,
+    stretches: Mapping[str, Stretch] | None = None,
     **params: Any,
 ) -> xr.DataArray:
     """Turn all pictures of each block of a packed collection into one array.
@@ -52,6 +83,8 @@ def map_blocks(
         Further whole numbers of each record; the kernel gets those of its pictures by these names.
     whole : mapping of str to xarray.DataArray, optional
         Small arrays that every call needs whole; the kernel gets them, on the host, by these names.
+    stretches : mapping of str to Stretch, optional
+        Long arrays of one dim of which every call needs a stretch; as `whole`.
     **params
         Passed to the kernel.
 
@@ -74,6 +107,7 @@ def map_blocks(
     at = np.array(places_of(ds, found), np.int64)[which] if len(labels) else labels.astype(np.int64)
     table = table[np.argsort(at, kind="stable")]
     counts = tuple(np.bincount(at, minlength=count).tolist())
+    ranges = stretches or {}
     run = partial(
         _run,
         kernel=kernel,
@@ -83,11 +117,13 @@ def map_blocks(
         name=chosen_device(),
         used=tuple(used),
         columns=tuple(more),
-        whole=tuple(whole or {}),
+        whole=(*ranges, *(whole or {})),
     )
     arrays: list[Any] = [in_pieces(table, counts), (0, 1)]
     for axis, name in enumerate(used, 2):
         arrays += [by_row(ds[name].data), (0, axis)]
+    for stretch in ranges.values():
+        arrays += [stretch.by_block(), (0,)]
     for number, array in enumerate((whole or {}).values(), 1):
         axes = tuple(100 * number + axis for axis in range(array.ndim))
         arrays += [da.asarray(array.data).rechunk(-1), axes]

@@ -99,6 +99,9 @@ OPERATORS: dict[str, Operator] = {
         _later("pictures.quality:picture_quality"), version=1, free=("record",)
     ),
     "pictures": Operator(_later("pictures.pictures:pictures"), version=1, free=("record",)),
+    "polygon-masks": Operator(
+        _later("annotations.polygon_masks:polygon_masks"), version=1, free=("block",)
+    ),
     "projections": Operator(_later("frames.projections:projections"), version=1, free=("t", "c")),
     "quality-table": Operator(_later("frames.quality_table:quality_table"), version=1),
     "rater-agreement": Operator(

@@ -40,8 +40,8 @@ class Reader:
         As ``open``, but from a few files: for plans, where opening takes long. It takes the
         number of files after their URLs.
     resume : callable, optional
-        ``resume(layout, urls, **options)`` returns the Dataset of ``open`` again, from its
-        coordinates, without looking into the files.
+        ``resume(laid, urls, **options)`` returns what ``open`` gave, from the coordinates that it
+        gave then, without looking into the files again.
     content : callable, optional
         ``content(file)`` returns a number of 64 bits that files of the same pixels share, 0 where
         it cannot tell, and whether the mask has several values besides 0: by it a census finds
@@ -73,15 +73,13 @@ class Reader:
     packages: dict[str, str] = field(default_factory=dict)
 
     def parts(self, where: Sequence[str], odd: Oddities | None = None) -> Iterator[Part]:
-        """Yield the parts of some sources; a file that lies in two of them is taken once.
+        """Yield the parts of some sources; what lies in two of them is taken once.
 
-        Oddities of the sources go into `odd`.
+        What is odd about them goes into `odd`.
         """
         if self.streams:
             return self.find(walk_items(*where, odd=odd))
-        return self.find(
-            {item.uri: item for url in where for item in list_items(url, odd)}.values()
-        )
+        return self.find({i.uri: i for one in where for i in list_items(one, odd)}.values())
 
 
 def _later(name: str) -> Later:
@@ -94,6 +92,9 @@ READERS: dict[str, Reader] = {
         _later("bioio:open_bioio"),
         version=2,
         alike=_later("alike:same_places"),
+    ),
+    "coco": Reader(
+        _later("annotations.coco:find"), _later("annotations.coco:open_coco"), version=1
     ),
     "conditions": Reader(
         _later("tables.conditions:find"),

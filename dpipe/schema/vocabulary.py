@@ -5,6 +5,7 @@ from typing import Any
 import xarray as xr
 
 from dpipe.schema import (
+    annotations,
     collections,
     crops,
     events,
@@ -18,7 +19,19 @@ from dpipe.schema import (
 )
 from dpipe.schema.variable import Variable
 
-_FILES = (crops, features, groups, collections, pictures, surfaces, tables, movies, tracks, events)
+_FILES = (
+    annotations,
+    crops,
+    features,
+    groups,
+    collections,
+    pictures,
+    surfaces,
+    tables,
+    movies,
+    tracks,
+    events,
+)
 
 
 def _values() -> list[Any]:

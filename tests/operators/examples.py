@@ -1,5 +1,6 @@
 """Examples of operators: small inputs by integer arithmetic, and a row for each operator."""
 
+import annotated
 import numpy as np
 import xarray as xr
 from cells import collection
@@ -225,6 +226,12 @@ EXAMPLES = {
     ),
     "picture-quality": OperatorExample(
         four, version=1, digest="2bf0021d727d57fec767668b8ff0cfa506569c5d274f9932c76100947af01c1b"
+    ),
+    "polygon-masks": OperatorExample(
+        annotated.dataset,
+        version=1,
+        digest="61971fae788fd74035941033871f837547daeaba186964a0dd6523b2c5547a12",
+        on_host=True,
     ),
     "projections": OperatorExample(
         movie,

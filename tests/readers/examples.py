@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import annotated
 import h5py
 import numpy as np
 import pytest
@@ -239,6 +240,7 @@ def one_picture() -> xr.Dataset:
 
 EXAMPLES = {
     "bioio": ReaderExample(write_bioio, movie, marks=(OF_BIOIO,)),
+    "coco": ReaderExample(annotated.write_alone, annotated.dataset),
     "conditions": ReaderExample(write_conditions, conditions),
     "crops": ReaderExample(write_crops, cropped),
     "emdb-sff": ReaderExample(write_sff, meshes_of_movie),

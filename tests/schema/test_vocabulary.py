@@ -30,6 +30,8 @@ def test_every_variable_is_described(variable: schema.Variable) -> None:
         "micrometer2",
         "micrometer3",
         "micrometer s-1",
+        "pixel",
+        "pixel2",
     )
     assert set(variable.kinds) <= set("uifbU")
     assert len(set(variable.dims)) == len(variable.dims)

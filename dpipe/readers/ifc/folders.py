@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from dpipe.readers.ifc import packing
+from dpipe.readers import packing
 from dpipe.sources import Item, Part, natural_key
 
 SUFFIXES = (".h5", ".hdf5")

@@ -17,7 +17,8 @@ import dpipe
 from dpipe import schema, sources
 from dpipe.demo.study import write_ifc_tree
 from dpipe.errors import InputError, UsageError
-from dpipe.readers.ifc import collection, folders, packing
+from dpipe.readers import packing
+from dpipe.readers.ifc import collection, folders
 from dpipe.sources import Item
 from dpipe.storage import safe_key
 

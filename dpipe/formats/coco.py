@@ -1,0 +1,375 @@
+"""Files of annotations as COCO has them: pictures, classes, and objects with outlines or runs.
+
+``annotations`` is a list, or, as some of LIVECell's files have it, an object by number; both are
+read. A file is parsed in pieces: an annotation at a time becomes numbers in long arrays, so that
+millions of objects take little more than their vertices.
+
+Knows JSON and what its keys mean; knows no folders and no pixels.
+"""
+
+import itertools
+import math
+import re
+from array import array
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import msgspec
+import numpy as np
+
+from dpipe.errors import InputError
+from dpipe.formats import run_lengths
+from dpipe.formats.coco_outlines import PLAIN, parse_outlines
+
+IMAGE_KEYS = ("id", "width", "height", "file_name")
+"""What an image must say; other keys are kept as they are."""
+_UNKNOWN = re.compile(r"Object contains unknown field `(.+)`")
+_NO_JSON = re.compile(rb"(?<=[\[:,\s])-?(?:NaN|Infinity)(?=[\],}\s])")
+_BYTE = re.compile(r"\(byte (\d+)\)")
+_SHOWN = 3
+_BATCH = 4096
+_NO_BOX = (math.nan,) * 4
+
+
+class _Runs(msgspec.Struct):
+    counts: list[int] | str
+    size: tuple[int, int] | None = None
+
+
+class _Annotation(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+    image_id: int
+    id: int | None = None
+    category_id: int | None = None
+    segmentation: msgspec.Raw = msgspec.Raw(b"")
+    area: float | None = None
+    bbox: list[float | None] | None = None
+    iscrowd: bool | int | None = None
+    score: float | None = None
+    ignore: bool | int | None = None
+
+
+class _Lenient(_Annotation, forbid_unknown_fields=False):
+    """The same; what else stands there is left where it is."""
+
+
+class _Members(msgspec.Struct):
+    annotations: msgspec.Raw = msgspec.Raw(b"")
+    images: list[dict[str, Any]] | None = None
+    categories: list[dict[str, Any]] | None = None
+    info: Any = None
+    licenses: Any = None
+
+
+@dataclass
+class Objects:
+    """Columns of objects, in the order of the file.
+
+    Attributes
+    ----------
+    ids, images, categories : array of int64
+        Number, picture and class of each; -1 where the file gives no number or class.
+    crowd : array of int8
+        Whether it stands for several.
+    area, score : array of float64
+        As the file gives them, NaN where it does not.
+    boxes : array of float64
+        Four a piece: left, top, width, height; NaN where there is none.
+    ring_counts, run_counts : array of int64
+        Rings and runs of each.
+    vertex_counts : array of int64
+        Vertices of each ring.
+    x, y : array of float64
+        Vertices, in pixels from the upper left corner.
+    runs : array of uint32
+        Run lengths.
+    """
+
+    ids: "array[int]" = field(default_factory=lambda: array("q"))
+    images: "array[int]" = field(default_factory=lambda: array("q"))
+    categories: "array[int]" = field(default_factory=lambda: array("q"))
+    crowd: "array[int]" = field(default_factory=lambda: array("b"))
+    area: "array[float]" = field(default_factory=lambda: array("d"))
+    score: "array[float]" = field(default_factory=lambda: array("d"))
+    boxes: "array[float]" = field(default_factory=lambda: array("d"))
+    ring_counts: "array[int]" = field(default_factory=lambda: array("q"))
+    run_counts: "array[int]" = field(default_factory=lambda: array("q"))
+    vertex_counts: "array[int]" = field(default_factory=lambda: array("q"))
+    x: "array[float]" = field(default_factory=lambda: array("d"))
+    y: "array[float]" = field(default_factory=lambda: array("d"))
+    runs: "array[int]" = field(default_factory=lambda: array("I"))
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+
+@dataclass
+class Annotations:
+    """What a file says.
+
+    Attributes
+    ----------
+    images, categories : list of dict
+        As they stand there.
+    objects : Objects
+        The annotations.
+    info, licenses
+        As they stand there, None without.
+    notes : list of str
+        What was not taken, and what is odd, a line each.
+    """
+
+    images: list[dict[str, Any]]
+    categories: list[dict[str, Any]]
+    objects: Objects
+    info: Any = None
+    licenses: Any = None
+    notes: list[str] = field(default_factory=list)
+
+
+def parse(data: bytes | memoryview) -> Annotations:
+    """Parse a file of annotations, or a bare list of detections.
+
+    Parameters
+    ----------
+    data : bytes
+        JSON.
+
+    Returns
+    -------
+    Annotations
+        Whatever can be used. An annotation that says something impossible is left out, and
+        counted in the notes; what a key that is not known holds is left out, and said.
+
+    Raises
+    ------
+    InputError
+        It is no JSON, is cut off, or holds no annotations.
+    """
+    try:
+        return _parse(data)
+    except msgspec.DecodeError as error:
+        mended = _NO_JSON.sub(b"null", bytes(data))
+        if mended != data:
+            found = parse(mended)
+            found.notes.insert(0, "NaN or Infinity in the file, which is no JSON: read as unknown")
+            return found
+        raise InputError(f"damaged: {_where(error, len(data))}") from error
+
+
+def _parse(data: bytes | memoryview) -> Annotations:
+    start = bytes(data[:64]).lstrip()[:1]
+    if start == b"[":
+        members = _Members(annotations=msgspec.Raw(data), images=[], categories=[])
+    elif start == b"{":
+        members = msgspec.json.decode(data, type=_Members)
+    else:
+        raise InputError("no JSON object; expected a file of annotations as COCO has them")
+    found = Annotations(
+        members.images or [], members.categories or [], Objects(), members.info, members.licenses
+    )
+    if not memoryview(members.annotations):
+        if members.images is None:
+            raise InputError("no key images or annotations; expected a file as COCO has them")
+        found.notes.append("no key annotations: a list of pictures only")
+        return found
+    _fill(found, members.annotations)
+    return found
+
+
+def _fill(found: Annotations, raw: msgspec.Raw) -> None:
+    """Parse the annotations, some thousand at a time."""
+    unusable = _Unusable()
+    number = 0
+    for pieces in itertools.batched(_pieces(raw), _BATCH):
+        try:
+            batch = msgspec.json.decode(b"[" + b",".join(pieces) + b"]", type=list[_Annotation])
+            numbers = list(range(number, number + len(batch)))
+        except msgspec.ValidationError:  # of one of them at least
+            usable = [(k, unusable.decoded(k, piece)) for k, piece in enumerate(pieces, number)]
+            numbers = [k for k, one in usable if one is not None]
+            batch = [one for _, one in usable if one is not None]
+        _add(found.objects, batch, numbers, unusable)
+        number += len(pieces)
+    found.notes += unusable.notes()
+
+
+@dataclass
+class _Unusable:
+    """What was left out, to be said."""
+
+    unknown: Counter[str] = field(default_factory=Counter)
+    wrong: list[str] = field(default_factory=list)
+
+    def decoded(self, number: int, piece: msgspec.Raw) -> _Annotation | None:
+        """Return an annotation by itself, without keys that are not known; None if it is none."""
+        try:
+            return msgspec.json.decode(piece, type=_Annotation)
+        except msgspec.ValidationError as error:
+            if not _UNKNOWN.search(str(error)):
+                self.wrong.append(f"annotation {number}: {error}")
+                return None
+        try:
+            one = msgspec.json.decode(piece, type=_Lenient)
+        except msgspec.ValidationError as error:
+            self.wrong.append(f"annotation {number}: {error}")
+            return None
+        fields = msgspec.json.decode(piece, type=dict[str, msgspec.Raw])
+        self.unknown.update(fields.keys() - set(_Annotation.__struct_fields__))
+        return one
+
+    def notes(self) -> list[str]:
+        """Say it, a line each kind."""
+        lines = []
+        if self.wrong:
+            shown = "; ".join(self.wrong[:_SHOWN]) + ("; ..." if len(self.wrong) > _SHOWN else "")
+            lines.append(f"{len(self.wrong)} annotations cannot be used: {shown}")
+        return lines + [
+            f"{count} annotations have the key {key!r}, which is not kept"
+            for key, count in sorted(self.unknown.items())
+        ]
+
+
+def _pieces(raw: msgspec.Raw) -> Iterator[msgspec.Raw]:
+    """Yield the annotations of a list, or of an object by number, unparsed."""
+    if bytes(memoryview(raw)[:1]) == b"{":
+        yield from msgspec.json.decode(raw, type=dict[str, msgspec.Raw]).values()
+    elif bytes(memoryview(raw)[:1]) == b"[":
+        yield from msgspec.json.decode(raw, type=list[msgspec.Raw])
+    elif bytes(memoryview(raw)) != b"null":
+        raise InputError("annotations: expected a list, or an object by number")
+
+
+def _add(
+    objects: Objects, batch: list[_Annotation], numbers: Sequence[int], unusable: _Unusable
+) -> None:
+    """Add annotations to the columns; those that cannot be used are counted."""
+    texts = [bytes(memoryview(one.segmentation)) for one in batch]
+    starts = np.zeros(len(texts) + 1, np.int64)
+    np.cumsum([len(text) for text in texts], out=starts[1:])
+    data = np.frombuffer(b"".join(texts), np.uint8)
+    state, rings, sizes, x, y = parse_outlines(data, starts)
+    odd = state != PLAIN
+    odd |= np.array([one.bbox is not None and len(one.bbox) not in (0, 4) for one in batch], bool)
+    if odd.any():  # one after another, so that they stay in order
+        ends = np.cumsum(rings)
+        vertices = np.concatenate([[0], np.cumsum(sizes)])
+        for k, one in enumerate(batch):
+            try:
+                if state[k] == PLAIN:
+                    a, b = ends[k] - rings[k], ends[k]
+                    inside = slice(vertices[a], vertices[b])
+                    outline = _Outline(sizes[a:b], x[inside], y[inside], ())
+                else:
+                    outline = _outline_of(texts[k])
+                _extend(objects, [one], outline, [len(outline.sizes)], [len(outline.runs)])
+            except InputError as error:
+                unusable.wrong.append(f"annotation {numbers[k]}: {error}")
+        return
+    _extend(objects, batch, _Outline(sizes, x, y, ()), rings, np.zeros(len(batch), np.int64))
+
+
+class _Outline(NamedTuple):
+    """Vertices of each ring, places of all vertices, run lengths."""
+
+    sizes: np.ndarray
+    x: np.ndarray
+    y: np.ndarray
+    runs: Sequence[int]
+
+
+def _outline_of(text: bytes) -> _Outline:
+    """Return an outline that is not plain.
+
+    Raises
+    ------
+    InputError
+        It is none.
+    """
+    try:
+        given = msgspec.json.decode(text, type=list[list[float | None]] | _Runs | None)
+    except msgspec.DecodeError as error:
+        raise InputError(f"segmentation: {error}") from error
+    if isinstance(given, _Runs):
+        return _Outline(np.empty(0), np.empty(0), np.empty(0), _runs_of(given))
+    rings = given or []
+    for ring in rings:
+        if len(ring) % 2:
+            raise InputError(f"a ring of {len(ring)} numbers; expected pairs of x and y")
+    numbers = [math.nan if value is None else value for ring in rings for value in ring]
+    sizes = np.array([len(ring) // 2 for ring in rings], np.int64)
+    return _Outline(sizes, np.array(numbers[0::2]), np.array(numbers[1::2]), ())
+
+
+def _extend(
+    objects: Objects,
+    batch: Sequence[_Annotation],
+    outline: _Outline,
+    rings: Sequence[int] | np.ndarray,
+    runs: Sequence[int] | np.ndarray,
+) -> None:
+    boxes = [_box_of(one) for one in batch]
+    objects.ids.extend([-1 if one.id is None else one.id for one in batch])
+    objects.images.extend([one.image_id for one in batch])
+    objects.categories.extend([-1 if one.category_id is None else one.category_id for one in batch])
+    objects.crowd.extend([bool(one.iscrowd) for one in batch])
+    objects.area.extend([math.nan if one.area is None else one.area for one in batch])
+    objects.score.extend([math.nan if one.score is None else one.score for one in batch])
+    objects.boxes.extend(itertools.chain.from_iterable(boxes))
+    for column, values, kind in (
+        (objects.ring_counts, rings, "i8"),
+        (objects.run_counts, runs, "i8"),
+        (objects.vertex_counts, outline.sizes, "i8"),
+        (objects.x, outline.x, "f8"),
+        (objects.y, outline.y, "f8"),
+        (objects.runs, outline.runs, "u4"),
+    ):
+        column.frombytes(np.asarray(values, kind).tobytes())
+
+
+def _box_of(one: _Annotation) -> Sequence[float]:
+    """Return a box; four unknown numbers without."""
+    box = one.bbox
+    if not box:
+        return _NO_BOX
+    if len(box) != 4:
+        raise InputError(f"a box of {len(box)} numbers; expected 4")
+    return box if None not in box else [math.nan if side is None else side for side in box]  # type: ignore[return-value]
+
+
+def _runs_of(given: _Runs) -> list[int]:
+    """Return run lengths, of a list or of a text."""
+    text = given.counts
+    runs = run_lengths.decode(text).tolist() if isinstance(text, str) else text
+    if any(not 0 <= run < 2**32 for run in runs):
+        raise InputError("RLE: a run below 0 or too long")
+    if given.size is not None and sum(runs) != given.size[0] * given.size[1]:
+        raise InputError(f"RLE: {sum(runs)} pixels; its size is {given.size[0]} x {given.size[1]}")
+    return runs
+
+
+def _where(error: msgspec.DecodeError, size: int) -> str:
+    at = _BYTE.search(str(error))
+    if "truncated" in str(error) or (at and int(at[1]) >= size - 1):
+        return f"the JSON ends after {size} bytes, in the middle; fetch the file again"
+    return f"no JSON ({error}); fetch the file again"
+
+
+def rows_of(images: list[dict[str, Any]], key: str) -> list[Any]:
+    """Return one key of all images, None where it is missing."""
+    return [image.get(key) for image in images]
+
+
+def image_problem(image: Mapping[str, Any]) -> str:
+    """Return what is wrong with an image's entry, "" if nothing is."""
+    for key in IMAGE_KEYS:
+        value = image.get(key)
+        if key == "file_name":
+            if not isinstance(value, str) or not value:
+                return "an image without file_name"
+        elif not isinstance(value, int) or isinstance(value, bool):
+            return f"image {image.get('file_name')!r}: {key} is {value!r}; expected a whole number"
+        elif key != "id" and not 0 < value < 2**31:
+            return f"image {image.get('file_name')!r}: {key} is {value}"
+    return ""

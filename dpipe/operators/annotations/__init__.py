@@ -1,0 +1,1 @@
+"""Operators on annotated pictures: outlines drawn, objects measured and counted."""

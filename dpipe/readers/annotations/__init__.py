@@ -1,0 +1,1 @@
+"""Annotated pictures: files of annotations with the pictures that they name."""

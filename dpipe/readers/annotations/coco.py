@@ -1,0 +1,356 @@
+"""Annotated pictures from files in the format of COCO, with the pictures where they are there.
+
+Every file of annotations is a part. Its pictures lie packed, in the order of the file; without
+pictures among the sources the part holds the annotations and the sizes that the file gives.
+"""
+
+import contextlib
+import mmap
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from dpipe import schema, sources
+from dpipe.errors import InputError, UsageError
+from dpipe.formats import coco, plain_pictures
+from dpipe.readers import packing
+from dpipe.readers.annotations.named_pictures import NamedPictures
+from dpipe.readers.packing import Facts, Outcome, Rows
+from dpipe.sources import Item, Part, stem_of
+
+SUFFIXES = (".json",)
+_KEPT = ("id", "width", "height", "file_name")
+
+
+def find(items: Iterable[Item]) -> Iterator[Part]:
+    """Group files into parts: each file of annotations, with all pictures beside it.
+
+    Parameters
+    ----------
+    items : iterable of Item
+        Files of annotations (``.json``) and pictures.
+
+    Yields
+    ------
+    Part
+        Named after the file of annotations, which is its first item.
+
+    Examples
+    --------
+    >>> items = [Item(f"/raw/{n}", n, 9, "0") for n in ("a/train.json", "b/1.png", "test.json")]
+    >>> [(part.stem, [item.path for item in part.items]) for part in find(items)]
+    [('train', ['a/train.json', 'b/1.png']), ('test', ['test.json', 'b/1.png'])]
+    """
+    listed = list(items)
+    pictures = tuple(i for i in listed if i.uri.lower().endswith(plain_pictures.SUFFIXES))
+    for item in listed:
+        if item.uri.lower().endswith(SUFFIXES):
+            yield Part(stem_of(item.path, SUFFIXES), (item, *pictures))
+
+
+def open_coco(
+    url: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+    *,
+    channels: str | Sequence[str] | None = None,
+    block: int = 0,
+) -> xr.Dataset:
+    """Open a file of annotations, with its pictures; of pictures only headers are read.
+
+    Parameters
+    ----------
+    url : str, path, or sequence of these
+        One file of annotations, and pictures (PNG, JPEG, BMP, plain TIFF) in any folders.
+    channels : str or sequence of str, optional
+        Names of the pictures' channels, by commas; by default Ch1, Ch2, ...
+    block : int
+        Pictures of a block; 0 chooses by their size.
+
+    Returns
+    -------
+    xarray.Dataset
+        Pictures over ``record`` as the file lists them, packed as ``pixels(block, value)`` where
+        there are any, with ``image_id``, ``file`` and whatever else the file says of each
+        (``image_<key>``). Objects over ``object`` in the order of their pictures, outlines as
+        ``outline_x``, ``outline_y`` and ``run_length``; see `dpipe.schema.annotations`. Classes
+        over ``category``. ``attrs["notes"]`` says what could not be used. A picture that is
+        missing or damaged keeps its record and its objects, with height 0 and the reason in
+        ``put_aside``.
+
+    Raises
+    ------
+    InputError
+        The file is no JSON, cut off, or lists no pictures; or no picture can be read.
+    UsageError
+        Not one file of annotations, or names of channels that do not fit.
+
+    References
+    ----------
+    .. [1] https://cocodataset.org/#format-data
+    """
+    uris = sources.uris_of(url)
+    files = [uri for uri in uris if uri.lower().endswith(SUFFIXES)]
+    if len(files) != 1:
+        raise UsageError(f"coco: one file of annotations (.json) a part; found {len(files)}")
+    annotations = read_annotations(files[0])
+    pictures = NamedPictures(uri for uri in uris if uri not in files)
+    return dataset(annotations, pictures, files[0], channels=channels, block=block)
+
+
+def read_annotations(uri: str) -> coco.Annotations:
+    """Read a file of annotations; one on disk is mapped, not copied."""
+    with sources.opened(uri) as file:
+        if not isinstance(file, str):
+            return coco.parse(file.read())
+        if not os.path.getsize(file):
+            raise InputError(f"{uri}: an empty file; fetch it again")
+        with open(file, "rb") as local, mmap.mmap(local.fileno(), 0, access=mmap.ACCESS_READ) as m:
+            view = memoryview(m)
+            try:
+                return coco.parse(view)
+            except InputError as error:
+                raise InputError(f"{uri.rpartition('/')[2]}: {error}") from None
+            finally:
+                view.release()
+
+
+def dataset(
+    annotations: coco.Annotations,
+    pictures: NamedPictures,
+    uri: str,
+    *,
+    channels: str | Sequence[str] | None = None,
+    block: int = 0,
+) -> xr.Dataset:
+    """Return pictures and annotations as one Dataset; see `open_coco`."""
+    name = uri.rpartition("/")[2]
+    notes = list(annotations.notes)
+    images = []
+    for image in annotations.images:
+        if problem := coco.image_problem(image):
+            notes.append(f"not used: {problem}")
+        else:
+            images.append(image)
+    if not images:
+        raise InputError(f"{name}: lists no pictures (images); nothing to read")
+    uris, outcomes = _pictures(images, pictures)
+    names = [str(image["file_name"]) for image in images]
+    try:
+        kept, reasons = packing.judge(outcomes, names)
+        plan = packing.plan(kept, block)
+    except InputError as error:
+        raise InputError(f"{name}: {error}") from None
+    notes += _other_sizes(images, outcomes)
+    called = _channels(channels, plan.channels)
+    numbers = np.arange(len(images))
+    columns: dict[str, np.ndarray] = {
+        "in_block": numbers // plan.block,
+        "in_slot": numbers % plan.block,
+        "offset": plan.offsets,
+        "height": plan.heights,
+        "width": plan.widths,
+        "file": np.array(names, dtype=str),
+        "put_aside": np.array(reasons, dtype=str),
+        "image_id": np.array([image["id"] for image in images], np.int64),
+    }
+    columns |= _other_keys(images, notes)
+    coords: dict[str, Any] = {"block": np.arange(plan.count), "c": np.array(called, dtype=str)}
+    for key, values in columns.items():
+        described = schema.VARIABLES.get(key)
+        attrs = {"long_name": described.meaning, "units": described.unit} if described else {}
+        coords[key] = ("record", values, attrs)
+    variables: dict[str, xr.DataArray] = {}
+    if len(pictures):
+        variables = Rows(uris, plan, _states(uris), _decode).variables()
+    found = xr.Dataset(variables, coords, _attributes(annotations))
+    found = found.merge(objects_of(annotations, columns["image_id"], notes))
+    return found.assign_attrs({"notes": notes} if notes else {})
+
+
+def objects_of(
+    annotations: coco.Annotations, image_ids: np.ndarray, notes: list[str]
+) -> xr.Dataset:
+    """Return objects in the order of their pictures, with the classes; odd things go into `notes`.
+
+    Parameters
+    ----------
+    annotations : Annotations
+        What a file says.
+    image_ids : numpy.ndarray
+        Numbers of the pictures, in their order.
+    notes : list of str
+        Gets a line for each kind of oddity.
+
+    Returns
+    -------
+    xarray.Dataset
+        Over ``object``, ``ring``, ``point``, ``run`` and ``category``.
+    """
+    objects = annotations.objects
+    images = np.array(objects.images, np.int64)
+    order, unknown = _by_picture(images, image_ids)
+    if unknown:
+        notes.append(f"{unknown} annotations are of pictures that the file does not list")
+    rings, vertices, runs = (
+        np.array(column, np.int64)
+        for column in (objects.ring_counts, objects.vertex_counts, objects.run_counts)
+    )
+    ring_order = _spread(rings, order)
+    vertex_order = _spread(vertices, ring_order)
+    run_order = _spread(runs, order)
+    lazy = {
+        schema.OBJECT_AREA: np.array(objects.area)[order],
+        schema.OBJECT_SCORE: np.array(objects.score)[order],
+        schema.OBJECT_BOX: np.array(objects.boxes).reshape(-1, 4)[order],
+        schema.OUTLINE_X: np.frombuffer(objects.x, np.float64)[vertex_order],
+        schema.OUTLINE_Y: np.frombuffer(objects.y, np.float64)[vertex_order],
+        schema.RUN_LENGTH: np.frombuffer(objects.runs, np.uint32)[run_order],
+    }
+    known = {
+        schema.ANNOTATION_ID: np.array(objects.ids, np.int64)[order],
+        schema.OBJECT_IMAGE: images[order],
+        schema.OBJECT_CATEGORY: np.array(objects.categories, np.int64)[order],
+        schema.OBJECT_CROWD: np.array(objects.crowd, bool)[order],
+        schema.RING_COUNT: rings[order],
+        schema.RING_POINTS: vertices[ring_order],
+        schema.RUN_COUNT: runs[order],
+    } | _categories(annotations.categories, notes)
+    wrapped = [
+        {
+            name: array
+            for variable, values in columns.items()
+            for name, array in variable.wrap(xr.DataArray(values, dims=variable.dims)).items()
+        }
+        for columns in (lazy, known)
+    ]
+    sides = {"side": np.array(schema.BOX_SIDES)}
+    return xr.Dataset(wrapped[0], wrapped[1] | sides)
+
+
+def _by_picture(images: np.ndarray, image_ids: np.ndarray) -> tuple[np.ndarray, int]:
+    """Return the order of objects by their pictures, and how many have none; those are last."""
+    first = np.argsort(image_ids, kind="stable")
+    ordered = image_ids[first]
+    at = np.minimum(np.searchsorted(ordered, images), max(len(ordered) - 1, 0))
+    there = ordered[at] == images if len(ordered) else np.zeros(len(images), bool)
+    place = np.where(there, first[at], len(image_ids)) if len(ordered) else np.zeros(len(images))
+    return np.argsort(place, kind="stable"), int((~there).sum())
+
+
+def _spread(counts: np.ndarray, order: np.ndarray) -> np.ndarray:
+    """Return the order of the members of groups, from the order of the groups."""
+    starts = np.concatenate([[0], np.cumsum(counts)])[:-1]
+    chosen = counts[order]
+    before = np.repeat(np.cumsum(chosen) - chosen, chosen)
+    return np.arange(int(chosen.sum())) - before + np.repeat(starts[order], chosen)
+
+
+def _categories(
+    categories: Sequence[dict[str, Any]], notes: list[str]
+) -> dict[schema.Variable, np.ndarray]:
+    usable = [one for one in categories if isinstance(one.get("id"), int)]
+    if len(usable) < len(categories):
+        notes.append(f"{len(categories) - len(usable)} categories have no number")
+    keys = {key for one in usable for key in one} - {"id", "name", "supercategory"}
+    notes.extend(f"categories have the key {key!r}, which is not kept" for key in sorted(keys))
+    return {
+        schema.CATEGORY_ID: np.array([one["id"] for one in usable], np.int64),
+        schema.CATEGORY_NAME: _texts(one.get("name") for one in usable),
+        schema.SUPERCATEGORY: _texts(one.get("supercategory") for one in usable),
+    }
+
+
+def _texts(values: Iterable[Any]) -> np.ndarray:
+    return np.array(["" if value is None else str(value) for value in values], dtype=str)
+
+
+def _pictures(
+    images: Sequence[dict[str, Any]], pictures: NamedPictures
+) -> tuple[list[str], list[Outcome]]:
+    """Return address and facts of each picture, or why it cannot be used."""
+    if not len(pictures):
+        sizes = [Facts(image["height"], image["width"], 1, "|u1") for image in images]
+        return ["" for _ in images], list(sizes)
+    uris: list[str] = []
+    outcomes: list[Outcome] = []
+    for image in images:
+        try:
+            uris.append(pictures.find(str(image["file_name"])))
+        except InputError as error:
+            uris.append("")
+            outcomes.append(error)
+        else:
+            outcomes.append(InputError("not looked at yet"))
+    looked = sources.read_many([uri for uri in uris if uri], plain_pictures.look)
+    for i, uri in enumerate(uris):
+        if uri:
+            header = next(looked)
+            outcomes[i] = (
+                header
+                if isinstance(header, InputError)
+                else Facts(header.height, header.width, header.channels, header.dtype)
+            )
+    return uris, outcomes
+
+
+def _states(uris: Sequence[str]) -> np.ndarray:
+    """Return a number of each picture on disk that changes when the file does."""
+    states = np.zeros(len(uris), np.int64)
+    for i, uri in enumerate(uris):
+        if uri.startswith("/"):
+            with contextlib.suppress(OSError):
+                stat = os.stat(uri)
+                told = packing.state_of(os.path.basename(uri), stat.st_size, str(stat.st_mtime_ns))
+                states[i] = int.from_bytes(told[:8], "big") >> 1
+    return states
+
+
+def _decode(data: bytes) -> tuple[np.ndarray, None]:
+    return plain_pictures.read(data), None
+
+
+def _other_sizes(images: Sequence[dict[str, Any]], outcomes: Sequence[Outcome]) -> list[str]:
+    """Say which pictures have another size than the file of annotations gives."""
+    unlike = [
+        f"{image['file_name']} is {one.height} x {one.width}, not {image['height']} x "
+        f"{image['width']}"
+        for image, one in zip(images, outcomes, strict=True)
+        if isinstance(one, Facts) and (one.height, one.width) != (image["height"], image["width"])
+    ]
+    if not unlike:
+        return []
+    return [f"{len(unlike)} pictures have another size than their entry: the first: {unlike[0]}"]
+
+
+def _other_keys(images: Sequence[dict[str, Any]], notes: list[str]) -> dict[str, np.ndarray]:
+    """Return what else the file says of its pictures: texts and numbers, by ``image_<key>``."""
+    columns: dict[str, np.ndarray] = {}
+    for key in dict.fromkeys(key for image in images for key in image if key not in _KEPT):
+        values = coco.rows_of(list(images), key)
+        if not key.isidentifier() or any(isinstance(value, list | dict) for value in values):
+            notes.append(f"images have the key {key!r}, which is not kept")
+            continue
+        columns[f"image_{key}"] = (
+            np.array(values)
+            if all(type(value) is int and abs(value) < 2**63 for value in values)
+            else _texts(values)
+        )
+    return columns
+
+
+def _channels(given: str | Sequence[str] | None, count: int) -> list[str]:
+    parts = given.split(",") if isinstance(given, str) else given or []
+    names = [str(part).strip() for part in parts] or [f"Ch{i + 1}" for i in range(count)]
+    if len(names) != count or len(set(names)) != count:
+        raise UsageError(f"channels: {', '.join(names)}; the pictures have {count} channels")
+    return names
+
+
+def _attributes(annotations: coco.Annotations) -> dict[str, Any]:
+    return {
+        key: value
+        for key, value in (("info", annotations.info), ("licenses", annotations.licenses))
+        if value
+    }
