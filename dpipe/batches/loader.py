@@ -112,12 +112,12 @@ class Batches:
         drop_last: bool = False,
         epoch: int = 0,
     ) -> None:
-        for name, found, least in (("size", size, 1), ("hold", hold, 1), ("seed", seed, 0)):
-            check_whole(name, found, least)
+        for name, value, least in (("size", size, 1), ("hold", hold, 1), ("seed", seed, 0)):
+            check_whole(name, value, least)
         self._share = _place("share", share)
-        held = {stem: _chosen(stem, ds, where) for stem, ds in as_parts(data).items()}
-        aside = sum(count for _, count in held.values())
-        alike, lost = together({stem: ds for stem, (ds, _) in held.items()})
+        chosen = {stem: _chosen(stem, ds, where) for stem, ds in as_parts(data).items()}
+        aside = sum(count for _, count in chosen.values())
+        alike, lost = together({stem: ds for stem, (ds, _) in chosen.items()})
         self._dim = next(map(dim_of, alike.values()), "record")
         self._pieces = _pieces(list(alike.values()), self._dim, self._share[1])
         self._lengths = [rows.stop - rows.start for _, rows in self._pieces]
@@ -164,9 +164,9 @@ class Batches:
         UsageError
             No such place.
         """
-        made = copy.copy(self)
-        made._worker = _place("worker", (i, n))
-        return made
+        copied = copy.copy(self)
+        copied._worker = _place("worker", (i, n))
+        return copied
 
     def __len__(self) -> int:
         """Return how many batches an epoch has in this process, or in this worker of it."""
@@ -176,9 +176,9 @@ class Batches:
     def __repr__(self) -> str:
         """Return size, number and share of the batches, and what is to be said of them."""
         i, n = self._share
-        said = [f"{len(self)} batches of {self._size} {self._dim}s"]
-        said += [f"process {i} of {n}"] if n > 1 else []
-        return f"<Batches: {'; '.join([*said, *self.notes])}>"
+        facts = [f"{len(self)} batches of {self._size} {self._dim}s"]
+        facts += [f"process {i} of {n}"] if n > 1 else []
+        return f"<Batches: {'; '.join([*facts, *self.notes])}>"
 
     def __iter__(self) -> Iterator[xr.Dataset]:
         """Yield the batches of the next epoch, in memory."""
@@ -203,23 +203,23 @@ class Batches:
     def _said(self, aside: int) -> list[str]:
         """Say what is left out, and what comes twice."""
         total, n, run, what = sum(self._lengths), self._share[1], self._run(), f"{self._dim}s"
-        uneven, rest = run * n - total, run % self._size * n if self._drop_last else 0
-        said = [f"{aside} of {total + aside} {what} left out: put aside"] if aside else []
+        uneven, unfilled = run * n - total, run % self._size * n if self._drop_last else 0
+        notes = [f"{aside} of {total + aside} {what} left out: put aside"] if aside else []
         if uneven > 0:
-            said.append(f"{uneven} of {total} {what} twice an epoch, so that all {n} are even")
+            notes.append(f"{uneven} of {total} {what} twice an epoch, so that all {n} are even")
         if uneven < 0:
-            said.append(f"{-uneven} of {total} {what} left out so that all {n} are even")
-        if not run or run * n == rest:
-            said.append(f"no batches: each process has {run} {what}, a batch {self._size}")
-        elif rest:
-            said.append(f"{rest} of {total} {what} left out an epoch: they fill no batch")
-        return said
+            notes.append(f"{-uneven} of {total} {what} left out so that all {n} are even")
+        if not run or run * n == unfilled:
+            notes.append(f"no batches: each process has {run} {what}, a batch {self._size}")
+        elif unfilled:
+            notes.append(f"{unfilled} of {total} {what} left out an epoch: they fill no batch")
+        return notes
 
     def _read_batches(self, epoch: int, start: int, stop: int) -> Iterator[xr.Dataset]:
         pieces = self._order(epoch, start, stop)
         rng = np.random.default_rng((self._seed, epoch, 1, start))
         groups = [pieces[i : i + self._hold] for i in range(0, len(pieces), self._hold)]
-        rest: xr.Dataset | None = None
+        carried: xr.Dataset | None = None
         with ThreadPoolExecutor(1) as thread:
             coming = [thread.submit(self._read, group) for group in groups[:1]]
             for i in range(len(groups)):
@@ -227,14 +227,14 @@ class Batches:
                 coming += [thread.submit(self._read, group) for group in groups[i + 1 : i + 2]]
                 if self._shuffle:
                     read = read.isel({self._dim: rng.permutation(read.sizes[self._dim])})
-                if rest is not None:
-                    read = _joined([rest, read], self._dim)
+                if carried is not None:
+                    read = _joined([carried, read], self._dim)
                 whole = read.sizes[self._dim] - read.sizes[self._dim] % self._size
-                for at in range(0, whole, self._size):
-                    yield read.isel({self._dim: slice(at, at + self._size)})
-                rest = read.isel({self._dim: slice(whole, None)})
-        if rest is not None and rest.sizes[self._dim]:
-            yield rest
+                for first in range(0, whole, self._size):
+                    yield read.isel({self._dim: slice(first, first + self._size)})
+                carried = read.isel({self._dim: slice(whole, None)})
+        if carried is not None and carried.sizes[self._dim]:
+            yield carried
 
     def _order(self, epoch: int, start: int, stop: int) -> list[_Piece]:
         """Return what is read of an epoch, in order: its records from `start` to `stop`.
@@ -244,25 +244,25 @@ class Batches:
         order: Any = range(len(self._pieces))
         if self._shuffle:
             order = np.random.default_rng((self._seed, epoch)).permutation(len(self._pieces))
-        total, found = sum(self._lengths), list[_Piece]()
+        total, pieces = sum(self._lengths), list[_Piece]()
         for low, high in ((start, min(stop, total)), (max(start, total) - total, stop - total)):
             ends = accumulate(self._lengths[k] for k in order)
             for k, end in zip(order, ends, strict=True):
                 (ds, rows), first = self._pieces[k], end - self._lengths[k]
                 a, b = max(low, first), min(high, end)
                 if a < b:
-                    found.append((ds, slice(rows.start + a - first, rows.start + b - first)))
-        return found
+                    pieces.append((ds, slice(rows.start + a - first, rows.start + b - first)))
+        return pieces
 
     def _read(self, pieces: Sequence[_Piece]) -> xr.Dataset:
         return _joined([ds.isel({self._dim: rows}).load() for ds, rows in pieces], self._dim)
 
 
-def _place(name: str, said: Sequence[int]) -> tuple[int, int]:
-    whole = isinstance(said, list | tuple) and [type(n) for n in said] == [int, int]
-    if not whole or not 0 <= said[0] < said[1]:
-        raise UsageError(f"{name}: found {said!r}; expected (i, n) with i from 0 to n - 1")
-    return said[0], said[1]
+def _place(name: str, pair: Sequence[int]) -> tuple[int, int]:
+    whole = isinstance(pair, list | tuple) and [type(n) for n in pair] == [int, int]
+    if not whole or not 0 <= pair[0] < pair[1]:
+        raise UsageError(f"{name}: found {pair!r}; expected (i, n) with i from 0 to n - 1")
+    return pair[0], pair[1]
 
 
 def _loader() -> tuple[int, int]:
@@ -287,22 +287,22 @@ def _chosen(stem: str, ds: xr.Dataset, where: str | None) -> tuple[xr.Dataset, i
 def _pieces(parts: Sequence[xr.Dataset], dim: str, processes: int) -> list[_Piece]:
     """Cut all parts into pieces; refuse more processes than there are."""
     total = sum(ds.sizes[dim] for ds in parts)
-    most = max(1, min(_PIECE, -(-total // processes)))
-    found = [piece for ds in parts for piece in _cut(ds, dim, most)]
-    if total and processes > len(found):
+    longest = max(1, min(_PIECE, -(-total // processes)))
+    pieces = [piece for ds in parts for piece in _cut(ds, dim, longest)]
+    if total and processes > len(pieces):
         raise UsageError(
-            f"share: {processes} processes, and {len(found)} pieces that are read at once "
+            f"share: {processes} processes, and {len(pieces)} pieces that are read at once "
             f"({total} {dim}s); expected at most as many processes, or smaller pieces: "
             f".chunk({dim}={max(1, total // processes)})"
         )
-    return found
+    return pieces
 
 
-def _cut(ds: xr.Dataset, dim: str, most: int) -> Iterator[_Piece]:
+def _cut(ds: xr.Dataset, dim: str, longest: int) -> Iterator[_Piece]:
     """Yield the Dask chunks of a part, or pieces of what is in memory."""
     steps = next((v.chunksizes[dim] for v in ds.data_vars.values() if dim in v.chunksizes), None)
     count = ds.sizes[dim]
-    ends = range(most, count + most, most) if steps is None else np.cumsum(steps).tolist()
+    ends = range(longest, count + longest, longest) if steps is None else np.cumsum(steps).tolist()
     start = 0
     for end in ends:
         if end > start:

@@ -37,41 +37,41 @@ def together(parts: Mapping[str, xr.Dataset]) -> tuple[dict[str, xr.Dataset], li
     SchemaError
         Parts of unlike shapes, or packed pictures.
     """
-    held = {stem: _rows(stem, ds) for stem, ds in parts.items()}
-    of_records = {k for ds in held.values() for k, v in ds.coords.items() if dim_of(ds) in v.dims}
-    _check({stem: _facts(ds) for stem, ds in held.items()}, of_records)
-    names = dict.fromkeys(name for ds in held.values() for name in ds.coords)
-    everywhere = [n for n in names if all(n in ds.coords for ds in held.values())]
-    first = next(iter(held.values()), xr.Dataset())
-    kept = [
+    tables = {stem: _rows(stem, ds) for stem, ds in parts.items()}
+    of_records = {k for ds in tables.values() for k, v in ds.coords.items() if dim_of(ds) in v.dims}
+    _check({stem: _facts(ds) for stem, ds in tables.items()}, of_records)
+    names = dict.fromkeys(name for ds in tables.values() for name in ds.coords)
+    everywhere = [n for n in names if all(n in ds.coords for ds in tables.values())]
+    first = next(iter(tables.values()), xr.Dataset())
+    shared = [
         name
         for name in everywhere
-        if name in of_records or all(first[name].equals(ds[name]) for ds in held.values())
+        if name in of_records or all(first[name].equals(ds[name]) for ds in tables.values())
     ]
     kinds = {
-        name: np.result_type(*(ds[name].dtype for ds in held.values()))
+        name: np.result_type(*(ds[name].dtype for ds in tables.values()))
         for name, array in first.data_vars.items()
         if array.dtype.kind in "biuf"
     }
     alike = {}
-    for stem, part in held.items():
-        ds = part.drop_vars(set(part.coords) - set(kept))
+    for stem, part in tables.items():
+        ds = part.drop_vars(set(part.coords) - set(shared))
         changed = {name: kind for name, kind in kinds.items() if ds[name].dtype != kind}
         alike[stem] = ds.assign({name: ds[name].astype(kind) for name, kind in changed.items()})
-    lost = ", ".join(str(name) for name in names if name not in kept)
+    lost = ", ".join(str(name) for name in names if name not in shared)
     return alike, [f"left out, since not all parts have the same: {lost}"] if lost else []
 
 
 def _check(facts: Mapping[str, dict[str, Any]], of_records: set[Any]) -> None:
-    (first, wanted), *others = facts.items() or [("", {})]
-    for stem, there in others:
-        for name in sorted({*there, *wanted}):
-            if name in of_records and not (name in there and name in wanted):
+    (first, expected), *others = facts.items() or [("", {})]
+    for stem, other in others:
+        for name in sorted({*other, *expected}):
+            if name in of_records and not (name in other and name in expected):
                 continue  # left out
-            if there.get(name) != wanted.get(name):
+            if other.get(name) != expected.get(name):
                 raise SchemaError(
-                    f"{stem}: {name} is {there.get(name, 'missing')}, and "
-                    f"{wanted.get(name, 'missing')} in {first}; a batch needs one shape"
+                    f"{stem}: {name} is {other.get(name, 'missing')}, and "
+                    f"{expected.get(name, 'missing')} in {first}; a batch needs one shape"
                 )
 
 
@@ -83,10 +83,10 @@ def _rows(stem: str, ds: xr.Dataset) -> xr.Dataset:
             "dpipe.each(tree, dpipe.pictures, size=64)"
         )
     dim = dim_of(ds)
-    kept = [name for name, variable in ds.variables.items() if dim in variable.dims]
-    dims = {d for name in kept for d in ds.variables[name].dims}
-    extra = [d for d in dims if d in ds.coords and d not in kept]
-    return ds[kept].assign_coords({d: ds.coords[d] for d in extra})
+    names = [name for name, variable in ds.variables.items() if dim in variable.dims]
+    dims = {d for name in names for d in ds.variables[name].dims}
+    extra = [d for d in dims if d in ds.coords and d not in names]
+    return ds[names].assign_coords({d: ds.coords[d] for d in extra})
 
 
 def _facts(ds: xr.Dataset) -> dict[str, Any]:

@@ -199,7 +199,7 @@ def inputs(operator: Operator) -> list[tuple[str, str]]:
     >>> inputs(OPERATORS["frame-quality"]), inputs(OPERATORS["quality-table"])
     ([('ds', 'dataset')], [('tree', 'tree')])
     """
-    found: list[tuple[str, str]] = []
+    roles: list[tuple[str, str]] = []
     for parameter in _signature(operator).parameters.values():
         if parameter.kind is parameter.POSITIONAL_OR_KEYWORD:
             if parameter.annotation not in _KINDS:
@@ -208,19 +208,19 @@ def inputs(operator: Operator) -> list[tuple[str, str]]:
                     "xr.DataTree; what is a parameter must stand behind a *"
                 )
             may_lack = parameter.annotation not in (xr.Dataset, xr.DataTree)
-            if may_lack != (parameter.default is None) or (may_lack and not found):
+            if may_lack != (parameter.default is None) or (may_lack and not roles):
                 raise UsageError(
                     f"{_name(operator)}: input {parameter.name!r}: one that may be left out is "
                     "annotated | None, has the default None, and is not the first"
                 )
-            found.append((parameter.name, _KINDS[parameter.annotation]))
+            roles.append((parameter.name, _KINDS[parameter.annotation]))
         elif parameter.kind is not parameter.KEYWORD_ONLY:
             raise UsageError(
                 f"{_name(operator)}: {parameter} in its signature; expected plain names"
             )
-    if not found:
+    if not roles:
         raise UsageError(f"{_name(operator)}: no input; expected a first parameter ds: xr.Dataset")
-    return found
+    return roles
 
 
 def optional(operator: Operator) -> set[str]:

@@ -71,7 +71,7 @@ def _crops_of(ds: xr.Dataset) -> str:
 
 
 def rows(
-    held: Sequence[MovieResult],
+    results: Sequence[MovieResult],
     masks: Mapping[str, xr.Dataset],
     *,
     most: int,
@@ -84,7 +84,7 @@ def rows(
         raise UsageError(f"contrast: found {contrast!r}; expected {' or '.join(CONTRASTS)}")
     for name, whole in (("most", most), ("columns", columns)):
         check_whole(name, whole, 1)
-    crops = [leaf for leaf in held if holds_crops(leaf.ds)]
+    crops = [leaf for leaf in results if holds_crops(leaf.ds)]
     if not crops:
         raise SchemaError(
             "a gallery needs crops, crop(event, t, c, y, x) or crop_volume; found none"
@@ -92,15 +92,15 @@ def rows(
     chosen = _chosen(crops, most)
     if not chosen:
         raise SchemaError("a gallery needs crops; what is there holds no event")
-    found = [_row(leaf, i, masks, columns, channel) for leaf, i in chosen]
+    drawn = [_row(leaf, i, masks, columns, channel) for leaf, i in chosen]
     kinds = [leaf.ds[_crops_of(leaf.ds)].dtype.str for leaf, _ in chosen]
     if contrast == "row":
-        kinds = [str(k) for k in range(len(found))]
-    ends = [_limits([row.pictures for row, other in zip(found, kinds, strict=True)
+        kinds = [str(k) for k in range(len(drawn))]
+    ends = [_limits([row.pictures for row, other in zip(drawn, kinds, strict=True)
                      if other == kind]) for kind in kinds]  # fmt: skip
     return [
         replace(row, pictures=_stretched(row.pictures, low, high), low=low, high=high)
-        for row, (low, high) in zip(found, ends, strict=True)
+        for row, (low, high) in zip(drawn, ends, strict=True)
     ]
 
 
@@ -113,13 +113,13 @@ def _chosen(crops: Sequence[MovieResult], most: int) -> list[tuple[MovieResult, 
             kind = kinds[i] if kinds else "event"
             rank = schema.CROP_KINDS.index(kind) if kind in schema.CROP_KINDS else 9
             heaps.setdefault((rank, leaf.source + leaf.stem), []).append((leaf, i))
-    kept: dict[tuple[int, str], int] = dict.fromkeys(sorted(heaps), 0)
-    turns = [key for key in kept for _ in range(2 if key[0] == 0 else 1)]  # two events each turn
-    while sum(kept.values()) < min(most, sum(map(len, heaps.values()))):
+    counts: dict[tuple[int, str], int] = dict.fromkeys(sorted(heaps), 0)
+    turns = [key for key in counts for _ in range(2 if key[0] == 0 else 1)]  # two events each turn
+    while sum(counts.values()) < min(most, sum(map(len, heaps.values()))):
         for key in turns:
-            if kept[key] < len(heaps[key]) and sum(kept.values()) < most:
-                kept[key] += 1
-    return [pair for key, count in kept.items() for pair in heaps[key][:count]]
+            if counts[key] < len(heaps[key]) and sum(counts.values()) < most:
+                counts[key] += 1
+    return [pair for key, count in counts.items() for pair in heaps[key][:count]]
 
 
 def _row(
@@ -133,8 +133,8 @@ def _row(
     c = _channel(ds, names, channel)
     frames = _values(ds, "crop_frame", np.arange(ds.sizes["t"]))
     phases = _values(ds, "crop_phase", np.full(ds.sizes["t"], schema.PHASE_UNKNOWN))
-    at = _frames(np.flatnonzero(frames >= 0), phases, columns)
-    array = ds[name].isel(t=at, c=c).transpose("t", *[d for d in variable.dims if d in "zyx"])
+    chosen = _frames(np.flatnonzero(frames >= 0), phases, columns)
+    array = ds[name].isel(t=chosen, c=c).transpose("t", *[d for d in variable.dims if d in "zyx"])
     (pixels,) = compute(array.data)
     pixels = np.asarray(pixels, np.float32)
     pictures = pixels.max(axis=1) if pixels.ndim == 4 else pixels
@@ -142,19 +142,20 @@ def _row(
     centres = np.stack([_values(ds, f"crop_{d}", np.zeros(frames.size)) for d in "yx"], axis=1)
     shape = np.asarray(pictures.shape[1:])
     middle = (shape - 1) / 2
-    before = [np.flatnonzero((frames >= 0) & (np.arange(frames.size) <= t)) for t in at]
-    own = masks.get(str(ds["movie"].item()) if "movie" in ds.coords else leaf.stem)
+    before = [np.flatnonzero((frames >= 0) & (np.arange(frames.size) <= t)) for t in chosen]
+    movie_masks = masks.get(str(ds["movie"].item()) if "movie" in ds.coords else leaf.stem)
     return Row(
         name=str(ds["event"].item()) if "event" in ds.coords else f"{leaf.stem}_{i + 1}",
         said=_said(ds, names[c] if names else ""),
         pictures=pictures,
-        seconds=_seconds(ds)[at],
-        phases=phases[at],
-        paths=[(centres[b] - centres[t]) / steps + middle for b, t in zip(before, at, strict=True)],
+        seconds=_seconds(ds)[chosen],
+        phases=phases[chosen],
+        paths=[(centres[b] - centres[t]) / steps + middle
+               for b, t in zip(before, chosen, strict=True)],
         outlines=[
-            _outlines(own, int(frames[t]), [centres[t, k] + ds[d].values
-                                            for k, d in enumerate("yx")])
-            for t in at
+            _outlines(movie_masks, int(frames[t]), [centres[t, k] + ds[d].values
+                                                    for k, d in enumerate("yx")])
+            for t in chosen
         ],
         pixel=float(steps[1]),
     )  # fmt: skip
@@ -164,29 +165,29 @@ def _seconds(ds: xr.Dataset) -> np.ndarray:
     """Return seconds after the event's first frame: by the movie's own times, where they are."""
     even = np.asarray(ds["t"].values, float)
     times = _values(ds, schema.CROP_TIME.name, np.full(even.size, math.nan))
-    known = np.flatnonzero(np.isfinite(times))
-    if not known.size:
+    timed = np.flatnonzero(np.isfinite(times))
+    if not timed.size:
         return even
-    first = known[np.argmin(np.abs(even[known]))]
+    first = timed[np.argmin(np.abs(even[timed]))]
     return np.where(np.isfinite(times), times - times[first] + even[first], even)
 
 
 def _values(ds: xr.Dataset, name: str, default: np.ndarray) -> np.ndarray:
     if name not in ds:
         return default
-    (found,) = compute(ds[name].variable.data)
-    return np.asarray(found)
+    (array,) = compute(ds[name].variable.data)
+    return np.asarray(array)
 
 
-def _channel(ds: xr.Dataset, names: Sequence[str], wanted: str | None) -> int:
+def _channel(ds: xr.Dataset, names: Sequence[str], requested: str | None) -> int:
     """Return the channel wanted, else the first that the event was marked in, else the first.
 
     Tables name channels as the movie does, or by number from 1: ``ch2``.
     """
-    if wanted is not None and wanted not in names:
-        raise UsageError(f"channel: {unknown('channel', wanted, names)}")
+    if requested is not None and requested not in names:
+        raise UsageError(f"channel: {unknown('channel', requested, names)}")
     marked = str(ds["event_channel"].item()).split(",") if "event_channel" in ds.coords else []
-    for name in (wanted, *map(str.strip, marked)):
+    for name in (requested, *map(str.strip, marked)):
         if name in names:
             return names.index(name)
         numbered = re.fullmatch(r"ch(?:annel)?[ _]?(\d+)", name or "", re.IGNORECASE)
@@ -195,27 +196,27 @@ def _channel(ds: xr.Dataset, names: Sequence[str], wanted: str | None) -> int:
     return 0
 
 
-def _frames(there: np.ndarray, phases: np.ndarray, columns: int) -> np.ndarray:
+def _frames(shown: np.ndarray, phases: np.ndarray, columns: int) -> np.ndarray:
     """Choose frames evenly, and among them the first of each phase."""
-    if not there.size:
-        return there
-    count = min(columns, there.size)
-    places = np.rint(np.linspace(0, there.size - 1, count)).astype(int).tolist()
-    firsts = [int(np.flatnonzero(phases[there] == p)[0]) for p in (1, 2) if p in phases[there]]
+    if not shown.size:
+        return shown
+    count = min(columns, shown.size)
+    places = np.rint(np.linspace(0, shown.size - 1, count)).astype(int).tolist()
+    firsts = [int(np.flatnonzero(phases[shown] == p)[0]) for p in (1, 2) if p in phases[shown]]
     for first in firsts:
         free = [k for k, place in enumerate(places) if place not in firsts]
         if first not in places and free:
             places[min(free, key=lambda k: abs(places[k] - first))] = first
-    return there[np.unique(places)]
+    return shown[np.unique(places)]
 
 
 def _limits(pictures: Sequence[np.ndarray]) -> tuple[float, float]:
     """Return the grey values of black and white: percentiles 0.5 and 99.7 of what is finite."""
-    held = np.concatenate([one[np.isfinite(one)] for one in pictures])
-    if not held.size:
+    values = np.concatenate([picture[np.isfinite(picture)] for picture in pictures])
+    if not values.size:
         return 0.0, 0.0
-    low, high = np.percentile(held, [0.5, 99.7])
-    return (float(low), float(high)) if high > low else (float(held.min()), float(held.max()))
+    low, high = np.percentile(values, [0.5, 99.7])
+    return (float(low), float(high)) if high > low else (float(values.min()), float(values.max()))
 
 
 def _stretched(pixels: np.ndarray, low: float, high: float) -> np.ndarray:
@@ -245,9 +246,9 @@ def _outlines(
     index, inside = [], []
     for dim, place in zip("yx", places, strict=True):
         first = float(labels[dim].values[0]) if dim in labels.coords else 0.0
-        at = np.rint((place - first) / schema.spacing(labels, dim)).astype(int)
-        inside.append((at >= 0) & (at < labels.sizes[dim]))
-        index.append(np.clip(at, 0, labels.sizes[dim] - 1))
+        voxels = np.rint((place - first) / schema.spacing(labels, dim)).astype(int)
+        inside.append((voxels >= 0) & (voxels < labels.sizes[dim]))
+        index.append(np.clip(voxels, 0, labels.sizes[dim] - 1))
     cut: dict[str, Any] = {
         d: slice(int(i.min()), int(i.max()) + 1) for d, i in zip("yx", index, strict=True)
     }

@@ -90,38 +90,38 @@ def leaves(data: xr.Dataset | xr.DataTree | Mapping[str, xr.Dataset]) -> list[Mo
     return [MovieResult("", str(stem), ds) for stem, ds in data.items()]
 
 
-def panels(held: Sequence[MovieResult], by: str, wanted: str) -> list[Panel]:
+def panels(results: Sequence[MovieResult], by: str, letters: str) -> list[Panel]:
     """Return the panels of Figure 3 whose letters are wanted."""
-    known = {made.letter: (made, finds) for made, *finds in _PANELS}
-    if isinstance(wanted, str) and not set(wanted) <= set(known):
-        raise UsageError(f"panels: found {wanted!r}; expected some of {''.join(known)}")
-    found = {letter: _first(held, known[letter][1]) for letter in wanted}
-    stems = dict.fromkeys(stem for _, numbers in found.values() for stem, _ in numbers)
-    groups = grouped(stems, [(leaf.stem, leaf.ds) for leaf in held], by) if stems else {}
-    made = [_panel(known[letter][0], *found[letter], groups) for letter in wanted]
-    return [replace(p, rule=_rule(held, p.source)) if p.letter == "E" else p for p in made]
+    available = {panel.letter: (panel, finds) for panel, *finds in _PANELS}
+    if isinstance(letters, str) and not set(letters) <= set(available):
+        raise UsageError(f"panels: found {letters!r}; expected some of {''.join(available)}")
+    per_letter = {letter: _first(results, available[letter][1]) for letter in letters}
+    stems = dict.fromkeys(stem for _, numbers in per_letter.values() for stem, _ in numbers)
+    groups = grouped(stems, [(leaf.stem, leaf.ds) for leaf in results], by) if stems else {}
+    drawn = [_panel(available[letter][0], *per_letter[letter], groups) for letter in letters]
+    return [replace(p, rule=_rule(results, p.source)) if p.letter == "E" else p for p in drawn]
 
 
 def _panel(
     plain: Panel, source: str, numbers: Sequence[Number], groups: Mapping[str, str]
 ) -> Panel:
     finite = [(stem, number) for stem, number in numbers if math.isfinite(number)]
-    held: dict[str, list[float]] = {}
+    by_group: dict[str, list[float]] = {}
     movies: dict[str, dict[str, list[float]]] = {}
     first: dict[str, str] = {}  # a movie that is spelled in two ways is one
     for stem, number in finite:
         group = groups[first.setdefault(schema.movie_key(stem), stem)] or OTHER
-        held.setdefault(group, []).append(number)
+        by_group.setdefault(group, []).append(number)
         movies.setdefault(group, {}).setdefault(schema.movie_key(stem), []).append(number)
-    names = sorted(held, key=lambda name: (name == OTHER, natural(name)))
+    names = sorted(by_group, key=lambda name: (name == OTHER, natural(name)))
     tested = {
-        name: [float(np.mean(own)) for own in movies[name].values()]
+        name: [float(np.mean(of_movie)) for of_movie in movies[name].values()]
         for name in names
         if name != OTHER
     }
     return replace(
         plain,
-        groups={name: np.asarray(held[name]) for name in names},
+        groups={name: np.asarray(by_group[name]) for name in names},
         movies={name: len(movies[name]) for name in names},
         source=source,
         left_out=len(numbers) - len(finite),
@@ -129,15 +129,15 @@ def _panel(
     )
 
 
-def _rule(held: Sequence[MovieResult], source: str) -> str:
+def _rule(results: Sequence[MovieResult], source: str) -> str:
     """Say which cells count as clustered: those of the caption of the study's figure, or others."""
-    own = [leaf.ds for leaf in held if leaf.source == source]
+    datasets = [leaf.ds for leaf in results if leaf.source == source]
     for name, by in (_CLUSTERED[0], "the figure's caption"), (_CLUSTERED[1], "the study's text"):
-        said = next((ds[name].attrs for ds in own if name in ds), None)
-        if said is not None:
-            others = said.get("neighbours", 3)
+        attrs = next((ds[name].attrs for ds in datasets if name in ds), None)
+        if attrs is not None:
+            others = attrs.get("neighbours", 3)
             whose = by if others in (2, 3) else "neither the study's text nor its caption"
-            near = f" within {said['radius']:g} µm" if "radius" in said else ""
+            near = f" within {attrs['radius']:g} µm" if "radius" in attrs else ""
             return f"a cell with at least {others} others{near}, as {whose} has it"
     return ""
 
@@ -146,18 +146,18 @@ _CLUSTERED = (schema.CELL_CLUSTERED_THREE.name, schema.CELL_CLUSTERED.name)
 Find = Callable[[Sequence[MovieResult]], Sequence[Number]]
 
 
-def _first(held: Sequence[MovieResult], finds: Sequence[Find]) -> tuple[str, Sequence[Number]]:
+def _first(results: Sequence[MovieResult], finds: Sequence[Find]) -> tuple[str, Sequence[Number]]:
     """Return the numbers of the first dataset that has any; what annotators said apart is last.
 
     Of several ways to find them, the first is tried on all datasets before the next.
     """
     sources: dict[str, list[MovieResult]] = {}
-    for leaf in held:
+    for leaf in results:
         sources.setdefault(leaf.source, []).append(leaf)
-    apart = {source: any(map(_single, own)) for source, own in sources.items()}
+    apart = {source: any(map(_single, group)) for source, group in sources.items()}
     for last, find in itertools.product((False, True), finds):
-        for source, own in sources.items():
-            numbers = find(own) if apart[source] == last else ()
+        for source, group in sources.items():
+            numbers = find(group) if apart[source] == last else ()
             if any(math.isfinite(number) for _, number in numbers):
                 return source, numbers
     return "", ()
@@ -170,9 +170,9 @@ def _single(leaf: MovieResult) -> bool:
 def _means(*names: str) -> Find:
     """Return what finds one number a movie: the mean of the first of these that is there."""
 
-    def find(own: Sequence[MovieResult]) -> Sequence[Number]:
+    def find(results: Sequence[MovieResult]) -> Sequence[Number]:
         for name in names:
-            children = {leaf.stem: leaf.ds for leaf in own if name in leaf.ds}
+            children = {leaf.stem: leaf.ds for leaf in results if name in leaf.ds}
             if children:
                 return list(movie_means(children, [name])[name].items())
         return ()
@@ -180,22 +180,22 @@ def _means(*names: str) -> Find:
     return find
 
 
-def _intervals(own: Sequence[MovieResult]) -> Sequence[Number]:
+def _intervals(results: Sequence[MovieResult]) -> Sequence[Number]:
     """Return the seconds between frames of each movie, rounded as people say them."""
-    found: dict[str, float] = {}
-    for leaf in own:
+    seconds: dict[str, float] = {}
+    for leaf in results:
         if "t" in leaf.ds.coords and leaf.ds["t"].dims == ("t",) and "event" not in leaf.ds.dims:
-            said = "spacing" in leaf.ds["t"].attrs or leaf.ds.sizes["t"] > 1
-            step = schema.spacing(leaf.ds, "t") if said else math.nan
+            timed = "spacing" in leaf.ds["t"].attrs or leaf.ds.sizes["t"] > 1
+            step = schema.spacing(leaf.ds, "t") if timed else math.nan
             rounded = round(step) if step >= 10 else float(f"{step:.2g}")
-            found.setdefault(leaf.stem, rounded if step > 0 else math.nan)
-    return list(found.items())
+            seconds.setdefault(leaf.stem, rounded if step > 0 else math.nan)
+    return list(seconds.items())
 
 
-def _events(own: Sequence[MovieResult]) -> list[tuple[str, np.ndarray]]:
+def _events(results: Sequence[MovieResult]) -> list[tuple[str, np.ndarray]]:
     """Return movie and phases (four frames) of every event."""
     rows = []
-    for leaf in own:
+    for leaf in results:
         try:
             columns = compute(*(v.check(leaf.ds).data for v in schema.PHASES))
         except SchemaError:
@@ -211,37 +211,37 @@ def _frames(row: np.ndarray) -> float:
     return float(np.nanmax(row) - np.nanmin(row) + 1) if np.isfinite(row).any() else math.nan
 
 
-def _disruption(own: Sequence[MovieResult]) -> Sequence[Number]:
+def _disruption(results: Sequence[MovieResult]) -> Sequence[Number]:
     """Return how much of an event is over when its disruption starts."""
     return [
         (stem, (row[2] - np.nanmin(row)) / _frames(row) if np.isfinite(row).any() else math.nan)
-        for stem, row in _events(own)
+        for stem, row in _events(results)
     ]
 
 
-def _durations(own: Sequence[MovieResult]) -> Sequence[Number]:
+def _durations(results: Sequence[MovieResult]) -> Sequence[Number]:
     """Return how many frames each track lasts."""
     pair = (schema.TRACK_FIRST.name, schema.TRACK_LAST.name)
-    tracks = [leaf for leaf in own if all(name in leaf.ds for name in pair)]
-    found = []
+    tracks = [leaf for leaf in results if all(name in leaf.ds for name in pair)]
+    durations = []
     for leaf in tracks:
         first, last = (np.asarray(v, float) for v in compute(*(leaf.ds[n].data for n in pair)))
-        found += [(leaf.stem, number) for number in (last - first + 1).tolist()]
-    return found
+        durations += [(leaf.stem, number) for number in (last - first + 1).tolist()]
+    return durations
 
 
-def _phase_durations(own: Sequence[MovieResult]) -> Sequence[Number]:
+def _phase_durations(results: Sequence[MovieResult]) -> Sequence[Number]:
     """Return how many frames the phases of each event last."""
-    return [(stem, _frames(row)) for stem, row in _events(own)]
+    return [(stem, _frames(row)) for stem, row in _events(results)]
 
 
 def _each(name: str, beside: Iterable[str] = ()) -> Find:
     """Return what finds every number of a variable, of leaves that hold one of others beside it."""
     others = set(beside)
 
-    def find(own: Sequence[MovieResult]) -> Sequence[Number]:
-        found = []
-        for leaf in own:
+    def find(results: Sequence[MovieResult]) -> Sequence[Number]:
+        rows = []
+        for leaf in results:
             if name not in leaf.ds or (others and not others & set(map(str, leaf.ds.variables))):
                 continue
             (values,) = compute(leaf.ds[name].data)
@@ -249,8 +249,8 @@ def _each(name: str, beside: Iterable[str] = ()) -> Find:
             stems = [leaf.stem] * numbers.size
             if leaf.ds[name].dims == ("event",) and "movie" in leaf.ds.coords:
                 stems = [str(movie) for movie in leaf.ds["movie"].values.tolist()]
-            found += list(zip(stems, numbers.tolist(), strict=True))
-        return found
+            rows += list(zip(stems, numbers.tolist(), strict=True))
+        return rows
 
     return find
 

@@ -36,12 +36,12 @@ def draw(panels: Sequence[Panel], by: str) -> "Figure":
     width = 2.9 * columns + 0.3
     legend = style.wrapped(_legend(panels, by), width - 0.3)
     foot = 0.62 + tilted + 0.17 * (legend.count("\n") + 1)
-    one, gap = 1.75, 0.98 + tilted
-    height = 0.5 + rows * one + (rows - 1) * gap + foot
+    side, gap = 1.75, 0.98 + tilted
+    height = 0.5 + rows * side + (rows - 1) * gap + foot
     drawn = style.figure(width, height)
     grid = drawn.add_gridspec(
         rows, columns, left=0.62 / width, right=1 - 0.15 / width, top=1 - 0.5 / height,
-        bottom=foot / height, wspace=0.36, hspace=gap / one,
+        bottom=foot / height, wspace=0.36, hspace=gap / side,
     )  # fmt: skip
     number = {name: i for i, name in enumerate(names)}
     for i, panel in enumerate(panels):
@@ -67,8 +67,8 @@ def _groups(panels: Sequence[Panel]) -> list[str]:
 def _strip(ax: Any, panel: Panel, number: Mapping[str, int]) -> None:
     """Draw a column of dots a group."""
     groups = dict(itertools.islice(panel.groups.items(), _MOST_GROUPS))
-    for at, (name, values) in enumerate(groups.items()):
-        style.dots(ax, at, values, number[name])
+    for x, (name, values) in enumerate(groups.items()):
+        style.dots(ax, x, values, number[name])
     style.bare(ax)
     every = np.concatenate(list(groups.values()))
     low, high = _span(panel, every)
@@ -103,29 +103,29 @@ def _marks(panel: Panel, shown: Sequence[str]) -> list[tuple[float, float, str]]
     """Return the pairs that differ most, narrow ones first."""
     if panel.tests is None:
         return []
-    place = {name: float(at) for at, name in enumerate(shown)}
-    found = sorted(
+    place = {name: float(x) for x, name in enumerate(shown)}
+    pairs = sorted(
         (p, place[a], place[b])
         for (a, b), (_, p) in panel.tests.pairs.items()
         if p < 0.05 and a in place and b in place
     )[:_MOST_BRACKETS]
-    return [(a, b, stars(p)) for p, a, b in sorted(found, key=lambda f: (f[2] - f[1], f[1]))]
+    return [(a, b, stars(p)) for p, a, b in sorted(pairs, key=lambda f: (f[2] - f[1], f[1]))]
 
 
 def _note(panel: Panel) -> str:
     """Say under the title what a test over all groups gives, and what is left out."""
-    said = []
+    parts = []
     if panel.tests is not None and not math.isnan(panel.tests.p):
-        said.append(f"Kruskal-Wallis {style.p_said(panel.tests.p, stars(panel.tests.p))}")
-        said += ["n too small"] if panel.tests.least >= _SHOWS else []
+        parts.append(f"Kruskal-Wallis {style.p_said(panel.tests.p, stars(panel.tests.p))}")
+        parts += ["n too small"] if panel.tests.least >= _SHOWS else []
     elif panel.tests is None:
         (values,) = panel.groups.values() if len(panel.groups) == 1 else (np.zeros(0),)
-        said += [f"median {np.median(values):.3g}"] if values.size else []
+        parts += [f"median {np.median(values):.3g}"] if values.size else []
     if panel.left_out:
-        said.append(f"{panel.left_out} without a number")
+        parts.append(f"{panel.left_out} without a number")
     if len(panel.groups) > _MOST_GROUPS:
-        said.append(f"{len(panel.groups) - _MOST_GROUPS} groups not shown")
-    return ", ".join(said)
+        parts.append(f"{len(panel.groups) - _MOST_GROUPS} groups not shown")
+    return ", ".join(parts)
 
 
 def _named(ax: Any, panel: Panel, groups: Mapping[str, np.ndarray]) -> None:
@@ -153,8 +153,8 @@ def _bars(ax: Any, panel: Panel, number: Mapping[str, int]) -> None:
                linewidth=0.8, label=style.text(name, 16), zorder=3)  # fmt: skip
         below += counts
     style.bare(ax)
-    for at, count in enumerate(below):
-        ax.text(at, count, f"{count:.0f}", ha="center", va="bottom", fontsize=8, color=style.INK)
+    for x, count in enumerate(below):
+        ax.text(x, count, f"{count:.0f}", ha="center", va="bottom", fontsize=8, color=style.INK)
     keyed = 1 < len(panel.groups) <= len(style.COLORS)
     ax.set_ylim(0, below.max() * (1.5 if keyed else 1.15))
     air = 0.6 if steps.size > 1 else 1.1
@@ -172,25 +172,25 @@ def _bars(ax: Any, panel: Panel, number: Mapping[str, int]) -> None:
 
 def _legend(panels: Sequence[Panel], by: str) -> str:
     """Say what the marks mean, and what one dot is."""
-    each: dict[str, str] = {}
+    letters_of: dict[str, str] = {}
     for panel in panels:
         if panel.groups and panel.letter != "B":
-            each[panel.each] = each.get(panel.each, "") + panel.letter
-    dots = "; ".join(f"{kind} ({', '.join(letters)})" for kind, letters in each.items())
-    said = [f"One dot: one {dots}." if dots else "", "Wide bar: median; thin bar: quartiles."]
+            letters_of[panel.each] = letters_of.get(panel.each, "") + panel.letter
+    dots = "; ".join(f"{kind} ({', '.join(letters)})" for kind, letters in letters_of.items())
+    sentences = [f"One dot: one {dots}." if dots else "", "Wide bar: median; thin bar: quartiles."]
     lines = [_DASHED[p.letter] for p in panels if p.limit is not None and p.groups]
-    said += [f"Dashed: {'; '.join(lines)}."] if lines else []
+    sentences += [f"Dashed: {'; '.join(lines)}."] if lines else []
     tested = [panel.tests for panel in panels if panel.tests]
     if tested:
         grouped = "the letters of their names" if by == "stem" else by
-        pairs = sum(not math.isnan(p) for one in tested for _, p in one.pairs.values())
-        said.append(
+        pairs = sum(not math.isnan(p) for result in tested for _, p in result.pairs.values())
+        sentences.append(
             f"Movies are grouped by {style.text(grouped)}; numbers in brackets count dots, and the "
             "movies that they are in. Tests compare movies, of events and tracks their means: over "
             "all Kruskal-Wallis, over pairs Mann-Whitney, two-sided, exact for small groups: "
             f"* p < 0.05, ** p < 0.01, *** p < 0.001, not corrected for the {pairs} pairs."
         )
-        if any(one.small for one in tested):
-            said.append("n too small: so few movies cannot have a p below 0.05.")
-    said += [f"{p.letter}: {p.rule}." for p in panels if p.rule and p.groups]
-    return " ".join(filter(None, said))
+        if any(result.small for result in tested):
+            sentences.append("n too small: so few movies cannot have a p below 0.05.")
+    sentences += [f"{p.letter}: {p.rule}." for p in panels if p.rule and p.groups]
+    return " ".join(filter(None, sentences))

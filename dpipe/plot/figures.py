@@ -156,8 +156,8 @@ def gallery(
     """
     if isinstance(crops, list):
         return gallery_drawing.draw(crops)
-    found = rows(crops, masks=masks, most=most, columns=columns, channel=channel, contrast=contrast)
-    return gallery_drawing.draw(found)
+    drawn = rows(crops, masks=masks, most=most, columns=columns, channel=channel, contrast=contrast)
+    return gallery_drawing.draw(drawn)
 
 
 def rows(
@@ -251,8 +251,8 @@ def gather(store: str | Objects, *names: str) -> xr.DataTree:
     objects = catalog.open_store(store) if isinstance(store, str) else store
     versions = [catalog.resolve(objects, name) for name in names or catalog.names(objects)]
     with ThreadPoolExecutor(_READERS) as pool:
-        found = list(pool.map(lambda pair: _read(objects, *pair), _wanted(versions)))
-    return xr.DataTree.from_dict(dict(found))
+        datasets = list(pool.map(lambda pair: _read(objects, *pair), _wanted(versions)))
+    return xr.DataTree.from_dict(dict(datasets))
 
 
 def _wanted(versions: Sequence[catalog.Version]) -> Iterator[tuple[str, catalog.PartRef]]:
@@ -261,28 +261,28 @@ def _wanted(versions: Sequence[catalog.Version]) -> Iterator[tuple[str, catalog.
     useful = [
         pair for pair in every if figure3_data.WANTED & set(pair[1].summary.get("variables", ()))
     ]
-    known = {ref.stem for _, ref in useful if _timed(ref)}
+    stems = {ref.stem for _, ref in useful if _timed(ref)}
     yield from useful
     for path, ref in every:
-        if _timed(ref) and ref.stem not in known:
-            known.add(ref.stem)
+        if _timed(ref) and ref.stem not in stems:
+            stems.add(ref.stem)
             yield path, ref
 
 
 def _timed(ref: catalog.PartRef) -> bool:
-    said = ref.summary
-    return "t" in said.get("spacing", {}) and "event" not in said.get("sizes", {})
+    summary = ref.summary
+    return "t" in summary.get("spacing", {}) and "event" not in summary.get("sizes", {})
 
 
 def _read(objects: Objects, path: str, ref: catalog.PartRef) -> Any:
     ds = seals.open_named(objects, ref)
-    kept = [
+    names = [
         str(name)
         for name, variable in ds.data_vars.items()
         if name in figure3_data.WANTED and variable.nbytes <= _LARGEST
     ]
-    small = ds.drop_vars([name for name in ds.data_vars if name not in kept])
-    values = blocks.compute_region(small, kept, {})
+    small = ds.drop_vars([name for name in ds.data_vars if name not in names])
+    values = blocks.compute_region(small, names, {})
     return path, small.assign({name: small[name].copy(data=v) for name, v in values.items()})
 
 

@@ -28,8 +28,8 @@ def draw(shown: Sequence[Row]) -> "Figure":
     inch = _TILE / wide
     width = _LEFT + max(columns * step[1] * inch, 4.2) + 0.12
     height = len(shown) * step[0] * inch + _FOOT + 0.06
-    made = style.figure(width, height)
-    ax = made.add_axes((_LEFT / width, _FOOT / height, 1 - (_LEFT + 0.12) / width,
+    figure = style.figure(width, height)
+    ax = figure.add_axes((_LEFT / width, _FOOT / height, 1 - (_LEFT + 0.12) / width,
                         1 - (_FOOT + 0.06) / height))  # fmt: skip
     span = ((width - _LEFT - 0.12) / inch, len(shown) * step[0])
     ax.set_xlim(0, span[0])
@@ -37,7 +37,7 @@ def draw(shown: Sequence[Row]) -> "Figure":
     ax.set_axis_off()
     canvas = np.full((math.ceil(span[1]), math.ceil(columns * step[1])), 255, np.uint8)
     paths, outlines, strips = [], [], []
-    one = len({(row.low, row.high) for row in shown if len(row.pictures)}) < 2
+    alike = len({(row.low, row.high) for row in shown if len(row.pictures)}) < 2
     for r, row in enumerate(shown):
         for k, picture in enumerate(row.pictures):
             top, left = round(r * step[0]), round(k * step[1])
@@ -52,22 +52,22 @@ def draw(shown: Sequence[Row]) -> "Figure":
                     color=style.QUIET)  # fmt: skip
         ax.text(-0.1 / inch, r * step[0] + tall / 2, style.text(row.name, 18), ha="right",
                 va="bottom", fontsize=8.5, fontweight="bold", color=style.INK)  # fmt: skip
-        said = row.said if one else f"{row.said}\ngrey {row.low:.4g} to {row.high:.4g}"
-        ax.text(-0.1 / inch, r * step[0] + tall / 2 + 2, said, ha="right", va="top",
+        label = row.said if alike else f"{row.said}\ngrey {row.low:.4g} to {row.high:.4g}"
+        ax.text(-0.1 / inch, r * step[0] + tall / 2 + 2, label, ha="right", va="top",
                 fontsize=7.5, color=style.QUIET)  # fmt: skip
         if len(row.pictures):
             _bar(ax, row, r * step[0], tall)
     ax.imshow(canvas, cmap="gray", vmin=0, vmax=255, interpolation="nearest", aspect="auto",
               extent=(0, canvas.shape[1], canvas.shape[0], 0))  # fmt: skip
     _over(ax, paths, outlines, strips)
-    _legend(made, shown, bool(outlines), one)
-    return made
+    _legend(figure, shown, bool(outlines), alike)
+    return figure
 
 
 def _inside(path: np.ndarray, height: int, width: int) -> np.ndarray:
     """Leave out the points of a path that lie beyond its picture."""
-    kept = (path >= -0.5).all(axis=1) & (path <= [height - 0.5, width - 0.5]).all(axis=1)
-    return path[kept]
+    inside = (path >= -0.5).all(axis=1) & (path <= [height - 0.5, width - 0.5]).all(axis=1)
+    return path[inside]
 
 
 def _over(
@@ -88,8 +88,8 @@ def _over(
         color = name[2] if name and not over else "white"
         ax.fill([left, left + width, left + width, left], [top, top, top + strip, top + strip],
                 color=color, linewidth=0)  # fmt: skip
-        said = f"{name[1]}  " if name and not over else ""
-        ax.text(left + width / 2, top + strip / 2, said + style.clock(row.seconds[k]), ha="center",
+        label = f"{name[1]}  " if name and not over else ""
+        ax.text(left + width / 2, top + strip / 2, label + style.clock(row.seconds[k]), ha="center",
                 va="center_baseline", fontsize=6.5, color=style.INK)  # fmt: skip
 
 
@@ -107,28 +107,28 @@ def _bar(ax: Any, row: Row, top: float, tall: float) -> None:
             bbox={"facecolor": "black", "alpha": 0.6, "pad": 1, "linewidth": 0})  # fmt: skip
 
 
-def _legend(made: "Figure", shown: Sequence[Row], outlined: bool, one: bool) -> None:
+def _legend(figure: "Figure", shown: Sequence[Row], outlined: bool, alike: bool) -> None:
     """Say below what strips, lines, numbers and grey values mean."""
-    width, height = made.get_size_inches()
+    width, height = figure.get_size_inches()
     seen = {int(phase) for row in shown for phase in row.phases}
     items = [(f"{letter}  {name}", color, "s") for phase, (name, letter, color)
              in style.PHASES.items() if phase in seen]  # fmt: skip
     moved = any(len(path) > 1 and np.ptp(path, axis=0).any() for row in shown for path in row.paths)
     items += [("track so far", TRACK, "_")] if moved else []
     items += [("masks", OUTLINE, "_")] if outlined else []
-    at = _LEFT
-    for said, color, kind in items:
-        box = made.add_artist(_patch(at / width, 0.34 / height, color, kind, width, height))
+    x = _LEFT
+    for label, color, kind in items:
+        box = figure.add_artist(_patch(x / width, 0.34 / height, color, kind, width, height))
         box.set_zorder(5)
-        made.text((at + 0.19) / width, 0.38 / height, said, fontsize=7.5, color=style.INK,
+        figure.text((x + 0.19) / width, 0.38 / height, label, fontsize=7.5, color=style.INK,
                   va="center")  # fmt: skip
-        at += 0.36 + 0.075 * len(said)
+        x += 0.36 + 0.075 * len(label)
     drawn = [row for row in shown if len(row.pictures)]
-    said = "black to white: the grey values beside each row"
-    if one and drawn:
+    label = "black to white: the grey values beside each row"
+    if alike and drawn:
         low, high = drawn[0].low, drawn[0].high
-        said = f"black to white: grey values {low:.4g} to {high:.4g} in every row"
-    made.text(0.1 / width, 0.16 / height, f"{said}; min:s after the event's first frame",
+        label = f"black to white: grey values {low:.4g} to {high:.4g} in every row"
+    figure.text(0.1 / width, 0.16 / height, f"{label}; min:s after the event's first frame",
               fontsize=7.5, color=style.QUIET, va="center")  # fmt: skip
 
 

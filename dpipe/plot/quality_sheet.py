@@ -80,7 +80,7 @@ class Sheet:
 
 
 def sheet(
-    movie: xr.Dataset, known: Sequence[xr.Dataset], frame: int | None, limit: float | None
+    movie: xr.Dataset, measured: Sequence[xr.Dataset], frame: int | None, limit: float | None
 ) -> Sheet:
     """Collect what a sheet shows; of the movie one frame is computed."""
     image = schema.IMAGE.check(movie)
@@ -90,20 +90,19 @@ def sheet(
     chosen = count // 2 if frame is None else frame
     if isinstance(chosen, bool) or not isinstance(chosen, int) or not -count <= chosen < count:
         raise UsageError(f"frame: found {frame!r}; the movie has the frames 0 to {count - 1}")
-    one = image.isel(t=chosen, c=slice(0, _MOST))
-    if source_bytes(one.to_dataset()) > _LARGEST:
+    planes = image.isel(t=chosen, c=slice(0, _MOST))
+    if (size := source_bytes(planes.to_dataset())) > _LARGEST:
         raise UsageError(
-            f"a frame is {source_bytes(one.to_dataset()) >> 20} MiB; take a smaller level of the "
-            "movie: open(..., level=2)"
+            f"a frame is {size >> 20} MiB; take a smaller level of the movie: open(..., level=2)"
         )
-    wanted = [n for n, _, _ in _LINES] + [schema.QUALITY_FLAG.name]
-    held = {n: schema.VARIABLES[n].check(ds).data for ds in known for n in wanted if n in ds}
-    pixels, *values = compute(one.data, *held.values())
-    lines = {n: np.asarray(v, float) for n, v in zip(held, values, strict=True)}
-    for name, found in lines.items():
-        if found.shape != (count, image.sizes["c"]):
+    columns = [n for n, _, _ in _LINES] + [schema.QUALITY_FLAG.name]
+    arrays = {n: schema.VARIABLES[n].check(ds).data for ds in measured for n in columns if n in ds}
+    pixels, *values = compute(planes.data, *arrays.values())
+    lines = {n: np.asarray(v, float) for n, v in zip(arrays, values, strict=True)}
+    for name, column in lines.items():
+        if column.shape != (count, image.sizes["c"]):
             raise SchemaError(
-                f"{name} is {found.shape}; the movie has {count} frames and "
+                f"{name} is {column.shape}; the movie has {count} frames and "
                 f"{image.sizes['c']} channels"
             )
     counts, edges = _histogram(np.asarray(pixels))
@@ -139,8 +138,8 @@ def _facts(movie: xr.Dataset, image: xr.DataArray) -> str:
 
 def _minutes(image: xr.DataArray) -> np.ndarray:
     times = np.asarray(image["t"].values, float) / 60 if "t" in image.coords else np.zeros(0)
-    known = times.size and np.isfinite(times).all()
-    return times if known else np.arange(image.sizes["t"], dtype=float)
+    timed = times.size and np.isfinite(times).all()
+    return times if timed else np.arange(image.sizes["t"], dtype=float)
 
 
 def _histogram(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -174,36 +173,36 @@ def draw(shown: Sheet) -> "Figure":
     rows = -(-cells // columns)
     width, picture = 11.0, 2.75
     height = 0.75 + picture + 0.55 + rows * 2.2 + 0.35
-    made = style.figure(width, height)
-    made.text(0.25 / width, 1 - 0.3 / height, style.text(shown.stem or "movie"), fontsize=14,
+    figure = style.figure(width, height)
+    figure.text(0.25 / width, 1 - 0.3 / height, style.text(shown.stem or "movie"), fontsize=14,
               fontweight="bold", color=style.INK, va="center")  # fmt: skip
-    made.text(0.25 / width, 1 - 0.56 / height, style.text(shown.facts, 120), fontsize=9,
+    figure.text(0.25 / width, 1 - 0.56 / height, style.text(shown.facts, 120), fontsize=9,
               color=style.QUIET, va="center")  # fmt: skip
-    _pictures(made, shown, picture)
+    _pictures(figure, shown, picture)
     foot, top = 0.62 / height, 1 - (0.75 + picture + 0.72) / height
-    grid = made.add_gridspec(rows, columns, left=0.6 / width, right=1 - 0.15 / width, top=top,
+    grid = figure.add_gridspec(rows, columns, left=0.6 / width, right=1 - 0.15 / width, top=top,
                              bottom=foot, wspace=0.26, hspace=0.75)  # fmt: skip
-    _grey(made.add_subplot(grid[0, 0]), shown)
+    _grey(figure.add_subplot(grid[0, 0]), shown)
     for i, (name, title, label) in enumerate(charts, 1):
-        ax = made.add_subplot(grid[i // columns, i % columns])
+        ax = figure.add_subplot(grid[i // columns, i % columns])
         style.titled(ax, "", title)
         _chart(ax, shown, name, label)
     if not charts:
-        ax = made.add_subplot(grid[0, 1])
+        ax = figure.add_subplot(grid[0, 1])
         style.titled(ax, "", "Quality over time")
         style.empty(ax, "no data: needs\nframe-quality or cell-density\nof this movie")
-    return made
+    return figure
 
 
-def _pictures(made: "Figure", shown: Sheet, tall: float) -> None:
+def _pictures(figure: "Figure", shown: Sheet, tall: float) -> None:
     """Draw a channel each, with its name, what is black and white in it, and a scale bar."""
-    width, height = made.get_size_inches()
+    width, height = figure.get_size_inches()
     room = (width - 0.4) / max(len(shown.pictures), 3)
     for c, picture in enumerate(shown.pictures):
         wide = min(room - 0.12, tall * shown.extent[1] / shown.extent[0])
         high = min(tall, wide * shown.extent[0] / shown.extent[1])
         left, top = 0.25 + c * room, height - 0.85
-        ax = made.add_axes((left / width, (top - high) / height, wide / width, high / height))
+        ax = figure.add_axes((left / width, (top - high) / height, wide / width, high / height))
         ax.imshow(picture, cmap="gray", vmin=0, vmax=255, aspect="auto",
                   extent=(0, shown.extent[1], shown.extent[0], 0))  # fmt: skip
         ax.set_axis_off()
@@ -212,13 +211,13 @@ def _pictures(made: "Figure", shown: Sheet, tall: float) -> None:
                 transform=ax.transAxes)  # fmt: skip
         low, high = shown.limits[c]
         name = style.text(shown.names[c], 16)
-        said = f"{name}: maximum over z, frame {shown.frame}, grey {low:.4g} to {high:.4g}"
-        ax.text(0.045, -0.06, said, fontsize=7.5, color=style.INK, va="center",
+        caption = f"{name}: maximum over z, frame {shown.frame}, grey {low:.4g} to {high:.4g}"
+        ax.text(0.045, -0.06, caption, fontsize=7.5, color=style.INK, va="center",
                 transform=ax.transAxes)  # fmt: skip
         _scale(ax, shown)
     more = len(shown.names) - len(shown.pictures)
     if more > 0:
-        made.text(1 - 0.2 / width, 1 - 0.56 / height, f"and {more} more channels", fontsize=9,
+        figure.text(1 - 0.2 / width, 1 - 0.56 / height, f"and {more} more channels", fontsize=9,
                   color=style.QUIET, va="center", ha="right")  # fmt: skip
 
 
@@ -276,16 +275,16 @@ def _chart(ax: Any, shown: Sheet, name: str, label: str) -> None:
     flat = float(values[finite].max()) if finite.any() else 0.0
     if not finite.any() or flat == values[finite].min():
         ax.set_ylim(min(0.0, 2 * flat), max(0.0, 2 * flat) or 1.0)
-    said = f"{(~finite).sum()} of {finite.size} without a number" if not finite.all() else ""
+    note = f"{(~finite).sum()} of {finite.size} without a number" if not finite.all() else ""
     if name != schema.FRAME_SNR.name:
-        style.noted(ax, said)
+        style.noted(ax, note)
         return
     if shown.limit is not None and math.isfinite(shown.limit):
         ax.axhline(shown.limit, color=style.QUIET, linewidth=0.9, linestyle=(0, (5, 4)))
         ax.text(1, shown.limit, f"{shown.limit:g} dB", fontsize=7, color=style.QUIET, ha="right",
                 va="bottom", transform=ax.get_yaxis_transform())  # fmt: skip
     if shown.verdicts is None:
-        style.noted(ax, said)
+        style.noted(ax, note)
     else:
         _verdicts(ax, shown, shown.verdicts)
 
@@ -293,19 +292,19 @@ def _chart(ax: Any, shown: Sheet, name: str, label: str) -> None:
 def _verdicts(ax: Any, shown: Sheet, verdicts: np.ndarray) -> None:
     """Draw a strip of verdicts a channel along the foot, and above what they sum to."""
     flags = schema.QUALITY_FLAG.flags
-    known = np.clip(verdicts.astype(int), 0, len(flags) - 1)
+    levels = np.clip(verdicts.astype(int), 0, len(flags) - 1)
     times, tall = shown.minutes, 0.05
     step = times[-1] - times[-2] if times.size > 1 else 1.0
     edges = np.append(times, times[-1] + step) - step / 2
-    channels = known.shape[1]
+    channels = levels.shape[1]
     for c in range(channels):
         foot = 0.015 + (channels - 1 - c) * tall * 1.3
         color, marker = _look(c)
         ax.plot([-0.025], [foot + tall / 2], marker=marker, color=color, markersize=4,
                 transform=ax.transAxes, clip_on=False, zorder=5)  # fmt: skip
         for verdict, shade in enumerate(style.VERDICTS):
-            at = np.flatnonzero(known[:, c] == verdict)
-            spans = [(edges[i], edges[i + 1] - edges[i]) for i in at]
+            frames = np.flatnonzero(levels[:, c] == verdict)
+            spans = [(edges[i], edges[i + 1] - edges[i]) for i in frames]
             high = tall * (verdict + 1) / len(style.VERDICTS)  # worse ones stand higher
             ax.broken_barh(spans, (foot, high), facecolors=shade, linewidth=0,
                            transform=ax.get_xaxis_transform(), zorder=4)  # fmt: skip
@@ -316,5 +315,5 @@ def _verdicts(ax: Any, shown: Sheet, verdicts: np.ndarray) -> None:
     for i, (flag, shade) in enumerate(zip(flags, style.VERDICTS, strict=True)):
         ax.bar([0.015 + 0.3 * i], [0.06 * (i + 1) / len(flags)], 0.02, 1.03, color=shade,
                transform=ax.transAxes, clip_on=False)  # fmt: skip
-        ax.text(0.045 + 0.3 * i, 1.02, f"{(known == i).sum()} {flag}", fontsize=7.5, va="bottom",
+        ax.text(0.045 + 0.3 * i, 1.02, f"{(levels == i).sum()} {flag}", fontsize=7.5, va="bottom",
                 color=style.QUIET, transform=ax.transAxes)  # fmt: skip

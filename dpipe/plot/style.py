@@ -50,10 +50,10 @@ def figure(width: float, height: float) -> "Figure":
     """Return an empty figure of so many inches, with a canvas of its own."""
     if not available():
         raise UsageError("plot: matplotlib is not installed; pip install 'dpipe[plot]'")
-    made = importlib.import_module("matplotlib.figure").Figure(figsize=(width, height))
-    importlib.import_module("matplotlib.backends.backend_agg").FigureCanvasAgg(made)
-    made.set_facecolor("white")
-    return made
+    drawing = importlib.import_module("matplotlib.figure").Figure(figsize=(width, height))
+    importlib.import_module("matplotlib.backends.backend_agg").FigureCanvasAgg(drawing)
+    drawing.set_facecolor("white")
+    return drawing
 
 
 def png(drawn: "Figure", dpi: float = 110, colors: int = 128) -> tuple[bytes, int, int]:
@@ -86,11 +86,11 @@ def save(drawn: "Figure", path: str | os.PathLike[str], dpi: float = 150) -> str
     return str(path)
 
 
-def text(given: object, most: int = 60) -> str:
+def text(value: object, longest: int = 60) -> str:
     """Return a text as it can be drawn: what the font lacks is a box, dollars are no formula."""
-    known = _glyphs()
-    shown = "".join(c if ord(c) in known else "\N{WHITE SQUARE}" for c in str(given))
-    shown = shown if len(shown) <= most else f"{shown[: most - 1]}\N{HORIZONTAL ELLIPSIS}"
+    glyphs = _glyphs()
+    shown = "".join(c if ord(c) in glyphs else "\N{WHITE SQUARE}" for c in str(value))
+    shown = shown if len(shown) <= longest else f"{shown[: longest - 1]}\N{HORIZONTAL ELLIPSIS}"
     return shown.replace("$", r"\$")
 
 
@@ -118,40 +118,40 @@ def titled(ax: Any, letter: str, title: str) -> None:
     ax.set_title(head, loc="left", fontsize=9.5, color=INK, fontweight="bold", pad=16)
 
 
-def noted(ax: Any, said: str) -> None:
+def noted(ax: Any, line: str) -> None:
     """Put a quiet line between title and panel."""
-    ax.text(0, 1.02, said, transform=ax.transAxes, fontsize=7.5, color=QUIET, va="bottom")
+    ax.text(0, 1.02, line, transform=ax.transAxes, fontsize=7.5, color=QUIET, va="bottom")
 
 
-def empty(ax: Any, said: str) -> None:
+def empty(ax: Any, reason: str) -> None:
     """Say in an axes why nothing is drawn there."""
     ax.set_xticks([])
     ax.set_yticks([])
     for spine in ax.spines.values():
         spine.set_color(RULE)
         spine.set_linestyle((0, (4, 3)))
-    ax.text(0.5, 0.5, said, transform=ax.transAxes, fontsize=8, color=QUIET,
+    ax.text(0.5, 0.5, reason, transform=ax.transAxes, fontsize=8, color=QUIET,
             ha="center", va="center", linespacing=1.5)  # fmt: skip
 
 
-def dots(ax: Any, at: float, values: np.ndarray, number: int, width: float = 0.36) -> None:
+def dots(ax: Any, x: float, values: np.ndarray, number: int, width: float = 0.36) -> None:
     """Draw numbers as dots side by side, with their quartiles and median."""
     color, marker = COLORS[number % len(COLORS)], MARKERS[number % len(MARKERS)]
     shown = values
     if values.size > _MOST_DOTS:  # every so many of the sorted ones: the same spread
         shown = np.sort(values)[:: -(-values.size // _MOST_DOTS)]
     size = 20 if shown.size < 40 else 12 if shown.size < 150 else 6
-    ax.scatter(at + swarm(shown, width), shown, s=size, c=color, marker=marker, alpha=0.75,
+    ax.scatter(x + swarm(shown, width), shown, s=size, c=color, marker=marker, alpha=0.75,
                linewidths=0, zorder=3)  # fmt: skip
     low, middle, high = np.percentile(values, [25, 50, 75])
     if values.size > 2:
-        ax.vlines(at, low, high, color=INK, linewidth=1, zorder=2)
-    ax.hlines(middle, at - width * 0.9, at + width * 0.9, color=INK, linewidth=2, zorder=2)
+        ax.vlines(x, low, high, color=INK, linewidth=1, zorder=2)
+    ax.hlines(middle, x - width * 0.9, x + width * 0.9, color=INK, linewidth=2, zorder=2)
 
 
-def wrapped(said: str, width: float) -> str:
+def wrapped(sentence: str, width: float) -> str:
     """Break small print into lines of so many inches."""
-    return "\n".join(textwrap.wrap(said, max(20, int(width * 16.5))))
+    return "\n".join(textwrap.wrap(sentence, max(20, int(width * 16.5))))
 
 
 def swarm(values: np.ndarray, width: float) -> np.ndarray:
@@ -161,10 +161,10 @@ def swarm(values: np.ndarray, width: float) -> np.ndarray:
     if spread:
         bins = np.minimum(((values - values.min()) / spread * _BINS).astype(int), _BINS - 1)
     places = np.zeros(values.size)
-    most = max(int(np.bincount(bins).max(initial=1)), 6)
-    for own in (np.flatnonzero(bins == b) for b in np.unique(bins)):
-        order = np.arange(own.size) - (own.size - 1) / 2
-        places[own] = order * (2 * width / most)
+    widest = max(int(np.bincount(bins).max(initial=1)), 6)
+    for members in (np.flatnonzero(bins == b) for b in np.unique(bins)):
+        order = np.arange(members.size) - (members.size - 1) / 2
+        places[members] = order * (2 * width / widest)
     return places
 
 
@@ -197,5 +197,5 @@ def clock(seconds: float) -> str:
     """
     if not math.isfinite(seconds):
         return ""
-    minutes, rest = divmod(abs(round(seconds)), 60)
-    return f"{'−' if round(seconds) < 0 else ''}{minutes}:{rest:02d}"
+    minutes, remainder = divmod(abs(round(seconds)), 60)
+    return f"{'−' if round(seconds) < 0 else ''}{minutes}:{remainder:02d}"

@@ -66,8 +66,8 @@ def _functions(names: Mapping[str, Any], module: str, within: str = "") -> Itera
     """Yield the functions of a module and of its classes, those below decorators too."""
     for value in list(names.values()):
         if isinstance(value, type):
-            known = value.__module__ == module and value.__qualname__.startswith(within)
-            if known and value.__qualname__ != within.rstrip("."):
+            defined_here = value.__module__ == module and value.__qualname__.startswith(within)
+            if defined_here and value.__qualname__ != within.rstrip("."):
                 yield from _functions(vars(value), module, f"{value.__qualname__}.")
         elif (function := _plain(value)) is not None and function.__module__ == module:
             yield function
@@ -87,8 +87,8 @@ def _plain(value: Any) -> Any:
                 return value
             value = vars(value)["__wrapped__"]
         else:
-            held = getattr(value, "__dict__", {})
-            wrapped = held.get("__wrapped__") if isinstance(held, dict) else None
+            namespace = getattr(value, "__dict__", {})
+            wrapped = namespace.get("__wrapped__") if isinstance(namespace, dict) else None
             # a cache names what it wraps, and what Numba compiles keeps its source
             value = wrapped or getattr(value, "py_func", None)
     return None
@@ -96,33 +96,33 @@ def _plain(value: Any) -> Any:
 
 def _changing(tree: ast.AST) -> set[str]:
     """Return names that code may change after they were assigned, wherever it stands."""
-    found: set[str] = set()
+    names: set[str] = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Global):
-            found.update(node.names)
+            names.update(node.names)
         elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
-            found.add(node.value.id)
+            names.add(node.value.id)
             if not isinstance(node.ctx, ast.Load):
-                found.add(node.attr)
+                names.add(node.attr)
         elif isinstance(node, ast.Subscript) and not isinstance(node.ctx, ast.Load):
-            found.update(n.id for n in ast.walk(node.value) if isinstance(n, ast.Name))
-    return found
+            names.update(n.id for n in ast.walk(node.value) if isinstance(n, ast.Name))
+    return names
 
 
-def _other_values(body: list[ast.stmt], held: Mapping[str, Any], changing: set[str]) -> str:
+def _other_values(body: list[ast.stmt], namespace: Mapping[str, Any], changing: set[str]) -> str:
     """Return a name whose written value, or written default, is not what is held."""
     named = [target.id for node in body for target in _targets(node)]
     for node in body:
-        if isinstance(node, ast.ClassDef) and isinstance(held.get(node.name), type):
-            if found := _other_values(node.body, vars(held[node.name]), changing):
-                return f"{node.name}.{found}"
-        elif isinstance(node, ast.FunctionDef) and inspect.isfunction(held.get(node.name)):
-            if _other_defaults(node, held[node.name]):
+        if isinstance(node, ast.ClassDef) and isinstance(namespace.get(node.name), type):
+            if changed := _other_values(node.body, vars(namespace[node.name]), changing):
+                return f"{node.name}.{changed}"
+        elif isinstance(node, ast.FunctionDef) and inspect.isfunction(namespace.get(node.name)):
+            if _other_defaults(node, namespace[node.name]):
                 return node.name
         elif isinstance(node, ast.Assign | ast.AnnAssign) and node.value is not None:
             for target in _targets(node):
                 alone = named.count(target.id) == 1 and target.id not in changing
-                if alone and target.id in held and _is_other(node.value, held[target.id]):
+                if alone and target.id in namespace and _is_other(node.value, namespace[target.id]):
                     return target.id
     return ""
 
@@ -149,13 +149,13 @@ def _other_defaults(node: ast.FunctionDef, function: Any) -> bool:
     )
 
 
-def _is_other(written: ast.expr, held: Any) -> bool:
+def _is_other(written: ast.expr, current: Any) -> bool:
     """Tell whether a written value is another than what is held; False for what is computed."""
-    if type(held) not in _WRITTEN:  # an Enum or a slot makes something else of what is written
+    if type(current) not in _WRITTEN:  # an Enum or a slot makes something else of what is written
         return False
     try:
         value = ast.literal_eval(written)
-        return type(value) is not type(held) or bool(value != held)
+        return type(value) is not type(current) or bool(value != current)
     except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
         return False
 

@@ -33,7 +33,7 @@ class Entry(NamedTuple):
     label: str
 
 
-def find(kind: str, name: str, own: Iterable[str]) -> Entry:
+def find(kind: str, name: str, reserved: Iterable[str]) -> Entry:
     """Import an entry that is not dpipe's own.
 
     Parameters
@@ -59,7 +59,7 @@ def find(kind: str, name: str, own: Iterable[str]) -> Entry:
         return _imported(kind, name, f"{kind} {name!r}")
     points = installed(kind)
     if name not in points:
-        raise UsageError(unknown(kind, name, [*own, *points]))
+        raise UsageError(unknown(kind, name, [*reserved, *points]))
     point = points[name]
     return _imported(kind, point.value, f"{kind} {name!r} of {distribution(point)}")
 
@@ -77,13 +77,13 @@ def _installed(group: str, _: tuple[str, ...]) -> dict[str, metadata.EntryPoint]
     return points
 
 
-def taken(kind: str, own: Iterable[str]) -> list[str]:
+def taken(kind: str, reserved: Iterable[str]) -> list[str]:
     """Say which entry points have a name that is dpipe's own, which they do not take."""
-    known = set(own)
+    names = set(reserved)
     return [
         f"{distribution(point)}: {kind} {name!r} is dpipe's own; give yours another name"
         for name, point in installed(kind).items()
-        if name in known
+        if name in names
     ]
 
 
@@ -104,7 +104,7 @@ def _imported(kind: str, target: str, label: str) -> Entry:
         ) from error
     value = getattr(module, attribute, None)
     if value is None:
-        functions = [key for key, found in vars(module).items() if inspect.isfunction(found)]
+        functions = [key for key, member in vars(module).items() if inspect.isfunction(member)]
         noun = "name" if kind == "reader" else "function"
         raise UsageError(f"{label}: {unknown(noun, attribute, functions)}")
     try:

@@ -85,7 +85,11 @@ def code_of(module: ModuleType) -> Code:
     if getattr(module, "__file__", None) is None:
         raise ValueError("its module has no file; write it to one that can be imported")
     sources, packages = _collected(name)
-    written = (each.text for each in sources.values() if each.path.suffix == ".py")
+    written = (
+        module_source.text
+        for module_source in sources.values()
+        if module_source.path.suffix == ".py"
+    )
     elsewhere = frozenset[str]().union(*map(assigned, written))
     whole = hashlib.sha256()
     for key, source in sorted(sources.items()):
@@ -230,8 +234,8 @@ def _plain(text: bytes) -> bytes:
         if token.type == tokenize.COMMENT:
             row, column = token.start
             lines[row - 1] = lines[row - 1][:column]
-    kept = [line.rstrip() for line in lines if line.strip()]
-    return "\n".join(kept).encode(errors="surrogateescape")
+    code = [line.rstrip() for line in lines if line.strip()]
+    return "\n".join(code).encode(errors="surrogateescape")
 
 
 @cache

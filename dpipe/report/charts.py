@@ -229,7 +229,7 @@ def chart(
     )
 
 
-def ticks(low: float, high: float, most: int) -> list[float]:
+def ticks(low: float, high: float, count: int) -> list[float]:
     """Return round numbers between two ends, steps of 1, 2 or 5 times a power of ten.
 
     Examples
@@ -237,7 +237,7 @@ def ticks(low: float, high: float, most: int) -> list[float]:
     >>> ticks(-0.3, 23.1, 5)
     [0.0, 5.0, 10.0, 15.0, 20.0]
     """
-    rough = (high - low) / most
+    rough = (high - low) / count
     power = 10.0 ** math.floor(math.log10(rough))
     step = next(power * k for k in (1, 2, 5, 10) if power * k >= rough * (1 - 1e-9))
     first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
@@ -274,9 +274,11 @@ def _line(
     lost = x[~np.isfinite(values)][:_MOST_POINTS]
     low = _TOP + _PLOT - 1 - 5 * (number % 4)
     finite = values[np.isfinite(values)]
-    said = f"{finite.min():.3g} to {finite.max():.3g} dB" if finite.size else "no finite value"
+    description = (
+        f"{finite.min():.3g} to {finite.max():.3g} dB" if finite.size else "no finite value"
+    )
     if len(finite) < len(values):
-        said += f", {len(values) - len(finite)} of {len(values)} frames without one"
+        description += f", {len(values) - len(finite)} of {len(values)} frames without one"
     return Line(
         name=name,
         light=legible(color, PAPER["light"]),
@@ -285,7 +287,7 @@ def _line(
         path=path,
         marks="".join(_mark(number, a, b) for a, b in marked),
         lost="".join(f"M{a:.1f} {low:.1f}v-4" for a in lost),
-        said=said,
+        said=description,
     )
 
 
@@ -294,11 +296,11 @@ def _runs(x: np.ndarray, y: np.ndarray) -> Iterator[list[tuple[float, float]]]:
     size = _bin(len(x))
     run: list[tuple[float, float]] = []
     for start in range(0, len(x), size):
-        held = y[start : start + size]
-        held = held[np.isfinite(held)]
-        if held.size:
+        group = y[start : start + size]
+        group = group[np.isfinite(group)]
+        if group.size:
             middle = float(x[start : start + size].mean())
-            run += [(middle, float(v)) for v in dict.fromkeys((held.min(), held.max()))]
+            run += [(middle, float(v)) for v in dict.fromkeys((group.min(), group.max()))]
         elif run:
             yield run
             run = []
@@ -319,9 +321,9 @@ def _mark(number: int, x: float, y: float) -> str:
 
 def _row(edges: np.ndarray, verdicts: np.ndarray, y: float, kinds: int) -> Row:
     """Place one row of verdicts, the worse the higher; where frames fall together the worst."""
-    known = np.minimum(verdicts.astype(int), kinds - 1)
-    size = _bin(len(known))
-    shown = np.maximum.reduceat(known, np.arange(0, len(known), size))
+    levels = np.minimum(verdicts.astype(int), kinds - 1)
+    size = _bin(len(levels))
+    shown = np.maximum.reduceat(levels, np.arange(0, len(levels), size))
     borders = np.append(edges[:-1:size], edges[-1])
     first = np.flatnonzero(np.diff(shown, prepend=-1))
     last = np.append(first[1:], len(shown))
@@ -331,7 +333,7 @@ def _row(edges: np.ndarray, verdicts: np.ndarray, y: float, kinds: int) -> Row:
         high = _ROW * (shown[start] + 1) / kinds
         top = y + _ROW - high
         paths[shown[start]] += f"M{left:.1f} {top:.1f}H{right:.1f}v{high:g}H{left:.1f}z"
-    return Row(y, tuple(paths), tuple(np.bincount(known, minlength=kinds).tolist()))
+    return Row(y, tuple(paths), tuple(np.bincount(levels, minlength=kinds).tolist()))
 
 
 def _checked(color: str) -> str:

@@ -126,15 +126,15 @@ def gather(objects: Objects, steps: Sequence[Mapping[str, Any]]) -> Shown:
         used again where there are more.
     """
     shown = Shown()
-    held = list(_parts(objects, steps, shown))
+    present = list(_parts(objects, steps, shown))
     movies: dict[tuple[str, str], list[_Held]] = {}
-    for part in held:
+    for part in present:
         if any(part.has(name) for name in _SHOWN):
             movies.setdefault((part.root, part.ref.stem), []).append(part)
         elif "movie" in part.ref.summary.get("sizes", {}):
             with _Told(shown.problems, part.version.label):
-                made = _tests if part.has(schema.GROUP_SIZE.name) else _table
-                table = made(part.version.label, _read(objects, part.ref)[0])
+                build = _tests if part.has(schema.GROUP_SIZE.name) else _table
+                table = build(part.version.label, _read(objects, part.ref)[0])
                 shown.tables += [table] if table else []
     shown.total = len(movies)
     first = sorted(movies, key=lambda key: not any(part.made for part in movies[key]))
@@ -158,23 +158,23 @@ def _parts(objects: Objects, steps: Sequence[Mapping[str, Any]], shown: Shown) -
             sources = [str(label) for label in version.recipe.get("inputs", {}).values()]
             root = roots.get(sources[0], sources[0]) if sources else version.label
             roots[version.label] = root
-            made, stems = set(step["made"]), {*step["made"], *step["reused"]}
+            fresh, stems = set(step["made"]), {*step["made"], *step["reused"]}
             refs = [ref for ref in version.parts if ref.stem in stems]
-            shown.makings.append(_making(objects, version, refs, made, shown.problems))
-            yield from (_Held(version, root, ref, ref.stem in made) for ref in refs)
+            shown.makings.append(_making(objects, version, refs, fresh, shown.problems))
+            yield from (_Held(version, root, ref, ref.stem in fresh) for ref in refs)
 
 
 def _making(
     objects: Objects,
     version: catalog.Version,
     refs: Sequence[catalog.PartRef],
-    made: set[str],
+    fresh: set[str],
     problems: list[str],
 ) -> Making:
     """Return how a dataset was made, by the seal of one part, if possible of this run."""
     provenance: dict[str, Any] = {}
     with _Told(problems, f"the provenance of {version.label}"):
-        for ref in sorted(refs, key=lambda ref: ref.stem not in made)[:1]:
+        for ref in sorted(refs, key=lambda ref: ref.stem not in fresh)[:1]:
             (sealed,) = seals.named(objects, [ref])
             provenance = sealed.provenance
     return Making(version, provenance)
@@ -209,10 +209,10 @@ class _Waiting:
 def _draw(waiting: Sequence[_Waiting]) -> bool:
     """Draw all charts; tell whether they have one vertical scale, so that they compare."""
     name = schema.FRAME_SNR.name
-    spans = scales([(one.ds[name].values, one.limit) for one in waiting])
-    for one, span in zip(waiting, spans, strict=True):
-        with _Told(one.movie.problems, f"the quality in {one.dataset}"):
-            one.movie.quality.append(_quality(one, span))
+    spans = scales([(item.ds[name].values, item.limit) for item in waiting])
+    for item, span in zip(waiting, spans, strict=True):
+        with _Told(item.movie.problems, f"the quality in {item.dataset}"):
+            item.movie.quality.append(_quality(item, span))
     return len(set(spans)) == 1
 
 
@@ -237,8 +237,8 @@ def _movie(
                 ds, sealed = _read(objects, part.ref, *_JUDGED)
                 schema.FRAME_SNR.check(ds)
                 limit = sealed.provenance.get("origin", {}).get("params", {}).get("min_snr")
-                known = isinstance(limit, int | float) and math.isfinite(limit)
-                limit = float(limit) if known else None
+                finite = isinstance(limit, int | float) and math.isfinite(limit)
+                limit = float(limit) if finite else None
                 waiting.append(_Waiting(movie, part.version.label, ds, limit))
     return movie
 
@@ -247,12 +247,12 @@ def _read(objects: Objects, ref: catalog.PartRef, *names: str) -> tuple[xr.Datas
     """Load some variables of a part, by default all."""
     (sealed,) = seals.named(objects, [ref])
     ds = seals.open_sealed(objects, sealed)
-    wanted = [str(name) for name in ds.data_vars if not names or name in names]
-    size = compute.source_bytes(ds[wanted])
+    chosen = [str(name) for name in ds.data_vars if not names or name in names]
+    size = compute.source_bytes(ds[chosen])
     if size > _LARGEST:
         raise SchemaError(f"{size} bytes; a report reads at most {_LARGEST}")
-    values = compute.compute_region(ds, wanted, {})
-    return ds[wanted].assign({n: ds[n].copy(data=v) for n, v in values.items()}), sealed
+    values = compute.compute_region(ds, chosen, {})
+    return ds[chosen].assign({n: ds[n].copy(data=v) for n, v in values.items()}), sealed
 
 
 def _channels(ds: xr.Dataset) -> tuple[list[str], list[str]]:
@@ -280,16 +280,16 @@ def _pictures(movie: Movie, ds: xr.Dataset, count: int, params: Mapping[str, Any
             movie.left_out += 1
     frame = drawn.attrs.get("frame")
     movie.frame = frame if isinstance(frame, int) else None
-    said = ["maximum over z" + (f" of frame {movie.frame}" if movie.frame is not None else "")]
+    caption = ["maximum over z" + (f" of frame {movie.frame}" if movie.frame is not None else "")]
     if "x" in drawn.coords:
-        said.append(f"{drawn.sizes['x'] * schema.spacing(drawn, 'x'):.3g} µm wide")
+        caption.append(f"{drawn.sizes['x'] * schema.spacing(drawn, 'x'):.3g} µm wide")
     low, high = params.get("percentiles") or (None, None)
     by = "" if low is None else f", from percentile {low:g} to {high:g}"
-    movie.said = "; ".join([*said, f"each channel is black to white by itself{by}"])
+    movie.said = "; ".join([*caption, f"each channel is black to white by itself{by}"])
 
 
-def _quality(given: _Waiting, span: tuple[float, float]) -> Quality:
-    ds = given.ds
+def _quality(waiting: _Waiting, span: tuple[float, float]) -> Quality:
+    ds = waiting.ds
     ratio = schema.FRAME_SNR.check(ds)
     if not ratio.size:
         raise SchemaError("frame_snr holds no frame")
@@ -304,11 +304,11 @@ def _quality(given: _Waiting, span: tuple[float, float]) -> Quality:
         colors,
         step=schema.spacing(ds, "t"),
         span=span,
-        limit=given.limit,
+        limit=waiting.limit,
         verdicts=verdicts,
         kinds=len(schema.QUALITY_FLAG.flags),
     )
-    return Quality(given.dataset, drawn, _reasons(ds))
+    return Quality(waiting.dataset, drawn, _reasons(ds))
 
 
 def _reasons(ds: xr.Dataset) -> dict[str, int]:
@@ -318,8 +318,8 @@ def _reasons(ds: xr.Dataset) -> dict[str, int]:
     reasons = schema.QUALITY_REASON.check(ds)
     meanings = str(reasons.attrs.get("flag_meanings", "")).split()
     bits = {_title(word): 1 << i for i, word in enumerate(meanings)}
-    found = {word: int(np.count_nonzero(reasons.values & bit)) for word, bit in bits.items()}
-    return {word: count for word, count in found.items() if count}
+    counts = {word: int(np.count_nonzero(reasons.values & bit)) for word, bit in bits.items()}
+    return {word: count for word, count in counts.items() if count}
 
 
 def _table(dataset: str, ds: xr.Dataset) -> Table | None:

@@ -49,15 +49,15 @@ def drawings(
         versions = [catalog.resolve(objects, s["version"]) for s in steps if s["version"]]
     except Exception:  # noqa: BLE001  said already where the datasets are listed
         return []
-    found = []
+    pictures = []
     for name, draw in (("Figure 3", _figure3), ("the gallery of crops", _gallery)):
         try:
             drawn = draw(objects, versions, problems)
         except Exception as error:  # noqa: BLE001  a report goes on, whatever a picture does
             problems.append(f"{name} cannot be drawn: {error}")
         else:
-            found += [drawn] if drawn else []
-    return found
+            pictures += [drawn] if drawn else []
+    return pictures
 
 
 def _figure3(
@@ -73,14 +73,14 @@ def _figure3(
         problems.append(f"Figure 3 is not drawn: more than {MOST_PARTS} parts; use dpipe plot")
         return None
     tree = plot.gather(objects, *(version.label for version in versions))
-    known = [panel for panel in plot.panels(tree) if panel.groups]
-    if len(known) < 2 or max(sum(v.size for v in panel.groups.values()) for panel in known) < 2:
+    filled = [panel for panel in plot.panels(tree) if panel.groups]
+    if len(filled) < 2 or max(sum(v.size for v in panel.groups.values()) for panel in filled) < 2:
         return None
-    letters = "".join(panel.letter for panel in known)
+    letters = "".join(panel.letter for panel in filled)
     lacking = "".join(letter for letter in plot.LETTERS if letter not in letters)
     caption = "Quality and content of the movies, panels as in Figure 3 of the Leuko-Death study."
     caption += f" Without data: {', '.join(lacking)}." if lacking else ""
-    return _drawing(plot.figure3(tree, panels=letters), " ".join(map(_said, known)), caption)
+    return _drawing(plot.figure3(tree, panels=letters), " ".join(map(_said, filled)), caption)
 
 
 _TELLING = (
@@ -111,18 +111,18 @@ def _gallery(
         (version, [ref for ref in version.parts if _holds(ref, "crop", "crop_volume")])
         for version in versions
     ]
-    version, refs = next(((v, own) for v, own in crops if own), (None, []))
+    version, refs = next(((v, parts) for v, parts in crops if parts), (None, []))
     if version is None:
         return None
     if not plot.available():
         problems += [_MISSING] if _MISSING not in problems else []
         return None
-    held = {ref.stem: seals.open_named(objects, ref) for ref in refs[:_MOST_ROWS]}
-    held = {stem: ds for stem, ds in held.items() if ds.sizes["event"]}
-    if not held:
+    datasets = {ref.stem: seals.open_named(objects, ref) for ref in refs[:_MOST_ROWS]}
+    datasets = {stem: ds for stem, ds in datasets.items() if ds.sizes["event"]}
+    if not datasets:
         return None
-    outlined = _masks(objects, versions, list(held))
-    rows = plot.rows(held, masks=outlined, most=_MOST_ROWS, columns=_COLUMNS)
+    outlined = _masks(objects, versions, list(datasets))
+    rows = plot.rows(datasets, masks=outlined, most=_MOST_ROWS, columns=_COLUMNS)
     total = sum(int(ref.summary.get("sizes", {}).get("event", 0)) for ref in refs)
     caption = f"{version.label}: {len(rows)} of {total} crops, one a line, over time."
     alt = f"Crops over time: {', '.join(row.name for row in rows)}"
@@ -136,10 +136,10 @@ def _masks(
     for version in versions:
         refs = [r for r in version.parts if r.stem in stems and _holds(r, schema.LABELS.name)]
         if refs:
-            held = {ref.stem: seals.open_named(objects, ref) for ref in refs}
-            frames = [ds[schema.LABELS.name].isel(t=0) for ds in held.values() if ds.sizes["t"]]
+            datasets = {ref.stem: seals.open_named(objects, ref) for ref in refs}
+            frames = [ds[schema.LABELS.name].isel(t=0) for ds in datasets.values() if ds.sizes["t"]]
             cost = _MOST_ROWS * _COLUMNS * max([frame.nbytes for frame in frames], default=0)
-            return held if cost <= _MASK_BYTES else None
+            return datasets if cost <= _MASK_BYTES else None
     return None
 
 

@@ -68,8 +68,8 @@ def lines(outcome: Outcome) -> list[str]:
         notes[_MOST_LINES:] = [f"... and {more} more notes; the report holds them all"]
     if outcome.nothing:
         parts = outcome.count("reused")
-        there = f"{parts} parts of {len(outcome.steps)} datasets are there"
-        return [f"nothing to do: {there}", *notes, *aside]
+        present = f"{parts} parts of {len(outcome.steps)} datasets are there"
+        return [f"nothing to do: {present}", *notes, *aside]
     cells = [
         (
             plain(step["version"] or f"{step['dataset']} (not committed)"),
@@ -94,8 +94,8 @@ def lines(outcome: Outcome) -> list[str]:
     total = f"{planned} planned = {made} made + {reused} reused + {lost} put aside"
     if outcome.exit_code == TOO_MANY:
         items = counts[-1][COUNTED[0]]
-        most = allowed(outcome.max_quarantine, items)
-        total += f"; of {items} at most {most} may be, and never all (setting max_quarantine)"
+        limit = allowed(outcome.max_quarantine, items)
+        total += f"; of {items} at most {limit} may be, and never all (setting max_quarantine)"
     return [*shown, *notes, *aside, f"{ended}: {total}"]
 
 

@@ -52,8 +52,8 @@ def write(objects: Objects, outcome: Outcome) -> str:
     if outcome.nothing:
         return ""
     key = f"runs/{outcome.run}/report"
-    said = {"format": "dpipe-report/1"} | asdict(outcome)
-    objects.put(f"{key}.json", json.dumps(said, indent=1, default=str).encode())
+    document = {"format": "dpipe-report/1"} | asdict(outcome)
+    objects.put(f"{key}.json", json.dumps(document, indent=1, default=str).encode())
     objects.put(f"{key}.html", _page(objects, outcome).encode(errors="replace"))
     return f"{objects.url}/{key}.html"
 
@@ -127,24 +127,24 @@ def _commands(outcome: Outcome) -> list[tuple[str, str]]:
 
 def _environments(makings: Sequence[contents.Making]) -> list[dict[str, Any]]:
     """Return with what the datasets were made: one entry for each different answer."""
-    found: list[dict[str, Any]] = []
+    entries: list[dict[str, Any]] = []
     for making in makings:
-        said = making.provenance
-        if not said:
+        provenance = making.provenance
+        if not provenance:
             continue
         entry = {
-            "dpipe": said.get("dpipe", ""),
-            "python": said.get("python", ""),
-            "machine": said.get("machine", ""),
-            "git": said.get("git", ""),
-            "libraries": dict(said.get("libraries", {})),
+            "dpipe": provenance.get("dpipe", ""),
+            "python": provenance.get("python", ""),
+            "machine": provenance.get("machine", ""),
+            "git": provenance.get("git", ""),
+            "libraries": dict(provenance.get("libraries", {})),
         }
-        same = next((known for known in found if known["what"] == entry), None)
+        same = next((earlier for earlier in entries if earlier["what"] == entry), None)
         if same is None:
-            found.append({"what": entry, "for": [making.version.label]})
+            entries.append({"what": entry, "for": [making.version.label]})
         else:
             same["for"].append(making.version.label)
-    return found
+    return entries
 
 
 def _template() -> Any:

@@ -165,7 +165,7 @@ def cell_features(
         term = parse(inside, mask_names(ds))
     several = "mask_pixels" in ds and "pixels" in ds and bool(masked)
     valued = ("mask_pixels",) if several and term is None and mask_values == "scifai" else ()
-    made = map_records(
+    table = map_records(
         _features,
         ds,
         need=("pixels", "mask_code", *valued),
@@ -177,7 +177,7 @@ def cell_features(
     )
     owners = [family for family in chosen for _ in range(columns.count(family, channels))]
     family = schema.FEATURE_FAMILY.wrap(xr.DataArray(np.array(owners, dtype=str), dims="name"))
-    result = xr.Dataset(schema.FEATURE.wrap(made)).assign_coords(family)
+    result = xr.Dataset(schema.FEATURE.wrap(table)).assign_coords(family)
     return result.assign(_several(ds, channels)).assign_attrs(_noted(ds)) if several else result
 
 
@@ -199,21 +199,21 @@ def _noted(ds: xr.Dataset) -> dict[str, Any]:
     flags = ds.get(schema.PICTURE_FLAG.name)
     if flags is None or (flags.chunks and "chunks" not in flags.encoding):
         return {}  # of a folder that is just being read: to know it all would be read
-    (held,) = compute(flags.data)
+    (flag_rows,) = compute(flags.data)
     rows = ds["block"].to_index().get_indexer(ds["in_block"].to_index())
-    found = int(((held[rows, ds["in_slot"].values] & schema.SEVERAL_VALUES) != 0).sum())
+    count = int(((flag_rows[rows, ds["in_slot"].values] & schema.SEVERAL_VALUES) != 0).sum())
     total = ds.sizes["record"]
-    return {"notes": [f"{found} of {total} pictures have masks of several values"]} if found else {}
+    return {"notes": [f"{count} of {total} pictures have masks of several values"]} if count else {}
 
 
 def _chosen(families: str | Sequence[str]) -> tuple[str, ...]:
-    given = (families,) if isinstance(families, str) else tuple(families)
-    for family in given:
+    names = (families,) if isinstance(families, str) else tuple(families)
+    for family in names:
         if family not in columns.FAMILIES:
             raise UsageError(unknown("family", str(family), columns.FAMILIES))
-    if not given or len(set(given)) != len(given):
-        raise UsageError(f"families: found {list(given)}; expected at least one, each once")
-    return given
+    if not names or len(set(names)) != len(names):
+        raise UsageError(f"families: found {list(names)}; expected at least one, each once")
+    return names
 
 
 def _features(
@@ -243,10 +243,10 @@ def _features(
         codes = _one_mask(codes, (offset, height, width), inside, (1 << channels) - 1)
     kernels = cpu_measure if isinstance(pixels, np.ndarray) else gpu_measure
     packed = pixels, codes, offset, height, width
-    said: dict[str, Any] = {"channels": channels, "families": families, "data_range": data_range}
+    options: dict[str, Any] = {"channels": channels, "families": families, "data_range": data_range}
     if valued is None or several is None:
-        return kernels.measure(*packed, **said)
-    return cell_features_mask_values.measure(kernels.measure, packed, valued, several, **said)
+        return kernels.measure(*packed, **options)
+    return cell_features_mask_values.measure(kernels.measure, packed, valued, several, **options)
 
 
 def _one_mask(codes: Any, where: tuple[np.ndarray, ...], inside: Term, every: int) -> Any:
@@ -255,8 +255,8 @@ def _one_mask(codes: Any, where: tuple[np.ndarray, ...], inside: Term, every: in
     out = xp.zeros_like(codes)
     bits = xp.asarray(every, dtype=codes.dtype, **beside(codes))
     for place, shape in pieces(*where):
-        held = inside(xp.reshape(codes[place], shape))
-        out[place] = xp.reshape(xp.where(held, bits, xp.zeros_like(bits)), (-1,))
+        mask = inside(xp.reshape(codes[place], shape))
+        out[place] = xp.reshape(xp.where(mask, bits, xp.zeros_like(bits)), (-1,))
     return out
 
 

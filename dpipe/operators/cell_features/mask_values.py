@@ -58,11 +58,11 @@ def measure(
     array of float64, shape (n, names)
     """
     pixels, codes, offset, height, width = packed
-    said = {"channels": channels, "data_range": data_range}
-    found = kernels(*packed, families=families, **said)
+    options = {"channels": channels, "data_range": data_range}
+    figures = kernels(*packed, families=families, **options)
     odd = np.flatnonzero(several & (height * width > 0))
     if not len(odd):
-        return found
+        return figures
     xp, pictures = namespace(pixels), []
     for i in odd.tolist():
         area = int(height[i] * width[i])
@@ -71,11 +71,11 @@ def measure(
         product = xp.astype(values, xp.float64) * xp.astype(masks, xp.float64)
         pictures.append(_Picture(values, masks, product))
     shapes = height[odd], width[odd]
-    again = _again(kernels, pictures, codes, shapes, families, said)
+    again = _again(kernels, pictures, codes, shapes, families, options)
     row = np.arange(len(offset))
     row[odd] = len(offset) + np.arange(len(odd))
-    both = xp.concat([found, again], axis=0)
-    return xp.take(both, xp.asarray(row, **beside(pixels)), axis=0)
+    joined = xp.concat([figures, again], axis=0)
+    return xp.take(joined, xp.asarray(row, **beside(pixels)), axis=0)
 
 
 def _again(
@@ -84,7 +84,7 @@ def _again(
     codes: Any,
     shapes: tuple[np.ndarray, np.ndarray],
     families: Sequence[str],
-    said: dict[str, Any],
+    options: dict[str, Any],
 ) -> Any:
     """Measure some pictures alone, family by family."""
     xp = namespace(codes)
@@ -94,20 +94,20 @@ def _again(
     product = xp.concat([xp.reshape(p.product, (-1,)) for p in pictures])
     every = xp.concat([_codes(p.masks != 0, codes.dtype) for p in pictures])
     least = xp.concat([_codes(_least(p.masks), codes.dtype) for p in pictures])
-    made = []
+    tables = []
     for family in families:
         if family == "intersections":
-            made.append(xp.stack([_intersections(p) for p in pictures]))
+            tables.append(xp.stack([_intersections(p) for p in pictures]))
             continue
         values = product if family in _PRODUCT else plain
         inside = least if family in _LEAST else every
-        found = kernels(values, inside, *where, families=(family,), **said)
+        table = kernels(values, inside, *where, families=(family,), **options)
         if family == "cell-shape":
-            found = _with_areas(found, pictures)
+            table = _with_areas(table, pictures)
         if family == "colocalisation":
-            found = _with_dice(found, pictures)
-        made.append(found)
-    return xp.concat(made, axis=1)
+            table = _with_dice(table, pictures)
+        tables.append(table)
+    return xp.concat(tables, axis=1)
 
 
 def _least(masks: Any) -> Any:
@@ -128,55 +128,55 @@ def _codes(inside: Any, dtype: Any) -> Any:
     return out
 
 
-def _with_areas(found: Any, pictures: Sequence[_Picture]) -> Any:
+def _with_areas(table: Any, pictures: Sequence[_Picture]) -> Any:
     """Let areas be sums of masks, where there is any pixel."""
-    xp, each = namespace(found), len(columns.STATISTICS) + 2
+    xp, per_channel = namespace(table), len(columns.STATISTICS) + 2
     sums = [xp.sum(xp.astype(p.masks, xp.float64), axis=1) for p in pictures]
-    rows = xp.reshape(found, (len(pictures), -1, each))
+    rows = xp.reshape(table, (len(pictures), -1, per_channel))
     area = xp.where(rows[:, :, 0] > 0, xp.stack(sums), xp.zeros_like(rows[:, :, 0]))
     rows = xp.concat([area[:, :, None], rows[:, :, 1:]], axis=2)
     return xp.reshape(rows, (len(pictures), -1))
 
 
-def _with_dice(found: Any, pictures: Sequence[_Picture]) -> Any:
+def _with_dice(table: Any, pictures: Sequence[_Picture]) -> Any:
     """Let Dice's distance be that of numbers; Jaccard's, which comes after it, is of truth."""
-    xp = namespace(found)
+    xp = namespace(table)
     channels = pictures[0].masks.shape[0]
     rows = []
     for p in pictures:
         masks = xp.astype(p.masks, xp.float64)
         row = []
         for a, b in itertools.combinations(range(channels), 2):
-            one, two = masks[a, :], masks[b, :]
-            apart = xp.sum(one * (1 - two)) + xp.sum(two * (1 - one))
-            whole = 2 * xp.sum(one * two) + apart
+            first, second = masks[a, :], masks[b, :]
+            apart = xp.sum(first * (1 - second)) + xp.sum(second * (1 - first))
+            whole = 2 * xp.sum(first * second) + apart
             none = whole == 0
             share = apart / xp.where(none, xp.ones_like(whole), whole)
             row.append(xp.where(none, xp.full_like(share, float("nan")), share))
-        rows.append(xp.stack(row) if row else xp.zeros((0,), dtype=xp.float64, **beside(found)))
+        rows.append(xp.stack(row) if row else xp.zeros((0,), dtype=xp.float64, **beside(table)))
     dice = xp.stack(rows)
     count = dice.shape[1]
-    head = xp.stack([dice, found[:, 1 : 2 * count : 2]], axis=2)
-    return xp.concat([xp.reshape(head, (len(pictures), -1)), found[:, 2 * count :]], axis=1)
+    head = xp.stack([dice, table[:, 1 : 2 * count : 2]], axis=2)
+    return xp.concat([xp.reshape(head, (len(pictures), -1)), table[:, 2 * count :]], axis=1)
 
 
 def _intersections(p: _Picture) -> Any:
     """Weigh channels by the product of two masks, which overflows as their dtype does."""
     xp, channels = namespace(p.product), p.masks.shape[0]
     total, mean = xp.sum(p.product, axis=1), xp.mean(p.product, axis=1)
-    found = []
+    tables = []
     for a, b in itertools.combinations(range(channels), 2):
-        both = xp.astype(p.masks[a, :] * p.masks[b, :], xp.float64)
-        shared = p.product * both[None, :]
+        overlap = xp.astype(p.masks[a, :] * p.masks[b, :], xp.float64)
+        shared = p.product * overlap[None, :]
         ratios = [
             xp.sum(shared, axis=1) / (total + _EPS),
             xp.mean(shared, axis=1) / (mean + _EPS),
             xp.max(shared, axis=1) / (mean + _EPS),
         ]
-        found.append(xp.stack(ratios, axis=1))
-    if not found:
+        tables.append(xp.stack(ratios, axis=1))
+    if not tables:
         return xp.zeros((0,), dtype=xp.float64, **beside(p.product))
-    return xp.reshape(xp.stack(found), (-1,))
+    return xp.reshape(xp.stack(tables), (-1,))
 
 
 def count(
@@ -192,10 +192,10 @@ def count(
 ) -> Any:
     """Count the values besides 0 of each picture's mask, where there are several; (pictures, 1)."""
     xp = namespace(valued)
-    found = np.zeros((len(offsets), 1), np.int64)
+    counts = np.zeros((len(offsets), 1), np.int64)
     for i in np.flatnonzero(several).tolist():
         end = int(offsets[i] + heights[i] * widths[i])
         values = xp.sort(valued[channels * int(offsets[i]) : channels * end])
         fresh = (values[1:] != values[:-1]) & (values[1:] != 0)
-        found[i] = int(xp.sum(xp.astype(fresh, xp.int64))) + int(values[0] != 0)
-    return xp.asarray(found, **beside(valued))
+        counts[i] = int(xp.sum(xp.astype(fresh, xp.int64))) + int(values[0] != 0)
+    return xp.asarray(counts, **beside(valued))

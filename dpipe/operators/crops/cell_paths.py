@@ -90,42 +90,42 @@ class Cells:
             Where it is then.
         """
         numbers = self.shown.numbers
-        found = self._one_way(place, range(frame, int(numbers.max()) + 1))
-        found |= self._one_way(place, range(frame - 1, int(numbers.min()) - 1, -1))
-        own = sorted(found)
+        cells = self._one_way(place, range(frame, int(numbers.max()) + 1))
+        cells |= self._one_way(place, range(frame - 1, int(numbers.min()) - 1, -1))
+        frames = sorted(cells)
         return Path(
-            np.asarray(own, int),
-            np.asarray([found[f][0] for f in own], int),
-            np.reshape([found[f][1] for f in own], (-1, 3)),
+            np.asarray(frames, int),
+            np.asarray([cells[f][0] for f in frames], int),
+            np.reshape([cells[f][1] for f in frames], (-1, 3)),
         )
 
     def through(self, frame: int, cell: int) -> Path:
         """Return the path of a cell of a frame; the cells that it goes through have no other."""
         if (frame, cell) not in self._paths:
             path = self.path(frame, self.of(frame)[cell])
-            for at in zip(path.frames.tolist(), path.cells.tolist(), strict=True):
-                self._paths.setdefault(at, path)
+            for key in zip(path.frames.tolist(), path.cells.tolist(), strict=True):
+                self._paths.setdefault(key, path)
         return self._paths[frame, cell]
 
     def _one_way(self, place: np.ndarray, way: range) -> dict[int, tuple[int, np.ndarray]]:
-        found: dict[int, tuple[int, np.ndarray]] = {}
-        there = set(self.shown.numbers.tolist())
+        places: dict[int, tuple[int, np.ndarray]] = {}
+        numbers = set(self.shown.numbers.tolist())
         last, lost = place, 0
         for frame in way:
-            if frame not in there:  # of a movie that was thinned
+            if frame not in numbers:  # of a movie that was thinned
                 continue
             cells = self.of(frame)
             apart = np.linalg.norm(cells[:, 1:] - last[1:], axis=1)
             # while it is not seen it walks at random; farther off, another one would be taken
             if apart.size and apart.min() <= self.step * math.sqrt(lost + 1):
                 nearest = int(np.argmin(apart))
-                found[frame] = (nearest, cells[nearest])
+                places[frame] = (nearest, cells[nearest])
                 last, lost = cells[nearest], 0
             else:
                 lost += 1
             if lost > _LOST:
                 break
-        return found
+        return places
 
 
 def _brightest(volume: np.ndarray, y: float, x: float) -> int:

@@ -53,9 +53,9 @@ def crop(
     lead = stack.ndim - axes
     shape, take, put = list(stack.shape), [slice(None)] * lead, [slice(None)] * lead
     inside = 1.0
-    for axis, (middle, wanted) in enumerate(zip(centre, size, strict=True), lead):
+    for axis, (middle, extent) in enumerate(zip(centre, size, strict=True), lead):
         length = stack.shape[axis]
-        start, count = (0, length) if wanted is None else (_start(middle, wanted), int(wanted))
+        start, count = (0, length) if extent is None else (_start(middle, extent), int(extent))
         low = min(max(start, 0), length)
         high = max(min(start + count, length), low)
         shape[axis] = count
@@ -77,15 +77,15 @@ def voxels(lengths: Sequence[float | None], spacing: Sequence[float]) -> tuple[i
     >>> voxels((None, 20.0, 20.0), (2.0, 0.5, 0.4))
     (None, 41, 51)
     """
-    found: list[int | None] = []
+    sizes: list[int | None] = []
     for length, step in zip(lengths, spacing, strict=True):
         if length is None:
-            found.append(None)
+            sizes.append(None)
         elif 0 < length < math.inf and 0 < step < math.inf:
-            found.append(2 * math.floor(length / step / 2 * (1 + 1e-9)) + 1)  # 0.6 / 0.1 is 5.9..
+            sizes.append(2 * math.floor(length / step / 2 * (1 + 1e-9)) + 1)  # 0.6 / 0.1 is 5.9..
         else:
             raise UsageError(f"window of {length} over voxels of {step}; expected lengths above 0")
-    return tuple(found)
+    return tuple(sizes)
 
 
 def index(
@@ -96,8 +96,8 @@ def index(
     >>> index((4.0, 1.25), origin=(2.0, 1.0), spacing=(2.0, 0.5))
     (1.0, 0.5)
     """
-    each = zip(place, origin, spacing, strict=True)
-    return tuple((where - first) / step for where, first, step in each)
+    axes = zip(place, origin, spacing, strict=True)
+    return tuple((where - first) / step for where, first, step in axes)
 
 
 def _start(middle: float, count: int) -> int:

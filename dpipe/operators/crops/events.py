@@ -45,12 +45,12 @@ class Event(NamedTuple):
 
     def at(self, frames: np.ndarray) -> np.ndarray:
         """Return the places (n, 3) in any frames: between spots by lines, beyond them the last."""
-        found = np.full((len(frames), 3), np.nan)
+        places = np.full((len(frames), 3), np.nan)
         for axis, values in enumerate(self.places.T):
-            known = np.isfinite(values)
-            if known.any():
-                found[:, axis] = np.interp(frames, self.frames[known], values[known])
-        return found
+            finite = np.isfinite(values)
+            if finite.any():
+                places[:, axis] = np.interp(frames, self.frames[finite], values[finite])
+        return places
 
 
 def read_events(tracks: xr.Dataset, movie: str, annotator: str | None) -> list[Event]:
@@ -84,18 +84,18 @@ def read_events(tracks: xr.Dataset, movie: str, annotator: str | None) -> list[E
     places[~np.isfinite(places)] = np.nan
     channel = _text(tracks, schema.SPOT_CHANNEL)
     mine = np.flatnonzero(_chosen(_text(tracks, schema.ANNOTATOR), annotator))
-    found = []
+    groups = []
     for number in np.unique(track[mine][track[mine] >= 0]).tolist():
-        found.append((int(number), mine[track[mine] == number]))
+        groups.append((int(number), mine[track[mine] == number]))
     lone = mine[track[mine] < 0]
-    found += [(-1, lone[[i]]) for i in np.argsort(frame[lone], kind="stable")]
+    groups += [(-1, lone[[i]]) for i in np.argsort(frame[lone], kind="stable")]
     events = []
-    for i, (number, own) in enumerate(found, 1):
-        frames, which, count = np.unique(frame[own], return_inverse=True, return_counts=True)
-        sums = [np.bincount(which, weights=values[own]) for values in places]
+    for i, (number, spots) in enumerate(groups, 1):
+        frames, which, count = np.unique(frame[spots], return_inverse=True, return_counts=True)
+        sums = [np.bincount(which, weights=values[spots]) for values in places]
         mean = np.stack(sums, axis=1) / count[:, None]
         name = f"{movie}_cell{i}"
-        events.append(Event(name, number, str(channel[own[0]]), frames, mean, count))
+        events.append(Event(name, number, str(channel[spots[0]]), frames, mean, count))
     return events
 
 
@@ -164,17 +164,17 @@ def read_marks(tracks: xr.Dataset | None) -> list[Event]:
     """
     if tracks is None:
         return []
-    found = []
+    events = []
     who = _text(tracks, schema.ANNOTATOR)
     for person in sorted(set(who.tolist())):
         mine = tracks.isel(spot=np.flatnonzero(who == person))
-        found += read_events(mine, "", person or None)
+        events += read_events(mine, "", person or None)
     if schema.TRACK_AGREEMENT.name not in tracks:
-        return found
+        return events
     if schema.MARK_FRAME.name not in tracks:
         (agreed,) = compute(schema.TRACK_AGREEMENT.check(tracks).data)
         if (np.asarray(agreed) > 1).all():
-            return found
+            return events
         raise SchemaError(
             "tracks: a consensus without mark_frame(mark), so that nobody knows what one annotator "
             "alone took for an event; make it anew with consensus-tracks, or draw no negatives"
@@ -183,13 +183,13 @@ def read_marks(tracks: xr.Dataset | None) -> list[Event]:
     frames, *places = (np.asarray(column) for column in columns)
     for i, frame in enumerate(frames.astype(int).tolist()):
         place = np.asarray([[axis[i] for axis in places]], float)
-        found.append(Event("", -1, "", np.asarray([frame]), place, np.ones(1, int)))
-    return found
+        events.append(Event("", -1, "", np.asarray([frame]), place, np.ones(1, int)))
+    return events
 
 
 def unplaced(phases: xr.DataTree | xr.Dataset | None, movie: str) -> list[tuple[float, float]]:
     """Return first and last frame of the events of a movie that no track gives a place."""
-    found = []
+    spans = []
     for _, ds in _tables(phases):
         track, *columns = compute(
             schema.PHASE_TRACK.check(ds).data, *(v.check(ds).data for v in schema.PHASES)
@@ -199,8 +199,8 @@ def unplaced(phases: xr.DataTree | xr.Dataset | None, movie: str) -> list[tuple[
         for stem, number, row in zip(stems, np.asarray(track).tolist(), rows, strict=True):
             here = schema.movie_key(stem) == schema.movie_key(movie) and number < 0
             if here and np.isfinite(row).any():
-                found.append((float(np.nanmin(row)), float(np.nanmax(row))))
-    return found
+                spans.append((float(np.nanmin(row)), float(np.nanmax(row))))
+    return spans
 
 
 def phases_of(phases: xr.DataTree | xr.Dataset | None, movie: str) -> dict[int, np.ndarray]:
@@ -218,7 +218,7 @@ def phases_of(phases: xr.DataTree | xr.Dataset | None, movie: str) -> dict[int, 
     SchemaError
         A table without tracks, or two events of one track.
     """
-    found: dict[int, np.ndarray] = {}
+    bounds: dict[int, np.ndarray] = {}
     for stem, ds in _tables(phases):
         try:
             track = schema.PHASE_TRACK.check(ds).data
@@ -229,10 +229,10 @@ def phases_of(phases: xr.DataTree | xr.Dataset | None, movie: str) -> dict[int, 
         numbers, *rows = compute(track, *columns)
         for i, number in enumerate(np.asarray(numbers).tolist()):
             if schema.movie_key(stems[i]) == schema.movie_key(movie) and number >= 0:
-                if number in found:
+                if number in bounds:
                     raise SchemaError(f"phases {stem}: two events of {movie} have track {number}")
-                found[number] = np.asarray([float(row[i]) for row in rows])
-    return found
+                bounds[number] = np.asarray([float(row[i]) for row in rows])
+    return bounds
 
 
 def _tables(phases: xr.DataTree | xr.Dataset | None) -> Iterator[tuple[str, xr.Dataset]]:
@@ -247,7 +247,7 @@ def labels(frames: np.ndarray, row: np.ndarray | None) -> np.ndarray:
     """Label frames by phases: 0 before or outside, 1 blebbing, 2 disruption, 255 not known."""
     if row is None or np.isnan(row).all():
         return np.full(len(frames), schema.PHASE_UNKNOWN, np.uint8)
-    found = np.zeros(len(frames), np.uint8)
+    values = np.zeros(len(frames), np.uint8)
     for phase, (first, last) in enumerate((row[:2], row[2:]), 1):  # where both are, disruption wins
-        found[(frames >= first) & (frames <= last)] = phase
-    return found
+        values[(frames >= first) & (frames <= last)] = phase
+    return values

@@ -72,8 +72,8 @@ class Shown(NamedTuple):
 
     def holds(self, places: np.ndarray) -> np.ndarray:
         """Tell which places (n, 3) lie in a voxel of the image, along the limited axes."""
-        at = self.voxel(places)[:, self.axes]
-        return ((at >= -0.5) & (at < np.asarray(self.sizes)[self.axes] - 0.5)).all(axis=1)
+        voxels = self.voxel(places)[:, self.axes]
+        return ((voxels >= -0.5) & (voxels < np.asarray(self.sizes)[self.axes] - 0.5)).all(axis=1)
 
 
 def seen(
@@ -81,25 +81,25 @@ def seen(
 ) -> tuple[list[Event], dict[str, Any]]:
     """Return the events that the movie shows; count all spots by what becomes of them."""
     spots = dict.fromkeys(("shown", "outside_image", "beyond_movie", "cut", "without_place"), 0)
-    kept, left_out = [], {}
+    placed, left_out = [], {}
     for event in events:
         fates = {"without_place": ~np.isfinite(event.places[:, shown.axes]).all(axis=1)}
         if length is not None:
             fates["cut"] = event.frames >= event.frames[0] + length
         fates["beyond_movie"] = ~np.isin(event.frames, shown.numbers)
         fates["outside_image"] = ~shown.holds(event.places)
-        rest = np.full(len(event.frames), True)
+        remaining = np.full(len(event.frames), True)
         why = []
-        for fate, found in fates.items():
-            spots[fate] += int(event.spots[rest & found].sum())
-            why += [fate.replace("_", " ")] if (rest & found).any() else []
-            rest &= ~found
-        spots["shown"] += int(event.spots[rest].sum())
-        if rest.any():
-            kept.append(event)
+        for fate, struck in fates.items():
+            spots[fate] += int(event.spots[remaining & struck].sum())
+            why += [fate.replace("_", " ")] if (remaining & struck).any() else []
+            remaining &= ~struck
+        spots["shown"] += int(event.spots[remaining].sum())
+        if remaining.any():
+            placed.append(event)
         else:
             left_out[event.name] = ", ".join(why)
-    return kept, {"events": len(events), "left_out": left_out, "spots": spots}
+    return placed, {"events": len(events), "left_out": left_out, "spots": spots}
 
 
 def clips(
@@ -112,10 +112,10 @@ def clips(
     if frames == "sequence":
         count = count if length is None else min(count, length)
         return [Clip(event.name, "event", event, first - before, count + before + after)]
-    there = shown.holds(event.places) & np.isin(event.frames, shown.numbers)
+    visible = shown.holds(event.places) & np.isin(event.frames, shown.numbers)
     return [
         Clip(f"{event.name}_frame{f}", "event", event, f - before, 1 + before + after)
-        for f in event.frames[there].tolist()
+        for f in event.frames[visible].tolist()
     ]
 
 
@@ -139,28 +139,30 @@ def lay(crops: Sequence[Clip], times: int, shown: Shown) -> Laid:
     frame = np.full((len(crops), times), -1, np.int64)
     spots = np.zeros((len(crops), times), np.uint32)
     place = np.full((len(crops), times, 3), np.nan)
-    for i, one in enumerate(crops):
-        own = one.start + np.arange(min(one.length, times))
-        frame[i, : len(own)] = own
-        place[i, : len(own)] = one.event.at(own)
-        _, at, which = np.intersect1d(own, one.event.frames, return_indices=True)
-        spots[i, at] = one.event.spots[which]
-    known = np.isin(frame, shown.numbers)
-    row = {one.name: i for i, one in enumerate(crops)}
-    like = np.asarray([row.get(one.like, i) for i, one in enumerate(crops)], int)
-    known &= known[like]
-    found = np.searchsorted(shown.numbers, frame, sorter=order)
-    position = np.where(known, order[np.minimum(found, len(order) - 1)] if len(order) else 0, -1)
+    for i, crop in enumerate(crops):
+        numbers = crop.start + np.arange(min(crop.length, times))
+        frame[i, : len(numbers)] = numbers
+        place[i, : len(numbers)] = crop.event.at(numbers)
+        _, column, which = np.intersect1d(numbers, crop.event.frames, return_indices=True)
+        spots[i, column] = crop.event.spots[which]
+    visible = np.isin(frame, shown.numbers)
+    row = {crop.name: i for i, crop in enumerate(crops)}
+    like = np.asarray([row.get(crop.like, i) for i, crop in enumerate(crops)], int)
+    visible &= visible[like]
+    nearest = np.searchsorted(shown.numbers, frame, sorter=order)
+    position = np.where(
+        visible, order[np.minimum(nearest, len(order) - 1)] if len(order) else 0, -1
+    )
     box = shown.windows(place)
     box = box.filled_like(Box(*(side[like] for side in box)))
     size = np.asarray([n or whole for n, whole in zip(shown.window, shown.sizes, strict=True)])
     overlap = np.clip(box.high - box.low, 0, None)
-    inside = np.where(known, np.prod(overlap / np.maximum(size, 1), axis=-1), 0.0)
+    inside = np.where(visible, np.prod(overlap / np.maximum(size, 1), axis=-1), 0.0)
     origin, spacing = (np.asarray(three) for three in shown.grid)
     middle = origin + (box.start + (size - 1) / 2) * spacing
     if shown.flat and shown.window[0] is None:  # there is no window along z, but a place
         middle[..., 0] = place[..., 0]
-    middle[~known] = np.nan
-    frame[~known] = -1
-    spots[~known] = 0
+    middle[~visible] = np.nan
+    frame[~visible] = -1
+    spots[~visible] = 0
     return Laid(frame, spots, middle, Where(position.astype(np.int32), *box), inside)

@@ -24,7 +24,7 @@ _TRIES = 40
 """Cells that are looked at for each negative."""
 
 
-class Wanted(NamedTuple):
+class Sampling(NamedTuple):
     """What is to be drawn.
 
     Attributes
@@ -69,7 +69,7 @@ def draw(
     shown: Shown,
     marks: Marks,
     positives: Sequence[Clip],
-    wanted: Wanted,
+    sampling: Sampling,
 ) -> list[Clip]:
     """Draw windows without an event.
 
@@ -85,7 +85,7 @@ def draw(
         Of all annotators, also of events that get no crop: negatives keep away from them.
     positives : sequence of Clip
         The crops of events; each negative is like one of these.
-    wanted : Wanted
+    sampling : Sampling
         What is to be drawn.
 
     Returns
@@ -93,10 +93,10 @@ def draw(
     list of Clip
         One an object at most; fewer than wanted where the movie has no more.
     """
-    random = np.random.default_rng([wanted.seed, zlib.crc32(stem.encode())])
+    random = np.random.default_rng([sampling.seed, zlib.crc32(stem.encode())])
     if not shown.numbers.size:
         return []
-    drawing = _Drawing(movie, stem, shown, marks, wanted, random)
+    drawing = _Drawing(movie, stem, shown, marks, sampling, random)
     return drawing.before(positives) + drawing.around_cells(positives)
 
 
@@ -109,106 +109,106 @@ class _Drawing:
         stem: str,
         shown: Shown,
         marks: Marks,
-        wanted: Wanted,
+        sampling: Sampling,
         random: np.random.Generator,
     ) -> None:
         self.movie, self.stem, self.shown = movie, stem, shown
-        self.marks, self.wanted, self.random = marks, wanted, random
+        self.marks, self.sampling, self.random = marks, sampling, random
         self.cells: dict[int, Cells] = {}
         self.taken: dict[int, set[tuple[int, int]]] = {}
         self.centres = np.zeros((0, 3))
-        held = np.concatenate([np.empty((0, 3)), *(_everywhere(e) for e in marks.events)])
-        self.marked = held[np.isfinite(held[:, 1:]).all(axis=1)]
+        places = np.concatenate([np.empty((0, 3)), *(_everywhere(e) for e in marks.events)])
+        self.marked = places[np.isfinite(places[:, 1:]).all(axis=1)]
 
     def before(self, positives: Sequence[Clip]) -> list[Clip]:
         """Draw cells of events from the frames before anybody marked them, one an event."""
-        found: dict[str, Clip] = {}
+        clips: dict[str, Clip] = {}
         for i in self.random.permutation(len(positives)):
-            one = positives[int(i)]
-            if len(found) == self.wanted.most["before"]:
+            crop = positives[int(i)]
+            if len(clips) == self.sampling.most["before"]:
                 break
-            if one.event.name not in found and (clip := self._before(one)) is not None:
-                found[one.event.name] = clip
-        return list(found.values())
+            if crop.event.name not in clips and (clip := self._before(crop)) is not None:
+                clips[crop.event.name] = clip
+        return list(clips.values())
 
-    def _before(self, one: Clip) -> Clip | None:
+    def _before(self, crop: Clip) -> Clip | None:
         """Return where a cell was before it died, in frames like those of its crop."""
-        valid = self._valid(one)
-        start = self._start(one, valid)
+        valid = self._valid(crop)
+        start = self._start(crop, valid)
         if start is None:
             return None
         frames = start + valid
-        channel, c = _channel(self.movie, one.event.channel)
-        first = int(one.event.frames[0])
-        path = self._cells(c).path(first, one.event.at(np.asarray([first]))[0])
-        if not path.covers(frames) or not self._fits(one, valid, path, frames):
+        channel, c = _channel(self.movie, crop.event.channel)
+        first = int(crop.event.frames[0])
+        path = self._cells(c).path(first, crop.event.at(np.asarray([first]))[0])
+        if not path.covers(frames) or not self._fits(crop, valid, path, frames):
             return None
-        event = _moving(path, frames, one.event.track, channel)
+        event = _moving(path, frames, crop.event.track, channel)
         places = event.at(frames)
-        near = any(self._near(other, frames, places) for other in self._own(one.event)[1])
+        near = any(self._near(other, frames, places) for other in self._own(crop.event)[1])
         if near or not self._take(c, path, places):
             return None
-        return Clip(f"{one.name}_before", "before", event, start, one.length, one.name)
+        return Clip(f"{crop.name}_before", "before", event, start, crop.length, crop.name)
 
-    def _start(self, one: Clip, valid: np.ndarray) -> int | None:
+    def _start(self, crop: Clip, valid: np.ndarray) -> int | None:
         """Return where frames like those of a crop begin before anybody says that it dies."""
-        own, _ = self._own(one.event)
-        end = min([one.start, *(int(event.frames[0]) for event in (one.event, *own))])
-        end = int(min(end, self.marks.starts.get(one.event.track, end)))
+        own_marks, _ = self._own(crop.event)
+        end = min([crop.start, *(int(event.frames[0]) for event in (crop.event, *own_marks))])
+        end = int(min(end, self.marks.starts.get(crop.event.track, end)))
         numbers = self.shown.numbers
         if not valid.size or end - 1 - valid[-1] < numbers.min() - valid[0]:
             return None
-        least, most = int(numbers.min() - valid[0]), int(end - 1 - valid[-1])
-        single = one.name != one.event.name  # one frame of several: any before the event
-        start = int(self.random.integers(least, most + 1)) if single else most
-        there = np.isin(start + valid, numbers).all() and self.marks.free(start + valid)
-        return start if there else None
+        earliest, latest = int(numbers.min() - valid[0]), int(end - 1 - valid[-1])
+        single = crop.name != crop.event.name  # one frame of several: any before the event
+        start = int(self.random.integers(earliest, latest + 1)) if single else latest
+        covered = np.isin(start + valid, numbers).all() and self.marks.free(start + valid)
+        return start if covered else None
 
     def _near(self, mark: Event, frames: np.ndarray, places: np.ndarray) -> bool:
         """Tell whether a mark comes near a cell in some frames, or into its window."""
         theirs = mark.at(frames)
         apart = np.linalg.norm((theirs - places)[:, 1:], axis=1)
-        return bool((apart <= self.wanted.distance).any()) or self._inside(theirs, places)
+        return bool((apart <= self.sampling.distance).any()) or self._inside(theirs, places)
 
     def around_cells(self, positives: Sequence[Clip]) -> list[Clip]:
         """Draw cells that nobody marked, each in the very frames of an event."""
-        most = self.wanted.most["cell"]
-        likes = list(positives) or [self._pretended() for _ in range(most)]
-        order = [likes[i] for i in self.random.permutation(len(likes))] if most else []
-        turns = dict(enumerate(self._candidates(one) for one in order))
-        found: list[Clip] = []
-        while turns and len(found) < most:
-            for i, candidates in list(turns.items())[: most - len(found)]:
+        quota = self.sampling.most["cell"]
+        likes = list(positives) or [self._pretended() for _ in range(quota)]
+        order = [likes[i] for i in self.random.permutation(len(likes))] if quota else []
+        turns = dict(enumerate(self._candidates(crop) for crop in order))
+        clips: list[Clip] = []
+        while turns and len(clips) < quota:
+            for i, candidates in list(turns.items())[: quota - len(clips)]:
                 clip = next(candidates, None)
                 if clip is None:
                     del turns[i]
                 else:
-                    found.append(clip._replace(name=f"{self.stem}_negative{len(found) + 1}"))
-        return found
+                    clips.append(clip._replace(name=f"{self.stem}_negative{len(clips) + 1}"))
+        return clips
 
     def _pretended(self) -> Clip:
         """Return a window of a movie without events: whole frames, wherever a cell is."""
         low, high = int(self.shown.numbers.min()), int(self.shown.numbers.max())
-        length = min(self.wanted.length, high - low + 1)
+        length = min(self.sampling.length, high - low + 1)
         start = int(self.random.integers(low, high - length + 2))
         none = Event("", -1, "", np.zeros(0, int), np.zeros((0, 3)), np.zeros(0, int))
         return Clip("", "event", none, start, length)
 
-    def _candidates(self, one: Clip) -> Iterator[Clip]:
+    def _candidates(self, crop: Clip) -> Iterator[Clip]:
         """Yield negatives that are like a crop, each around another cell."""
-        valid = self._valid(one)
-        frames = one.start + valid
+        valid = self._valid(crop)
+        frames = crop.start + valid
         if not frames.size or not self.marks.free(frames):
             return
-        channel, c = _channel(self.movie, one.event.channel)
+        channel, c = _channel(self.movie, crop.event.channel)
         for path in self._paths(self._cells(c), frames):
-            if not path.covers(frames) or not self._fits(one, valid, path, frames):
+            if not path.covers(frames) or not self._fits(crop, valid, path, frames):
                 continue
             event = _moving(path, frames, -1, channel)
             places = event.at(frames)
             away = self._far(places) and not self._inside(self.marked, places)
             if away and self._take(c, path, places):
-                yield Clip("", "cell", event, one.start, one.length, one.name)
+                yield Clip("", "cell", event, crop.start, crop.length, crop.name)
 
     def _paths(self, cells: Cells, frames: np.ndarray) -> Iterator[Path]:
         """Yield cells of the middle, first and last of some frames: one may lack a cell."""
@@ -223,39 +223,41 @@ class _Drawing:
 
     def _cells(self, c: int) -> Cells:
         if c not in self.cells:
-            self.cells[c] = Cells(self.movie, self.shown, c, self.wanted.areas, self.wanted.step)
+            self.cells[c] = Cells(
+                self.movie, self.shown, c, self.sampling.areas, self.sampling.step
+            )
         return self.cells[c]
 
-    def _valid(self, one: Clip) -> np.ndarray:
+    def _valid(self, crop: Clip) -> np.ndarray:
         """Return which frames of a crop, counted from its first, the movie has."""
-        own = one.start + np.arange(one.length)
-        return np.flatnonzero(np.isin(own, self.shown.numbers))
+        frames = crop.start + np.arange(crop.length)
+        return np.flatnonzero(np.isin(frames, self.shown.numbers))
 
     def _own(self, event: Event) -> tuple[list[Event], list[Event]]:
         """Part the marks of an event's own cell from those of others."""
-        own: list[Event] = []
+        same_cell: list[Event] = []
         others: list[Event] = []
         for mark in self.marks.events:
             apart = np.linalg.norm((mark.places - event.at(mark.frames))[:, 1:], axis=1)
-            (own if (apart <= self.wanted.step).any() else others).append(mark)
-        return own, others
+            (same_cell if (apart <= self.sampling.step).any() else others).append(mark)
+        return same_cell, others
 
-    def _fits(self, one: Clip, valid: np.ndarray, path: Path, frames: np.ndarray) -> bool:
+    def _fits(self, crop: Clip, valid: np.ndarray, path: Path, frames: np.ndarray) -> bool:
         """Tell whether windows along a path show whatever those of a crop show."""
         places = _moving(path, frames, -1, "").at(frames)
         windows = self.shown.windows(places)
-        if not one.event.frames.size:  # of no event: nothing is filled
+        if not crop.event.frames.size:  # of no event: nothing is filled
             size = np.asarray(self.shown.windows(places).start) * 0
             whole = [n or m for n, m in zip(self.shown.window, self.shown.sizes, strict=True)]
             return bool((windows.high - windows.low == size + whole).all())
-        return windows.covers(self.shown.windows(one.event.at(one.start + valid)))
+        return windows.covers(self.shown.windows(crop.event.at(crop.start + valid)))
 
     def _far(self, places: np.ndarray) -> bool:
         """Tell whether places keep away from all that was marked at any time."""
         if not len(self.marked):
             return True
         near = cKDTree(self.marked[:, 1:]).query(places[:, 1:])[0]
-        return bool((near > self.wanted.distance).all())
+        return bool((near > self.sampling.distance).all())
 
     def _inside(self, marked: np.ndarray, places: np.ndarray) -> bool:
         """Tell whether any mark lies within any window, in y and x."""
@@ -272,7 +274,7 @@ class _Drawing:
         if not taken.isdisjoint(path.seen):
             return False
         apart = self.centres[:, None, 1:] - places[None, :, 1:]
-        if (np.linalg.norm(apart, axis=-1) <= self.wanted.step).any():
+        if (np.linalg.norm(apart, axis=-1) <= self.sampling.step).any():
             return False
         taken |= path.seen
         self.centres = np.concatenate([self.centres, places])
@@ -291,12 +293,12 @@ def _moving(path: Path, frames: np.ndarray, track: int, channel: str) -> Event:
     return Event("", track, channel, path.frames[inside], path.places[inside], none)
 
 
-def _channel(movie: Movie, said: str) -> tuple[str, int]:
+def _channel(movie: Movie, written: str) -> tuple[str, int]:
     """Return the channel of an event, as people wrote it (``ch2``) and its place in the movie.
 
     The first of those named; by default the first one wanted.
     """
-    first = said.partition(",")[0].strip()
+    first = written.partition(",")[0].strip()
     counted = re.fullmatch(r"ch(\d+)", first)
     place = int(counted[1]) - 1 if counted else -1
     if first in movie.names:

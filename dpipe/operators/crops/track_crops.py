@@ -20,7 +20,7 @@ from dpipe.errors import UsageError
 from dpipe.operators.crops.cut import crop, voxels
 from dpipe.operators.crops.events import Clip, labels, phases_of, read_events, read_marks, unplaced
 from dpipe.operators.crops.layout import Laid, Shown, clips, lay, seen
-from dpipe.operators.crops.negatives import Marks, Wanted, draw
+from dpipe.operators.crops.negatives import Marks, Sampling, draw
 from dpipe.operators.crops.windows import Movie, Size, blocks_of, cut
 from dpipe.operators.frames.find_cells import limits
 from dpipe.operators.parameters import check_choice, check_number, check_whole
@@ -203,13 +203,13 @@ def track_crops(
     )
     movie = Movie.of(ds, image, pixels, _channels(pixels, channels))
     events = read_events(tracks, stem, annotator)
-    kept, facts = seen(events, shown, length if frames == "sequence" else None)
-    crops = [one for event in kept for one in clips(event, shown, frames, around, length)]
-    most = math.floor(negatives * (len(crops) if negatives_per == "event" else 1) + 0.5)
-    if most:
-        asked = {kind: most * (kind in negative_kinds) for kind in schema.CROP_KINDS[1:]}
+    placed, facts = seen(events, shown, length if frames == "sequence" else None)
+    crops = [clip for event in placed for clip in clips(event, shown, frames, around, length)]
+    quota = math.floor(negatives * (len(crops) if negatives_per == "event" else 1) + 0.5)
+    if quota:
+        asked = {kind: quota * (kind in negative_kinds) for kind in schema.CROP_KINDS[1:]}
         rows = phases_of(phases, stem)
-        known = Marks(
+        marked = Marks(
             [*read_marks(tracks), *read_marks(marks)],
             unplaced(phases, stem),
             {
@@ -219,19 +219,19 @@ def track_crops(
             },
         )
         alone = sum(around) + (length or 1 if frames == "sequence" else 1)
-        wanted = Wanted(asked, negative_distance, negative_step, areas, seed, alone)
-        crops += draw(movie, stem, shown, known, crops, wanted)
-        found = [one.kind for one in crops]
+        sampling = Sampling(asked, negative_distance, negative_step, areas, seed, alone)
+        crops += draw(movie, stem, shown, marked, crops, sampling)
+        kinds = [clip.kind for clip in crops]
         facts["negatives"] = {"most": asked, "distance": negative_distance, "seed": seed}
-        facts["negatives"]["found"] = {k: found.count(k) for k in asked}
-        crops.sort(key=lambda one: zlib.crc32(one.name.encode()))  # no class before another
-    crops.sort(key=lambda one: one.start)
+        facts["negatives"]["found"] = {k: kinds.count(k) for k in asked}
+        crops.sort(key=lambda clip: zlib.crc32(clip.name.encode()))  # no class before another
+    crops.sort(key=lambda clip: clip.start)
     least = sum(around) + (length or 1 if frames == "sequence" else 1)
-    laid = lay(crops, max([least, *(one.length for one in crops)]), shown)
+    laid = lay(crops, max([least, *(clip.length for clip in crops)]), shown)
     array = _pixels(movie, laid, shown, fill)
     told = _told(crops, laid, stem, phases_of(phases, stem), pixels)
     axes = _axes(array, pixels.isel(c=list(movie.channels)), shown, around[0])
-    names = np.asarray([one.name for one in crops], str)
+    names = np.asarray([clip.name for clip in crops], str)
     if notes := _notes(facts):
         facts["notes"] = notes
     result = xr.Dataset(schema.VARIABLES[str(array.name)].wrap(array, fill=fill), attrs=facts)
@@ -239,17 +239,17 @@ def track_crops(
 
 
 def _margin(margin: int | Sequence[int]) -> tuple[int, int]:
-    both: Any = margin if isinstance(margin, list | tuple) else [margin, margin]
-    if len(both) != 2:
+    pair: Any = margin if isinstance(margin, list | tuple) else [margin, margin]
+    if len(pair) != 2:
         raise UsageError(f"margin: found {margin!r}; expected frames before and after")
-    for one in both:
-        check_whole("margin", one, 0)
-    return int(both[0]), int(both[1])
+    for count in pair:
+        check_whole("margin", count, 0)
+    return int(pair[0]), int(pair[1])
 
 
 def _size(window: float | Sequence[float | None], unit: str, where: Grid) -> Size:
-    both: Any = window if isinstance(window, list | tuple) else [window, window]
-    three = [None, *both] if len(both) == 2 else both
+    pair: Any = window if isinstance(window, list | tuple) else [window, window]
+    three = [None, *pair] if len(pair) == 2 else pair
     if len(three) != 3 or None in three[1:]:
         raise UsageError(f"window: found {window!r}; expected a size, y and x, or z, y and x")
     for size in three:
@@ -257,18 +257,18 @@ def _size(window: float | Sequence[float | None], unit: str, where: Grid) -> Siz
             check_whole("window", size, 1)
         elif size is not None:
             check_number("window", size, 0)
-    found: Any = voxels(three, where.spacing) if unit == "micrometer" else three
-    z, y, x = found
+    zyx: Any = voxels(three, where.spacing) if unit == "micrometer" else three
+    z, y, x = zyx
     return z if z is None else int(z), int(y), int(x)
 
 
-def _channels(pixels: xr.DataArray, wanted: Sequence[str] | None) -> list[int]:
-    known = [str(name) for name in pixels["c"].values]
-    if wanted is None:
-        return list(range(len(known)))
-    if isinstance(wanted, str) or not wanted or not set(wanted) <= set(known):
-        raise UsageError(f"channels: found {wanted!r}; expected a list of {', '.join(known)}")
-    return [known.index(name) for name in wanted]
+def _channels(pixels: xr.DataArray, channels: Sequence[str] | None) -> list[int]:
+    names = [str(name) for name in pixels["c"].values]
+    if channels is None:
+        return list(range(len(names)))
+    if isinstance(channels, str) or not channels or not set(channels) <= set(names):
+        raise UsageError(f"channels: found {channels!r}; expected a list of {', '.join(names)}")
+    return [names.index(name) for name in channels]
 
 
 def _notes(facts: dict[str, Any]) -> list[str]:
@@ -279,10 +279,10 @@ def _notes(facts: dict[str, Any]) -> list[str]:
         shown = ", ".join([*named[:_NAMED], *["..."] * (len(named) > _NAMED)])
         notes.append(f"{len(left_out)} of {facts['events']} events left out: {shown}")
     drawn = facts.get("negatives", {"most": {}})
-    for kind, most in drawn["most"].items():
-        if drawn["found"][kind] < most:
+    for kind, quota in drawn["most"].items():
+        if drawn["found"][kind] < quota:
             what = "around cells" if kind == "cell" else "before events"
-            notes.append(f"{drawn['found'][kind]} of {most} negatives {what} found")
+            notes.append(f"{drawn['found'][kind]} of {quota} negatives {what} found")
     return notes
 
 
@@ -310,16 +310,16 @@ def _told(
 ) -> dict[str, xr.DataArray]:
     """Return what is known of each crop, and of each of its frames."""
     phase = np.zeros(laid.frame.shape, np.uint8)
-    for i, one in enumerate(crops):
-        if one.kind == "event":
-            phase[i] = labels(laid.frame[i], rows.get(one.event.track))
+    for i, clip in enumerate(crops):
+        if clip.kind == "event":
+            phase[i] = labels(laid.frame[i], rows.get(clip.event.track))
     phase[laid.frame < 0] = schema.PHASE_UNKNOWN
     columns: dict[schema.Variable, Any] = {
-        schema.LABEL: np.asarray([one.kind == "event" for one in crops], np.int64),
-        schema.KIND: np.asarray([one.kind for one in crops], str),
-        schema.EVENT_LIKE: np.asarray([one.like for one in crops], str),
-        schema.EVENT_TRACK: np.asarray([one.event.track for one in crops], np.int64),
-        schema.EVENT_CHANNEL: np.asarray([one.event.channel for one in crops], str),
+        schema.LABEL: np.asarray([clip.kind == "event" for clip in crops], np.int64),
+        schema.KIND: np.asarray([clip.kind for clip in crops], str),
+        schema.EVENT_LIKE: np.asarray([clip.like for clip in crops], str),
+        schema.EVENT_TRACK: np.asarray([clip.event.track for clip in crops], np.int64),
+        schema.EVENT_CHANNEL: np.asarray([clip.event.channel for clip in crops], str),
         schema.MOVIE: np.full(len(crops), stem),
         schema.CROP_FRAME: laid.frame,
         schema.CROP_VALID: laid.frame >= 0,
@@ -330,15 +330,15 @@ def _told(
     }
     for axis, variable in enumerate((schema.CROP_Z, schema.CROP_Y, schema.CROP_X)):
         columns[variable] = laid.place[..., axis]
-    found: dict[str, xr.DataArray] = {}
+    coords: dict[str, xr.DataArray] = {}
     for variable, values in columns.items():
-        found |= variable.wrap(xr.DataArray(values, dims=variable.dims))
+        coords |= variable.wrap(xr.DataArray(values, dims=variable.dims))
     meanings = " ".join((*schema.CROP_PHASES, "unknown"))
-    found[schema.CROP_PHASE.name].attrs |= {
+    coords[schema.CROP_PHASE.name].attrs |= {
         "flag_values": [0, 1, 2, schema.PHASE_UNKNOWN],
         "flag_meanings": meanings,
     }
-    return found
+    return coords
 
 
 def _times(laid: Laid, pixels: xr.DataArray) -> np.ndarray:
@@ -346,9 +346,9 @@ def _times(laid: Laid, pixels: xr.DataArray) -> np.ndarray:
     step, count = schema.spacing(pixels, "t"), pixels.sizes["t"]
     seconds = np.asarray(pixels["t"].values, float) if "t" in pixels.coords else None
     seconds = np.arange(count) * step if seconds is None else seconds
-    known = laid.where.position >= 0
-    held = np.append(seconds, math.nan)
-    return held[np.where(known, laid.where.position, count)]
+    visible = laid.where.position >= 0
+    padded = np.append(seconds, math.nan)
+    return padded[np.where(visible, laid.where.position, count)]
 
 
 def _axes(
@@ -356,14 +356,14 @@ def _axes(
 ) -> dict[str, xr.DataArray]:
     """Return seconds, channels, and micrometres from the window's centre."""
     interval = schema.spacing(pixels, "t")
-    said = {"units": "s", "long_name": "time after the first frame", "spacing": interval}
+    facts = {"units": "s", "long_name": "time after the first frame", "spacing": interval}
     seconds = (np.arange(array.sizes["t"]) - before) * interval
-    found = {str(k): v for k, v in pixels.coords.items() if v.dims == ("c",)}
-    found["t"] = xr.DataArray(seconds, dims="t", attrs=said)
+    axes = {str(k): v for k, v in pixels.coords.items() if v.dims == ("c",)}
+    axes["t"] = xr.DataArray(seconds, dims="t", attrs=facts)
     for dim, step in zip(schema.SPACE_DIMS, shown.grid.spacing, strict=True):
         if dim in array.dims:
             n = array.sizes[dim]
             attrs = {"units": "micrometer", "long_name": "from the centre", "spacing": step}
             places = (np.arange(n) - (n - 1) / 2) * step
-            found[dim] = xr.DataArray(places, dims=dim, attrs=attrs)
-    return found
+            axes[dim] = xr.DataArray(places, dims=dim, attrs=attrs)
+    return axes

@@ -63,8 +63,8 @@ class Movie(NamedTuple):
         blocks = {str(d): max(cut, default=1) for d, cut in image.chunksizes.items()}
         pieces = ds[name].encoding.get("chunks")
         if blocks and pieces is not None and len(pieces) == ds[name].ndim:
-            held = dict(zip(map(str, ds[name].dims), pieces, strict=True))
-            blocks |= {dim: min(blocks[dim], held[dim]) for dim in "yx"}
+            sizes = dict(zip(map(str, ds[name].dims), pieces, strict=True))
+            blocks |= {dim: min(blocks[dim], sizes[dim]) for dim in "yx"}
         whole = {"t": 1, "y": image.sizes["y"], "x": image.sizes["x"]}
         tile = tuple(max(1, int(blocks.get(dim, n))) for dim, n in whole.items())
         names = tuple(str(name) for name in image["c"].values)
@@ -135,12 +135,12 @@ def cut(
         for rows in _together(place, movie, int(np.prod(sizes)) * len(run)):
             t = slice(int(place[rows[0]]), int(place[rows[-1]]) + 1)
             stacks, corner = _read(movie, t, c, low[rows], high[rows])
-            held = to_device(stacks, device)
+            frames = to_device(stacks, device)
             for frame in np.unique(place[rows]):
-                own = rows[place[rows] == frame]
-                boxes = np.stack([side[own] - corner for side in (starts, low, high)], axis=1)
-                cuts = windows(held[int(frame) - t.start, ...], boxes, size, flat, fill)
-                out[own[:, None], run] = to_host(cuts)
+                events = rows[place[rows] == frame]
+                boxes = np.stack([side[events] - corner for side in (starts, low, high)], axis=1)
+                cuts = windows(frames[int(frame) - t.start, ...], boxes, size, flat, fill)
+                out[events[:, None], run] = to_host(cuts)
     inside: Any = (..., *region[3:])
     return out.reshape(*position.shape, *out.shape[1:])[inside]
 
@@ -174,7 +174,7 @@ def windows(stack: Any, boxes: np.ndarray, size: Size, flat: bool, fill: float) 
     whole = (size[0] or stack.shape[1], *size[1:])
     shape = whole[1:] if flat else whole
     value = int(fill) if xp.isdtype(stack.dtype, "integral") else float(fill)
-    found = []
+    crops = []
     for start, low, high in boxes.tolist():
         z = slice(None) if size[0] is None else slice(low[0], high[0])
         cut = stack[:, z, low[1] : high[1], low[2] : high[2]]
@@ -184,12 +184,12 @@ def windows(stack: Any, boxes: np.ndarray, size: Size, flat: bool, fill: float) 
         if flat:
             cut, put = xp.max(cut, axis=1), put[1:]
         if cut.shape[1:] == shape:
-            found.append(cut)
+            crops.append(cut)
             continue
-        one = xp.full((stack.shape[0], *shape), value, dtype=stack.dtype, **beside(stack))
-        one[(slice(None), *put)] = cut
-        found.append(one)
-    return xp.stack(found)
+        padded = xp.full((stack.shape[0], *shape), value, dtype=stack.dtype, **beside(stack))
+        padded[(slice(None), *put)] = cut
+        crops.append(padded)
+    return xp.stack(crops)
 
 
 def _together(place: np.ndarray, movie: Movie, frame: int) -> Iterator[np.ndarray]:
@@ -260,11 +260,11 @@ def blocks_of(where: Where, window: Sequence[int], itemsize: int) -> tuple[int, 
         Events and times of a block of one channel, at most 32 MiB.
     """
     events, times = where.position.shape
-    most = max(1, _BLOCK_BYTES // max(1, int(np.prod(window)) * itemsize))
-    best, fewest = (1, max(1, min(times, most))), None
+    limit = max(1, _BLOCK_BYTES // max(1, int(np.prod(window)) * itemsize))
+    best, fewest = (1, max(1, min(times, limit))), None
     many = max(1, events)
     while True:
-        block = (min(many, most), max(1, min(times, most // min(many, most))))
+        block = (min(many, limit), max(1, min(times, limit // min(many, limit))))
         reads = sum(
             np.unique(where.position[e : e + block[0], t : t + block[1]]).size
             for e in range(0, events, block[0])

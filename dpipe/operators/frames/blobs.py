@@ -31,18 +31,18 @@ def threshold(plane: np.ndarray) -> float:
 
     Of grey values that serve equally well, because none is between them, it takes the middle.
     """
-    least, most = int(plane.min()), int(plane.max())
+    least, largest = int(plane.min()), int(plane.max())
     counts = np.bincount(plane.ravel(), minlength=256)
-    if least == most:
+    if least == largest:
         return float(least)
     bins = np.zeros(256, np.int64)
-    grey = np.arange(least, most + 1)
-    place = (255 * (grey - least) / (most - least) + 0.5).astype(int)
-    np.add.at(bins, place, counts[least : most + 1])
+    grey = np.arange(least, largest + 1)
+    place = (255 * (grey - least) / (largest - least) + 0.5).astype(int)
+    np.add.at(bins, place, counts[least : largest + 1])
     best = last = int(otsu(bins))
     while bins[last + 1] == 0:
         last += 1
-    return math.floor(least + (best + last) / 2 / 255 * (most - least) + 0.5)
+    return math.floor(least + (best + last) / 2 / 255 * (largest - least) + 0.5)
 
 
 def opened_mask(plane: np.ndarray, limit: float) -> np.ndarray:

@@ -159,12 +159,12 @@ def cell_density(
     )
 
 
-def _channels(frames: xr.DataArray, wanted: Sequence[str]) -> np.ndarray:
+def _channels(frames: xr.DataArray, chosen: Sequence[str]) -> np.ndarray:
     """Return for each channel whether it is among the names."""
-    known = [str(name) for name in frames["c"].values]
-    if isinstance(wanted, str) or not set(wanted) <= set(known):
-        raise UsageError(f"opened_only: found {wanted!r}; expected a list of {', '.join(known)}")
-    return np.isin(known, list(wanted))
+    names = [str(name) for name in frames["c"].values]
+    if isinstance(chosen, str) or not set(chosen) <= set(names):
+        raise UsageError(f"opened_only: found {chosen!r}; expected a list of {', '.join(names)}")
+    return np.isin(names, list(chosen))
 
 
 def _cell_density(

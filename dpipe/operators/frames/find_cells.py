@@ -19,15 +19,15 @@ from dpipe.operators.frames.wiener import wiener
 Limits = tuple[float, float]
 
 
-def limits(name: str, found: Sequence[float]) -> Limits:
+def limits(name: str, areas: Sequence[float]) -> Limits:
     """Return the least and largest area that a parameter gives, or say what is wrong with it."""
     try:
-        least, most = (float(value) for value in found)
+        least, largest = (float(value) for value in areas)
     except (TypeError, ValueError):
-        least, most = math.nan, math.nan
-    if not 0 <= least <= most:
-        raise UsageError(f"{name}: found {found!r}; expected two numbers of pixels, rising")
-    return least, most
+        least, largest = math.nan, math.nan
+    if not 0 <= least <= largest:
+        raise UsageError(f"{name}: found {areas!r}; expected two numbers of pixels, rising")
+    return least, largest
 
 
 def find_cells(
@@ -74,5 +74,5 @@ def segment(
     return opened, watershed_mask(plane, opened)
 
 
-def _chosen(areas: np.ndarray, centroids: np.ndarray, least: float, most: float) -> np.ndarray:
-    return centroids[(areas >= least) & (areas <= most)]
+def _chosen(areas: np.ndarray, centroids: np.ndarray, least: float, largest: float) -> np.ndarray:
+    return centroids[(areas >= least) & (areas <= largest)]

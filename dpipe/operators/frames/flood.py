@@ -89,15 +89,15 @@ def _reconstruct(marker: np.ndarray, mask: np.ndarray) -> np.ndarray:  # pragma:
     steps = _steps(width)
     for y in range(1, height - 1):
         for p in range(y * width + 1, (y + 1) * width - 1):
-            most = max(value[p - width - 1], value[p - width], value[p - width + 1])
-            value[p] = min(max(most, value[p - 1], value[p]), limit[p])
+            highest = max(value[p - width - 1], value[p - width], value[p - width + 1])
+            value[p] = min(max(highest, value[p - 1], value[p]), limit[p])
     queue = np.empty(value.size, np.int32)
     waits = np.zeros(value.size, np.bool_)
     head = count = 0
     for y in range(height - 2, 0, -1):
         for p in range((y + 1) * width - 2, y * width, -1):
-            most = max(value[p + width - 1], value[p + width], value[p + width + 1])
-            here = min(max(most, value[p + 1], value[p]), limit[p])
+            highest = max(value[p + width - 1], value[p + width], value[p + width + 1])
+            here = min(max(highest, value[p + 1], value[p]), limit[p])
             value[p] = here
             for step in (1, width - 1, width, width + 1):
                 q = p + step
@@ -185,11 +185,11 @@ def _watershed(level: np.ndarray, basins: np.ndarray) -> None:  # pragma: no cov
         for step in steps:
             q = p + step
             if basin[q] == 0:
-                at = max(depth[q], water)
+                queue = max(depth[q], water)
                 pixel[used], source[used] = q, number
-                if first[at] < 0:
-                    first[at] = used
+                if first[queue] < 0:
+                    first[queue] = used
                 else:
-                    after[last[at]] = used
-                last[at] = used
+                    after[last[queue]] = used
+                last[queue] = used
                 used += 1

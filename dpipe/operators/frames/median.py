@@ -85,7 +85,7 @@ def _network(pairs: Pairs, keep: Sequence[int]) -> Any:
     """Build an LLVM function from a tuple of values to the wires `keep`, as straight-line code."""
 
     def emit(typing_context: Any, values: Any) -> Any:  # pragma: no cover - once, then cached
-        kept = values.dtype if len(keep) == 1 else types.UniTuple(values.dtype, len(keep))
+        result = values.dtype if len(keep) == 1 else types.UniTuple(values.dtype, len(keep))
 
         def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
             wires = [builder.extract_value(args[0], k) for k in range(values.count)]
@@ -95,9 +95,9 @@ def _network(pairs: Pairs, keep: Sequence[int]) -> Any:
                 wires[low], wires[high] = builder.select(less, a, b), builder.select(less, b, a)
             if len(keep) == 1:
                 return wires[keep[0]]
-            return context.make_tuple(builder, kept, [wires[k] for k in keep])
+            return context.make_tuple(builder, result, [wires[k] for k in keep])
 
-        return kept(values), generate
+        return result(values), generate
 
     return intrinsic(emit)
 

@@ -250,8 +250,8 @@ def _spectral_tail(frame: Any) -> Any:
     # One-sided: every bin but the last stands for two. Constant factors leave the spread alone.
     half = xp.arange(power.shape[0], **beside(power)) == power.shape[0] - 1
     decibels = 10 * xp.log10(xp.where(half, power / 2, power))
-    rest = decibels - xp.mean(decibels)
-    return xp.sqrt(xp.sum(rest * rest) / (rest.shape[0] - 1))
+    deviation = decibels - xp.mean(decibels)
+    return xp.sqrt(xp.sum(deviation * deviation) / (deviation.shape[0] - 1))
 
 
 def _reasons(
@@ -266,7 +266,7 @@ def _reasons(
     """Add up the bits of what is wrong; comparisons with NaN are false."""
     del fail_snr
     empty = figures["mean"] == 0
-    found = (
+    wrong = (
         figures["snr"] < min_snr,
         figures["saturated"] > max_saturated,
         empty,
@@ -274,4 +274,4 @@ def _reasons(
         min_focus is not None and figures["focus"] < min_focus,
         figures["empty_planes"] > max_empty_planes,
     )
-    return sum(1 << bit for bit, yes in enumerate(found) if yes)
+    return sum(1 << bit for bit, yes in enumerate(wrong) if yes)

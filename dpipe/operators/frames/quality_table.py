@@ -139,9 +139,9 @@ def _movie_line(frames: Any, *, averaging: str, voxel: Sequence[float]) -> Any:
         ratios = [xp.floor(column) for column in (share, *nonzero)]
     else:
         ratios = [_means(xp, v, used) for v in (psnr, snr_wiener, contrast)]
-    rest = mean - xp.mean(mean, axis=0)
+    deviation = mean - xp.mean(mean, axis=0)
     freedom = float(mean.shape[0] - 1) or math.nan
-    fluctuation = xp.sqrt(xp.sum(rest * rest, axis=0) / freedom)
+    fluctuation = xp.sqrt(xp.sum(deviation * deviation, axis=0) / freedom)
     per_channel = [
         _means(xp, snr, used),
         *ratios,
@@ -153,8 +153,8 @@ def _movie_line(frames: Any, *, averaging: str, voxel: Sequence[float]) -> Any:
     ]
     columns = [_means(xp, v[:, None], every[0, :, None])[0] for v in per_channel]
     count = float(xp.count_nonzero(used))
-    rest = [count, used.shape[0] * used.shape[1] - count, *voxel]
-    return xp.stack([*columns, *xp.asarray(rest, dtype=xp.float64, **beside(frames))])
+    counts = [count, used.shape[0] * used.shape[1] - count, *voxel]
+    return xp.stack([*columns, *xp.asarray(counts, dtype=xp.float64, **beside(frames))])
 
 
 def _means(xp: Any, values: Any, used: Any) -> Any:

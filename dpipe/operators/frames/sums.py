@@ -98,9 +98,9 @@ def otsu(counts: Any) -> Any:
     grey = xp.arange(n.shape[0], dtype=xp.float64, **beside(n))
     below = xp.cumulative_sum(n)
     moment = xp.cumulative_sum(n * grey)
-    both = below * (below[-1] - below)
+    product = below * (below[-1] - below)
     gap = moment[-1] * below - moment * below[-1]
-    between = xp.where(both > 0, gap * gap / xp.where(both > 0, both, 1.0), 0.0)
+    between = xp.where(product > 0, gap * gap / xp.where(product > 0, product, 1.0), 0.0)
     best = xp.argmax(between)
     return xp.where(xp.max(between) > 0, best, n.shape[0] - 1)
 
@@ -134,12 +134,12 @@ def _pixel_sums(
         g, smooth, denoised = np.int32(f[i]), np.int32(m[i]), np.int32(w[i])
         least = min(least, f[i])
         total += np.int64(g)
-        rest = np.int32(g - smooth)
+        noise = np.int32(g - smooth)
         median_power += np.int64(smooth * smooth)
-        median_error += np.int64(rest * rest)
-        rest = np.int32(g - denoised)
+        median_error += np.int64(noise * noise)
+        noise = np.int32(g - denoised)
         wiener_power += np.int64(denoised * denoised)
-        wiener_error += np.int64(rest * rest)
+        wiener_error += np.int64(noise * noise)
     for i in range(f.size):
         g, smooth = np.int32(f[i]), np.int32(m[i])
         above = m[i] > limit

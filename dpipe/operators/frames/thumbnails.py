@@ -86,13 +86,15 @@ def thumbnails(
     return xr.Dataset(schema.THUMBNAIL.wrap(placed, frame=int(chosen % count)))
 
 
-def _percentiles(found: Sequence[float]) -> tuple[float, float]:
+def _percentiles(percentiles: Sequence[float]) -> tuple[float, float]:
     try:
-        low, high = (float(value) for value in found)
+        low, high = (float(value) for value in percentiles)
     except (TypeError, ValueError):
         low, high = math.nan, math.nan
     if not 0 <= low < high <= 100:
-        raise UsageError(f"percentiles: found {found!r}; expected two numbers, 0 to 100, rising")
+        raise UsageError(
+            f"percentiles: found {percentiles!r}; expected two numbers, 0 to 100, rising"
+        )
     return low, high
 
 

@@ -94,7 +94,7 @@ def channel_sums(
         raise UsageError(f"levels: found {levels!r}; expected 1 to 65536 grey values")
     if levels is not None and not counted:
         raise UsageError(f"levels: these pixels are {pixels.dtype}; only uint8 and uint16 have any")
-    said: dict[str, Any] = {
+    options: dict[str, Any] = {
         "need": ("pixels",) if inside is None else ("pixels", "mask_code"),
         "names": tuple(names),
         "term": term,
@@ -103,12 +103,12 @@ def channel_sums(
     if counted:
         span = levels or 1 << 8 * pixels.dtype.itemsize
         sizes = {"c": len(names), "level": span}
-        made = map_blocks(_histogram, ds, sizes=sizes, dtype="u4", levels=span, **said)
-        return xr.Dataset(schema.CHANNEL_HISTOGRAM.wrap(made.assign_coords(along)))
+        sums = map_blocks(_histogram, ds, sizes=sizes, dtype="u4", levels=span, **options)
+        return xr.Dataset(schema.CHANNEL_HISTOGRAM.wrap(sums.assign_coords(along)))
     sizes = {"c": len(names), "moment": len(_MOMENTS)}
-    made = map_blocks(_moments, ds, sizes=sizes, dtype="f8", **said).assign_coords(along)
+    sums = map_blocks(_moments, ds, sizes=sizes, dtype="f8", **options).assign_coords(along)
     return xr.Dataset(
-        schema.CHANNEL_MOMENTS.wrap(made), coords={"moment": np.array(_MOMENTS, dtype=str)}
+        schema.CHANNEL_MOMENTS.wrap(sums), coords={"moment": np.array(_MOMENTS, dtype=str)}
     )
 
 
@@ -150,35 +150,37 @@ def channel_statistics(
     >>> found.channel_mean.values, found.channel_percentile.values  # of 0, 2, 2 and 3
     (array([1.75]), array([[2.]]))
     """
-    held = _children(tree)
-    kind = next(iter(held.values())).name
-    wanted = _percentiles(percentiles, kind)
-    arrays = [array.reset_coords(drop=True) for array in held.values()]
+    sums = _children(tree)
+    kind = next(iter(sums.values())).name
+    percents = _percentiles(percentiles, kind)
+    arrays = [array.reset_coords(drop=True) for array in sums.values()]
     first = arrays[0]
-    said: dict[str, Any] = {
-        "sizes": {"c": first.sizes["c"], "figure": len(_FIGURES) + len(wanted)},
+    options: dict[str, Any] = {
+        "sizes": {"c": first.sizes["c"], "figure": len(_FIGURES) + len(percents)},
         "dtype": "f8",
     }
     if kind == schema.CHANNEL_HISTOGRAM.name:
         pieces_of = [array.astype(np.int64).sum("block") for array in arrays]
         counts = sum(pieces_of[1:], start=pieces_of[0])
         core = ("c", "level")
-        made = map_chunks(_of_histogram, counts, core=core, percentiles=tuple(wanted), **said)
+        figures = map_chunks(
+            _of_histogram, counts, core=core, percentiles=tuple(percents), **options
+        )
     else:
         parts = [array.drop_vars("block", errors="ignore") for array in arrays]
         moments = xr.concat(parts, dim="block")
-        made = map_chunks(_of_moments, moments, core=("block", "c", "moment"), **said)
-    made = made.reset_coords(drop=True)
-    made = made.assign_coords(c=first["c"].values)
+        figures = map_chunks(_of_moments, moments, core=("block", "c", "moment"), **options)
+    figures = figures.reset_coords(drop=True)
+    figures = figures.assign_coords(c=first["c"].values)
     result: dict[str, xr.DataArray] = {}
     for i, variable in enumerate(_FIGURES):
-        column = made.isel(figure=i)
+        column = figures.isel(figure=i)
         whole = "f" not in variable.kinds
         result |= variable.wrap(column.astype(np.uint64) if whole else column)
-    if wanted:
-        rest = made.isel(figure=slice(len(_FIGURES), None)).rename(figure="percentile")
-        rest = rest.assign_coords(percentile=np.array(wanted, float))
-        result |= schema.CHANNEL_PERCENTILE.wrap(rest)
+    if percents:
+        quantiles = figures.isel(figure=slice(len(_FIGURES), None)).rename(figure="percentile")
+        quantiles = quantiles.assign_coords(percentile=np.array(percents, float))
+        result |= schema.CHANNEL_PERCENTILE.wrap(quantiles)
     return xr.Dataset(result)
 
 
@@ -190,34 +192,36 @@ def _children(tree: xr.DataTree | xr.Dataset) -> dict[str, xr.DataArray]:
         parts = {str(stem): child.to_dataset() for stem, child in tree.children.items()}
     if not parts:
         raise SchemaError("channel statistics need one child per part; the tree has none")
-    held: dict[str, xr.DataArray] = {}
+    children: dict[str, xr.DataArray] = {}
     for stem, ds in parts.items():
-        known = [v for v in (schema.CHANNEL_HISTOGRAM, schema.CHANNEL_MOMENTS) if v.name in ds]
+        variables = [v for v in (schema.CHANNEL_HISTOGRAM, schema.CHANNEL_MOMENTS) if v.name in ds]
         try:
-            sums = ds if known else channel_sums(ds)
-            variable = known[0] if known else schema.named(next(iter(sums.data_vars.values())))
-            held[stem] = variable.check(sums)  # type: ignore[union-attr]
+            sums = ds if variables else channel_sums(ds)
+            variable = (
+                variables[0] if variables else schema.named(next(iter(sums.data_vars.values())))
+            )
+            children[stem] = variable.check(sums)  # type: ignore[union-attr]
         except SchemaError as error:
             raise SchemaError(f"{stem}: {error}") from error
-    first = next(iter(held))
-    for stem, array in held.items():
-        said, expected = (
-            (a.name, a.shape[2], [str(n) for n in a["c"].values]) for a in (array, held[first])
+    first = next(iter(children))
+    for stem, array in children.items():
+        facts, expected = (
+            (a.name, a.shape[2], [str(n) for n in a["c"].values]) for a in (array, children[first])
         )
-        if said != expected:
+        if facts != expected:
             raise SchemaError(
-                f"{stem}: {said[0]} of {said[1]} {array.dims[2]}s and the channels "
-                f"{', '.join(said[2])}; {first} has {expected[0]} of {expected[1]} and "
+                f"{stem}: {facts[0]} of {facts[1]} {array.dims[2]}s and the channels "
+                f"{', '.join(facts[2])}; {first} has {expected[0]} of {expected[1]} and "
                 f"{', '.join(expected[2])}"
             )
-    return held
+    return children
 
 
-def _percentiles(given: Any, kind: Any) -> list[float]:
+def _percentiles(percentiles: Any, kind: Any) -> list[float]:
     exact = kind == schema.CHANNEL_HISTOGRAM.name
-    if given is None:
+    if percentiles is None:
         return list(_USUAL) if exact else []
-    listed = list(given) if isinstance(given, list | tuple) else [given]
+    listed = list(percentiles) if isinstance(percentiles, list | tuple) else [percentiles]
     for value in listed:
         number = isinstance(value, int | float) and not isinstance(value, bool)
         if not number or not 0 <= value <= 100:
@@ -235,11 +239,11 @@ def _values(
 ) -> Iterator[Any]:
     """Yield, channel by channel, the pixels that count, of all pictures of a block."""
     xp = namespace(pixels)
-    found = list(pieces(*table))
-    read = [] if codes is None else [xp.reshape(codes[place], shape) for place, shape in found]
+    spans = list(pieces(*table))
+    read = [] if codes is None else [xp.reshape(codes[place], shape) for place, shape in spans]
     masks = read if term is None else [term(code) for code in read]
     for k in range(total):
-        flat = [planes(pixels, place, shape, total)[k, ...] for place, shape in found]
+        flat = [planes(pixels, place, shape, total)[k, ...] for place, shape in spans]
         if codes is None:
             flat = [xp.reshape(plane, (-1,)) for plane in flat]
         elif term is None:
@@ -298,9 +302,9 @@ def _moments(
             least, largest = xp.min(values), xp.max(values)
             # the mean of equal values is rounded, and then they would have a deviation
             mean = xp.where(least == largest, least, xp.mean(values))
-            rest = values - mean
+            deviation = values - mean
             out[k, 0] = float(values.shape[0])
-            out[k, 1], out[k, 2] = mean, xp.sum(rest * rest)
+            out[k, 1], out[k, 2] = mean, xp.sum(deviation * deviation)
             out[k, 3], out[k, 4] = least, largest
     return out
 
@@ -319,10 +323,10 @@ def _of_histogram(counts: Any, *, percentiles: tuple[float, ...]) -> Any:
         ranks: list[float] = [0.0, number - 1.0, *((number - 1) * p / 100 for p in percentiles)]
         ends = [end for rank in ranks for end in (math.floor(rank), math.ceil(rank))]
         where = xp.asarray(ends, dtype=below.dtype, **beside(below))
-        found = [int(level) for level in xp.searchsorted(below, where, side="right")]
+        levels = [int(level) for level in xp.searchsorted(below, where, side="right")]
         values = [
             low + (high - low) * (rank - math.floor(rank))
-            for rank, low, high in zip(ranks, found[::2], found[1::2], strict=True)
+            for rank, low, high in zip(ranks, levels[::2], levels[1::2], strict=True)
         ]
         share = xp.astype(counts[k, :], xp.float64)
         mean = float(xp.sum(share * grey)) / number
@@ -336,14 +340,14 @@ def _of_moments(moments: Any) -> Any:
     xp = namespace(moments)
     number, mean, squares, least, largest = (moments[:, :, i] for i in range(len(_MOMENTS)))
     total = xp.sum(number, axis=0)
-    some = total > 0
+    nonempty = total > 0
     nothing = xp.full_like(total, math.nan)
-    over = xp.where(some, total, xp.ones_like(total))
+    over = xp.where(nonempty, total, xp.ones_like(total))
     far = xp.full_like(least, math.inf)
     low = xp.min(xp.where(number > 0, least, far), axis=0)
     high = xp.max(xp.where(number > 0, largest, -far), axis=0)
     middle = xp.where(low == high, low, xp.sum(number * mean, axis=0) / over)
-    rest = squares + number * (mean - middle[None, :]) ** 2
-    spread = xp.sqrt(xp.sum(rest, axis=0) / over)
-    figures = [xp.where(some, f, nothing) for f in (low, high, middle, spread)]
+    scatter = squares + number * (mean - middle[None, :]) ** 2
+    spread = xp.sqrt(xp.sum(scatter, axis=0) / over)
+    figures = [xp.where(nonempty, f, nothing) for f in (low, high, middle, spread)]
     return xp.stack([total, *figures], axis=1)

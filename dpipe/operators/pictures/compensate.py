@@ -92,14 +92,14 @@ def compensate(
     pixels = schema.PIXELS.check(ds)
     names = channels_of(ds)
     kind = pixel_dtype(dtype)
-    stem, held = _choose(ds, matrices, matrix, by)
-    shares = schema.SPILLOVER.check(held)
+    stem, dataset = _choose(ds, matrices, matrix, by)
+    shares = schema.SPILLOVER.check(dataset)
     if not isinstance(channels, Mapping | None):
         raise UsageError(
             f"channels: found {channels!r}; expected by channel what the matrix calls it"
         )
     at, lines, columns = _placed(names, channels or {}, shares, stem)
-    made = map_blocks(
+    compensated = map_blocks(
         _compensate,
         ds,
         sizes={"value": int(pixels.sizes["value"])},
@@ -111,7 +111,7 @@ def compensate(
         kind=kind.name,
         stem=stem,
     )
-    return xr.Dataset(schema.PIXELS.wrap(made) | flags(ds), coords=coords)
+    return xr.Dataset(schema.PIXELS.wrap(compensated) | flags(ds), coords=coords)
 
 
 def _choose(
@@ -124,21 +124,21 @@ def _choose(
         if matrix is not None:
             raise UsageError(f"matrix: found {matrix!r} beside a single matrix; leave it out")
         return "matrix", matrices
-    held = {str(stem): child.to_dataset() for stem, child in matrices.children.items()}
-    if not held:
+    children = {str(stem): child.to_dataset() for stem, child in matrices.children.items()}
+    if not children:
         raise SchemaError("compensation needs a spillover matrix; the tree has none")
     if isinstance(matrix, str):
         stem = matrix
-    elif matrix is None and len(held) == 1:
-        stem = next(iter(held))
+    elif matrix is None and len(children) == 1:
+        stem = next(iter(children))
     else:
         value = _one_value(ds, by)
         if matrix and value not in matrix:
             raise UsageError(f"matrix: {unknown(by, value, matrix)}")
         stem = str(matrix[value]) if matrix else value
-    if stem not in held:
-        raise UsageError(f"matrix: {unknown('spillover matrix', stem, held)}")
-    return stem, held[stem]
+    if stem not in children:
+        raise UsageError(f"matrix: {unknown('spillover matrix', stem, children)}")
+    return stem, children[stem]
 
 
 def _one_value(ds: xr.Dataset, by: str) -> str:
@@ -155,33 +155,33 @@ def _one_value(ds: xr.Dataset, by: str) -> str:
 
 
 def _placed(
-    names: Sequence[str], said: Mapping[str, str | None], shares: xr.DataArray, stem: str
+    names: Sequence[str], aliases: Mapping[str, str | None], shares: xr.DataArray, stem: str
 ) -> tuple[list[int], list[int], list[int]]:
     """Return which channels are compensated, and their lines and columns in the matrix."""
-    for name in said:
+    for name in aliases:
         if name not in names:
             raise UsageError(f"channels: {unknown('channel', name, names)}")
     lines, columns = ([str(name) for name in shares[dim].values] for dim in ("detector", "source"))
-    known = [name for name in lines if name in columns]
+    common = [name for name in lines if name in columns]
     placed: dict[str, str] = {}
     for name in names:
-        called = said.get(name, name)
+        called = aliases.get(name, name)
         if called is None:
             continue
-        if called not in known:
+        if called not in common:
             what = name if called == name else f"{name} as {called}"
             raise UsageError(
                 f"channel {what} has no place in {stem}; say what the matrix calls it by "
                 f"channels={{{name!r}: ...}}, or None to leave it as it is. Known: "
-                f"{', '.join(known) or 'none'}"
+                f"{', '.join(common) or 'none'}"
             )
         if called in placed.values():
             other = next(key for key, value in placed.items() if value == called)
             raise UsageError(f"channels {other} and {name} are both {called} of {stem}")
         placed[name] = called
-    at = [names.index(name) for name in placed]
+    places = [names.index(name) for name in placed]
     called_so = list(placed.values())
-    return at, [lines.index(n) for n in called_so], [columns.index(n) for n in called_so]
+    return places, [lines.index(n) for n in called_so], [columns.index(n) for n in called_so]
 
 
 def _compensate(

@@ -77,10 +77,10 @@ def parse(text: Any, names: Sequence[str]) -> Term:
     try:
         parsed = tree(plain)
     except Unread as error:
-        rest = "" if error.at is None else plain[error.at :]
-        at = f" at {rest[:30]!r}" if rest else ""
+        tail = "" if error.at is None else plain[error.at :]
+        where = f" at {tail[:30]!r}" if tail else ""
         raise UsageError(
-            f"mask {_said(plain)}: cannot be read ({error.why}{at}); {_ALLOWED}{_QUOTES}"
+            f"mask {_said(plain)}: cannot be read ({error.why}{where}); {_ALLOWED}{_QUOTES}"
         ) from None
     return _Reader(plain, names).term(parsed)
 
@@ -105,8 +105,8 @@ class _Reader:
             case ast.UnaryOp(op=ast.Invert(), operand=inner):
                 return Term("not", 0, (self.term(inner),))
             case ast.BinOp(left=left, op=ast.BitAnd() | ast.BitOr() as op, right=right):
-                both = (self.term(left), self.term(right))
-                return Term("and" if isinstance(op, ast.BitAnd) else "or", 0, both)
+                operands = (self.term(left), self.term(right))
+                return Term("and" if isinstance(op, ast.BitAnd) else "or", 0, operands)
             case ast.Call(
                 func=ast.Name(id="dilate"), args=[inner, ast.Constant(value=n)], keywords=[]
             ):
@@ -115,9 +115,9 @@ class _Reader:
                         f"mask {_said(self.text)}: dilate by {n!r}; expected 0 to {_WIDEST} pixels"
                     )
                 return Term("dilate", n, (self.term(inner),))
-        found = ast.unparse(node)[:60]
+        source = ast.unparse(node)[:60]
         hint = _QUOTES if isinstance(node, ast.BinOp) else ""
-        raise UsageError(f"mask {_said(self.text)}: found {found}; {_ALLOWED}{hint}")
+        raise UsageError(f"mask {_said(self.text)}: found {source}; {_ALLOWED}{hint}")
 
     def named(self, name: str) -> Term:
         if name not in self.names:

@@ -21,9 +21,9 @@ def layout(ds: xr.Dataset) -> dict[str, xr.DataArray]:
     """
     for name in ("block", "c", *(v.name for v in _NEEDED)):
         if name not in ds.coords:
-            found = ", ".join(map(str, ds.coords)) or "none"
+            present = ", ".join(map(str, ds.coords)) or "none"
             raise SchemaError(
-                f"no coordinate {name!r}; expected a packed collection. Coordinates: {found}"
+                f"no coordinate {name!r}; expected a packed collection. Coordinates: {present}"
             )
     dims = ({"record"}, {"block"}, {"c"}, {"mask"})
     return {str(name): coord for name, coord in ds.coords.items() if set(coord.dims) in dims}
@@ -44,17 +44,19 @@ def covered(ds: xr.Dataset, masks: xr.Dataset | None) -> xr.Dataset:
         return ds
     schema.MASK_CODE.check(masks)
     for name in ("block", "in_block", "in_slot", "offset", "height", "width"):
-        held = [np.asarray(each[name].values) for each in (ds, masks) if name in each.coords]
-        if len(held) < 2 or not np.array_equal(held[0], held[1]):
+        pair = [
+            np.asarray(dataset[name].values) for dataset in (ds, masks) if name in dataset.coords
+        ]
+        if len(pair) < 2 or not np.array_equal(pair[0], pair[1]):
             raise SchemaError(
                 f"the masks are of other pictures: {name} differs; give masks that were made of "
                 "these, and the same selection of both"
             )
-    own = [name for name in _OF_MASKS if name in ds.variables]
-    given = {name: masks[name] for name in _OF_MASKS if name in masks.variables}
-    given |= _flags_of_both(ds, masks) if "mask_pixels" in given else {}
-    given |= {} if "picture_flag" in {*ds.variables, *given} else flags(masks)
-    return ds.drop_vars(own).assign(given).set_coords([n for n in given if n in masks.coords])
+    old = [name for name in _OF_MASKS if name in ds.variables]
+    new = {name: masks[name] for name in _OF_MASKS if name in masks.variables}
+    new |= _flags_of_both(ds, masks) if "mask_pixels" in new else {}
+    new |= {} if "picture_flag" in {*ds.variables, *new} else flags(masks)
+    return ds.drop_vars(old).assign(new).set_coords([n for n in new if n in masks.coords])
 
 
 def _flags_of_both(ds: xr.Dataset, masks: xr.Dataset) -> dict[str, xr.DataArray]:
@@ -62,10 +64,10 @@ def _flags_of_both(ds: xr.Dataset, masks: xr.Dataset) -> dict[str, xr.DataArray]
     theirs = flags(masks)
     if "picture_flag" not in ds or not theirs:
         return theirs
-    own, bit = schema.PICTURE_FLAG.check(ds), schema.SEVERAL_VALUES
-    said = {key: value for key, value in own.attrs.items() if key.startswith("flag_")}
-    both = (own & ~np.uint8(bit)) | (theirs["picture_flag"].variable & np.uint8(bit))
-    return schema.PICTURE_FLAG.wrap(both.astype(own.dtype), **said)
+    flag, bit = schema.PICTURE_FLAG.check(ds), schema.SEVERAL_VALUES
+    meanings = {key: value for key, value in flag.attrs.items() if key.startswith("flag_")}
+    combined = (flag & ~np.uint8(bit)) | (theirs["picture_flag"].variable & np.uint8(bit))
+    return schema.PICTURE_FLAG.wrap(combined.astype(flag.dtype), **meanings)
 
 
 _OF_MASKS = ("mask_code", "mask_value", "mask_pixels", "mask_dtype", "mask_name")
@@ -76,8 +78,8 @@ def flags(ds: xr.Dataset) -> dict[str, xr.DataArray]:
     if "picture_flag" not in ds:
         return {}
     array = schema.PICTURE_FLAG.check(ds)
-    said = {key: value for key, value in array.attrs.items() if key.startswith("flag_")}
-    return schema.PICTURE_FLAG.wrap(array, **said)
+    meanings = {key: value for key, value in array.attrs.items() if key.startswith("flag_")}
+    return schema.PICTURE_FLAG.wrap(array, **meanings)
 
 
 def places(ds: xr.Dataset) -> int:
@@ -97,14 +99,14 @@ def mask_names(ds: xr.Dataset) -> list[str]:
     return [str(n) for n in ds["mask_name"].values] if "mask_name" in ds.coords else channels(ds)
 
 
-def chosen(what: str, given: Any, known: list[str]) -> list[str]:
+def chosen(what: str, choice: Any, channels: list[str]) -> list[str]:
     """Check names of channels that a person gave: one, or several, each once."""
-    names = [given] if isinstance(given, str) else given
+    names = [choice] if isinstance(choice, str) else choice
     if not isinstance(names, list | tuple) or len(set(map(str, names))) != len(names):
-        raise UsageError(f"{what}: found {given!r}; expected names of channels, each once")
+        raise UsageError(f"{what}: found {choice!r}; expected names of channels, each once")
     for name in names:
-        if name not in known:
-            raise UsageError(f"{what}: {unknown('channel', name, known)}")
+        if name not in channels:
+            raise UsageError(f"{what}: {unknown('channel', name, channels)}")
     return list(names)
 
 

@@ -79,22 +79,22 @@ def pictures(
     layout(ds)
     ds = covered(ds, masks)
     names = channels_of(ds)
-    wanted = chosen("channels", names if channels is None else channels, names)
-    if not wanted:
+    shown = chosen("channels", names if channels is None else channels, names)
+    if not shown:
         raise UsageError("channels: found none; expected at least one")
-    at = tuple(names.index(name) for name in wanted)
+    places = tuple(names.index(name) for name in shown)
     dtype = np.result_type(pixels.dtype, np.float32) if pad == "mean" else pixels.dtype
-    sizes = dict(zip(schema.PICTURE_DIMS[1:], (len(at), *shape), strict=True))
-    said: dict[str, Any] = {"chosen": at, "shape": shape}
+    sizes = dict(zip(schema.PICTURE_DIMS[1:], (len(places), *shape), strict=True))
+    options: dict[str, Any] = {"chosen": places, "shape": shape}
     mean = dtype.name if pad == "mean" else ""
     image = map_rows(
-        _cut, ds, sizes=sizes, dtype=dtype, need=("pixels",), total=len(names), mean=mean, **said
+        _cut, ds, sizes=sizes, dtype=dtype, need=("pixels",), total=len(names), mean=mean, **options
     )
-    made = schema.PICTURES.wrap(image)
+    result = schema.PICTURES.wrap(image)
     if "mask_code" in ds:
-        mask = map_rows(_cut_mask, ds, sizes=sizes, dtype="?", need=("mask_code",), **said)
-        made |= schema.PICTURE_MASKS.wrap(mask)
-    return xr.Dataset(made).assign_coords(c=np.array(wanted, dtype=str))
+        mask = map_rows(_cut_mask, ds, sizes=sizes, dtype="?", need=("mask_code",), **options)
+        result |= schema.PICTURE_MASKS.wrap(mask)
+    return xr.Dataset(result).assign_coords(c=np.array(shown, dtype=str))
 
 
 def unpack(ds: xr.Dataset, record: int) -> tuple[np.ndarray, np.ndarray | None]:
@@ -113,14 +113,14 @@ def unpack(ds: xr.Dataset, record: int) -> tuple[np.ndarray, np.ndarray | None]:
         Picture and mask, (height, width, channels) and of the dtypes they had; None without a
         mask. A picture that was put aside is 0 by 0, one that could not be read is zeros.
     """
-    one = ds.isel(record=record)
-    height, width, offset = (int(one[name]) for name in ("height", "width", "offset"))
-    slot, row = int(one["in_slot"]), ds.sel(block=int(one["in_block"]))
+    picture = ds.isel(record=record)
+    height, width, offset = (int(picture[name]) for name in ("height", "width", "offset"))
+    slot, row = int(picture["in_slot"]), ds.sel(block=int(picture["in_block"]))
     total = ds.sizes["c"]
     size, shape = height * width, (total, height, width)
     values = slice(offset * total, (offset + size) * total)
     image = row["pixels"][values].values.reshape(shape).transpose(1, 2, 0)
-    kind = str(one["mask_dtype"].values) if "mask_dtype" in ds.coords else ""
+    kind = str(picture["mask_dtype"].values) if "mask_dtype" in ds.coords else ""
     if not kind or not size:
         return image, None
     if int(row["picture_flag"][slot]) & 2:
@@ -132,18 +132,18 @@ def unpack(ds: xr.Dataset, record: int) -> tuple[np.ndarray, np.ndarray | None]:
 
 
 def _shape(size: int | Sequence[int]) -> tuple[int, int]:
-    both = tuple(size) if isinstance(size, list | tuple) else (size, size)
-    if len(both) != 2 or not all(type(n) is int and n > 0 for n in both):
+    shape = tuple(size) if isinstance(size, list | tuple) else (size, size)
+    if len(shape) != 2 or not all(type(n) is int and n > 0 for n in shape):
         raise UsageError(f"size: found {size!r}; expected a number of pixels, or height and width")
-    return both
+    return shape
 
 
-def _margins(n: int, wanted: int) -> tuple[slice, slice]:
+def _margins(n: int, size: int) -> tuple[slice, slice]:
     """Return what is taken of n pixels, and where it comes to lie among those wanted."""
-    if n > wanted:
-        first = (n - wanted) // 2
-        return slice(first, first + wanted), slice(0, wanted)
-    first = (wanted - n) // 2
+    if n > size:
+        first = (n - size) // 2
+        return slice(first, first + size), slice(0, size)
+    first = (size - n) // 2
     return slice(0, n), slice(first, first + n)
 
 

@@ -122,9 +122,9 @@ def picture_quality(
     ).items():
         lowest = math.ulp(0) if name == "full_scale" else -math.inf
         check_number(name, value, lowest, expected="a number")
-    held = ds["pixels" if "pixels" in ds else "image"] if {"pixels", "image"} & set(ds) else None
-    if full_scale is None and held is not None and held.dtype.kind in "ui":
-        full_scale = float(np.iinfo(held.dtype).max)
+    array = ds["pixels" if "pixels" in ds else "image"] if {"pixels", "image"} & set(ds) else None
+    if full_scale is None and array is not None and array.dtype.kind in "ui":
+        full_scale = float(np.iinfo(array.dtype).max)
     figures = map_rows(
         _measure,
         ds,
@@ -139,13 +139,15 @@ def picture_quality(
     columns[schema.MASK_SHARE] = columns[schema.MASK_SHARE].where(~bare)
     reason = _reasons(columns, bare, least, names, max_saturated, max_on_border)
     verdict = _verdict(columns[schema.PICTURE_MAX], reason, [n in counted for n in names])
-    made: dict[str, xr.DataArray] = {}
+    result: dict[str, xr.DataArray] = {}
     for variable, column in columns.items():
         whole = variable is schema.MASK_ON_BORDER
-        made |= variable.wrap(column.fillna(0).astype(np.uint32) if whole else column)
-    said = {"flag_masks": list(_BIT.values()), "flag_meanings": " ".join(_BIT)}
+        result |= variable.wrap(column.fillna(0).astype(np.uint32) if whole else column)
+    meanings = {"flag_masks": list(_BIT.values()), "flag_meanings": " ".join(_BIT)}
     return xr.Dataset(
-        made | schema.PICTURE_REASON.wrap(reason, **said) | schema.PICTURE_VERDICT.wrap(verdict)
+        result
+        | schema.PICTURE_REASON.wrap(reason, **meanings)
+        | schema.PICTURE_VERDICT.wrap(verdict)
     )
 
 
@@ -173,7 +175,7 @@ def _reasons(
     share, border = columns[schema.MASK_SHARE], columns[schema.MASK_ON_BORDER]
     limit = xr.DataArray([least.get(name, -math.inf) for name in names], dims="c")
     sound = border >= 0  # it is a number for every picture that was measured
-    found = {
+    wrong = {
         "saturated": columns[schema.PICTURE_SATURATED] > max_saturated,
         "out_of_focus": focus < limit,
         "constant": low == high,
@@ -182,14 +184,14 @@ def _reasons(
         "empty_mask": (share == 0) & ~bare,
         "cut_off_at_border": border > max_on_border,
     }
-    bits = sum(yes.astype(np.uint8) * np.uint8(_BIT[name]) for name, yes in found.items())
+    bits = sum(yes.astype(np.uint8) * np.uint8(_BIT[name]) for name, yes in wrong.items())
     return bits.astype(np.uint8)  # type: ignore[union-attr]
 
 
 def _verdict(high: xr.DataArray, reason: xr.DataArray, counted: list[bool]) -> xr.DataArray:
     """Judge pictures by the channels that count."""
-    at = [i for i, yes in enumerate(counted) if yes]
-    mine = reason.isel(c=at)
+    places = [i for i, yes in enumerate(counted) if yes]
+    mine = reason.isel(c=places)
     doubt = ((mine & np.uint8(0xFF ^ _BIT["no_mask"] ^ _BIT["empty_mask"])) > 0).any("c")
     doubt |= ((mine & np.uint8(_BIT["empty_mask"])) > 0).all("c")
     lost = ((mine & np.uint8(_BIT["not_finite"])) > 0).any("c")

@@ -92,7 +92,7 @@ def rescale_intensity(
         for entry in _each("in_range", in_range, names)
     )
     high = tuple(_pair("out_range", entry) for entry in _each("out_range", out_range, names))
-    made = map_blocks(
+    stretched = map_blocks(
         _rescale,
         ds,
         sizes={"value": int(pixels.sizes["value"])},
@@ -101,29 +101,29 @@ def rescale_intensity(
         ranges=tuple(zip(low, high, strict=True)),
         kind=kind.name,
     )
-    return xr.Dataset(schema.PIXELS.wrap(made) | flags(ds), coords=coords)
+    return xr.Dataset(schema.PIXELS.wrap(stretched) | flags(ds), coords=coords)
 
 
-def _each(what: str, given: Any, names: Sequence[str]) -> list[Any]:
+def _each(what: str, choice: Any, names: Sequence[str]) -> list[Any]:
     """Return what is given for each channel."""
-    if not isinstance(given, Mapping):
-        return [given] * len(names)
-    for name in given:
+    if not isinstance(choice, Mapping):
+        return [choice] * len(names)
+    for name in choice:
         if name not in names:
             raise UsageError(f"{what}: {unknown('channel', name, names)}")
-    if missing := [name for name in names if name not in given]:
+    if missing := [name for name in names if name not in choice]:
         raise UsageError(f"{what}: nothing for {', '.join(missing)}; give a range for each channel")
-    return [given[name] for name in names]
+    return [choice[name] for name in names]
 
 
-def _pair(what: str, given: Any) -> tuple[float, float]:
-    numbers = isinstance(given, list | tuple) and all(
-        isinstance(n, int | float) and not isinstance(n, bool) and math.isfinite(n) for n in given
+def _pair(what: str, pair: Any) -> tuple[float, float]:
+    numbers = isinstance(pair, list | tuple) and all(
+        isinstance(n, int | float) and not isinstance(n, bool) and math.isfinite(n) for n in pair
     )
-    if not numbers or len(given) != 2 or given[0] > given[1]:
+    if not numbers or len(pair) != 2 or pair[0] > pair[1]:
         also = " or 'image' or 'dtype'" if what == "in_range" else ""
-        raise UsageError(f"{what}: found {given!r}; expected two numbers, the smaller first{also}")
-    return float(given[0]), float(given[1])
+        raise UsageError(f"{what}: found {pair!r}; expected two numbers, the smaller first{also}")
+    return float(pair[0]), float(pair[1])
 
 
 def _rescale(
@@ -141,14 +141,14 @@ def _rescale(
     out = xp.zeros(pixels.shape, dtype=getattr(xp, kind), **beside(pixels))
     for place, shape in pieces(offsets, heights, widths):
         size = shape[0] * shape[1]
-        for k, (given, (least, most)) in enumerate(ranges):
+        for k, (in_range, (least, largest)) in enumerate(ranges):
             values = xp.astype(planes(pixels, place, shape, total)[k, ...], xp.float64)
-            low, high = given or (float(xp.min(values)), float(xp.max(values)))
+            low, high = in_range or (float(xp.min(values)), float(xp.max(values)))
             values = xp.clip(values, low, high)
             if low == high:
-                values = xp.clip(values, least, most)
+                values = xp.clip(values, least, largest)
             else:
-                values = (values - low) / (high - low) * (most - least) + least
+                values = (values - low) / (high - low) * (largest - least) + least
             start = place.start * total + k * size
             out[start : start + size] = cast(xp.reshape(values, (-1,)), kind)
     return out

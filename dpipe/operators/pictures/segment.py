@@ -114,19 +114,19 @@ def segment_cells(
         ds,
         sizes={"place": places(ds)},
         dtype=dtype,
-        columns={"wanted": new},
+        columns={"is_new": new},
         total=len(names),
         edges=tuple(names.index(name) for name in edges),
         min_size=min_size,
         closing=closing,
         dtype_name=dtype.name,
     )
-    made = schema.MASK_CODE.wrap(code) | _said(ds, new, str(pixels.dims[0]))
+    result = schema.MASK_CODE.wrap(code) | _said(ds, new, str(pixels.dims[0]))
     if "mask_pixels" in ds and which == "missing":  # new masks are of pictures that have none there
-        made |= schema.MASK_PIXELS.wrap(schema.MASK_PIXELS.check(ds))
+        result |= schema.MASK_PIXELS.wrap(schema.MASK_PIXELS.check(ds))
     kinds = np.where(new, "uint8" if "mask_value" not in ds else ds["mask_value"].dtype.name, old)
     coords |= schema.MASK_DTYPE.wrap(xr.DataArray(kinds.astype(str), dims="record"))
-    return xr.Dataset(made, coords=coords)
+    return xr.Dataset(result, coords=coords)
 
 
 def _whose(ds: xr.Dataset, which: str) -> tuple[np.ndarray, np.ndarray]:
@@ -146,10 +146,10 @@ def _said(ds: xr.Dataset, new: np.ndarray, dim: str) -> dict[str, xr.DataArray]:
     if "mask_value" not in ds and "picture_flag" not in ds:
         return {}
     slots = int(ds.sizes["slot"])
-    made = np.zeros((ds.sizes[dim], slots), bool)
+    is_new = np.zeros((ds.sizes[dim], slots), bool)
     rows = ds["block"].to_index().get_indexer(ds["in_block"].values[new])
-    made[rows, ds["in_slot"].values[new]] = True
-    fresh = xr.DataArray(made, dims=(dim, "slot"))
+    is_new[rows, ds["in_slot"].values[new]] = True
+    fresh = xr.DataArray(is_new, dims=(dim, "slot"))
     result: dict[str, xr.DataArray] = {}
     if "mask_value" in ds:
         value = schema.MASK_VALUE.check(ds)
@@ -160,8 +160,8 @@ def _said(ds: xr.Dataset, new: np.ndarray, dim: str) -> dict[str, xr.DataArray]:
         result |= schema.MASK_VALUE.wrap(fresh.astype(np.uint8))
     if "picture_flag" in ds:
         (old,) = flags_of(ds).values()
-        kept = old & np.asarray(~np.uint8(schema.SEVERAL_VALUES)).astype(old.dtype)
-        result[schema.PICTURE_FLAG.name] = xr.where(fresh, kept, old).assign_attrs(old.attrs)
+        others = old & np.asarray(~np.uint8(schema.SEVERAL_VALUES)).astype(old.dtype)
+        result[schema.PICTURE_FLAG.name] = xr.where(fresh, others, old).assign_attrs(old.attrs)
     return result
 
 
@@ -172,7 +172,7 @@ def _segment(
     heights: Any,
     widths: Any,
     *,
-    wanted: np.ndarray,
+    is_new: np.ndarray,
     total: int,
     edges: tuple[int, ...],
     min_size: int,
@@ -183,12 +183,12 @@ def _segment(
     out = np.zeros(pixels.size // total, dtype_name)
     old = out if codes is None else to_host(codes)
     for i, (place, shape) in enumerate(pieces(offsets, heights, widths)):
-        if not wanted[i]:
+        if not is_new[i]:
             out[place] = old[place]
             continue
         for k, plane in enumerate(planes(pixels, place, shape, total)):
-            found = mask_of(plane, edges=k in edges, min_size=min_size, closing=closing)
-            out[place] |= found.reshape(-1).astype(out.dtype) << out.dtype.type(k)
+            mask = mask_of(plane, edges=k in edges, min_size=min_size, closing=closing)
+            out[place] |= mask.reshape(-1).astype(out.dtype) << out.dtype.type(k)
     return out
 
 

@@ -142,8 +142,8 @@ def mesh_masks(
     array = xr.DataArray(
         lazy(run, shape, "u4", chunks), dims=("t", *schema.SPACE_DIMS), coords=coords
     )
-    said = {"rule": rule, "unclosed": unclosed, "number": number, "overlap": "first surface"}
-    return xr.Dataset(schema.LABELS.wrap(array, **said))
+    attrs = {"rule": rule, "unclosed": unclosed, "number": number, "overlap": "first surface"}
+    return xr.Dataset(schema.LABELS.wrap(array, **attrs))
 
 
 class _Drawing(NamedTuple):
@@ -167,8 +167,8 @@ def _chunks(shape: tuple[int, ...], planes: int) -> tuple[int, ...]:
     """Whole volumes if they are small, else parts of them; `planes` lie behind each plane."""
     block = [1, *shape[1:]]
     for axis in (1, 2, 3):
-        rest = max(1, int(np.prod(block)) // max(1, block[axis])) * planes
-        block[axis] = max(1, min(block[axis], _BLOCK_VOXELS // rest))
+        others = max(1, int(np.prod(block)) // max(1, block[axis])) * planes
+        block[axis] = max(1, min(block[axis], _BLOCK_VOXELS // others))
     return tuple(block)
 
 
@@ -202,9 +202,9 @@ def _draw(
                 slice(b.start - r.start, b.stop - r.start)
                 for b, r in zip(box, region[1:], strict=True)
             )
-            held = labels[i][tuple(cuts)]
+            region_labels = labels[i][tuple(cuts)]
             value = _label(rows, mesh.row, drawing.number)
-            np.copyto(held, value, where=mask.view(bool) & (held == 0))
+            np.copyto(region_labels, value, where=mask.view(bool) & (region_labels == 0))
     return labels
 
 

@@ -91,10 +91,10 @@ def surface_measures(ds: xr.Dataset) -> xr.Dataset:
 def _measure(region: Region, *, table: xr.Dataset) -> np.ndarray:
     """Measure a run of surfaces; runs in a task."""
     rows, columns = region
-    wanted = np.arange(rows.start, rows.stop)
-    meshes = surfaces_meshes.read_meshes(table, surfaces_meshes.read_rows(table), wanted)
+    numbers = np.arange(rows.start, rows.stop)
+    meshes = surfaces_meshes.read_meshes(table, surfaces_meshes.read_rows(table), numbers)
     figures = [_figures(mesh) for mesh in meshes]
-    return np.array(figures, float).reshape(len(wanted), len(_COLUMNS))[:, columns]
+    return np.array(figures, float).reshape(len(numbers), len(_COLUMNS))[:, columns]
 
 
 def _figures(mesh: surfaces_meshes.Mesh) -> list[float]:
@@ -123,5 +123,5 @@ def _is_turned_alike(vertices: np.ndarray, faces: np.ndarray) -> bool:
     _, same = np.unique(vertices, axis=0, return_inverse=True)
     corners = same.reshape(-1)[faces]
     starts, stops = corners.ravel(), np.roll(corners, -1, axis=1).ravel()
-    there, back = starts * len(vertices) + stops, stops * len(vertices) + starts
-    return np.array_equal(np.sort(there), np.sort(back))
+    forward, backward = starts * len(vertices) + stops, stops * len(vertices) + starts
+    return np.array_equal(np.sort(forward), np.sort(backward))

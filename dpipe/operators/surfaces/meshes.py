@@ -29,12 +29,12 @@ class Mesh:
 
 def select(surfaces: xr.Dataset, columns: Sequence[schema.Variable]) -> xr.Dataset:
     """Keep meshes and some columns of a table, checked and in the order of the vocabulary."""
-    wanted = (*columns, *_COUNTS, *_PLACES, schema.FACE)
-    held = {variable.name: variable.check(surfaces).variable for variable in wanted}
-    corners = held[schema.FACE.name].sizes["corner"]
+    variables = (*columns, *_COUNTS, *_PLACES, schema.FACE)
+    kept_columns = {variable.name: variable.check(surfaces).variable for variable in variables}
+    corners = kept_columns[schema.FACE.name].sizes["corner"]
     if corners != 3:
         raise SchemaError(f"variable 'face_vertex' has {corners} corners; expected triangles")
-    return xr.Dataset(held)
+    return xr.Dataset(kept_columns)
 
 
 def read_rows(table: xr.Dataset) -> dict[str, np.ndarray]:
@@ -42,25 +42,25 @@ def read_rows(table: xr.Dataset) -> dict[str, np.ndarray]:
     names = [str(key) for key, column in table.data_vars.items() if column.dims == ("surface",)]
     rows = compute_region(table, names, {})
     for counts, dim in zip(_COUNTS, ("vertex", "face"), strict=True):
-        found, total = rows[counts.name], table.sizes[dim]
-        if np.any(found < 0) or int(found.sum()) != total:
+        count, total = rows[counts.name], table.sizes[dim]
+        if np.any(count < 0) or int(count.sum()) != total:
             raise InputError(
-                f"surfaces: {counts.name} adds up to {int(found.sum())}; the table holds {total}"
+                f"surfaces: {counts.name} adds up to {int(count.sum())}; the table holds {total}"
             )
     return rows
 
 
 def read_meshes(
-    table: xr.Dataset, rows: Mapping[str, np.ndarray], wanted: np.ndarray
+    table: xr.Dataset, rows: Mapping[str, np.ndarray], chosen: np.ndarray
 ) -> Iterator[Mesh]:
     """Read the meshes of some rows, in order; neighbours in the table at once."""
     ends = [np.concatenate([[0], np.cumsum(rows[counts.name])]) for counts in _COUNTS]
-    for run in np.split(wanted, np.flatnonzero(np.diff(wanted) != 1) + 1) if wanted.size else []:
+    for run in np.split(chosen, np.flatnonzero(np.diff(chosen) != 1) + 1) if chosen.size else []:
         (v0, v1), (f0, f1) = ((int(end[run[0]]), int(end[run[-1] + 1])) for end in ends)
         region = {"vertex": slice(v0, v1), "face": slice(f0, f1)}
-        held = compute_region(table, [*(v.name for v in _PLACES), schema.FACE.name], region)
-        places = np.stack([held[v.name].astype(np.float64) for v in _PLACES], axis=1)
-        faces = np.ascontiguousarray(held[schema.FACE.name], dtype=np.int64)
+        arrays = compute_region(table, [*(v.name for v in _PLACES), schema.FACE.name], region)
+        places = np.stack([arrays[v.name].astype(np.float64) for v in _PLACES], axis=1)
+        faces = np.ascontiguousarray(arrays[schema.FACE.name], dtype=np.int64)
         for row in map(int, run):
             yield Mesh(
                 row,

@@ -52,9 +52,9 @@ def frame_numbers(frames: xr.DataArray, first: int | None) -> np.ndarray:
     apart = float(np.median(np.diff(times))) if count > 1 else step
     if times[0] == 0 and abs(apart - step) <= _UNEVEN * step:
         return np.arange(count)
-    found = times / step if step > 0 else np.full(count, np.nan)
-    whole = np.rint(found)
-    if not np.all(np.abs(found - whole) <= 0.1):
+    exact = times / step if step > 0 else np.full(count, np.nan)
+    whole = np.rint(exact)
+    if not np.all(np.abs(exact - whole) <= 0.1):
         raise SchemaError(
             f"frames start at {times[0]:g} s and are not evenly {step:g} s apart, so their "
             "numbers are not known; give first_frame"
@@ -109,21 +109,21 @@ def frame_times(ds: xr.Dataset) -> tuple[np.ndarray, np.ndarray]:
         seconds = np.asarray(ds["t"].values, float)
         numbers = frame_numbers(ds["t"], None)
     elif schema.SPOT_T.name in ds and schema.FRAME.name in ds.coords:
-        (held,) = compute(schema.SPOT_T.check(ds).data)
-        each, frame = np.asarray(held, float), np.asarray(schema.FRAME.check(ds).values)
-        each, frame = each[np.isfinite(each)], frame[np.isfinite(each)]
+        (values,) = compute(schema.SPOT_T.check(ds).data)
+        times, frame = np.asarray(values, float), np.asarray(schema.FRAME.check(ds).values)
+        times, frame = times[np.isfinite(times)], frame[np.isfinite(times)]
         numbers, first, which = np.unique(frame, return_index=True, return_inverse=True)
-        seconds = each[first]
-        off = np.abs(each - seconds[which])
+        seconds = times[first]
+        off = np.abs(times - seconds[which])
         if off.size and off.max() > _ALIKE:
             raise SchemaError(
                 f"spots of frame {int(frame[off.argmax()])} are {off.max():.3g} s apart; expected "
                 "one time a frame"
             )
     else:
-        found = ", ".join(map(str, ds.variables)) or "none"
+        present = ", ".join(map(str, ds.variables)) or "none"
         raise SchemaError(
-            f"no times: neither t(t) of a movie nor spot_t(spot) with frame(spot). Found: {found}"
+            f"no times: neither t(t) of a movie nor spot_t(spot) with frame(spot). Found: {present}"
         )
     order = np.argsort(numbers, kind="stable")
     numbers, seconds = numbers[order], seconds[order]

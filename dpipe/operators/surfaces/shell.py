@@ -29,9 +29,9 @@ def mark(
         a, b, c = vertices[faces[face, 0]], vertices[faces[face, 1]], vertices[faces[face, 2]]
         empty = False
         for axis in range(3):
-            least, most = min(a[axis], b[axis], c[axis]), max(a[axis], b[axis], c[axis])
+            least, largest = min(a[axis], b[axis], c[axis]), max(a[axis], b[axis], c[axis])
             low[axis] = max(math.floor(least - 0.5) + 1, first[axis])
-            high[axis] = min(math.ceil(most + 0.5), first[axis] + mask.shape[axis])
+            high[axis] = min(math.ceil(largest + 0.5), first[axis] + mask.shape[axis])
             empty |= low[axis] >= high[axis]
             p, q = (axis + 1) % 3, (axis + 2) % 3
             # z, y, x is a left-handed order of the axes: the sign makes the normal that of x, y, z

@@ -37,14 +37,14 @@ def _has_even_edges(faces: np.ndarray, vertices: int) -> bool:
 def _edges(faces: np.ndarray, vertices: int) -> np.ndarray:  # pragma: no cover
     """Give each side of a triangle its number, alike both ways, and none to sides of no length."""
     keys = np.empty(3 * len(faces), np.int64)
-    found = 0
+    count = 0
     for face in range(len(faces)):
         for corner in range(3):
             a, b = faces[face, corner], faces[face, (corner + 1) % 3]
             if a != b:
-                keys[found] = min(a, b) * vertices + max(a, b)
-                found += 1
-    return keys[:found]
+                keys[count] = min(a, b) * vertices + max(a, b)
+                count += 1
+    return keys[:count]
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
@@ -99,9 +99,9 @@ def _toggle(
     if start >= stop:
         return
     slope = (z1 - z0) / (x1 - x0)
-    least, most = min(z0, z1), max(z0, z1)
+    lowest, highest = min(z0, z1), max(z0, z1)
     for column in range(start, stop):
-        z = min(max(z0 + (column - x0) * slope, least), most)
+        z = min(max(z0 + (column - x0) * slope, lowest), highest)
         k = max(math.ceil(z) - first[0], 0)
         if k < mask.shape[0]:
             mask[k, row - first[1], column - first[2]] ^= 1

@@ -104,7 +104,7 @@ def class_frequencies(
     table = np.array([[counts[("\0".join(s), k)] for s in samples] for k in kinds], dtype=np.int64)
     total = table.sum(axis=0)
     shares = np.where(total > 0, table / np.maximum(total, 1), math.nan)
-    groups = sorted({one[0] for one in samples})
+    groups = sorted({test[0] for test in samples})
     tests = {
         kind: compare(
             {g: [v for v, s in zip(row, samples, strict=True) if s[0] == g] for g in groups},
@@ -121,9 +121,9 @@ def class_frequencies(
     pairs = [f"{a} : {b}" for a, b in itertools.combinations(groups, 2)]
     axes = {"measure": kinds, "group": groups, "pair": pairs}
     coords = {name: np.array(values, dtype=str) for name, values in axes.items()}
-    untested = [f"{kind}: {line}" for kind, one in tests.items() for line in one.untested]
-    said = {"by": by, "untested": untested} | notes(tests, adjust)
-    return xr.Dataset(result, coords=coords | told, attrs=said)
+    untested = [f"{kind}: {line}" for kind, test in tests.items() for line in test.untested]
+    attrs = {"by": by, "untested": untested} | notes(tests, adjust)
+    return xr.Dataset(result, coords=coords | told, attrs=attrs)
 
 
 def _counted(

@@ -90,14 +90,16 @@ def clean_features(
     holes = missing + infinite > 0
     least = np.where(holes, np.fmin(least, fill), least)
     largest = np.where(holes, np.fmax(largest, fill), largest)
-    kept = least < largest  # False where there is no value at all
+    varies = least < largest  # False where there is no value at all
     if infinity == "drop":
-        kept &= infinite == 0
-    chosen = feature.isel(name=np.flatnonzero(kept))
-    held = feature.notnull().any("name")
-    filled = chosen.where(np.isfinite(chosen) | ~held, fill)
+        varies &= infinite == 0
+    chosen = feature.isel(name=np.flatnonzero(varies))
+    measured = feature.notnull().any("name")
+    filled = chosen.where(np.isfinite(chosen) | ~measured, fill)
     ds = xr.Dataset(schema.FEATURE.wrap(filled.astype(feature.dtype)))
-    return ds.assign_attrs(notes=_notes(names, kept, missing[kept].sum(), infinite[kept].sum()))
+    return ds.assign_attrs(
+        notes=_notes(names, varies, missing[varies].sum(), infinite[varies].sum())
+    )
 
 
 def _number(fill: object, dtype: np.dtype) -> float:
@@ -117,13 +119,13 @@ def all_features(ds: xr.Dataset, statistics: xr.DataTree, **_: object) -> xr.Dat
     return xr.Dataset(schema.FEATURE.wrap(schema.FEATURE.check(ds)))
 
 
-def _notes(names: list[str], kept: np.ndarray, missing: float, infinite: float) -> list[str]:
+def _notes(names: list[str], varies: np.ndarray, missing: float, infinite: float) -> list[str]:
     lines = []
     if missing or infinite:
         lines.append(
             f"filled in all parts: {int(missing)} missing, {int(infinite)} infinite values"
         )
-    dropped = [name for name, good in zip(names, kept, strict=True) if not good]
+    dropped = [name for name, good in zip(names, varies, strict=True) if not good]
     if dropped:
         more = f", ... and {len(dropped) - _MOST_NAMED} more" * (len(dropped) > _MOST_NAMED)
         told = ", ".join(dropped[:_MOST_NAMED]) + more

@@ -38,15 +38,15 @@ def rank_sums(ranks: np.ndarray, sizes: Sequence[int]) -> tuple[np.ndarray, np.n
     >>> sums.tolist(), share.round(3).tolist()
     ([[2, 10], [4, 8], [6, 6]], [0.333, 0.333, 0.333])
     """
-    total, most = int(ranks.sum()), [n + 1 for n in sizes[:-1]]
+    total, choices = int(ranks.sum()), [n + 1 for n in sizes[:-1]]
     width = total + 1
-    if math.prod(most) * width ** len(most) >= _CODES:
+    if math.prod(choices) * width ** len(choices) >= _CODES:
         return None
-    count_step = [math.prod(most[:g]) for g in range(len(most))]
-    sum_step = [math.prod(most) * width**g for g in range(len(most))]
+    count_step = [math.prod(choices[:g]) for g in range(len(choices))]
+    sum_step = [math.prod(choices) * width**g for g in range(len(choices))]
     codes, ways = np.zeros(1, np.int64), np.ones(1)
     for done, rank in enumerate(ranks.tolist()):
-        counts = [codes // step % n for step, n in zip(count_step, most, strict=True)]
+        counts = [codes // step % n for step, n in zip(count_step, choices, strict=True)]
         grown, weights = [], []
         for g, size in enumerate(sizes[:-1]):
             free = counts[g] < size
@@ -73,7 +73,7 @@ def drawn_sums(ranks: np.ndarray, sizes: Sequence[int]) -> tuple[np.ndarray, np.
 
 
 def tail(
-    sums: np.ndarray, share: np.ndarray, found: Sequence[int], sizes: Sequence[int]
+    sums: np.ndarray, share: np.ndarray, observed: Sequence[int], sizes: Sequence[int]
 ) -> tuple[float, float]:
     """Return the share of ways that lie as far apart as those found, and of the farthest ones.
 
@@ -82,8 +82,8 @@ def tail(
     """
     n = np.asarray(sizes, float)
     apart = (sums.astype(float) ** 2 / n).sum(axis=1)
-    own = float((np.asarray(found, float) ** 2 / n).sum())
+    distance = float((np.asarray(observed, float) ** 2 / n).sum())
     return (
-        min(1.0, float(share[apart >= own * (1 - _SAME)].sum())),
+        min(1.0, float(share[apart >= distance * (1 - _SAME)].sum())),
         float(share[apart >= apart.max() * (1 - _SAME)].sum()),
     )

@@ -29,9 +29,9 @@ def merged(tree: xr.DataTree | xr.Dataset) -> xr.DataArray:
         raise SchemaError("statistics need one child per part; the tree has none")
     several = [summed(ds, stem) for stem, ds in children.items()]
     names = several[0]["name"].values.tolist()
-    for stem, one in zip(children, several, strict=True):
-        if one["name"].values.tolist() != names:
-            odd = sorted(set(names) ^ set(one["name"].values.tolist()))
+    for stem, sums in zip(children, several, strict=True):
+        if sums["name"].values.tolist() != names:
+            odd = sorted(set(names) ^ set(sums["name"].values.tolist()))
             raise SchemaError(
                 f"{stem}: other columns than {next(iter(children))}: "
                 f"{', '.join(odd[:5]) or 'the same in another order'}; make all features alike"
@@ -52,8 +52,8 @@ def summed(ds: xr.Dataset, stem: str) -> xr.DataArray:
     if "name" not in feature.coords:
         raise SchemaError(f"{stem}: features without the coordinate name")
     sizes = {"figure": len(schema.FEATURE_STATISTICS), "name": feature.sizes["name"]}
-    made = fold(_moments, _merge, feature, dim="record", sizes=sizes)
-    return made.assign_coords(name=feature["name"].variable)
+    totals = fold(_moments, _merge, feature, dim="record", sizes=sizes)
+    return totals.assign_coords(name=feature["name"].variable)
 
 
 def _moments(rows: Any) -> Any:
@@ -63,9 +63,9 @@ def _moments(rows: Any) -> Any:
     if values.shape[0] == 0:
         return _figures(xp, xp.zeros((3, values.shape[1]), dtype=xp.float64, **beside(values)))
     missing = xp.isnan(values)
-    held = ~xp.all(missing, axis=1)[:, None]
+    measured = ~xp.all(missing, axis=1)[:, None]
     finite = xp.isfinite(values)
-    counts = [xp.sum(xp.astype(c, xp.float64), axis=0) for c in (finite, missing & held)]
+    counts = [xp.sum(xp.astype(c, xp.float64), axis=0) for c in (finite, missing & measured)]
     counts.append(xp.sum(xp.astype(xp.isinf(values), xp.float64), axis=0))
     mean = xp.sum(xp.where(finite, values, 0.0), axis=0) / _above0(xp, counts[0])
     away = xp.where(finite, values - mean, 0.0)
@@ -79,14 +79,14 @@ def _merge(several: Any) -> Any:
     """Merge figures (parts, 7, columns) into those of all (7, columns)."""
     xp = namespace(several)
     number, mean, squares = several[:, 0, :], several[:, 3, :], several[:, 4, :]
-    some = number > 0
+    nonempty = number > 0
     counts = xp.sum(several[:, :3, :], axis=0)
     total = _above0(xp, counts[0, :])
-    common = xp.sum(xp.where(some, mean * number, 0.0), axis=0) / total
-    away = xp.where(some, mean - common, 0.0)
-    spread = xp.sum(xp.where(some, squares + number * away * away, 0.0), axis=0)
-    least = xp.min(xp.where(some, several[:, 5, :], math.inf), axis=0)
-    largest = xp.max(xp.where(some, several[:, 6, :], -math.inf), axis=0)
+    common = xp.sum(xp.where(nonempty, mean * number, 0.0), axis=0) / total
+    away = xp.where(nonempty, mean - common, 0.0)
+    spread = xp.sum(xp.where(nonempty, squares + number * away * away, 0.0), axis=0)
+    least = xp.min(xp.where(nonempty, several[:, 5, :], math.inf), axis=0)
+    largest = xp.max(xp.where(nonempty, several[:, 6, :], -math.inf), axis=0)
     return _figures(xp, counts, common, spread, least, largest)
 
 
@@ -94,13 +94,13 @@ def _above0(xp: Any, counts: Any) -> Any:
     return xp.where(counts > 0, counts, 1.0)
 
 
-def _figures(xp: Any, counts: Any, *rest: Any) -> Any:
+def _figures(xp: Any, counts: Any, *moments: Any) -> Any:
     """Stack the figures; what needs a finite value is NaN where there is none."""
-    some = counts[0, :] > 0
+    nonempty = counts[0, :] > 0
     blank = xp.full_like(counts[0, :], math.nan)
-    if rest:  # the mean of equal values is rounded, and then they would have a deviation
-        mean, squares, least, largest = rest
+    if moments:  # the mean of equal values is rounded, and then they would have a deviation
+        mean, squares, least, largest = moments
         equal = least == largest
-        rest = (xp.where(equal, least, mean), xp.where(equal, 0.0, squares), least, largest)
-    others = [xp.where(some, figure, blank) for figure in rest or [blank] * 4]
+        moments = (xp.where(equal, least, mean), xp.where(equal, 0.0, squares), least, largest)
+    others = [xp.where(nonempty, figure, blank) for figure in moments or [blank] * 4]
     return xp.concat([counts, xp.stack(others)], axis=0)

@@ -87,19 +87,19 @@ def gate(ds: xr.Dataset, more: xr.Dataset | None = None, *, gates: Mapping[str, 
         raise UsageError(f"gates: found {gates!r}; expected expressions by name")
     ds = ds if more is None else _with_more(ds, more)
     taken = {str(name) for name, v in ds.variables.items() if v.dims == ("record",)}
-    made: dict[str, xr.DataArray] = {}
+    inside: dict[str, xr.DataArray] = {}
     for name, text in gates.items():
         if not str(name).strip() or str(name) in taken:
             raise UsageError(f"gate {name!r}: expected a name that records do not have already")
         try:
-            made[str(name)] = evaluate(text, ds, made)
+            inside[str(name)] = evaluate(text, ds, inside)
         except UsageError as error:
             raise UsageError(f"gate {name!r}: {error}") from error
-    whole = xr.concat(list(made.values()), dim="gate_name")
-    kept = {n: c for n, c in ds.coords.items() if c.dims == ("record",)}
-    coords = kept | {"gate_name": ("gate_name", np.array(list(made), dtype=str))}
-    said = {"expressions": [f"{name}: {text}" for name, text in gates.items()]}
-    return xr.Dataset(schema.GATE.wrap(whole.assign_coords(coords)), attrs=said)
+    whole = xr.concat(list(inside.values()), dim="gate_name")
+    of_records = {n: c for n, c in ds.coords.items() if c.dims == ("record",)}
+    coords = of_records | {"gate_name": ("gate_name", np.array(list(inside), dtype=str))}
+    attrs = {"expressions": [f"{name}: {text}" for name, text in gates.items()]}
+    return xr.Dataset(schema.GATE.wrap(whole.assign_coords(coords)), attrs=attrs)
 
 
 def select(ds: xr.Dataset, where: str, table: xr.Dataset | None = None) -> xr.Dataset:
@@ -145,7 +145,7 @@ def select(ds: xr.Dataset, where: str, table: xr.Dataset | None = None) -> xr.Da
 
 
 def select_alike(
-    held: Mapping[str, xr.Dataset], where: str, table: xr.Dataset | None = None
+    datasets: Mapping[str, xr.Dataset], where: str, table: xr.Dataset | None = None
 ) -> dict[str, xr.Dataset]:
     """Choose rows of the first of some Datasets, and the same of those that go with it.
 
@@ -166,46 +166,46 @@ def select_alike(
     SchemaError, UsageError
         As `select`, or another one has as many rows of other names.
     """
-    ds = next(iter(held.values()))
-    known, dim = ds, row_dim(where, ds, *([] if table is None else [table]))
+    ds = next(iter(datasets.values()))
+    labelled, dim = ds, row_dim(where, ds, *([] if table is None else [table]))
     if table is not None:
         _same_rows(f"where={where!r}", ds, table, dim)
-        own = {name for name, v in ds.variables.items() if v.dims == (dim,)}
-        rest = table.drop_vars(own & set(table.variables))  # labels may have come since
-        known = rest.merge(ds.drop_vars(set(rest.variables) & set(ds.variables)))
+        of_rows = {name for name, v in ds.variables.items() if v.dims == (dim,)}
+        labels = table.drop_vars(of_rows & set(table.variables))  # labels may have come since
+        labelled = labels.merge(ds.drop_vars(set(labels.variables) & set(ds.variables)))
     count = ds.sizes[dim]
-    (inside,) = compute(evaluate(where, known, dim=dim).data)
-    at = np.flatnonzero(inside)
-    others = [each for each in held.values() if each.sizes.get(dim) == count]
+    (inside,) = compute(evaluate(where, labelled, dim=dim).data)
+    rows = np.flatnonzero(inside)
+    others = [member for member in datasets.values() if member.sizes.get(dim) == count]
     for other in others[1:]:
         _same_rows(f"where={where!r}", ds, other, dim)
     return {
-        name: _taken(each, dim, at) if each.sizes.get(dim) == count else each
-        for name, each in held.items()
+        name: _taken(member, dim, rows) if member.sizes.get(dim) == count else member
+        for name, member in datasets.items()
     }
 
 
-def _taken(ds: xr.Dataset, dim: str, at: np.ndarray) -> xr.Dataset:
+def _taken(ds: xr.Dataset, dim: str, rows: np.ndarray) -> xr.Dataset:
     """Take some rows, and what hangs on them."""
-    found = ds.isel({dim: at})
+    taken = ds.isel({dim: rows})
     if dim == "surface":
         for name, inner in ((schema.VERTEX_COUNT.name, "vertex"), (schema.FACE_COUNT.name, "face")):
             if name in ds.variables and inner in ds.dims:
                 counts = np.asarray(ds[name].values)
                 owner = np.repeat(np.arange(counts.size), counts)
-                found = found.isel({inner: np.flatnonzero(np.isin(owner, at))})
+                taken = taken.isel({inner: np.flatnonzero(np.isin(owner, rows))})
     if dim == "track_id" and {"track_id", "track"} <= set(ds.coords) and "spot" in ds.dims:
-        kept = set(zip(*_tracks(found, "track_id", "track_annotator"), strict=True))
+        tracks = set(zip(*_tracks(taken, "track_id", "track_annotator"), strict=True))
         spots = zip(*_tracks(ds, "track", "annotator"), strict=True)
-        found = found.isel(spot=np.flatnonzero([spot in kept for spot in spots]))
-    return found
+        taken = taken.isel(spot=np.flatnonzero([spot in tracks for spot in spots]))
+    return taken
 
 
 def _tracks(ds: xr.Dataset, number: str, person: str) -> tuple[list[int], list[str]]:
     """Return the track of each row, and whose it is where that is known."""
     numbers = ds[number].values.tolist()
-    both = {"annotator", "track_annotator"} <= set(ds.coords)
-    return numbers, ds[person].values.astype(str).tolist() if both else [""] * len(numbers)
+    by_person = {"annotator", "track_annotator"} <= set(ds.coords)
+    return numbers, ds[person].values.astype(str).tolist() if by_person else [""] * len(numbers)
 
 
 def without_aside(ds: xr.Dataset) -> tuple[xr.Dataset, int]:
@@ -244,7 +244,7 @@ def _same_rows(what: str, ds: xr.Dataset, table: xr.Dataset, dim: str = "record"
         raise SchemaError(f"{what}: a table of {other} {dim}s beside {count}; expected the same")
     for name in _WHICH if dim == "record" else (dim,):
         if name in ds.coords and name in table.coords:
-            mine, theirs = (np.asarray(each[name].values).astype(str) for each in (ds, table))
+            mine, theirs = (np.asarray(dataset[name].values).astype(str) for dataset in (ds, table))
             if not np.array_equal(mine, theirs):
                 raise SchemaError(f"{what}: a table of other {dim}s: {name} differs; make it anew")
 
@@ -257,8 +257,8 @@ def _with_more(ds: xr.Dataset, more: xr.Dataset) -> xr.Dataset:
     _same_rows("more", ds, more)
     table = schema.FEATURE.check(more).reset_coords(drop=True)
     if "feature" in ds:
-        own = schema.FEATURE.check(ds).reset_coords(drop=True)
-        if twice := sorted({*own["name"].values} & {*table["name"].values}):
+        features = schema.FEATURE.check(ds).reset_coords(drop=True)
+        if twice := sorted({*features["name"].values} & {*table["name"].values}):
             raise SchemaError(f"more: {twice[0]} is in both tables; expected other names")
-        table = xr.concat([own, table], dim="name")
+        table = xr.concat([features, table], dim="name")
     return ds.drop_dims("name", errors="ignore").assign(feature=table)

@@ -111,12 +111,12 @@ def group_tests(
     >>> found["group_median"].values.tolist(), found["pair_p"].values.round(4).tolist()
     ([[6.0, 10.5]], [[0.0571]])
     """
-    for name, said, known in (
+    for name, choice, choices in (
         ("method", method, _METHODS),
         ("adjust", adjust, ("none", "holm")),
     ):
-        if said not in known:
-            raise UsageError(f"{name}: found {said!r}; expected {' or '.join(known)}")
+        if choice not in choices:
+            raise UsageError(f"{name}: found {choice!r}; expected {' or '.join(choices)}")
     if isinstance(values, str):
         raise UsageError(f"values: found {values!r}; expected a list of names")
     children = {str(stem): child.to_dataset() for stem, child in tree.children.items()}
@@ -129,7 +129,7 @@ def group_tests(
     told = [(str(name), child.to_dataset()) for name, child in others.items()]
     groups = grouped(stems, [*told, *children.items()], by)
     kinds = sorted(set(groups.values()) - {""}, key=natural)
-    found = {
+    comparisons = {
         name: compare(
             {kind: [column[s] for s in column if groups[s] == kind] for kind in kinds},
             method=method,
@@ -137,7 +137,7 @@ def group_tests(
         )
         for name, column in means.items()
     }
-    result = described(found, kinds)
+    result = described(comparisons, kinds)
     matrix = [[means[name].get(stem, math.nan) for stem in stems] for name in names]
     result |= wrap(schema.MEASURE_VALUE, matrix, float, (len(names), len(stems)))
     return xr.Dataset(
@@ -152,10 +152,14 @@ def group_tests(
         },
         attrs={
             "by": by,
-            "untested": [f"{name}: {line}" for name, one in found.items() for line in one.untested],
+            "untested": [
+                f"{name}: {line}"
+                for name, comparison in comparisons.items()
+                for line in comparison.untested
+            ],
             "without_group": [stem for stem in stems if not groups[stem]],
         }
-        | notes(found, adjust),
+        | notes(comparisons, adjust),
     )
 
 
@@ -185,8 +189,8 @@ def grouped(
     """
     if by == "stem":
         first = {stem: _LETTERS.match(stem) for stem in stems}
-        return {stem: found.group() if found else "" for stem, found in first.items()}
-    known: dict[str, str] = {}
+        return {stem: match.group() if match else "" for stem, match in first.items()}
+    groups: dict[str, str] = {}
     names: set[str] = {"stem"}
     for stem, ds in tables:
         rows = {str(n): v for n, v in ds.variables.items() if v.dims[:1] in ((), ("movie",))}
@@ -198,10 +202,10 @@ def grouped(
         lines = np.asarray(texts[by].values, object).reshape(len(movies), -1)
         for movie, line in zip(movies, lines.tolist(), strict=True):
             words = dict.fromkeys(filter(None, (str(word).strip() for word in line)))
-            known.setdefault(schema.movie_key(movie), " + ".join(words))
-    if not known:
+            groups.setdefault(schema.movie_key(movie), " + ".join(words))
+    if not groups:
         raise UsageError(f"by: {unknown('condition', by, names)}")
-    return {stem: known.get(schema.movie_key(stem), "") for stem in stems}
+    return {stem: groups.get(schema.movie_key(stem), "") for stem in stems}
 
 
 def movie_means(
@@ -222,11 +226,11 @@ def movie_means(
     dict of str to dict of str to float
         By variable and movie; NaN where nothing is finite.
     """
-    found = [(name, stem, ds) for name in names for stem, ds in children.items() if name in ds]
-    held = compute(*(ds[name].variable.data for name, _, ds in found))
+    sources = [(name, stem, ds) for name in names for stem, ds in children.items() if name in ds]
+    arrays = compute(*(ds[name].variable.data for name, _, ds in sources))
     sums: dict[str, dict[str, list[np.ndarray]]] = {name: {} for name in names}
     spelled: dict[str, str] = {}  # a movie that is spelled in two ways is one
-    for (name, stem, ds), values in zip(found, held, strict=True):
+    for (name, stem, ds), values in zip(sources, arrays, strict=True):
         array = xr.DataArray(np.asarray(values, float), dims=ds[name].dims)
         last = ("c",) if "c" in array.dims else ()
         of = "movie" if "movie" in array.dims else "event"
@@ -269,17 +273,17 @@ def natural(text: str) -> list[tuple[int, int, str]]:
     return [(0, int(word), "") if word.isdecimal() else (1, 0, word) for word in words]
 
 
-def _names(children: Mapping[str, xr.Dataset], wanted: Sequence[str]) -> list[str]:
+def _names(children: Mapping[str, xr.Dataset], requested: Sequence[str]) -> list[str]:
     """Return what is compared, or say that it is not there."""
     if not children:
         raise SchemaError("tests need one child per movie, or a table; the tree has none")
     kinds = {str(n): v for ds in children.values() for n, v in ds.data_vars.items()}
     numbers = [n for n, v in kinds.items() if v.dtype.kind in "uifb"]
-    for name in wanted:
+    for name in requested:
         if name not in numbers:
             raise UsageError(f"values: {unknown('number', name, numbers)}")
     floats = [n for n in numbers if kinds[n].dtype.kind == "f" and set(kinds[n].dims) <= _DIMS]
-    names = list(dict.fromkeys(wanted)) or floats
+    names = list(dict.fromkeys(requested)) or floats
     if not names:
         raise SchemaError(
             f"nothing to compare; expected floats over {', '.join(sorted(_DIMS))}. "

@@ -15,26 +15,26 @@ from dpipe.errors import SchemaError, UsageError, unknown
 _ORIGIN = (schema.EXPERIMENT, schema.DONOR, schema.CONDITION)
 
 
-def parts_of(given: xr.DataTree | xr.Dataset | None) -> dict[str, xr.Dataset]:
+def parts_of(data: xr.DataTree | xr.Dataset | None) -> dict[str, xr.Dataset]:
     """Return the parts of a dataset by stem; of one part, ``open`` gives a Dataset, not a tree."""
-    if isinstance(given, xr.Dataset):
-        return {str(given.attrs.get("stem", "data")): given}
-    children = {} if given is None else given.children
+    if isinstance(data, xr.Dataset):
+        return {str(data.attrs.get("stem", "data")): data}
+    children = {} if data is None else data.children
     return {str(stem): child.to_dataset() for stem, child in children.items()}
 
 
 def columns(ds: xr.Dataset, names: Sequence[str], what: str) -> np.ndarray:
     """Return what is known of each record under some names, as one text a record."""
-    known = {str(n): v for n, v in ds.variables.items() if v.dims == ("record",)}
+    variables = {str(n): v for n, v in ds.variables.items() if v.dims == ("record",)}
     for name in names:
-        if name not in known:
-            raise UsageError(f"{what}: {unknown('name', name, known)}")
-    held = [np.asarray(known[name].values) for name in names]
-    if all(values.size and (values == values[0]).all() for values in held):  # as in one folder
+        if name not in variables:
+            raise UsageError(f"{what}: {unknown('name', name, variables)}")
+    arrays = [np.asarray(variables[name].values) for name in names]
+    if all(values.size and (values == values[0]).all() for values in arrays):  # as in one folder
         return np.full(
-            ds.sizes["record"], "\0".join(values[:1].astype(str)[0] for values in held), object
+            ds.sizes["record"], "\0".join(values[:1].astype(str)[0] for values in arrays), object
         )
-    texts = [values.astype(str).tolist() for values in held]
+    texts = [values.astype(str).tolist() for values in arrays]
     return np.array(["\0".join(row) for row in zip(*texts, strict=True)], dtype=object)
 
 
@@ -53,10 +53,10 @@ def identities(ds: xr.Dataset) -> np.ndarray:
         raise SchemaError("records without file or object_number, which tell them apart")
     if not numbered or (named and not origin):
         return columns(ds, [*origin, schema.PICTURE_FILE.name], "records")
-    own = ds[schema.OBJECT_NUMBER.name].values
-    names = own.astype(str).astype(object)
+    numbers = ds[schema.OBJECT_NUMBER.name].values
+    names = numbers.astype(str).astype(object)
     if named:  # a file without a number goes by its name
-        names = np.where(own < 0, ds[schema.PICTURE_FILE.name].values.astype(object), names)
+        names = np.where(numbers < 0, ds[schema.PICTURE_FILE.name].values.astype(object), names)
     before = columns(ds, origin, "records")
     return np.array([f"{a}\0{b}" for a, b in zip(before, names, strict=True)], dtype=object)
 
@@ -77,9 +77,9 @@ def places(names: Iterable[str], seed: int) -> np.ndarray:
     return np.array([int.from_bytes(digest, "big") / 2**48 for digest in digests], dtype=float)
 
 
-def names_of(given: object, what: str) -> list[str]:
+def names_of(choice: object, what: str) -> list[str]:
     """Return names that were given as a list, or as a text cut at commas."""
-    listed = given.split(",") if isinstance(given, str) else given
+    listed = choice.split(",") if isinstance(choice, str) else choice
     if not isinstance(listed, list | tuple) or not all(isinstance(name, str) for name in listed):
-        raise UsageError(f"{what}: found {given!r}; expected names")
+        raise UsageError(f"{what}: found {choice!r}; expected names")
     return [name.strip() for name in listed if name.strip()]

@@ -96,11 +96,11 @@ def compare(
     (2.4, 0.3333, 'exact', 'n too small (2, 2): no p below 0.333 is possible')
     """
     every = {kind: np.asarray(list(numbers), float) for kind, numbers in groups.items()}
-    held = {kind: numbers[np.isfinite(numbers)] for kind, numbers in every.items()}
-    enough = {kind: numbers for kind, numbers in held.items() if numbers.size >= LEAST}
+    finite = {kind: numbers[np.isfinite(numbers)] for kind, numbers in every.items()}
+    enough = {kind: numbers for kind, numbers in finite.items() if numbers.size >= LEAST}
     untested = [
         f"{kind} has {numbers.size} of at least {LEAST} numbers"
-        for kind, numbers in held.items()
+        for kind, numbers in finite.items()
         if kind not in enough
     ]
     whole = _NONE
@@ -110,29 +110,29 @@ def compare(
         whole = _tested(list(enough.values()), method)
     else:
         untested.append("all numbers are equal")
-    found: dict[tuple[str, str], _Test] = {}
-    for a, b in itertools.combinations(held, 2):
-        both = a in enough and b in enough and _differ([held[a], held[b]])
-        found[a, b] = _tested([held[a], held[b]], method, pair=True) if both else _NONE
-    pairs = {pair: (one.u, one.p) for pair, one in found.items()}
+    tests: dict[tuple[str, str], _Test] = {}
+    for a, b in itertools.combinations(finite, 2):
+        testable = a in enough and b in enough and _differ([finite[a], finite[b]])
+        tests[a, b] = _tested([finite[a], finite[b]], method, pair=True) if testable else _NONE
+    pairs = {pair: (test.u, test.p) for pair, test in tests.items()}
     small = [_small(whole.least, [n.size for n in enough.values()])]
     if len(enough) > 2:
         small += [
-            f"{a} : {b}: {said}"
-            for (a, b), one in found.items()
-            if (said := _small(one.least, [held[a].size, held[b].size]))
+            f"{a} : {b}: {note}"
+            for (a, b), test in tests.items()
+            if (note := _small(test.least, [finite[a].size, finite[b].size]))
         ]
     return Comparison(
-        {kind: numbers.size for kind, numbers in held.items()},
-        {kind: every[kind].size - numbers.size for kind, numbers in held.items()},
-        {k: float(np.median(v)) if v.size else math.nan for k, v in held.items()},
+        {kind: numbers.size for kind, numbers in finite.items()},
+        {kind: every[kind].size - numbers.size for kind, numbers in finite.items()},
+        {k: float(np.median(v)) if v.size else math.nan for k, v in finite.items()},
         whole.h,
         whole.p,
         whole.how,
         whole.least,
         _holm(pairs) if adjust == "holm" else pairs,
-        {pair: one.how for pair, one in found.items()},
-        {pair: one.least for pair, one in found.items()},
+        {pair: test.how for pair, test in tests.items()},
+        {pair: test.least for pair, test in tests.items()},
         tuple(untested),
         tuple(filter(None, small)),
     )
@@ -214,36 +214,46 @@ def stars(p: float) -> str:
     return next((mark for limit, mark in _STARS if p < limit), "ns")
 
 
-def notes(found: Mapping[str, Comparison], adjust: str) -> dict[str, list[str]]:
+def notes(comparisons: Mapping[str, Comparison], adjust: str) -> dict[str, list[str]]:
     """Say which tests there are not, which can show nothing, and how many there are."""
     lines = [
-        f"{name}: {line}" for name, one in found.items() for line in (*one.untested, *one.small)
+        f"{name}: {line}"
+        for name, result in comparisons.items()
+        for line in (*result.untested, *result.small)
     ]
-    pairs = sum(not math.isnan(p) for one in found.values() for _, p in one.pairs.values())
-    whole = sum(not math.isnan(one.p) for one in found.values())
+    pairs = sum(
+        not math.isnan(p) for result in comparisons.values() for _, p in result.pairs.values()
+    )
+    whole = sum(not math.isnan(result.p) for result in comparisons.values())
     if pairs > 1:
-        said = "p of the pairs of a measure corrected for their number (Holm)"
-        said = said if adjust == "holm" else "p not corrected for that (adjust=holm corrects pairs)"
-        lines.append(f"{pairs} tests of pairs, {whole} over all groups: {said}")
+        correction = "p of the pairs of a measure corrected for their number (Holm)"
+        correction = (
+            correction
+            if adjust == "holm"
+            else "p not corrected for that (adjust=holm corrects pairs)"
+        )
+        lines.append(f"{pairs} tests of pairs, {whole} over all groups: {correction}")
     return {"notes": lines} if lines else {}
 
 
-def described(found: Mapping[str, Comparison], kinds: Sequence[str]) -> dict[str, xr.DataArray]:
+def described(
+    comparisons: Mapping[str, Comparison], kinds: Sequence[str]
+) -> dict[str, xr.DataArray]:
     """Name what comparisons found, over ``measure``, ``group`` and ``pair``."""
-    every, pairs = list(found.values()), list(itertools.combinations(kinds, 2))
+    every, pairs = list(comparisons.values()), list(itertools.combinations(kinds, 2))
     shape = (len(every), len(kinds))
     over_pairs = (len(every), len(pairs))
     columns: list[tuple[schema.Variable, Any, Any, tuple[int, ...]]] = [
-        (schema.KRUSKAL_H, [one.h for one in every], float, shape[:1]),
-        (schema.KRUSKAL_P, [one.p for one in every], float, shape[:1]),
-        (schema.KRUSKAL_METHOD, [one.how for one in every], str, shape[:1]),
-        (schema.GROUP_SIZE, [list(one.sizes.values()) for one in every], np.uint32, shape),
-        (schema.GROUP_LEFT_OUT, [list(one.left_out.values()) for one in every], np.uint32, shape),
-        (schema.GROUP_MEDIAN, [list(one.medians.values()) for one in every], float, shape),
-        (schema.PAIR_U, [[one.pairs[p][0] for p in pairs] for one in every], float, over_pairs),
-        (schema.PAIR_P, [[one.pairs[p][1] for p in pairs] for one in every], float, over_pairs),
-        (schema.PAIR_METHOD, [[one.pair_how[p] for p in pairs] for one in every], str, over_pairs),
-        (schema.PAIR_STARS, [[stars(one.pairs[p][1]) for p in pairs] for one in every], str,
+        (schema.KRUSKAL_H, [row.h for row in every], float, shape[:1]),
+        (schema.KRUSKAL_P, [row.p for row in every], float, shape[:1]),
+        (schema.KRUSKAL_METHOD, [row.how for row in every], str, shape[:1]),
+        (schema.GROUP_SIZE, [list(row.sizes.values()) for row in every], np.uint32, shape),
+        (schema.GROUP_LEFT_OUT, [list(row.left_out.values()) for row in every], np.uint32, shape),
+        (schema.GROUP_MEDIAN, [list(row.medians.values()) for row in every], float, shape),
+        (schema.PAIR_U, [[row.pairs[p][0] for p in pairs] for row in every], float, over_pairs),
+        (schema.PAIR_P, [[row.pairs[p][1] for p in pairs] for row in every], float, over_pairs),
+        (schema.PAIR_METHOD, [[row.pair_how[p] for p in pairs] for row in every], str, over_pairs),
+        (schema.PAIR_STARS, [[stars(row.pairs[p][1]) for p in pairs] for row in every], str,
          over_pairs),
     ]  # fmt: skip
     result: dict[str, xr.DataArray] = {}

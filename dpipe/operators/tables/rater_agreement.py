@@ -63,13 +63,13 @@ def rater_agreement(ds: xr.Dataset, *, classes: Mapping[str, str] | None = None)
         raise SchemaError("ratings without the coordinate rater, the names of the raters")
     if not isinstance(classes, Mapping | None):
         raise UsageError(f"classes: found {classes!r}; expected texts and the class of each")
-    known = {str(text).strip(): str(name).strip() for text, name in (classes or {}).items()}
+    renamed = {str(text).strip(): str(name).strip() for text, name in (classes or {}).items()}
     (values,) = compute(rating.data)
     texts = [[str(text).strip() for text in row] for row in np.asarray(values).T.tolist()]
-    columns = [np.array([known.get(text, text) for text in row], dtype=object) for row in texts]
-    found = [[_pair(a, b) for b in columns] for a in columns]
+    columns = [np.array([renamed.get(text, text) for text in row], dtype=object) for row in texts]
+    pairs = [[_pair(a, b) for b in columns] for a in columns]
     raters = np.array([str(name) for name in rating["rater"].values], dtype=str)
-    table = np.array(found, dtype=float).reshape(len(raters), len(raters), 3)
+    table = np.array(pairs, dtype=float).reshape(len(raters), len(raters), 3)
     result: dict[str, xr.DataArray] = {}
     for i, variable in enumerate((schema.KAPPA, schema.RATER_AGREEMENT, schema.RATED_BY_BOTH)):
         column = table[:, :, i].astype(np.uint32) if variable.kinds == "u" else table[:, :, i]
@@ -101,7 +101,7 @@ def cohen_kappa(first: Sequence[str], second: Sequence[str]) -> float:
     >>> cohen_kappa(["a", "a", "b", "b"], ["a", "b", "b", "b"])
     0.5
     """
-    a, b = (np.asarray(list(each), dtype=object) for each in (first, second))
+    a, b = (np.asarray(list(ratings), dtype=object) for ratings in (first, second))
     if a.size != b.size:
         raise UsageError(f"kappa: {a.size} classes beside {b.size}; expected as many")
     if not a.size:
@@ -114,6 +114,6 @@ def cohen_kappa(first: Sequence[str], second: Sequence[str]) -> float:
 
 
 def _pair(a: np.ndarray, b: np.ndarray) -> tuple[float, float, int]:
-    both = (a != "") & (b != "")
-    share = float(np.mean(a[both] == b[both])) if both.any() else math.nan
-    return cohen_kappa(a[both].tolist(), b[both].tolist()), share, int(both.sum())
+    rated = (a != "") & (b != "")
+    share = float(np.mean(a[rated] == b[rated])) if rated.any() else math.nan
+    return cohen_kappa(a[rated].tolist(), b[rated].tolist()), share, int(rated.sum())

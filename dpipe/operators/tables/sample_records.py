@@ -83,28 +83,28 @@ def sample_records(
     mine = set(groups)
     tables = parts_of(collection).values() or [ds]
     ranked = [_ranked(table, names_of(by, "by"), labelled, seed, mine) for table in tables]
-    left, taken = dict.fromkeys(mine, n), set[tuple[str, str]]()
+    remaining, taken = dict.fromkeys(mine, n), set[tuple[str, str]]()
     for group, name, first in heapq.merge(*ranked, key=operator.itemgetter(2)):
-        if (group, name) not in taken and (left[group] > 0 or not first[0]):
+        if (group, name) not in taken and (remaining[group] > 0 or not first[0]):
             taken.add((group, name))
-            left[group] -= 1
-    among = [one in taken for one in zip(groups, names, strict=True)]
+            remaining[group] -= 1
+    among = [record in taken for record in zip(groups, names, strict=True)]
     chosen = np.array(among, dtype=bool) & sound(ds)
-    kept = {name: coord for name, coord in ds.coords.items() if coord.dims == ("record",)}
-    return xr.Dataset(schema.SAMPLED.wrap(xr.DataArray(chosen, dims="record")), coords=kept)
+    coords = {name: coord for name, coord in ds.coords.items() if coord.dims == ("record",)}
+    return xr.Dataset(schema.SAMPLED.wrap(xr.DataArray(chosen, dims="record")), coords=coords)
 
 
 def _ranked(
-    ds: xr.Dataset, by: list[str], labelled: bool, seed: int, wanted: set[str]
+    ds: xr.Dataset, by: list[str], labelled: bool, seed: int, chosen: set[str]
 ) -> list[tuple[str, str, tuple[bool, float, str]]]:
     """Return group, name and rank of the sound records of some groups, the first ones first."""
     groups = columns(ds, by, "by")
-    known = np.array([group in wanted for group in groups.tolist()], dtype=bool) & sound(ds)
-    some = ds.isel(record=np.flatnonzero(known))
-    names = identities(some).tolist()
+    inside = np.array([group in chosen for group in groups.tolist()], dtype=bool) & sound(ds)
+    records = ds.isel(record=np.flatnonzero(inside))
+    names = identities(records).tolist()
     plain = np.ones(len(names), dtype=bool)
     if labelled and schema.PICTURE_LABEL.name in ds.coords:
-        plain = np.asarray(some[schema.PICTURE_LABEL.name].values == schema.NO_LABEL)
+        plain = np.asarray(records[schema.PICTURE_LABEL.name].values == schema.NO_LABEL)
     ranks = zip(plain.tolist(), places(names, seed).tolist(), names, strict=True)
-    rows = zip(groups[known].tolist(), names, ranks, strict=True)
+    rows = zip(groups[inside].tolist(), names, ranks, strict=True)
     return sorted(rows, key=operator.itemgetter(2))

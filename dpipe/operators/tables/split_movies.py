@@ -112,10 +112,10 @@ def _group(stem: str, ds: xr.Dataset, by: str | None) -> str:
         return str(ds.attrs[by])
     if by in ds.variables and ds[by].size == 1:
         return str(ds[by].values.item())
-    known = [*ds.attrs, *(name for name, v in ds.variables.items() if v.size == 1)]
+    names = [*ds.attrs, *(name for name, v in ds.variables.items() if v.size == 1)]
     raise SchemaError(
         f"{stem}: no {by!r} to keep movies together by. Found: "
-        f"{', '.join(sorted(map(str, known))) or 'none'}"
+        f"{', '.join(sorted(map(str, names))) or 'none'}"
     )
 
 

@@ -101,18 +101,18 @@ def split_records(
         for unit, stratum in zip(_units(chosen, together), strata, strict=True):
             units.setdefault(unit, stratum)
             sizes[unit] += 1
-    found = _cut(units, sizes, limits, _tested(test, together, units), seed)
+    split_of = _cut(units, sizes, limits, _tested(test, together, units), seed)
     inside = _inside(ds, among)
     splits = [
-        found.get(unit, "") if good else ""
+        split_of.get(unit, "") if good else ""
         for unit, good in zip(_units(ds, together), inside, strict=True)
     ]
     counts = Counter(splits)
     told = ", ".join(f"{split} {counts[split]}" for split in schema.SPLITS)
-    kept = {name: coord for name, coord in ds.coords.items() if coord.dims == ("record",)}
+    of_records = {name: coord for name, coord in ds.coords.items() if coord.dims == ("record",)}
     return xr.Dataset(
         schema.RECORD_SPLIT.wrap(xr.DataArray(np.array(splits, dtype="<U10"), dims="record")),
-        coords=kept,
+        coords=of_records,
         attrs={"notes": [f"{told}, without a split {counts['']}"]},
     )
 
@@ -157,16 +157,16 @@ def _cut(
 ) -> dict[str, str]:
     """Cut each stratum, in the order of its units' places, by the middle of each unit."""
     names = sorted(unit for unit in units if unit not in tested)
-    at = dict(zip(names, places(names, seed), strict=True))
+    place = dict(zip(names, places(names, seed), strict=True))
     if tested:  # the rest is shared by train and validation as it would be without a test
         limits = np.array([0.0, (limits[1] - limits[0]) / max(1 - limits[0], 1e-12)])
     total, before = Counter[str](), Counter[str]()
     for unit in names:
         total[units[unit]] += sizes[unit]
-    found = dict.fromkeys(tested, "test")
-    for unit in sorted(names, key=lambda unit: (at[unit], unit)):
+    splits = dict.fromkeys(tested, "test")
+    for unit in sorted(names, key=lambda unit: (place[unit], unit)):
         stratum = units[unit]
         middle = (before[stratum] + sizes[unit] / 2) / total[stratum]
         before[stratum] += sizes[unit]
-        found[unit] = schema.SPLITS[::-1][int(np.searchsorted(limits, middle, "right"))]
-    return found
+        splits[unit] = schema.SPLITS[::-1][int(np.searchsorted(limits, middle, "right"))]
+    return splits

@@ -78,13 +78,13 @@ def track_checks(
     >>> found.attrs["verdict"][0].partition("; ")[2]
     'they would fit as pixels: read the tracks with unit=pixel, spacing=[1,0.5,0.5], origin=[0,0,0]'
     """
-    for what, found, most in (("jump", jump, math.inf), ("share", share, 1.0)):
-        if isinstance(found, bool) or not 0 < found <= most or not math.isfinite(found):
-            raise UsageError(f"{what}: found {found!r}; expected above 0, at most {most:g}")
+    for what, value, limit in (("jump", jump, math.inf), ("share", share, 1.0)):
+        if isinstance(value, bool) or not 0 < value <= limit or not math.isfinite(value):
+            raise UsageError(f"{what}: found {value!r}; expected above 0, at most {limit:g}")
     movie = _frame(ds, schema.IMAGE.check(ds, image))
     track, frame = (v.check(tracks).values.astype(np.int64) for v in (schema.TRACK, schema.FRAME))
-    held = compute(*(v.check(tracks).data for v in _PLACE))
-    seconds, *axes = (np.asarray(column, dtype=np.float64) for column in held)
+    columns = compute(*(v.check(tracks).data for v in _PLACE))
+    seconds, *axes = (np.asarray(column, dtype=np.float64) for column in columns)
     zyx = np.stack(axes, axis=1)
     owner = _owners(tracks, track)
     finite = np.isfinite(zyx).all(axis=1)
@@ -125,16 +125,16 @@ def _frame(ds: xr.Dataset, frames: xr.DataArray) -> units.Frame:
     """Return where a movie lies, and when its frames are."""
     count = np.array([frames.sizes[dim] for dim in schema.SPACE_DIMS])
     step = np.array([schema.spacing(ds, dim) for dim in schema.SPACE_DIMS])
-    known = [dim in ds.coords and ds.sizes[dim] > 0 for dim in schema.SPACE_DIMS]
+    placed = [dim in ds.coords and ds.sizes[dim] > 0 for dim in schema.SPACE_DIMS]
     origin = np.array(
         [
             float(ds[d].values[0]) if k else 0.0
-            for d, k in zip(schema.SPACE_DIMS, known, strict=True)
+            for d, k in zip(schema.SPACE_DIMS, placed, strict=True)
         ]
     )
     interval = schema.spacing(ds, "t")
-    given = ds["t"].values if "t" in ds.coords else np.arange(frames.sizes["t"]) * interval
-    return units.Frame(origin, step, count, np.asarray(given, float), interval)
+    times = ds["t"].values if "t" in ds.coords else np.arange(frames.sizes["t"]) * interval
+    return units.Frame(origin, step, count, np.asarray(times, float), interval)
 
 
 def _owners(tracks: xr.Dataset, track: np.ndarray) -> np.ndarray:

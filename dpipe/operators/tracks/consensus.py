@@ -80,7 +80,7 @@ def consensus_tracks(ds: xr.Dataset, *, distance: float = 10.0, annotators: int 
     events = match(tracks, distance)
     merged = [merge(event) for event in events]
     frames, rows, agreed = (
-        np.concatenate([np.zeros(shape), *(one[i] for one in merged)])
+        np.concatenate([np.zeros(shape), *(joined[i] for joined in merged)])
         for i, shape in enumerate([(0,), (0, len(_ROW)), (0,)])
     )
     result: dict[str, xr.DataArray] = {}
@@ -88,28 +88,28 @@ def consensus_tracks(ds: xr.Dataset, *, distance: float = 10.0, annotators: int 
         result |= variable.wrap(xr.DataArray(rows[:, i], dims="spot"))
     result |= schema.SPOT_AGREEMENT.wrap(xr.DataArray(agreed.astype(np.uint32), dims="spot"))
     seen = np.asarray([len(event) for event in events], dtype=np.uint32)
-    left_out = np.asarray([one[3] for one in merged], dtype=np.uint32)
+    left_out = np.asarray([joined[3] for joined in merged], dtype=np.uint32)
     result |= schema.TRACK_AGREEMENT.wrap(xr.DataArray(seen, dims="track_id"))
     result |= schema.TRACK_LEFT_OUT.wrap(xr.DataArray(left_out, dims="track_id"))
     whose = np.full((len(events), len(people)), -1, dtype=np.int64)
     for i, event in enumerate(events):
-        for one in event:
-            whose[i, one.person] = one.number
+        for track in event:
+            whose[i, track.person] = track.number
     result |= schema.ANNOTATOR_TRACK.wrap(xr.DataArray(whose, dims=("track_id", "person")))
     ratio = float((seen > 1).mean()) if seen.size else math.nan
     result |= schema.CONSENSUS_RATIO.wrap(xr.DataArray(ratio))
-    marked = [np.concatenate([[], *(one.frames for one in tracks)])]
-    marked += list(np.concatenate([np.zeros((0, 3)), *(one.rows[:, 1:4] for one in tracks)]).T)
+    marked = [np.concatenate([[], *(track.frames for track in tracks)])]
+    marked += list(np.concatenate([np.zeros((0, 3)), *(track.rows[:, 1:4] for track in tracks)]).T)
     kinds = ("i8", "f8", "f8", "f8")
     for variable, values, kind in zip(
         (schema.MARK_FRAME, *schema.MARK_PLACES), marked, kinds, strict=True
     ):
         result |= variable.wrap(xr.DataArray(values.astype(kind), dims="mark"))
-    number = np.repeat(np.arange(len(events)), [one[0].size for one in merged])
+    number = np.repeat(np.arange(len(events)), [joined[0].size for joined in merged])
     coords = schema.TRACK.wrap(xr.DataArray(number.astype(np.int64), dims="spot"))
     coords |= schema.FRAME.wrap(xr.DataArray(frames.astype(np.int64), dims="spot"))
     if "spot_channel" in ds.coords:
-        seen_in = [",".join(sorted({one.channel for one in event})) for event in events]
+        seen_in = [",".join(sorted({track.channel for track in event})) for event in events]
         channels = np.asarray(seen_in, dtype=str)[number]
         coords |= schema.SPOT_CHANNEL.wrap(xr.DataArray(channels, dims="spot"))
     coords["track_id"] = xr.DataArray(np.arange(len(events)), dims="track_id")
@@ -120,12 +120,14 @@ def consensus_tracks(ds: xr.Dataset, *, distance: float = 10.0, annotators: int 
 
 def _unlike_times(tracks: Sequence[Track]) -> list[str]:
     """Say in how many frames annotators' tables have other times: their mean is nobody's."""
-    frames = np.concatenate([np.zeros(0, int), *(one.frames for one in tracks)]).astype(int)
-    times = np.concatenate([np.zeros(0), *(one.rows[:, 0] for one in tracks)])
-    held = pd.Series(times).groupby(frames).agg(np.ptp) if frames.size else pd.Series(dtype=float)
-    odd = int((held > _ALIKE).sum())
-    said = "frames have other times in the tables of other annotators; give their tracks one clock"
-    return [f"{odd} of {len(held)} {said}"] if odd else []
+    frames = np.concatenate([np.zeros(0, int), *(track.frames for track in tracks)]).astype(int)
+    times = np.concatenate([np.zeros(0), *(track.rows[:, 0] for track in tracks)])
+    spread = pd.Series(times).groupby(frames).agg(np.ptp) if frames.size else pd.Series(dtype=float)
+    odd = int((spread > _ALIKE).sum())
+    reason = (
+        "frames have other times in the tables of other annotators; give their tracks one clock"
+    )
+    return [f"{odd} of {len(spread)} {reason}"] if odd else []
 
 
 def _tracks(ds: xr.Dataset) -> tuple[list[str], list[Track]]:
@@ -144,22 +146,24 @@ def _tracks(ds: xr.Dataset) -> tuple[list[str], list[Track]]:
         raise SchemaError(
             f"{len(people)} annotator ({', '.join(people)}); a consensus needs at least two"
         )
-    found = []
+    tracks = []
     for person, name in enumerate(people):
         mine = np.flatnonzero(who == name)
         for number in np.unique(track[mine]).tolist():
-            own = mine[track[mine] == number]
-            own = own[np.argsort(frame[own], kind="stable")]
+            members = mine[track[mine] == number]
+            members = members[np.argsort(frame[members], kind="stable")]
             if number < 0:  # events of one frame
-                found += [Track(person, -1, frame[[i]], rows[[i]], channel[i]) for i in own]
+                tracks += [Track(person, -1, frame[[i]], rows[[i]], channel[i]) for i in members]
                 continue
-            if (np.diff(frame[own]) == 0).any():
-                twice = frame[own][:-1][np.diff(frame[own]) == 0][0]
+            if (np.diff(frame[members]) == 0).any():
+                twice = frame[members][:-1][np.diff(frame[members]) == 0][0]
                 raise SchemaError(
                     f"annotator {name}: track {number} has two spots in frame {twice}; expected one"
                 )
-            found.append(Track(person, int(number), frame[own], rows[own], channel[own[0]]))
-    return people, found
+            tracks.append(
+                Track(person, int(number), frame[members], rows[members], channel[members[0]])
+            )
+    return people, tracks
 
 
 def consensus_phases(ds: xr.Dataset, *, annotators: int = 3) -> xr.Dataset:
@@ -206,18 +210,18 @@ def consensus_phases(ds: xr.Dataset, *, annotators: int = 3) -> xr.Dataset:
     events: dict[str, list[int]] = {}
     for i, name in enumerate(ds["event"].values.astype(str).tolist()):
         events.setdefault(name, []).append(i)
-    given = np.zeros(len(who), np.uint32)
+    old_flags = np.zeros(len(who), np.uint32)
     if schema.PHASE_FLAG.name in ds:
-        given = np.asarray(compute(schema.PHASE_FLAG.check(ds).data)[0], dtype=np.uint32)
+        old_flags = np.asarray(compute(schema.PHASE_FLAG.check(ds).data)[0], dtype=np.uint32)
     table, agreement, flags, agreed, labelled = [], [], [], 0, 0
-    for name, own in events.items():
-        if len({who[i] for i in own}) < len(own):
+    for name, members in events.items():
+        if len({who[i] for i in members}) < len(members):
             raise SchemaError(f"event {name}: an annotator named it twice; expected once")
-        bounds, flag, ours, all_frames = _majority(rows[own])
+        bounds, flag, ours, all_frames = _majority(rows[members])
         table.append(bounds)
         agreement.append(ours / all_frames if all_frames else math.nan)
-        flag |= int(np.bitwise_or.reduce(given[own])) & _FLAGS["far_frame"]
-        flags.append(flag | (_FLAGS["annotator_missing"] if len(own) < annotators else 0))
+        flag |= int(np.bitwise_or.reduce(old_flags[members])) & _FLAGS["far_frame"]
+        flags.append(flag | (_FLAGS["annotator_missing"] if len(members) < annotators else 0))
         agreed, labelled = agreed + ours, labelled + all_frames
     result: dict[str, xr.DataArray] = {}
     columns = np.asarray(table, dtype=np.float64).reshape(-1, 4).T
@@ -235,23 +239,23 @@ def consensus_phases(ds: xr.Dataset, *, annotators: int = 3) -> xr.Dataset:
     )
     ratio = agreed / labelled if labelled else math.nan
     result |= schema.CONSENSUS_RATIO.wrap(xr.DataArray(ratio))
-    first = [own[0] for own in events.values()]
-    kept = {
+    first = [members[0] for members in events.values()]
+    coords = {
         str(name): coordinate.isel(event=first).variable
         for name, coordinate in ds.coords.items()
         if coordinate.dims == ("event",) and name != "annotator"
     }
-    found = len(set(who))
+    people = len(set(who))
     odd = schema.flag_note("events", numbers, schema.PHASE_FLAGS)
-    return xr.Dataset(result, coords=kept, attrs=_missing(annotators, found, odd))
+    return xr.Dataset(result, coords=coords, attrs=_missing(annotators, people, odd))
 
 
 def _phases(ds: xr.Dataset) -> tuple[list[str], np.ndarray]:
     """Return who gave each row, and the rows: four frames, NaN for none."""
     for name in ("event", "annotator"):
         if name not in ds.coords or ds[name].dims != ("event",):
-            found = ", ".join(map(str, ds.coords)) or "none"
-            raise SchemaError(f"no coordinate {name}(event); found {found}")
+            present = ", ".join(map(str, ds.coords)) or "none"
+            raise SchemaError(f"no coordinate {name}(event); found {present}")
     rows = np.stack(compute(*(v.check(ds).data for v in schema.PHASES)), axis=1)
     if np.isinf(rows).any():
         raise SchemaError("a phase begins or ends at infinity; expected frames, NaN for none")
@@ -274,10 +278,10 @@ def _majority(rows: np.ndarray) -> tuple[Sequence[float], int, int, int]:
         labels = [_label(spans, first) for spans in phases]
         labelled += (end - first) * any(labels)
         votes = {phase: labels.count(phase) for phase in (1, 2)}
-        most = max(votes.values())
-        if most > 1 and votes[1] != votes[2]:  # of four annotators, two and two
+        majority = max(votes.values())
+        if majority > 1 and votes[1] != votes[2]:  # of four annotators, two and two
             agreed += end - first
-            extent[1 if votes[1] == most else 2].append((first, end))
+            extent[1 if votes[1] == majority else 2].append((first, end))
     bounds, flag = [], 0
     for spans in extent.values():
         bounds += [float(spans[0][0]), float(spans[-1][1] - 1)] if spans else [math.nan, math.nan]
@@ -303,10 +307,10 @@ def _label(spans: Sequence[tuple[int, int, int]], frame: int) -> int:
     return max((phase for first, end, phase in spans if first <= frame < end), default=0)
 
 
-def _missing(expected: int, found: int, notes: list[str]) -> Mapping[str, Any]:
+def _missing(expected: int, count: int, notes: list[str]) -> Mapping[str, Any]:
     """Return how many annotators there were, and what is to be said of the rest."""
-    said: dict[str, Any] = {"annotators": found}
-    if found < expected:
-        said["annotators_missing"] = expected - found
-        notes = [f"{found} annotators; {expected} were expected", *notes]
-    return said | ({"notes": notes} if notes else {})
+    attrs: dict[str, Any] = {"annotators": count}
+    if count < expected:
+        attrs["annotators_missing"] = expected - count
+        notes = [f"{count} annotators; {expected} were expected", *notes]
+    return attrs | ({"notes": notes} if notes else {})

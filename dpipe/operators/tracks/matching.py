@@ -33,15 +33,19 @@ def match(tracks: Sequence[Track], limit: float) -> list[list[Track]]:
                 pairs.append((float(distance), -ours.size, i, j))
     group = {i: [i] for i in range(len(tracks))}
     for _, _, i, j in sorted(pairs):
-        one, other = group[i], group[j]
-        people = [tracks[k].person for k in (*one, *other)]
-        if one is not other and len(set(people)) == len(people):
-            joined = sorted(one + other)
+        first, other = group[i], group[j]
+        people = [tracks[k].person for k in (*first, *other)]
+        if first is not other and len(set(people)) == len(people):
+            joined = sorted(first + other)
             group |= dict.fromkeys(joined, joined)
-    found = {tuple(members): [tracks[k] for k in members] for members in group.values()}
+    events = {tuple(members): [tracks[k] for k in members] for members in group.values()}
     return sorted(
-        found.values(),
-        key=lambda event: (min(one.frames[0] for one in event), event[0].person, event[0].number),
+        events.values(),
+        key=lambda event: (
+            min(first.frames[0] for first in event),
+            event[0].person,
+            event[0].number,
+        ),
     )
 
 
@@ -54,15 +58,15 @@ def merge(event: Sequence[Track]) -> tuple[np.ndarray, np.ndarray, np.ndarray, i
         Frames, rows (t, z, y, x, radius), number of people in each frame, and the number of
         frames between the first and the last that fewer than two people marked.
     """
-    held: dict[int, list[np.ndarray]] = {}
-    for one in event:
-        for frame, row in zip(one.frames.tolist(), one.rows, strict=True):
-            held.setdefault(frame, []).append(row)
-    frames = sorted(frame for frame, rows in held.items() if len(rows) > 1)
+    by_frame: dict[int, list[np.ndarray]] = {}
+    for track in event:
+        for frame, row in zip(track.frames.tolist(), track.rows, strict=True):
+            by_frame.setdefault(frame, []).append(row)
+    frames = sorted(frame for frame, rows in by_frame.items() if len(rows) > 1)
     if not frames:
         return np.zeros(0, int), np.zeros((0, 5)), np.zeros(0, int), 0
-    rows = [_closest(held[frame]).mean(axis=0) for frame in frames]
-    people = [len(held[frame]) for frame in frames]
+    rows = [_closest(by_frame[frame]).mean(axis=0) for frame in frames]
+    people = [len(by_frame[frame]) for frame in frames]
     left_out = frames[-1] - frames[0] + 1 - len(frames)
     return np.asarray(frames), np.stack(rows), np.asarray(people), left_out
 

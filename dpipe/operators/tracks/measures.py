@@ -97,13 +97,13 @@ def track_measures(
     order, starts = _tracks(ds, track, frame)
     facts, sound = _facts(track[order], frame[order], starts)
     points = xr.concat(place, dim="axis", coords="minimal", compat="override")
-    known = {"order": order, "starts": starts, "sound": sound}
+    options = {"order": order, "starts": starts, "sound": sound}
     core = ("axis", "spot")
     per_spot = map_chunks(
-        _spots, points, core=core, sizes={"figure": 2, "spot": track.size}, dtype="f8", **known
+        _spots, points, core=core, sizes={"figure": 2, "spot": track.size}, dtype="f8", **options
     )
     sizes = {"figure": len(_PER_TRACK), "track_id": len(sound)}
-    per_track = map_chunks(_lines, points, core=core, sizes=sizes, dtype="f8", **known)
+    per_track = map_chunks(_lines, points, core=core, sizes=sizes, dtype="f8", **options)
     result: dict[str, xr.DataArray] = {}
     for variables, figures in ((_PER_SPOT, per_spot), (_PER_TRACK, per_track)):
         for i, variable in enumerate(variables):
@@ -124,16 +124,16 @@ def _times(frame: np.ndarray, times: xr.Dataset) -> tuple[np.ndarray, list[str]]
     """Return when each spot was by the times of frames, NaN where these have none."""
     numbers, seconds = frame_times(times)
     place = np.searchsorted(numbers, frame)
-    there = np.isin(frame, numbers)
-    found = np.full(frame.size, math.nan)
-    found[there] = seconds[place[there]]
+    timed = np.isin(frame, numbers)
+    by_frame = np.full(frame.size, math.nan)
+    by_frame[timed] = seconds[place[timed]]
     steps = uneven(seconds)
     notes = [f"times of the movie's frames, which are {steps}"] if steps else []
-    if not there.all():
+    if not timed.all():
         notes.append(
-            f"{(~there).sum()} of {frame.size} spots in frames without a time: not measured"
+            f"{(~timed).sum()} of {frame.size} spots in frames without a time: not measured"
         )
-    return found, notes
+    return by_frame, notes
 
 
 def _tracks(ds: xr.Dataset, track: np.ndarray, frame: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -156,11 +156,11 @@ def _facts(
     seen = [np.unique(piece, return_counts=True) for piece in pieces]
     first = np.asarray([piece[0] for piece in pieces], dtype=np.int64)
     last = np.asarray([piece[-1] for piece in pieces], dtype=np.int64)
-    there = np.asarray([each.size for each, _ in seen], dtype=np.int64)
+    spot_count = np.asarray([group.size for group, _ in seen], dtype=np.int64)
     branches = np.asarray([np.count_nonzero(count > 1) for _, count in seen], dtype=np.uint32)
     facts = {
         schema.TRACK_SPOTS: np.diff(starts).astype(np.uint32),
-        schema.TRACK_GAPS: (last - first + 1 - there).astype(np.uint32),
+        schema.TRACK_GAPS: (last - first + 1 - spot_count).astype(np.uint32),
         schema.TRACK_BRANCHES: branches,
         schema.TRACK_FIRST: first,
         schema.TRACK_LAST: last,
@@ -176,17 +176,17 @@ def _spots(points: Any, *, order: np.ndarray, starts: np.ndarray, sound: tuple[b
     after[starts[1:] - 1] = starts[1:] - 1
     first = np.repeat(starts[:-1], np.diff(starts))
     good = np.repeat(np.asarray(sound, dtype=bool), np.diff(starts))
-    at = [_at(xp, points, order[which]) for which in (before, after, first)]
+    ends = [_at(xp, points, order[which]) for which in (before, after, first)]
     here = _at(xp, points, order)
-    times = at[1][0, :] - at[0][0, :]
-    distance = xp.sqrt(_squared(xp, at[1] - at[0]))
+    times = ends[1][0, :] - ends[0][0, :]
+    distance = xp.sqrt(_squared(xp, ends[1] - ends[0]))
     speed = xp.where(times > 0, distance / xp.where(times > 0, times, 1.0), math.nan)
-    both = xp.stack([speed, _squared(xp, here - at[2])])
-    both = xp.where(xp.asarray(good, **beside(points)), both, math.nan)
+    figures = xp.stack([speed, _squared(xp, here - ends[2])])
+    figures = xp.where(xp.asarray(good, **beside(points)), figures, math.nan)
     place = np.full(points.shape[1], order.size)
     place[order] = np.arange(order.size)
     none = xp.full((2, 1), math.nan, dtype=xp.float64, **beside(points))
-    return _at(xp, xp.concat([both, none], axis=1), place)
+    return _at(xp, xp.concat([figures, none], axis=1), place)
 
 
 def _lines(points: Any, *, order: np.ndarray, starts: np.ndarray, sound: tuple[bool, ...]) -> Any:
@@ -195,9 +195,9 @@ def _lines(points: Any, *, order: np.ndarray, starts: np.ndarray, sound: tuple[b
     ordered = _at(xp, points, order)
     lines = []
     for (a, b), good in zip(pairwise(starts), sound, strict=True):
-        own = ordered[:, int(a) : int(b)]
-        length = xp.sum(xp.sqrt(_squared(xp, own[:, 1:] - own[:, :-1])))
-        ends = own[:, -1:] - own[:, :1]
+        track = ordered[:, int(a) : int(b)]
+        length = xp.sum(xp.sqrt(_squared(xp, track[:, 1:] - track[:, :-1])))
+        ends = track[:, -1:] - track[:, :1]
         displacement, duration = xp.sqrt(_squared(xp, ends))[0], ends[0, 0]
         line = [
             length,

@@ -83,8 +83,8 @@ def phase_tracks(phases: xr.DataTree, tracks: xr.DataTree, *, share: float = 0.5
     if not tables:
         raise SchemaError("no table of phases; the tree has no child")
     common = [name for name in tables[0] if all(name in table for table in tables)]
-    held = [table[common] for table in tables]
-    ds = xr.concat(held, dim="event", combine_attrs="drop_conflicts")
+    aligned = [table[common] for table in tables]
+    ds = xr.concat(aligned, dim="event", combine_attrs="drop_conflicts")
     movies = ds["movie"].values.astype(str).tolist()
     channels = ds["channel"].values.astype(str).tolist()
     rows = np.stack([ds[v.name].values for v in schema.PHASES], axis=1)
@@ -92,11 +92,11 @@ def phase_tracks(phases: xr.DataTree, tracks: xr.DataTree, *, share: float = 0.5
     track = np.full(len(movies), -1, dtype=np.int64)
     overlap = np.zeros(len(movies))
     for i, (movie, channel) in enumerate(zip(movies, channels, strict=True)):
-        wanted = set(filter(None, re.split(r"[,/\s]+", channel)))
+        named = set(filter(None, re.split(r"[,/\s]+", channel)))
         near = [
             span
             for span in spans.get(schema.movie_key(movie), [])
-            if not (wanted and span.channel) or wanted & set(span.channel.split(","))
+            if not (named and span.channel) or named & set(span.channel.split(","))
         ]
         track[i], overlap[i], flag = _best(rows[i], near, share)
         flags[i] |= flag
@@ -108,17 +108,17 @@ def phase_tracks(phases: xr.DataTree, tracks: xr.DataTree, *, share: float = 0.5
     used = {(schema.movie_key(m), t) for m, t in zip(movies, track.tolist(), strict=True)}
     idle = [
         f"{movie}/{span.number}"
-        for movie, own in spans.items()
-        for span in own
+        for movie, of_movie in spans.items()
+        for span in of_movie
         if (movie, span.number) not in used
     ]
-    said = ds[schema.PHASE_FLAG.name].attrs
+    old_attrs = ds[schema.PHASE_FLAG.name].attrs
     result = {str(name): value for name, value in ds.data_vars.items()}
     result |= schema.PHASE_TRACK.wrap(xr.DataArray(track, dims="event"))
     result |= schema.PHASE_OVERLAP.wrap(xr.DataArray(overlap, dims="event"))
     result |= schema.PHASE_FLAG.wrap(
         xr.DataArray(flags, dims="event"),
-        **{key: said[key] for key in ("flag_masks", "flag_meanings") if key in said},
+        **{key: old_attrs[key] for key in ("flag_masks", "flag_meanings") if key in old_attrs},
     )
     notes = schema.flag_note("events", flags, schema.PHASE_FLAGS)
     if idle:
@@ -138,19 +138,19 @@ def _table(ds: xr.Dataset, stem: str) -> xr.Dataset:
         raise SchemaError(f"{stem}: {error}") from error
     count = ds.sizes["event"]
     masks = {"flag_masks": list(_FLAGS.values()), "flag_meanings": " ".join(schema.PHASE_FLAGS)}
-    given = ds.get(schema.PHASE_FLAG.name, xr.DataArray(np.zeros(count, np.uint32), dims="event"))
+    flags = ds.get(schema.PHASE_FLAG.name, xr.DataArray(np.zeros(count, np.uint32), dims="event"))
     names = [name for name, values in ds.data_vars.items() if values.dims == ("event",)]
-    kept = ds[names].assign(schema.PHASE_FLAG.wrap(given.reset_coords(drop=True), **masks))
-    if "channel" not in kept.coords:
-        kept = kept.assign_coords(channel=("event", np.full(count, "")))
-    values = compute(*(kept[name].data for name in kept.data_vars))
-    held = dict(zip(kept.data_vars, values, strict=True))
-    if any(np.isinf(held[v.name]).any() for v in schema.PHASES):
+    table = ds[names].assign(schema.PHASE_FLAG.wrap(flags.reset_coords(drop=True), **masks))
+    if "channel" not in table.coords:
+        table = table.assign_coords(channel=("event", np.full(count, "")))
+    values = compute(*(table[name].data for name in table.data_vars))
+    arrays = dict(zip(table.data_vars, values, strict=True))
+    if any(np.isinf(arrays[v.name]).any() for v in schema.PHASES):
         raise SchemaError(f"{stem}: a phase begins or ends at infinity; expected frames, NaN none")
-    return kept.assign(
+    return table.assign(
         {
             name: (v.dims, value, v.attrs)
-            for (name, v), value in zip(kept.data_vars.items(), values, strict=True)
+            for (name, v), value in zip(table.data_vars.items(), values, strict=True)
         }
     )
 
@@ -163,12 +163,12 @@ def _spans(ds: xr.Dataset, stem: str) -> list[_Span]:
     if "annotator" in ds.coords and len(set(ds["annotator"].values.tolist())) > 1:
         raise SchemaError(f"{stem}: tracks of several annotators; join phases to their consensus")
     channel = ds["spot_channel"].values.astype(str) if "spot_channel" in ds.coords else None
-    found = []
+    spans = []
     for number in np.unique(track[track >= 0]).tolist():
-        own = np.flatnonzero(track == number)
-        name = "" if channel is None else str(channel[own[0]])
-        found.append(_Span(number, name, int(frame[own].min()), int(frame[own].max())))
-    return found
+        rows = np.flatnonzero(track == number)
+        name = "" if channel is None else str(channel[rows[0]])
+        spans.append(_Span(number, name, int(frame[rows].min()), int(frame[rows].max())))
+    return spans
 
 
 def _best(row: np.ndarray, spans: list[_Span], share: float) -> tuple[int, float, int]:
@@ -177,10 +177,10 @@ def _best(row: np.ndarray, spans: list[_Span], share: float) -> tuple[int, float
         return -1, 0.0, _FLAGS["no_track"]
     low, high = int(np.nanmin(row)), int(np.nanmax(row))
     common = [max(0, min(high, s.last) - max(low, s.first) + 1) for s in spans]
-    most = max(common)
-    part = most / (high - low + 1)
-    if not most:
+    overlap = max(common)
+    part = overlap / (high - low + 1)
+    if not overlap:
         return -1, 0.0, _FLAGS["no_track"]
-    flag = _FLAGS["ambiguous_track"] if common.count(most) > 1 else 0
+    flag = _FLAGS["ambiguous_track"] if common.count(overlap) > 1 else 0
     flag |= _FLAGS["little_overlap"] if part < share else 0
-    return (-1 if flag else spans[common.index(most)].number), part, flag
+    return (-1 if flag else spans[common.index(overlap)].number), part, flag

@@ -25,8 +25,8 @@ class Frame:
         """Tell which places (n, 3) lie within the outer borders of the voxels."""
         voxels = (places - self.origin) / self.step
         with np.errstate(invalid="ignore"):
-            held = (voxels >= -0.5 - _SLACK) & (voxels <= self.count - 0.5 + _SLACK)
-        return held.all(axis=1)
+            within = (voxels >= -0.5 - _SLACK) & (voxels <= self.count - 0.5 + _SLACK)
+        return within.all(axis=1)
 
     def exists(self, frame: np.ndarray) -> np.ndarray:
         """Tell which frames the movie has."""
@@ -35,8 +35,8 @@ class Frame:
     def off_time(self, seconds: np.ndarray, frame: np.ndarray) -> np.ndarray:
         """Tell which times are more than half an interval from those of their frames."""
         off = np.zeros(len(frame), bool)
-        known = self.exists(frame) & ~np.isnan(seconds)
-        off[known] = abs(seconds[known] - self.times[frame[known]]) > self.interval / 2
+        timed = self.exists(frame) & ~np.isnan(seconds)
+        off[timed] = abs(seconds[timed] - self.times[frame[timed]]) > self.interval / 2
         return off
 
 
@@ -121,8 +121,8 @@ def frames(frame: np.ndarray, movie: Frame, base: int | None) -> str:
 
 def times(seconds: np.ndarray, frame: np.ndarray, movie: Frame, share: float) -> str:
     """Say how nearly all times would be those of their frames, if they are not as they are."""
-    known = movie.exists(frame) & np.isfinite(seconds)
-    frame, seconds = frame[known], seconds[known]
+    timed = movie.exists(frame) & np.isfinite(seconds)
+    frame, seconds = frame[timed], seconds[timed]
     off = int(np.count_nonzero(movie.off_time(seconds, frame)))
     if not len(frame) or 1 - off / len(frame) >= share:
         return ""

@@ -33,7 +33,7 @@ def hausdorff(
     """Write the distance of each pair a < b: 0 if both are empty, infinite if one is."""
     channels = box.shape[1]
     near = np.empty((channels, max(1, (height * width).max())), np.int32)
-    some = np.empty(channels, np.bool_)
+    filled = np.empty(channels, np.bool_)
     span = np.empty((channels, max(1, height.max()), 2), np.int64)
     roots = np.ceil(np.sqrt(np.arange(_ROOTS))).astype(np.uint8)
     for r in range(offset.size):
@@ -46,19 +46,19 @@ def hausdorff(
                 y0, y1 = min(y0, np.int64(box[r, c, 0])), max(y1, np.int64(box[r, c, 1]))
         for c in range(channels):
             plane = pixels[offset[r] * channels + c * area :][:area]
-            some[c] = _columns(plane, code, c, w, y0, y1, box[r, c], near[c])
+            filled[c] = _columns(plane, code, c, w, y0, y1, box[r, c], near[c])
             _spans(near[c], box[r, c], w, span[c])
         pair = 0
         for a in range(channels):
             for b in range(a + 1, channels):
-                if some[a] and some[b]:
-                    most = 0
+                if filled[a] and filled[b]:
+                    squared = 0
                     for p, q in ((a, b), (b, a)):
                         if not _within(near, p, q, box, r, span, w):
-                            most = _directed(near, p, q, box, r, span, roots, w, most)
-                    out[r, pair] = math.sqrt(most)
+                            squared = _directed(near, p, q, box, r, span, roots, w, squared)
+                    out[r, pair] = math.sqrt(squared)
                 else:
-                    out[r, pair] = np.inf if some[a] or some[b] else 0.0
+                    out[r, pair] = np.inf if filled[a] or filled[b] else 0.0
                 pair += 1
 
 
@@ -89,10 +89,10 @@ def _columns(
         to, after = near[y * w + x0 :][:n], near[(y + 1) * w + x0 :][:n]
         for x in range(n):
             to[x] = min(to[x], after[x] + 1)
-    some = False
+    filled = False
     for x in range(n):
-        some |= near[y0 * w + x0 + x] < _FAR
-    return some
+        filled |= near[y0 * w + x0 + x] < _FAR
+    return filled
 
 
 @numba.njit(nogil=True, cache=True)
@@ -110,7 +110,7 @@ def _spans(near: np.ndarray, box: np.ndarray, w: int, span: np.ndarray) -> None:
 
 @numba.njit(nogil=True, cache=True)
 def _nearest(
-    near: np.ndarray, b: int, at: int, x: int, first: int, last: int, enough: int
+    near: np.ndarray, b: int, row_start: int, x: int, first: int, last: int, enough: int
 ) -> Any:  # pragma: no cover
     """Return the squared distance of column x to set b; any smaller one that is `enough`.
 
@@ -120,10 +120,10 @@ def _nearest(
     step = max(0, first - x, x - last)
     while step * step < best and best > enough:
         if x - step >= first and x - step <= last:
-            g = np.int64(near[b, np.uint64(at + x - step)])
+            g = np.int64(near[b, np.uint64(row_start + x - step)])
             best = min(best, g * g + step * step)
         if x + step <= last and x + step >= first:
-            g = np.int64(near[b, np.uint64(at + x + step)])
+            g = np.int64(near[b, np.uint64(row_start + x + step)])
             best = min(best, g * g + step * step)
         step += 1
     return best
@@ -141,10 +141,10 @@ def _within(
             continue
         if start < first or end > last:
             return False
-        one, two = near[a][y * w + start : y * w + end + 1], near[b][y * w + start :]
+        inner, outer = near[a][y * w + start : y * w + end + 1], near[b][y * w + start :]
         lost = np.int32(0)
-        for x in range(one.size):
-            lost += np.int32((one[x] == 0) & (two[x] != 0))
+        for x in range(inner.size):
+            lost += np.int32((inner[x] == 0) & (outer[x] != 0))
         if lost:
             return False
     return True
@@ -160,12 +160,12 @@ def _directed(
     span: np.ndarray,
     roots: np.ndarray,
     w: int,
-    most: int,
+    largest: int,
 ) -> int:  # pragma: no cover
-    """Return the larger of `most` and the largest squared distance from set a to set b.
+    """Return the larger of `largest` and the largest squared distance from set a to set b.
 
     The ends of some rows go first, as the farthest are mostly near. A pixel k columns from one at
-    distance d is at most d + k away, so those with d + k under the root of `most` are passed by,
+    distance d is at most d + k away, so those with d + k under the root of `largest` are passed by,
     whole tiles where it can be. What lies in set b is at no distance from it.
     """
     y0, y1, x0, x1 = box[r, a, 0], box[r, a, 1], box[r, a, 2], box[r, a, 3]
@@ -173,30 +173,32 @@ def _directed(
     for y in range(y0, y1, 4):
         for side in range(2):
             if span[a, y, 1] >= 0:
-                most = max(most, _nearest(near, b, y * w, span[a, y, side], first, last, most))
-    root = np.int64(math.sqrt(most))
+                largest = max(
+                    largest, _nearest(near, b, y * w, span[a, y, side], first, last, largest)
+                )
+    root = np.int64(math.sqrt(largest))
     for y in range(y0, y1, _TILE):
         stop = min(y + _TILE, y1)
         middle = min(y + _TILE // 2, stop - 1) * w
         for x in range(x0, x1, _TILE):
             spare = root - _REACH
             if spare > 0:
-                found = _nearest(near, b, middle, x + _TILE // 2, first, last, spare * spare)
-                if found <= spare * spare:
+                nearest = _nearest(near, b, middle, x + _TILE // 2, first, last, spare * spare)
+                if nearest <= spare * spare:
                     continue
             for i in range(y, stop):
                 j: Any = max(x, span[a, i, 0])
                 end = min(x + _TILE - 1, span[a, i, 1])
                 while j <= end:
-                    at = np.uint64(i * w + j)
-                    if near[a, at] != 0:
+                    place = np.uint64(i * w + j)
+                    if near[a, place] != 0:
                         j += 1
                         continue
                     best: Any = np.int64(0)
-                    if j < first or j > last or near[b, at] != 0:
-                        best = _nearest(near, b, i * w, j, first, last, most)
-                    if best > most:
-                        most, root = best, np.int64(math.sqrt(best))
+                    if j < first or j > last or near[b, place] != 0:
+                        best = _nearest(near, b, i * w, j, first, last, largest)
+                    if best > largest:
+                        largest, root = best, np.int64(math.sqrt(best))
                     up = np.int64(roots[best]) if best < _ROOTS else root
                     j += 1 + (root - up if root > up else 0)
-    return most
+    return largest

@@ -79,7 +79,7 @@ def _resized(plane: np.ndarray) -> np.ndarray:  # pragma: no cover
     h, w = plane.shape
     if h > _SIZE or w > _SIZE:
         plane = _smooth(np.ascontiguousarray(_smooth(plane).T)).T.copy()
-    at = np.empty((2, _SIZE, 2), np.int64)
+    neighbours = np.empty((2, _SIZE, 2), np.int64)
     share = np.empty((2, _SIZE))
     for axis in range(2):
         n = h if axis == 0 else w
@@ -92,13 +92,13 @@ def _resized(plane: np.ndarray) -> np.ndarray:  # pragma: no cover
             elif place > n - 1:
                 place = 2 * (n - 1) - place
             low = int(place)
-            at[axis, i, 0], at[axis, i, 1] = low, _mirrored(low + 1, n)
+            neighbours[axis, i, 0], neighbours[axis, i, 1] = low, _mirrored(low + 1, n)
             share[axis, i] = place - low
     out = np.empty((_SIZE, _SIZE))
     for y in range(_SIZE):
-        above, below, t = plane[at[0, y, 0]], plane[at[0, y, 1]], share[0, y]
+        above, below, t = plane[neighbours[0, y, 0]], plane[neighbours[0, y, 1]], share[0, y]
         for x in range(_SIZE):
-            i, j, s = at[1, x, 0], at[1, x, 1], share[1, x]
+            i, j, s = neighbours[1, x, 0], neighbours[1, x, 1], share[1, x]
             value = above[i] * (1 - t) * (1 - s)
             value += above[j] * (1 - t) * s
             value += below[i] * t * (1 - s)

@@ -44,19 +44,19 @@ def hulls(
 
 
 @numba.njit(nogil=True, cache=True)
-def _chain(reach: np.ndarray, rows: int, sign: int, at: np.ndarray) -> int:  # pragma: no cover
+def _chain(reach: np.ndarray, rows: int, sign: int, bends: np.ndarray) -> int:  # pragma: no cover
     """List the rows where the hull of the points (row, reach) bends; rows without one are none."""
     count = 0
     for y in range(rows):
         if abs(reach[y]) == _NONE:
             continue
         while count > 1:
-            a, b = at[count - 2], at[count - 1]
+            a, b = bends[count - 2], bends[count - 1]
             turn = (reach[b] - reach[a]) * (y - a) - (reach[y] - reach[a]) * (b - a)
             if turn * sign < 0:
                 break
             count -= 1
-        at[count] = y
+        bends[count] = y
         count += 1
     return count
 
@@ -85,17 +85,17 @@ def _hull(left: np.ndarray, right: np.ndarray, bh: int) -> tuple[float, float]: 
     """
     rows = 2 * bh + 1
     reach = np.empty((2, rows), np.int64)
-    at = np.empty((2, rows), np.int64)
+    bends = np.empty((2, rows), np.int64)
     ends = np.empty((2, bh), np.int64)
     _reaches(left, right, bh, reach[0], reach[1])
     for side in range(2):
-        count = _chain(reach[side], rows, 1 - 2 * side, at[side])
+        count = _chain(reach[side], rows, 1 - 2 * side, bends[side])
         k = 0
         for y in range(bh):
             row = 2 * y + 1
-            while k < count - 2 and at[side, k + 1] < row:
+            while k < count - 2 and bends[side, k + 1] < row:
                 k += 1
-            a, b = at[side, k], at[side, k + 1]
+            a, b = bends[side, k], bends[side, k + 1]
             apart, start = b - a, reach[side, a]
             place = start * apart + (reach[side, b] - start) * (row - a)
             ends[side, y] = place // (2 * apart) if side else -((-place) // (2 * apart))
@@ -103,10 +103,10 @@ def _hull(left: np.ndarray, right: np.ndarray, bh: int) -> tuple[float, float]: 
     for y in range(bh):
         area += max(0, ends[1, y] - ends[0, y] + 1)
     _reaches(ends[0], ends[1], bh, reach[0], reach[1])
-    counts = _chain(reach[0], rows, 1, at[0]), _chain(reach[1], rows, -1, at[1])
+    counts = _chain(reach[0], rows, 1, bends[0]), _chain(reach[1], rows, -1, bends[1])
     longest = 0  # from side to side: across the row of either end it is farther than along one
     for i in range(counts[0]):
         for j in range(counts[1]):
-            y, x = at[0, i] - at[1, j], reach[0, at[0, i]] - reach[1, at[1, j]]
+            y, x = bends[0, i] - bends[1, j], reach[0, bends[0, i]] - reach[1, bends[1, j]]
             longest = max(longest, y * y + x * x)
     return np.float64(area), math.sqrt(longest) / 2

@@ -67,13 +67,13 @@ def measure(
     sizes = [columns.count(family, channels) for family in families]
     out = np.full((len(offset), sum(sizes)), np.nan)
     whole = pixels.dtype.kind == "u" and int(pixels.max(initial=0)) <= similarity.LARGEST
-    there = np.flatnonzero(np.asarray(height) * np.asarray(width))
-    for start in range(0, len(there), _AT_ONCE):
-        at = there[start : start + _AT_ONCE]
-        some = _Pictures(pixels, codes, offset[at], height[at], width[at], channels)
-        some.data_range, some.small = data_range, whole
-        made = [_KERNELS[family](some).reshape(len(at), -1) for family in families]
-        out[at] = np.concatenate(made, axis=1)
+    nonempty = np.flatnonzero(np.asarray(height) * np.asarray(width))
+    for start in range(0, len(nonempty), _AT_ONCE):
+        chosen = nonempty[start : start + _AT_ONCE]
+        pictures = _Pictures(pixels, codes, offset[chosen], height[chosen], width[chosen], channels)
+        pictures.data_range, pictures.small = data_range, whole
+        results = [_KERNELS[family](pictures).reshape(len(chosen), -1) for family in families]
+        out[chosen] = np.concatenate(results, axis=1)
     return out
 
 
@@ -110,9 +110,9 @@ class _Pictures:
 
     @cached_property
     def boxes(self) -> np.ndarray:
-        made = self.empty(self.channels, 4, dtype=np.int64)
-        outline.boxes(self.codes, *self.frame, made)
-        return made
+        corners = self.empty(self.channels, 4, dtype=np.int64)
+        outline.boxes(self.codes, *self.frame, corners)
+        return corners
 
     @cached_property
     def outlines(self) -> tuple[np.ndarray, np.ndarray]:
@@ -126,18 +126,18 @@ class _Pictures:
     def values(self) -> dict[str, np.ndarray]:
         sizes = {"percentiles": values.N_DECILES, "background-mean": 1}
         sizes |= {"cell-shape": values.N_STATISTICS}
-        made = {family: self.empty(self.channels, n) for family, n in sizes.items()}
+        tables = {family: self.empty(self.channels, n) for family, n in sizes.items()}
         counts = (
             np.zeros((4, np.iinfo(self.pixels.dtype).max + 1), np.int32) if self.whole else None
         )
-        values.values(*self.packed, counts, _logs(self.largest.bit_length()), *made.values())
-        return made
+        values.values(*self.packed, counts, _logs(self.largest.bit_length()), *tables.values())
+        return tables
 
     def similarities(self, data_range: float) -> np.ndarray:
-        made = self.empty(self.pairs)
+        means = self.empty(self.pairs)
         room = np.empty((self.channels, self.largest), np.int32 if self.small else np.float64)
-        similarity.similarities(*self.packed, self.boxes, data_range, room, made)
-        return made
+        similarity.similarities(*self.packed, self.boxes, data_range, room, means)
+        return means
 
 
 @cache
@@ -147,63 +147,66 @@ def _logs(bits: int) -> np.ndarray:
     return n * np.log2(np.maximum(n, 1))
 
 
-def _textures(some: _Pictures, *, strict: bool = False) -> np.ndarray:
-    made = some.empty(some.channels, texture.N_TEXTURES)
-    texture.textures(some.pixels, *some.frame, strict, made)
-    return made
+def _textures(pictures: _Pictures, *, strict: bool = False) -> np.ndarray:
+    figures = pictures.empty(pictures.channels, texture.N_TEXTURES)
+    texture.textures(pictures.pixels, *pictures.frame, strict, figures)
+    return figures
 
 
-def _corrected_textures(some: _Pictures) -> np.ndarray:
-    made = some.empty(some.channels, texture.N_TEXTURES)
-    texture.cell_textures(*some.packed, made)
-    return np.concatenate([_textures(some, strict=True), made], axis=2)
+def _corrected_textures(pictures: _Pictures) -> np.ndarray:
+    cell_figures = pictures.empty(pictures.channels, texture.N_TEXTURES)
+    texture.cell_textures(*pictures.packed, cell_figures)
+    return np.concatenate([_textures(pictures, strict=True), cell_figures], axis=2)
 
 
-def _slopes(some: _Pictures) -> np.ndarray:
-    made = some.empty(some.channels, 1)
-    kind = np.int32 if some.whole else np.float64
-    room = np.zeros((2, int(some.frame[2].max()) + 2), kind)
-    texture.slopes(some.pixels, *some.frame, room, made)
-    return made
+def _slopes(pictures: _Pictures) -> np.ndarray:
+    steepness = pictures.empty(pictures.channels, 1)
+    kind = np.int32 if pictures.whole else np.float64
+    room = np.zeros((2, int(pictures.frame[2].max()) + 2), kind)
+    texture.slopes(pictures.pixels, *pictures.frame, room, steepness)
+    return steepness
 
 
-def _colocalisation(some: _Pictures) -> np.ndarray:
-    overlaps, paired = some.empty(some.pairs, 2), some.empty(some.pairs, pairs.N_PAIRED)
-    kind = np.float64 if some.pixels.dtype == np.float64 else np.float32
-    planes = np.empty((some.channels, some.largest), kind)
-    centred = np.empty((some.channels, 0 if some.whole else some.largest))
-    pairs.pairs(*some.packed, some.boxes, planes, centred, overlaps, paired)
-    paired[..., 4] = some.similarities(2.0)  # scikit-image's range of floats, once
-    distance.hausdorff(*some.packed, some.boxes, paired[..., 5])
-    number = {pair: i for i, pair in enumerate(columns.pairs(some.channels))}
-    both = [number[min(p), max(p)] for p in permutations(range(some.channels), 2)]
-    ways = paired[:, both].reshape(some.n, -1)
-    return np.concatenate([overlaps.reshape(some.n, -1), ways], axis=1)
+def _colocalisation(pictures: _Pictures) -> np.ndarray:
+    overlaps, paired = (
+        pictures.empty(pictures.pairs, 2),
+        pictures.empty(pictures.pairs, pairs.N_PAIRED),
+    )
+    kind = np.float64 if pictures.pixels.dtype == np.float64 else np.float32
+    planes = np.empty((pictures.channels, pictures.largest), kind)
+    centred = np.empty((pictures.channels, 0 if pictures.whole else pictures.largest))
+    pairs.pairs(*pictures.packed, pictures.boxes, planes, centred, overlaps, paired)
+    paired[..., 4] = pictures.similarities(2.0)  # scikit-image's range of floats, once
+    distance.hausdorff(*pictures.packed, pictures.boxes, paired[..., 5])
+    number = {pair: i for i, pair in enumerate(columns.pairs(pictures.channels))}
+    ordered = [number[min(p), max(p)] for p in permutations(range(pictures.channels), 2)]
+    ways = paired[:, ordered].reshape(pictures.n, -1)
+    return np.concatenate([overlaps.reshape(pictures.n, -1), ways], axis=1)
 
 
-def _corrected_pairs(some: _Pictures) -> np.ndarray:
-    made = some.empty(some.pairs, pairs.N_CORRECTED + 1)
-    pairs.corrected(*some.packed, made[..., :-1])
-    made[..., -1] = some.similarities(some.data_range)
-    return made
+def _corrected_pairs(pictures: _Pictures) -> np.ndarray:
+    figures = pictures.empty(pictures.pairs, pairs.N_CORRECTED + 1)
+    pairs.corrected(*pictures.packed, figures[..., :-1])
+    figures[..., -1] = pictures.similarities(pictures.data_range)
+    return figures
 
 
-def _shared(some: _Pictures, *, strict: bool) -> np.ndarray:
-    made = some.empty(some.pairs, some.channels, shared.N_SHARED)
-    shared.shared(*some.packed, strict, made)
-    return made
+def _shared(pictures: _Pictures, *, strict: bool) -> np.ndarray:
+    ratios = pictures.empty(pictures.pairs, pictures.channels, shared.N_SHARED)
+    shared.shared(*pictures.packed, strict, ratios)
+    return ratios
 
 
-def _apart(some: _Pictures) -> np.ndarray:
-    made = some.empty(some.pairs, 2)
-    outline.apart(some.outlines[1], made)
-    return made
+def _apart(pictures: _Pictures) -> np.ndarray:
+    distances = pictures.empty(pictures.pairs, 2)
+    outline.apart(pictures.outlines[1], distances)
+    return distances
 
 
-def _hog(some: _Pictures) -> np.ndarray:
-    made = some.empty(some.channels, hog.N_BINS)
-    hog.gradients(some.pixels, *some.frame, made)
-    return made
+def _hog(pictures: _Pictures) -> np.ndarray:
+    histograms = pictures.empty(pictures.channels, hog.N_BINS)
+    hog.gradients(pictures.pixels, *pictures.frame, histograms)
+    return histograms
 
 
 _KERNELS: dict[str, Callable[[_Pictures], np.ndarray]] = {

@@ -28,8 +28,8 @@ def boxes(
     out: np.ndarray,
 ) -> None:  # pragma: no cover
     """Write first row, last + 1, first column, last + 1 of each channel's mask; zeros for none."""
-    most = max(1, width.max())
-    columns = np.empty(most, codes.dtype)
+    longest = max(1, width.max())
+    columns = np.empty(longest, codes.dtype)
     for r in range(offset.size):
         h, w = np.int64(height[r]), np.int64(width[r])
         columns[:w] = 0
@@ -116,11 +116,11 @@ def apart(centres: np.ndarray, out: np.ndarray) -> None:  # pragma: no cover
         pair = 0
         for a in range(centres.shape[1]):
             for b in range(a + 1, centres.shape[1]):
-                one, two = centres[r, a], centres[r, b]
+                first, second = centres[r, a], centres[r, b]
                 for k in range(2):
-                    steps = two[2 * k] - one[2 * k], two[2 * k + 1] - one[2 * k + 1]
+                    steps = second[2 * k] - first[2 * k], second[2 * k + 1] - first[2 * k + 1]
                     out[r, pair, k] = math.sqrt(steps[0] * steps[0] + steps[1] * steps[1])
-                if np.isnan(one[0]) or np.isnan(two[0]):
+                if np.isnan(first[0]) or np.isnan(second[0]):
                     out[r, pair] = -1
                 pair += 1
 
@@ -189,15 +189,15 @@ def _moments(
     """
     sums[:] = 0
     for i in range(bh):
-        found = _along(plane[i * w : i * w + bw], inside[(i + 1) * (bw + 2) + 1 :][:bw], places)
+        row_sums = _along(plane[i * w : i * w + bw], inside[(i + 1) * (bw + 2) + 1 :][:bw], places)
         y = np.float64(i - bh // 2)
         for k in range(2):
             s, s0, s1, s2, s3 = (
                 sums[k],
-                found[4 * k],
-                found[4 * k + 1],
-                found[4 * k + 2],
-                found[4 * k + 3],
+                row_sums[4 * k],
+                row_sums[4 * k + 1],
+                row_sums[4 * k + 2],
+                row_sums[4 * k + 3],
             )
             s[0] += s0
             s[1] += y * s0
@@ -314,7 +314,7 @@ def _count(
             kind = np.uint8(
                 here[x] * np.uint8(np.uint8(1) + np.uint8(2) * near + np.uint8(10) * far)
             )
-            one = (
+            pattern = (
                 (kind == 5)
                 | (kind == 7)
                 | (kind == 15)
@@ -322,7 +322,7 @@ def _count(
                 | (kind == 25)
                 | (kind == 27)
             )
-            ones += np.int32(one)
+            ones += np.int32(pattern)
             roots += np.int32((kind == 21) | (kind == 33))
             halves += np.int32((kind == 13) | (kind == 23))
     out[22] = ones + roots * math.sqrt(2) + halves * (1 + math.sqrt(2)) / 2

@@ -63,10 +63,10 @@ def pairs(
         pair = 0
         for a in range(channels):
             for b in range(a + 1, channels):
-                both = _both(code, a, b)
-                either = counts[a] + counts[b] - both
-                overlaps[r, pair, 0] = 1 - 2 * both / (counts[a] + counts[b])
-                overlaps[r, pair, 1] = 1 - both / either if either else 0.0
+                common = _both(code, a, b)
+                either = counts[a] + counts[b] - common
+                overlaps[r, pair, 0] = 1 - 2 * common / (counts[a] + counts[b])
+                overlaps[r, pair, 1] = 1 - common / either if either else 0.0
                 out = paired[r, pair]
                 if whole:
                     cross = _cross(planes[a], planes[b], box[r, a], box[r, b], w)
@@ -114,16 +114,19 @@ def corrected(
 
 @numba.njit(nogil=True, cache=True, fastmath=_FAST, error_model="numpy")
 def _correct(
-    one: np.ndarray, two: np.ndarray, code: np.ndarray, a: int, b: int, out: np.ndarray
+    plane1: np.ndarray, plane2: np.ndarray, code: np.ndarray, a: int, b: int, out: np.ndarray
 ) -> None:  # pragma: no cover
     n = first = 0
     while first < code.size - 1 and not ((code[first] >> a) | (code[first] >> b)) & 1:
         first += 1
-    level1, level2 = np.float64(one[first]), np.float64(two[first])  # a level plane is 0 over it
+    level1, level2 = (
+        np.float64(plane1[first]),
+        np.float64(plane2[first]),
+    )  # a level plane is 0 over it
     own1 = own2 = in1 = in2 = s1 = s2 = q1 = q2 = u1 = u2 = cross = 0.0
     for i in range(code.size):
         p, q = np.float64((code[i] >> a) & 1), np.float64((code[i] >> b) & 1)
-        u, v = np.float64(one[i]), np.float64(two[i])
+        u, v = np.float64(plane1[i]), np.float64(plane2[i])
         either = max(p, q)
         n += 1 if either > 0 else 0
         own1 += u * p
@@ -138,8 +141,8 @@ def _correct(
     mean1, mean2, c12, positive = u1 / n, u2 / n, 0.0, 0
     for i in range(code.size):
         either = np.float64(((code[i] >> a) | (code[i] >> b)) & 1)
-        u = (np.float64(one[i]) - level1 - mean1) * either
-        v = (np.float64(two[i]) - level2 - mean2) * either
+        u = (np.float64(plane1[i]) - level1 - mean1) * either
+        v = (np.float64(plane2[i]) - level2 - mean2) * either
         q1 += u * u
         q2 += v * v
         c12 += u * v
@@ -183,10 +186,10 @@ def _centre(plane: np.ndarray, to: np.ndarray) -> float:  # pragma: no cover
 
 
 @numba.njit(nogil=True, cache=True, fastmath=_FAST)
-def _away(one: np.ndarray, two: np.ndarray) -> float:  # pragma: no cover
+def _away(first: np.ndarray, second: np.ndarray) -> float:  # pragma: no cover
     total = 0.0
-    for i in range(one.size):
-        d = np.float64(one[i]) - np.float64(two[i])
+    for i in range(first.size):
+        d = np.float64(first[i]) - np.float64(second[i])
         total += d * d
     return total
 
@@ -221,21 +224,21 @@ def _both(code: np.ndarray, a: int, b: int) -> Any:  # pragma: no cover
 
 
 @numba.njit(nogil=True, cache=True, fastmath=_FAST)
-def _dot(one: np.ndarray, two: np.ndarray) -> float:  # pragma: no cover
+def _dot(first: np.ndarray, second: np.ndarray) -> float:  # pragma: no cover
     total = 0.0
-    for i in range(one.size):
-        total += np.float64(one[i]) * np.float64(two[i])
+    for i in range(first.size):
+        total += np.float64(first[i]) * np.float64(second[i])
     return total
 
 
 @numba.njit(nogil=True, cache=True)
 def _cross(
-    one: np.ndarray, two: np.ndarray, a: np.ndarray, b: np.ndarray, w: int
+    first: np.ndarray, second: np.ndarray, a: np.ndarray, b: np.ndarray, w: int
 ) -> float:  # pragma: no cover
     """Sum the products where the boxes of both masks meet."""
     y0, y1, x0, x1 = max(a[0], b[0]), min(a[1], b[1]), max(a[2], b[2]), min(a[3], b[3])
     total = 0.0
     if x0 < x1:
         for y in range(y0, y1):
-            total += _dot(one[y * w + x0 : y * w + x1], two[y * w + x0 : y * w + x1])
+            total += _dot(first[y * w + x0 : y * w + x1], second[y * w + x0 : y * w + x1])
     return total

@@ -109,7 +109,7 @@ def _codes(
     code: np.ndarray,
     channels: int,
     table: np.ndarray,
-    known: np.ndarray,
+    codes_seen: np.ndarray,
     used: np.ndarray,
     counts: np.ndarray,
     sums: np.ndarray,
@@ -124,23 +124,23 @@ def _codes(
             end += 1
         if here:
             slot = (np.int64(here) * 2654435761) & (table.size - 1)
-            while table[slot] >= 0 and known[table[slot]] != here:
+            while table[slot] >= 0 and codes_seen[table[slot]] != here:
                 slot = (slot + 1) & (table.size - 1)
             k = table[slot]
             if k < 0:
                 k = n
                 n += 1
-                table[slot], used[k], known[k], counts[k] = k, slot, here, 0
+                table[slot], used[k], codes_seen[k], counts[k] = k, slot, here, 0
                 sums[k], tops[k] = 0, -np.inf
             counts[k] += end - start
             for c in range(channels):
                 if (here >> c) & 1:
                     run = planes[c * area + start : c * area + end]
-                    total, most = sums[k, c], tops[k, c]
+                    total, largest = sums[k, c], tops[k, c]
                     for i in range(run.size):
                         v = np.float64(run[i])
                         total += v
-                        most = max(most, v)
-                    sums[k, c], tops[k, c] = total, most
+                        largest = max(largest, v)
+                    sums[k, c], tops[k, c] = total, largest
         start = end
     return n

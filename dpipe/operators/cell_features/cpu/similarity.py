@@ -36,11 +36,11 @@ def similarities(
     `LARGEST`, else float64. Rows go outside, pairs inside: what a row needs stays in the cache.
     """
     channels = box.shape[1]
-    most = max(1, width.max()) + 8
-    lone = np.empty((3, channels, most))  # of a row: sums, variances, similarity with nothing
-    running = np.empty((channels + out.shape[1], most), planes.dtype)
-    columns = np.empty((channels, most), planes.dtype)
-    room = np.empty((2, most), planes.dtype)
+    longest = max(1, width.max()) + 8
+    lone = np.empty((3, channels, longest))  # of a row: sums, variances, similarity with nothing
+    running = np.empty((channels + out.shape[1], longest), planes.dtype)
+    columns = np.empty((channels, longest), planes.dtype)
+    room = np.empty((2, longest), planes.dtype)
     reach = np.empty((channels, 4), np.int64)
     c1, c2 = (0.01 * data_range) ** 2, (0.03 * data_range) ** 2
     for r in range(offset.size):
@@ -138,8 +138,8 @@ def _mask(
     """Copy what windows around the reach see of the masked channel."""
     n = reach[3] - reach[2] + 2 * _HALF
     for y in range(reach[0] - _HALF, reach[1] + _HALF):
-        at = y * w + reach[2] - _HALF
-        row, here, target = plane[at : at + n], code[at : at + n], to[at : at + n]
+        start = y * w + reach[2] - _HALF
+        row, here, target = plane[start : start + n], code[start : start + n], to[start : start + n]
         for x in range(n):
             target[x] = row[x] * ((here[x] >> c) & 1)
 
@@ -167,13 +167,13 @@ def _move(
         for x in range(wide):
             sums[k, x] = 0
     else:
-        at = np.uint64((y - _HALF - 1) * w + x0 - _HALF)
+        offset = np.uint64((y - _HALF - 1) * w + x0 - _HALF)
         for x in range(wide):
-            sums[k, x] -= planes[a, at + x] * planes[b, at + x]
+            sums[k, x] -= planes[a, offset + x] * planes[b, offset + x]
     for i in range(start, y + _HALF + 1):
-        at = np.uint64(i * w + x0 - _HALF)
+        offset = np.uint64(i * w + x0 - _HALF)
         for x in range(wide):
-            sums[k, x] += planes[a, at + x] * planes[b, at + x]
+            sums[k, x] += planes[a, offset + x] * planes[b, offset + x]
 
 
 @numba.njit(nogil=True, cache=True)
@@ -187,23 +187,23 @@ def _sum(
         for x in range(wide):
             sums[c, x] = 0
     else:
-        at = np.uint64((y - _HALF - 1) * w + x0 - _HALF)
+        offset = np.uint64((y - _HALF - 1) * w + x0 - _HALF)
         for x in range(wide):
-            sums[c, x] -= planes[c, at + x]
+            sums[c, x] -= planes[c, offset + x]
     for i in range(start, y + _HALF + 1):
-        at = np.uint64(i * w + x0 - _HALF)
+        offset = np.uint64(i * w + x0 - _HALF)
         for x in range(wide):
-            sums[c, x] += planes[c, at + x]
+            sums[c, x] += planes[c, offset + x]
 
 
 @numba.njit(nogil=True, cache=True)
 def _across(columns: np.ndarray, k: int, n: int, room: np.ndarray) -> None:  # pragma: no cover
     """Sum seven neighbours of a row into the first row of `room`."""
-    one, two, four, six = np.uint64(1), np.uint64(2), np.uint64(4), np.uint64(6)
+    step1, step2, step4, step6 = np.uint64(1), np.uint64(2), np.uint64(4), np.uint64(6)
     for x in range(np.uint64(n + 5)):
-        room[1, x] = columns[k, x] + columns[k, x + one]
+        room[1, x] = columns[k, x] + columns[k, x + step1]
     for x in range(np.uint64(n)):
-        room[0, x] = room[1, x] + room[1, x + two] + room[1, x + four] + columns[k, x + six]
+        room[0, x] = room[1, x] + room[1, x + step2] + room[1, x + step4] + columns[k, x + step6]
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy", fastmath=_FAST)
@@ -218,20 +218,20 @@ def _alone(
     lone: np.ndarray,
 ) -> float:  # pragma: no cover
     """Write sums, variances and the similarity with nothing of a row; return its sum."""
-    wide, found = np.uint64(n), 0.0
+    wide, total = np.uint64(n), 0.0
     _across(columns, c, n, room)
     for x in range(wide):
         lone[0, c, x] = room[0, x]
     _across(squares, c, n, room)
     for x in range(wide):
-        own = lone[0, c, x]
-        lone[1, c, x] = (_AREA * np.float64(room[0, x]) - own * own) * _SPREADS
+        window_sum = lone[0, c, x]
+        lone[1, c, x] = (_AREA * np.float64(room[0, x]) - window_sum * window_sum) * _SPREADS
     for x in range(wide):
-        own = lone[0, c, x]
-        same = c1 * c2 / ((own * own * _MEANS + c1) * (lone[1, c, x] + c2))
+        window_sum = lone[0, c, x]
+        same = c1 * c2 / ((window_sum * window_sum * _MEANS + c1) * (lone[1, c, x] + c2))
         lone[2, c, x] = same
-        found += same
-    return found
+        total += same
+    return total
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy", fastmath=_FAST)
@@ -250,13 +250,13 @@ def _together(
 ) -> float:  # pragma: no cover
     """Sum over a row the similarity less those of each with nothing, plus that of nothing: 1."""
     _across(products, k, n, room)
-    found, p, q = 0.0, np.uint64(i), np.uint64(j)
+    total, p, q = 0.0, np.uint64(i), np.uint64(j)
     for x in range(np.uint64(n)):
-        one, two = lone[0, a, p + x], lone[0, b, q + x]
-        both, cross = one * two, np.float64(room[0, x])
-        above = (2 * _MEANS * both + c1) * (2 * _SPREADS * (_AREA * cross - both) + c2)
-        below = ((one * one + two * two) * _MEANS + c1) * (
+        first, second = lone[0, a, p + x], lone[0, b, q + x]
+        product, cross = first * second, np.float64(room[0, x])
+        above = (2 * _MEANS * product + c1) * (2 * _SPREADS * (_AREA * cross - product) + c2)
+        below = ((first * first + second * second) * _MEANS + c1) * (
             lone[1, a, p + x] + lone[1, b, q + x] + c2
         )
-        found += above / below - lone[2, a, p + x] - lone[2, b, q + x] + 1.0
-    return found
+        total += above / below - lone[2, a, p + x] - lone[2, b, q + x] + 1.0
+    return total

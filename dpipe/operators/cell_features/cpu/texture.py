@@ -41,10 +41,10 @@ def textures(
         area = h * w
         for c in range(channels):
             plane = pixels[offset[r] * channels + c * area :][:area]
-            most = _most(plane)
-            _quantise(plane, most, grey[:area])
+            brightest = _brightest(plane)
+            _quantise(plane, brightest, grey[:area])
             _pairs(grey, h, w, counts, out[r, c])
-            if strict and (most == 0 or w <= _STEP):
+            if strict and (brightest == 0 or w <= _STEP):
                 out[r, c] = np.nan
 
 
@@ -63,8 +63,8 @@ def cell_textures(
     away, or both. NaN where the mask has no pair or nothing above 0.
     """
     channels = out.shape[1]
-    most = max(1, (height * width).max())
-    grey, inside = np.zeros(most, np.uint8), np.zeros(most, np.uint8)
+    largest = max(1, (height * width).max())
+    grey, inside = np.zeros(largest, np.uint8), np.zeros(largest, np.uint8)
     counts = np.zeros(_LEVELS * _LEVELS, np.int32)
     for r in range(offset.size):
         h, w = np.int64(height[r]), np.int64(width[r])
@@ -95,7 +95,7 @@ def around(
     out: np.ndarray,
 ) -> None:  # pragma: no cover
     """Write the mean over directions of the six of symmetric pairs inside; `counts` are all 0."""
-    found, out[:] = 0, 0
+    directions, out[:] = 0, 0
     for dy, dx in ((0, step), (step, step), (step, 0), (step, -step)):
         n = i = ii = ij = away = squares = 0
         near = 0.0
@@ -107,9 +107,9 @@ def around(
                         continue
                     a: Any = np.int64(grey[p])
                     b: Any = np.int64(grey[q])
-                    one, two = a * _LEVELS + b, b * _LEVELS + a
+                    forward, backward = a * _LEVELS + b, b * _LEVELS + a
                     if clear:
-                        counts[one] = counts[two] = 0
+                        counts[forward] = counts[backward] = 0
                         continue
                     n += 1
                     i += a + b
@@ -117,13 +117,13 @@ def around(
                     ij += a * b
                     away += abs(a - b)
                     near += 1 / (1 + (a - b) ** 2)
-                    squares += 2 * counts[one] + 1
-                    counts[one] += 1
-                    squares += 2 * counts[two] + 1
-                    counts[two] += 1
+                    squares += 2 * counts[forward] + 1
+                    counts[forward] += 1
+                    squares += 2 * counts[backward] + 1
+                    counts[backward] += 1
         if n == 0:
             continue
-        found += 1
+        directions += 1
         spread = 2 * n * ii - i * i
         out[0] += (ii - 2 * ij) / n
         out[1] += away / n
@@ -131,7 +131,7 @@ def around(
         out[3] += squares / (4.0 * n * n)
         out[4] += math.sqrt(squares) / (2 * n)
         out[5] += (4 * n * ij - i * i) / spread if spread else 1.0
-    out /= found if found else np.nan
+    out /= directions if directions else np.nan
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
@@ -165,29 +165,29 @@ def slopes(
 
 
 @numba.njit(nogil=True, cache=True)
-def _most(plane: np.ndarray) -> float:  # pragma: no cover
-    most = plane[0]
+def _brightest(plane: np.ndarray) -> float:  # pragma: no cover
+    brightest = plane[0]
     for i in range(plane.size):
-        most = plane[i] if plane[i] > most else most
-    return np.float64(most)
+        brightest = plane[i] if plane[i] > brightest else brightest
+    return np.float64(brightest)
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
-def _quantise(plane: np.ndarray, most: float, grey: np.ndarray) -> None:  # pragma: no cover
-    if most == 0:
+def _quantise(plane: np.ndarray, brightest: float, grey: np.ndarray) -> None:  # pragma: no cover
+    if brightest == 0:
         grey[:] = 0
         return
     for i in range(plane.size):
-        grey[i] = np.uint8(np.int32(np.float64(plane[i]) / most * 255.0))
+        grey[i] = np.uint8(np.int32(np.float64(plane[i]) / brightest * 255.0))
 
 
 @numba.njit(nogil=True, cache=True, fastmath=_FAST)
-def _row(one: np.ndarray, two: np.ndarray) -> tuple[Any, ...]:  # pragma: no cover
+def _row(first: np.ndarray, second: np.ndarray) -> tuple[Any, ...]:  # pragma: no cover
     """Sum over pairs: i, j, i * i, j * j, i * j, abs(i - j); and 1 / (1 + (i - j) ** 2)."""
     i = j = ii = jj = ij = away = np.int32(0)
     near = 0.0
-    for x in range(one.size):
-        a, b = np.int32(one[x]), np.int32(two[x])
+    for x in range(first.size):
+        a, b = np.int32(first[x]), np.int32(second[x])
         d = np.int32(a - b)
         i += a
         j += b
@@ -211,20 +211,20 @@ def _pairs(
     i = j = ii = jj = ij = away = squares = 0
     near = 0.0
     for y in range(h):
-        one, two = grey[y * w : (y + 1) * w - _STEP], grey[y * w + _STEP : (y + 1) * w]
-        for x in range(one.size):
-            key = np.int64(one[x]) * _LEVELS + np.int64(two[x])
+        first, second = grey[y * w : (y + 1) * w - _STEP], grey[y * w + _STEP : (y + 1) * w]
+        for x in range(first.size):
+            key = np.int64(first[x]) * _LEVELS + np.int64(second[x])
             seen = counts[key]
             counts[key] = seen + 1
             squares += 2 * seen + 1
-        for start in range(0, one.size, 1024):  # sums of 16-bit products in 32 bits
-            s = _row(one[start : start + 1024], two[start : start + 1024])
+        for start in range(0, first.size, 1024):  # sums of 16-bit products in 32 bits
+            s = _row(first[start : start + 1024], second[start : start + 1024])
             i, j, ii, jj, ij = i + s[0], j + s[1], ii + s[2], jj + s[3], ij + s[4]
             away, near = away + s[5], near + s[6]
     for y in range(h):
-        one, two = grey[y * w : (y + 1) * w - _STEP], grey[y * w + _STEP : (y + 1) * w]
-        for x in range(one.size):
-            counts[np.int64(one[x]) * _LEVELS + np.int64(two[x])] = 0
+        first, second = grey[y * w : (y + 1) * w - _STEP], grey[y * w + _STEP : (y + 1) * w]
+        for x in range(first.size):
+            counts[np.int64(first[x]) * _LEVELS + np.int64(second[x])] = 0
     n = h * (w - _STEP)
     out[0] = (ii + jj - 2 * ij) / n
     out[1] = away / n

@@ -33,9 +33,9 @@ def values(
     are n log2 n.
     """
     channels = deciles.shape[1]
-    most = max(1, (height * width).max())
-    inside = np.empty(most, pixels.dtype)
-    room = np.empty(most, pixels.dtype)
+    longest = max(1, (height * width).max())
+    inside = np.empty(longest, pixels.dtype)
+    room = np.empty(longest, pixels.dtype)
     for r in range(offset.size):
         area = np.int64(height[r]) * np.int64(width[r])
         code = codes[offset[r] :][:area]
@@ -52,21 +52,21 @@ def values(
             background[r, c, 0] = total / empty
             out = statistics[r, c]
             out[:] = 0
-            kept = inside[:pixels_in]
+            masked = inside[:pixels_in]
             n = 0
-            for i in range(kept.size):
-                room[n] = kept[i]
-                n += kept[i] > 0
+            for i in range(masked.size):
+                room[n] = masked[i]
+                n += masked[i] > 0
             if n == 0:
                 continue
-            some = room[:n]
+            positive = room[:n]
             out[0] = pixels_in
-            _distribution(some, out)
+            _distribution(positive, out)
             if counts is None:
-                some.sort()
-                out[8] = _entropy_sorted(some)
+                positive.sort()
+                out[8] = _entropy_sorted(positive)
             else:
-                out[8] = _entropy_counted(some, counts[0], logs, int(out[6]), int(out[7]))
+                out[8] = _entropy_counted(positive, counts[0], logs, int(out[6]), int(out[7]))
 
 
 @numba.njit(nogil=True, cache=True)
@@ -94,19 +94,19 @@ def _outside(plane: np.ndarray, code: np.ndarray, c: int) -> tuple[float, Any]: 
 
 
 @numba.njit(nogil=True, cache=True, fastmath=_FAST, error_model="numpy")
-def _distribution(some: np.ndarray, out: np.ndarray) -> None:  # pragma: no cover
+def _distribution(positive: np.ndarray, out: np.ndarray) -> None:  # pragma: no cover
     """Write sum, mean, deviation, kurtosis, skewness, least and greatest of values above 0."""
-    n, low, high, total = some.size, some[0], some[0], 0.0
+    n, low, high, total = positive.size, positive[0], positive[0], 0.0
     for i in range(n):
-        total += np.float64(some[i])
+        total += np.float64(positive[i])
     for i in range(n):
-        low = some[i] if some[i] < low else low
+        low = positive[i] if positive[i] < low else low
     for i in range(n):
-        high = some[i] if some[i] > high else high
+        high = positive[i] if positive[i] > high else high
     mean = total / n
     m2 = m3 = m4 = 0.0
     for i in range(n):
-        d = np.float64(some[i]) - mean
+        d = np.float64(positive[i]) - mean
         square = d * d
         m2 += square
         m3 += square * d
@@ -129,9 +129,9 @@ def _deciles_sorted(ordered: np.ndarray, out: np.ndarray) -> None:  # pragma: no
     n = ordered.size
     for k in range(N_DECILES):
         place = (k + 1) * (n - 1)
-        at = place // 10
-        above = min(at + 1, n - 1)
-        out[k] = _between(np.float64(ordered[at]), np.float64(ordered[above]), (place % 10) / 10)
+        rank = place // 10
+        above = min(rank + 1, n - 1)
+        out[k] = _between(np.float64(ordered[rank]), np.float64(ordered[above]), (place % 10) / 10)
 
 
 @numba.njit(nogil=True, cache=True)
@@ -169,11 +169,11 @@ def _deciles_counted(
         below += here
         while k < N_DECILES:
             place = (k + 1) * (n - 1)
-            at = place // 10
-            if at >= below:
+            rank = place // 10
+            if rank >= below:
                 break
-            start = v if at >= below - here else last
-            above = min(at + 1, n - 1)
+            start = v if rank >= below - here else last
+            above = min(rank + 1, n - 1)
             if above >= below:
                 break
             out[k] = _between(np.float64(start), np.float64(v), (place % 10) / 10)
@@ -183,23 +183,23 @@ def _deciles_counted(
 
 @numba.njit(nogil=True, cache=True)
 def _entropy_counted(
-    some: np.ndarray, counts: np.ndarray, logs: np.ndarray, low: int, high: int
+    positive: np.ndarray, counts: np.ndarray, logs: np.ndarray, low: int, high: int
 ) -> float:  # pragma: no cover
     """Return the entropy of the values in bits; `counts` is all 0 before and after."""
-    for i in range(some.size):
-        counts[some[i]] += 1
+    for i in range(positive.size):
+        counts[positive[i]] += 1
     total = 0.0
     for v in range(low, high + 1):
         total += logs[counts[v]]
         counts[v] = 0
-    return abs((logs[some.size] - total) / some.size)
+    return abs((logs[positive.size] - total) / positive.size)
 
 
 @numba.njit(nogil=True, cache=True)
-def _entropy_sorted(some: np.ndarray) -> float:  # pragma: no cover
-    n, total, start = some.size, 0.0, 0
+def _entropy_sorted(ordered: np.ndarray) -> float:  # pragma: no cover
+    n, total, start = ordered.size, 0.0, 0
     for i in range(1, n + 1):
-        if i == n or some[i] != some[start]:
+        if i == n or ordered[i] != ordered[start]:
             total += (i - start) * math.log2(i - start)
             start = i
     return abs(math.log2(n) - total / n)

@@ -114,9 +114,9 @@ class Batch:
 
     def each_pair(self, function: Callable[[int, int], Any], empty: tuple[int, ...] = ()) -> Any:
         """Stack what a function gives for each pair along axis 1."""
-        made = [function(a, b) for a, b in self.pairs()]
-        if made:
-            return self.xp.stack(made, axis=1)
+        figures = [function(a, b) for a, b in self.pairs()]
+        if figures:
+            return self.xp.stack(figures, axis=1)
         return self.xp.zeros(
             (self.offset.shape[0], 0, *empty), dtype=self.xp.float64, **beside(self.pixels)
         )
@@ -142,12 +142,12 @@ def batches(height: np.ndarray, width: np.ndarray, channels: int) -> Iterator[np
     >>> [list(map(int, some)) for some in batches(np.array([9, 9, 0]), np.array([9, 8, 0]), 2)]
     [[1, 0]]
     """
-    there = np.flatnonzero(height * width)
-    order = there[np.lexsort((width[there], height[there]))]
+    nonempty = np.flatnonzero(height * width)
+    order = nonempty[np.lexsort((width[nonempty], height[nonempty]))]
     start = 0
     for stop in range(1, len(order) + 1):
-        some = order[start : stop + 1]
-        wide, tall = max(_LEAST, width[some].max()), max(_LEAST, height[some].max())
-        if stop == len(order) or len(some) * channels * wide * tall > _ROOM:
+        group = order[start : stop + 1]
+        wide, tall = max(_LEAST, width[group].max()), max(_LEAST, height[group].max())
+        if stop == len(order) or len(group) * channels * wide * tall > _ROOM:
             yield order[start:stop]
             start = stop

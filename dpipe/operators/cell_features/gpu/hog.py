@@ -34,11 +34,11 @@ def gradients(batch: Batch) -> Any:
     bins = xp.floor(angle / (180 / _BINS))
     edge, n = _CELLS * _CELL, small.shape[0]
     cells = (n, batch.channels, _CELLS, _CELL, _CELLS, _CELL)
-    made = []
+    orientations = []
     for k in range(_BINS):
         votes = (size * batch.real(bins == k))[..., :edge, :edge]
-        made.append(xp.sum(xp.reshape(votes, cells), axis=(3, 5)) / _CELL**2)
-    block = xp.stack(made, axis=-1)
+        orientations.append(xp.sum(xp.reshape(votes, cells), axis=(3, 5)) / _CELL**2)
+    block = xp.stack(orientations, axis=-1)
     for cut in (_CUT, float("inf")):
         root = xp.sqrt(xp.sum(block * block, axis=-1, keepdims=True) + _TINY**2)
         block = xp.minimum(block / root, batch.full(block, cut))
@@ -64,9 +64,9 @@ def _resizing(n: int) -> np.ndarray:
     return between @ smooth
 
 
-def _mirrored(at: np.ndarray, n: int) -> np.ndarray:
+def _mirrored(index: np.ndarray, n: int) -> np.ndarray:
     """Reflect indices at the centres of the first and last pixel."""
     if n == 1:
-        return np.zeros_like(at)
-    at = np.abs(at) % (2 * n - 2)
-    return np.where(at < n, at, 2 * n - 2 - at)
+        return np.zeros_like(index)
+    index = np.abs(index) % (2 * n - 2)
+    return np.where(index < n, index, 2 * n - 2 - index)

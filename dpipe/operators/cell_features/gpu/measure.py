@@ -33,15 +33,17 @@ def measure(
     """
     xp = namespace(pixels)
     size = sum(columns.count(family, channels) for family in families)
-    found = [xp.full((1, size), float("nan"), dtype=xp.float64, **beside(pixels))]
+    tables = [xp.full((1, size), float("nan"), dtype=xp.float64, **beside(pixels))]
     place, row = np.zeros(len(offset), np.int64), 1  # row 0 is for pictures that were put aside
-    for at in batches(height, width, channels):
-        some = Batch(pixels, codes, offset[at], height[at], width[at], channels)
-        made = [_KERNELS[family](some, data_range) for family in families]
-        found.append(xp.concat([xp.reshape(values, (len(at), -1)) for values in made], axis=1))
-        place[at] = np.arange(row, row + len(at))
-        row += len(at)
-    return xp.take(xp.concat(found, axis=0), xp.asarray(place, **beside(pixels)), axis=0)
+    for group in batches(height, width, channels):
+        batch = Batch(pixels, codes, offset[group], height[group], width[group], channels)
+        figures = [_KERNELS[family](batch, data_range) for family in families]
+        tables.append(
+            xp.concat([xp.reshape(values, (len(group), -1)) for values in figures], axis=1)
+        )
+        place[group] = np.arange(row, row + len(group))
+        row += len(group)
+    return xp.take(xp.concat(tables, axis=0), xp.asarray(place, **beside(pixels)), axis=0)
 
 
 def _corrected_textures(batch: Batch) -> Any:

@@ -24,31 +24,37 @@ def outlines(batch: Batch) -> Any:
     far = batch.full(m, float("inf"))
     high = xp.max(xp.where(batch.masks, batch.planes, -far), axis=(2, 3))
     low = xp.min(xp.where(batch.masks, batch.planes, far), axis=(2, 3))
-    some = xp.where(area > 0, area, xp.ones_like(area))
+    safe_area = xp.where(area > 0, area, xp.ones_like(area))
     axes = _axes(batch, plain)
     euler, perimeter, crofton = _counts(batch)
-    made = [area, room, convex, axes[0], xp.sqrt(4 * area / math.pi), euler]
-    made += [batch.divide(area, room), feret, _filled(batch), axes[1], high]
-    made += [xp.sum(batch.inside, axis=(2, 3)) / some, low, axes[2], *_hu(batch, plain), axes[3]]
-    made += [perimeter, crofton, batch.divide(area, convex), *_hu(batch, weighted)]
-    found = xp.stack(made, axis=-1)
-    return xp.where((area > 0)[..., None], found, batch.full(found, -1.0))
+    shapes = [area, room, convex, axes[0], xp.sqrt(4 * area / math.pi), euler]
+    shapes += [batch.divide(area, room), feret, _filled(batch), axes[1], high]
+    shapes += [
+        xp.sum(batch.inside, axis=(2, 3)) / safe_area,
+        low,
+        axes[2],
+        *_hu(batch, plain),
+        axes[3],
+    ]
+    shapes += [perimeter, crofton, batch.divide(area, convex), *_hu(batch, weighted)]
+    table = xp.stack(shapes, axis=-1)
+    return xp.where((area > 0)[..., None], table, batch.full(table, -1.0))
 
 
 def apart(batch: Batch) -> Any:
     """Distances of both kinds of centroids of pairs, (n, pairs, 2); -1 where one has none."""
     xp, m = batch.xp, batch.real(batch.masks)
-    some = xp.any(batch.masks, axis=(2, 3))
+    has_mask = xp.any(batch.masks, axis=(2, 3))
     centres = [moments(batch, w)["centre"] for w in (m, batch.inside)]
 
     def one(a: int, b: int) -> Any:
-        there = some[:, a] & some[:, b]
-        made = []
+        paired = has_mask[:, a] & has_mask[:, b]
+        distances = []
         for y, x in centres:
             steps = y[:, b] - y[:, a], x[:, b] - x[:, a]
             away = xp.sqrt(steps[0] * steps[0] + steps[1] * steps[1])
-            made.append(xp.where(there, away, batch.full(away, -1.0)))
-        return xp.stack(made, axis=-1)
+            distances.append(xp.where(paired, away, batch.full(away, -1.0)))
+        return xp.stack(distances, axis=-1)
 
     return batch.each_pair(one, (2,))
 
@@ -63,22 +69,22 @@ def moments(batch: Batch, weight: Any) -> dict[Any, Any]:
     raw |= {"xy": xp.sum(weight * y * x, axis=(2, 3))}
     cy, cx = batch.divide(raw["y"], total), batch.divide(raw["x"], total)
     dy, dx = y - cy[:, :, None, None], x - cx[:, :, None, None]
-    found: dict[Any, Any] = {"centre": (cy, cx), "raw": raw, (0, 0): total}
+    sums: dict[Any, Any] = {"centre": (cy, cx), "raw": raw, (0, 0): total}
     for q in range(4):
         along = xp.sum(weight * dx**q, axis=3)
         for p in range(max(0, 2 - q), 4 - q):
-            found[p, q] = xp.sum(along * dy[..., 0] ** p, axis=2)
-    return found
+            sums[p, q] = xp.sum(along * dy[..., 0] ** p, axis=2)
+    return sums
 
 
-def _extent(batch: Batch, some: Any) -> Any:
+def _extent(batch: Batch, occupied: Any) -> Any:
     """Return how far apart the first and the last are, both counted; 0 for none."""
-    xp, n = batch.xp, some.shape[-1]
+    xp, n = batch.xp, occupied.shape[-1]
     place = batch.real(batch.array(range(n)))
-    none = batch.full(place + xp.zeros_like(some, dtype=xp.float64), float(_NONE))
-    first = xp.min(xp.where(some, place, none), axis=-1)
-    last = xp.max(xp.where(some, place, -none), axis=-1)
-    return xp.where(xp.any(some, axis=-1), last - first + 1, xp.zeros_like(first))
+    none = batch.full(place + xp.zeros_like(occupied, dtype=xp.float64), float(_NONE))
+    first = xp.min(xp.where(occupied, place, none), axis=-1)
+    last = xp.max(xp.where(occupied, place, -none), axis=-1)
+    return xp.where(xp.any(occupied, axis=-1), last - first + 1, xp.zeros_like(first))
 
 
 def _axes(batch: Batch, s: dict[Any, Any]) -> tuple[Any, ...]:
@@ -131,8 +137,8 @@ def _counts(batch: Batch) -> tuple[Any, Any, Any]:
     """Euler number (8 neighbours), perimeter, Crofton's perimeter."""
     xp, f = batch.xp, _framed(batch, batch.masks)
 
-    def count(some: Any) -> Any:
-        return xp.sum(batch.real(some), axis=(2, 3))
+    def count(pattern: Any) -> Any:
+        return xp.sum(batch.real(pattern), axis=(2, 3))
 
     d, u, left, p = f[..., :-1, :-1], f[..., :-1, 1:], f[..., 1:, :-1], f[..., 1:, 1:]
     straight, slanted = count(p & ~u) + count(d & ~u), count(p & ~d) + count(u & ~left)
@@ -149,8 +155,8 @@ def _counts(batch: Batch) -> tuple[Any, Any, Any]:
         (root, (21, 33)),
         ((1 + root) / 2, (13, 23)),
     ):
-        for one in kinds:
-            perimeter = perimeter + weight * count(kind == one)
+        for code in kinds:
+            perimeter = perimeter + weight * count(kind == code)
     return euler, perimeter, math.pi / 4 * (straight + slanted / root)
 
 
@@ -193,30 +199,33 @@ def _bends(batch: Batch, reach: Any) -> tuple[Any, Any]:
     """
     xp = batch.xp
     rows = batch.array(range(reach.shape[-1]))
-    some = reach < _NONE
-    empty = ~xp.any(some, axis=-1, keepdims=True)
+    occupied = reach < _NONE
+    empty = ~xp.any(occupied, axis=-1, keepdims=True)
     far = xp.full_like(reach, _NONE)
-    last = xp.max(xp.where(some, rows, -far), axis=-1, keepdims=True)
-    at = xp.min(xp.where(some, rows, far), axis=-1, keepdims=True)
-    at, last = xp.where(empty, xp.zeros_like(at), at), xp.where(empty, xp.zeros_like(at), last)
-    corners = rows == at
+    last = xp.max(xp.where(occupied, rows, -far), axis=-1, keepdims=True)
+    corner = xp.min(xp.where(occupied, rows, far), axis=-1, keepdims=True)
+    corner, last = (
+        xp.where(empty, xp.zeros_like(corner), corner),
+        xp.where(empty, xp.zeros_like(corner), last),
+    )
+    corners = rows == corner
     pixels = rows[1::2]
     ends = xp.full_like(reach[..., 1::2], _NONE)
-    while bool(xp.any(at < last)):
-        start = xp.take_along_axis(reach, at, axis=-1)
-        ahead = some & (rows > at)
-        step = xp.where(ahead, rows - at, xp.ones_like(reach))
+    while bool(xp.any(corner < last)):
+        start = xp.take_along_axis(reach, corner, axis=-1)
+        ahead = occupied & (rows > corner)
+        step = xp.where(ahead, rows - corner, xp.ones_like(reach))
         slope = batch.real(reach - start) / batch.real(step)
         slope = xp.where(ahead, slope, batch.full(slope, float("inf")))
         steepest = xp.min(slope, axis=-1, keepdims=True)
-        onward = xp.max(xp.where(ahead & (slope == steepest), rows, at), axis=-1, keepdims=True)
+        onward = xp.max(xp.where(ahead & (slope == steepest), rows, corner), axis=-1, keepdims=True)
         stop = xp.take_along_axis(reach, onward, axis=-1)
-        long = xp.where(onward > at, onward - at, xp.ones_like(at))
-        place = start * long + (stop - start) * (pixels - at)
+        long = xp.where(onward > corner, onward - corner, xp.ones_like(corner))
+        place = start * long + (stop - start) * (pixels - corner)
         inward = -((-place) // (2 * long))
-        ends = xp.where((pixels >= at) & (pixels <= onward) & (onward > at), inward, ends)
-        at = onward
-        corners = corners | (rows == at)
+        ends = xp.where((pixels >= corner) & (pixels <= onward) & (onward > corner), inward, ends)
+        corner = onward
+        corners = corners | (rows == corner)
     return ends, corners & ~empty
 
 
@@ -244,6 +253,6 @@ def _hull(batch: Batch) -> tuple[Any, Any]:
     ):  # two corners of one side are no farther apart than some two of both
         square = (rows - y) ** 2 + (side[1] - side[0][..., y : y + 1]) ** 2
         square = xp.where(corners[:, :, 1, :], square, xp.zeros_like(square))
-        most = xp.where(corners[:, :, 0, y], xp.max(square, axis=2), xp.zeros_like(longest))
-        longest = xp.maximum(longest, most)
+        widest = xp.where(corners[:, :, 0, y], xp.max(square, axis=2), xp.zeros_like(longest))
+        longest = xp.maximum(longest, widest)
     return area, xp.sqrt(longest) / 2
