@@ -201,7 +201,7 @@ class Batches:
         return count * i // n, count * (i + 1) // n
 
     def _said(self, aside: int) -> list[str]:
-        """Say what is left out, and what comes twice."""
+        """Return notes on records that are left out or come twice."""
         total, n, run, what = sum(self._lengths), self._share[1], self._run(), f"{self._dim}s"
         uneven, unfilled = run * n - total, run % self._size * n if self._drop_last else 0
         notes = [f"{aside} of {total + aside} {what} left out: put aside"] if aside else []
@@ -237,7 +237,7 @@ class Batches:
             yield carried
 
     def _order(self, epoch: int, start: int, stop: int) -> list[_Piece]:
-        """Return what is read of an epoch, in order: its records from `start` to `stop`.
+        """Return the pieces read in an epoch, in order, which hold its records `start` to `stop`.
 
         Beyond the last record it begins anew.
         """
@@ -266,7 +266,7 @@ def _place(name: str, pair: Sequence[int]) -> tuple[int, int]:
 
 
 def _loader() -> tuple[int, int]:
-    """Return which worker of a loader of PyTorch this process is; it is not imported for that."""
+    """Return number and count of the PyTorch worker that this process is, without an import."""
     torch = sys.modules.get("torch.utils.data")
     info = torch.get_worker_info() if torch is not None else None
     return (0, 1) if info is None else (int(info.id), int(info.num_workers))

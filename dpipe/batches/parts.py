@@ -76,7 +76,7 @@ def _check(facts: Mapping[str, dict[str, Any]], of_records: set[Any]) -> None:
 
 
 def _rows(stem: str, ds: xr.Dataset) -> xr.Dataset:
-    """Keep what lies along the records, and the coordinates of its other dims."""
+    """Return the variables along records, with the coordinates of their other dims."""
     if "pixels" in ds and "in_block" in ds.coords:
         raise SchemaError(
             f"{stem}: packed pictures of unlike sizes; bring them to one: "
@@ -90,7 +90,7 @@ def _rows(stem: str, ds: xr.Dataset) -> xr.Dataset:
 
 
 def _facts(ds: xr.Dataset) -> dict[str, Any]:
-    """Return what must be the same in all parts."""
+    """Return the facts that must be the same in all parts: dims, sizes, kinds of numbers."""
     dim = dim_of(ds)
     shapes: dict[str, Any] = {
         str(name): _kind(v)

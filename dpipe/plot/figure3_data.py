@@ -74,7 +74,7 @@ class Panel:
 
 
 def leaves(data: xr.Dataset | xr.DataTree | Mapping[str, xr.Dataset]) -> list[MovieResult]:
-    """Return the parts of whatever people hold: of trees in trees too, one a dataset."""
+    """Return the parts of a dataset, a tree of parts, or a tree of such trees."""
     if isinstance(data, xr.Dataset):
         return [MovieResult("", str(data.attrs.get("stem", "data")), data)]
     if isinstance(data, xr.DataTree):
@@ -130,7 +130,7 @@ def _panel(
 
 
 def _rule(results: Sequence[MovieResult], source: str) -> str:
-    """Say which cells count as clustered: those of the caption of the study's figure, or others."""
+    """Return the rule by which cells count as clustered, where it is not the published one."""
     datasets = [leaf.ds for leaf in results if leaf.source == source]
     for name, by in (_CLUSTERED[0], "the figure's caption"), (_CLUSTERED[1], "the study's text"):
         attrs = next((ds[name].attrs for ds in datasets if name in ds), None)
@@ -147,7 +147,7 @@ Find = Callable[[Sequence[MovieResult]], Sequence[Number]]
 
 
 def _first(results: Sequence[MovieResult], finds: Sequence[Find]) -> tuple[str, Sequence[Number]]:
-    """Return the numbers of the first dataset that has any; what annotators said apart is last.
+    """Return the numbers of the first dataset that has any; tables by single annotators are last.
 
     Of several ways to find them, the first is tried on all datasets before the next.
     """
@@ -168,7 +168,7 @@ def _single(leaf: MovieResult) -> bool:
 
 
 def _means(*names: str) -> Find:
-    """Return what finds one number a movie: the mean of the first of these that is there."""
+    """Return a function that reads one number a movie: the mean of the first variable found."""
 
     def find(results: Sequence[MovieResult]) -> Sequence[Number]:
         for name in names:
@@ -212,7 +212,7 @@ def _frames(row: np.ndarray) -> float:
 
 
 def _disruption(results: Sequence[MovieResult]) -> Sequence[Number]:
-    """Return how much of an event is over when its disruption starts."""
+    """Return, of each event, the share of its frames before disruption starts."""
     return [
         (stem, (row[2] - np.nanmin(row)) / _frames(row) if np.isfinite(row).any() else math.nan)
         for stem, row in _events(results)
@@ -220,7 +220,7 @@ def _disruption(results: Sequence[MovieResult]) -> Sequence[Number]:
 
 
 def _durations(results: Sequence[MovieResult]) -> Sequence[Number]:
-    """Return how many frames each track lasts."""
+    """Return the duration of each track, in frames."""
     pair = (schema.TRACK_FIRST.name, schema.TRACK_LAST.name)
     tracks = [leaf for leaf in results if all(name in leaf.ds for name in pair)]
     durations = []
@@ -231,12 +231,15 @@ def _durations(results: Sequence[MovieResult]) -> Sequence[Number]:
 
 
 def _phase_durations(results: Sequence[MovieResult]) -> Sequence[Number]:
-    """Return how many frames the phases of each event last."""
+    """Return the duration of each event's phases, in frames."""
     return [(stem, _frames(row)) for stem, row in _events(results)]
 
 
 def _each(name: str, beside: Iterable[str] = ()) -> Find:
-    """Return what finds every number of a variable, of leaves that hold one of others beside it."""
+    """Return a function that reads all numbers of a variable, one a row.
+
+    With `beside`, only parts count that hold one of those variables too.
+    """
     others = set(beside)
 
     def find(results: Sequence[MovieResult]) -> Sequence[Number]:

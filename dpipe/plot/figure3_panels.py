@@ -171,7 +171,7 @@ def _bars(ax: Any, panel: Panel, number: Mapping[str, int]) -> None:
 
 
 def _legend(panels: Sequence[Panel], by: str) -> str:
-    """Say what the marks mean, and what one dot is."""
+    """Return the legend: the meaning of marks, dots and tests."""
     letters_of: dict[str, str] = {}
     for panel in panels:
         if panel.groups and panel.letter != "B":

@@ -169,7 +169,7 @@ def rows(
     channel: str | None = None,
     contrast: Literal["gallery", "row"] = "gallery",
 ) -> list[Row]:
-    """Return what `gallery` draws: a row an event.
+    """Return the rows that `gallery` draws, one an event.
 
     Parameters
     ----------
@@ -228,7 +228,7 @@ def movie_sheet(
 
 
 def gather(store: str | Objects, *names: str) -> xr.DataTree:
-    """Read what `figure3` needs from the datasets of a store.
+    """Read the variables that `figure3` draws from the datasets of a store.
 
     Parameters
     ----------

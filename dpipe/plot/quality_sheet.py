@@ -82,7 +82,7 @@ class Sheet:
 def sheet(
     movie: xr.Dataset, measured: Sequence[xr.Dataset], frame: int | None, limit: float | None
 ) -> Sheet:
-    """Collect what a sheet shows; of the movie one frame is computed."""
+    """Return the contents of a sheet; of the movie one frame is computed."""
     image = schema.IMAGE.check(movie)
     if not image.size:
         raise SchemaError(f"image is {image.shape}; a sheet needs at least one frame with pixels")

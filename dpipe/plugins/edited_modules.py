@@ -18,7 +18,7 @@ _WRITTEN = (int, float, complex, bool, str, bytes, tuple, list, dict, set, type(
 def edited(
     module: ModuleType, path: Path, text: bytes, elsewhere: frozenset[str] = frozenset()
 ) -> str:
-    """Return what of a module is another in its file than what was imported.
+    """Return the name of a function or value whose source in the file is not the imported one.
 
     Parameters
     ----------

@@ -33,7 +33,7 @@ class Later:
         return self.__wrapped__(*args, **kwargs)
 
     def __getattr__(self, name: str) -> Any:
-        """Give what the function has: its name, its module, attributes of its own."""
+        """Return an attribute of the function, which is imported for it."""
         if name.startswith("__") and name not in ("__name__", "__qualname__"):
             raise AttributeError(name)
         return getattr(self.__wrapped__, name)

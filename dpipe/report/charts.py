@@ -245,7 +245,7 @@ def ticks(low: float, high: float, count: int) -> list[float]:
 
 
 def _ruler(low: float, high: float, start: float, stop: float) -> Callable[[Any], np.ndarray]:
-    """Return what places numbers: `low` at `start`, `high` at `stop`."""
+    """Return a linear scale, which maps `low` to `start` and `high` to `stop`."""
     return lambda value: start + (np.asarray(value) - low) * ((stop - start) / (high - low))
 
 
@@ -258,7 +258,7 @@ def _edges(times: np.ndarray, step: float) -> np.ndarray:
 
 
 def _bin(count: int) -> int:
-    """Return how many frames fall together so that a line has not too many points."""
+    """Return the number of frames a bin, so that a line has not too many points."""
     return -(-count // _MOST_POINTS)
 
 

@@ -110,7 +110,7 @@ class _Held:
 
 
 def gather(objects: Objects, steps: Sequence[Mapping[str, Any]]) -> Shown:
-    """Read what there is to show of a run's datasets.
+    """Return the contents of a report: movies, charts, tables and makings of a run's datasets.
 
     Parameters
     ----------
@@ -171,7 +171,7 @@ def _making(
     fresh: set[str],
     problems: list[str],
 ) -> Making:
-    """Return how a dataset was made, by the seal of one part, if possible of this run."""
+    """Return the making of a dataset, from the seal of one part, if possible of this run."""
     provenance: dict[str, Any] = {}
     with _Told(problems, f"the provenance of {version.label}"):
         for ref in sorted(refs, key=lambda ref: ref.stem not in fresh)[:1]:

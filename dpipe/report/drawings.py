@@ -44,7 +44,7 @@ class Drawing:
 def drawings(
     objects: Objects, steps: Sequence[Mapping[str, Any]], problems: list[str]
 ) -> list[Drawing]:
-    """Draw what a run's datasets hold enough for: Figure 3, a gallery of crops, both or none."""
+    """Draw Figure 3 and a gallery of crops, each if a run's datasets hold enough for it."""
     try:
         versions = [catalog.resolve(objects, s["version"]) for s in steps if s["version"]]
     except Exception:  # noqa: BLE001  said already where the datasets are listed

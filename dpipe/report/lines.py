@@ -32,7 +32,7 @@ COUNTED = ("planned", "made", "reused", "aside")
 
 
 def lines(outcome: Outcome) -> list[str]:
-    """Return what a run did as lines for a terminal.
+    """Return the outcome of a run as lines for a terminal.
 
     Parameters
     ----------
@@ -100,7 +100,7 @@ def lines(outcome: Outcome) -> list[str]:
 
 
 def notes_of(outcome: Outcome) -> list[tuple[str, str]]:
-    """Return what the datasets say of their parts, each line with its dataset.
+    """Return the notes of datasets on their parts, each line with its dataset.
 
     A table of the whole dataset is a part of the same name, which is not said twice.
     """

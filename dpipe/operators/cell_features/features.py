@@ -195,7 +195,7 @@ def _several(ds: xr.Dataset, channels: int) -> dict[str, xr.DataArray]:
 
 
 def _noted(ds: xr.Dataset) -> dict[str, Any]:
-    """Say how many pictures have masks of several values, where their flags are made already."""
+    """Return a note on pictures with masks of several values, where their flags are in memory."""
     flags = ds.get(schema.PICTURE_FLAG.name)
     if flags is None or (flags.chunks and "chunks" not in flags.encoding):
         return {}  # of a folder that is just being read: to know it all would be read

@@ -111,7 +111,7 @@ def _again(
 
 
 def _least(masks: Any) -> Any:
-    """Return where each channel has its least value above 0."""
+    """Return the place of the least value above 0 of each channel."""
     xp = namespace(masks)
     top = xp.max(masks, axis=1, keepdims=True)
     least = xp.min(xp.where(masks > 0, masks, top), axis=1, keepdims=True)

@@ -145,7 +145,7 @@ class Clip(NamedTuple):
 
 
 def read_marks(tracks: xr.Dataset | None) -> list[Event]:
-    """Read what anybody marked, whoever it was and whether others agree.
+    """Read all marks of all annotators, whether others agree or not.
 
     Parameters
     ----------

@@ -35,7 +35,7 @@ class Box(NamedTuple):
         )
 
     def covers(self, other: "Box") -> bool:
-        """Tell whether these windows show whatever others show."""
+        """Tell whether these windows lie in the image as far as others."""
         low, high = self.low - self.start, self.high - self.start
         less = (low > other.low - other.start) | (high < other.high - other.start)
         return not less.any()

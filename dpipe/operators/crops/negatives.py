@@ -59,7 +59,7 @@ class Marks(NamedTuple):
     """By track the first frame that a table of phases gives it."""
 
     def free(self, frames: np.ndarray) -> bool:
-        """Tell whether nobody marked anything in these frames without saying where."""
+        """Tell whether these frames are free of marks that have no place."""
         return not any(((frames >= a) & (frames <= b)).any() for a, b in self.unplaced)
 
 
@@ -132,7 +132,7 @@ class _Drawing:
         return list(clips.values())
 
     def _before(self, crop: Clip) -> Clip | None:
-        """Return where a cell was before it died, in frames like those of its crop."""
+        """Return the path of a cell before it died, in frames like those of its crop."""
         valid = self._valid(crop)
         start = self._start(crop, valid)
         if start is None:
@@ -151,7 +151,7 @@ class _Drawing:
         return Clip(f"{crop.name}_before", "before", event, start, crop.length, crop.name)
 
     def _start(self, crop: Clip, valid: np.ndarray) -> int | None:
-        """Return where frames like those of a crop begin before anybody says that it dies."""
+        """Return the start of frames like those of a crop, before the first mark of its death."""
         own_marks, _ = self._own(crop.event)
         end = min([crop.start, *(int(event.frames[0]) for event in (crop.event, *own_marks))])
         end = int(min(end, self.marks.starts.get(crop.event.track, end)))
@@ -229,7 +229,7 @@ class _Drawing:
         return self.cells[c]
 
     def _valid(self, crop: Clip) -> np.ndarray:
-        """Return which frames of a crop, counted from its first, the movie has."""
+        """Return the frames of a crop that the movie has, counted from its first."""
         frames = crop.start + np.arange(crop.length)
         return np.flatnonzero(np.isin(frames, self.shown.numbers))
 
@@ -243,7 +243,7 @@ class _Drawing:
         return same_cell, others
 
     def _fits(self, crop: Clip, valid: np.ndarray, path: Path, frames: np.ndarray) -> bool:
-        """Tell whether windows along a path show whatever those of a crop show."""
+        """Tell whether windows along a path lie in the image as far as those of a crop."""
         places = _moving(path, frames, -1, "").at(frames)
         windows = self.shown.windows(places)
         if not crop.event.frames.size:  # of no event: nothing is filled
@@ -253,7 +253,7 @@ class _Drawing:
         return windows.covers(self.shown.windows(crop.event.at(crop.start + valid)))
 
     def _far(self, places: np.ndarray) -> bool:
-        """Tell whether places keep away from all that was marked at any time."""
+        """Tell whether places keep their distance from all marks of all frames."""
         if not len(self.marked):
             return True
         near = cKDTree(self.marked[:, 1:]).query(places[:, 1:])[0]
@@ -287,7 +287,7 @@ def _everywhere(event: Event) -> np.ndarray:
 
 
 def _moving(path: Path, frames: np.ndarray, track: int, channel: str) -> Event:
-    """Return what follows a cell through some frames; nobody marked a spot there."""
+    """Return an event along the path of a cell; it has no marked spots."""
     inside = (path.frames >= frames[0]) & (path.frames <= frames[-1])
     none = np.zeros(int(inside.sum()), int)
     return Event("", track, channel, path.frames[inside], path.places[inside], none)

@@ -272,7 +272,7 @@ def _channels(pixels: xr.DataArray, channels: Sequence[str] | None) -> list[int]
 
 
 def _notes(facts: dict[str, Any]) -> list[str]:
-    """Say which events have no crop, and of which negatives there are fewer than wanted."""
+    """Return notes on events without a crop, and on negatives of which too few were found."""
     notes, left_out = [], facts["left_out"]
     if left_out:
         named = [f"{name} ({why})" for name, why in left_out.items()]
@@ -308,7 +308,7 @@ def _told(
     rows: dict[int, np.ndarray],
     pixels: xr.DataArray,
 ) -> dict[str, xr.DataArray]:
-    """Return what is known of each crop, and of each of its frames."""
+    """Return the coordinates of crops and of their frames: labels, events, places, phases."""
     phase = np.zeros(laid.frame.shape, np.uint8)
     for i, clip in enumerate(crops):
         if clip.kind == "event":

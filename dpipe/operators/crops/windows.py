@@ -47,7 +47,7 @@ class Movie(NamedTuple):
 
     @classmethod
     def of(cls, ds: xr.Dataset, name: str, image: xr.DataArray, channels: Sequence[int]) -> "Movie":
-        """Take what is needed of a movie.
+        """Return the arrays and sizes of a movie that windows are cut from.
 
         Parameters
         ----------
@@ -206,7 +206,7 @@ def _together(place: np.ndarray, movie: Movie, frame: int) -> Iterator[np.ndarra
 def _read(
     movie: Movie, t: slice, c: slice, low: np.ndarray, high: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Read what windows need of some frames: (t, c, z, y, x), and its first voxel (z, y, x).
+    """Read the part of some frames that windows cover, (t, c, z, y, x), and its first voxel.
 
     Parameters
     ----------
@@ -243,7 +243,7 @@ def _read(
 
 
 def blocks_of(where: Where, window: Sequence[int], itemsize: int) -> tuple[int, int]:
-    """Choose how many events and times make a block, so that few frames are read twice.
+    """Return numbers of events and times that make a block, so that few frames are read twice.
 
     Parameters
     ----------

@@ -46,7 +46,7 @@ def threshold(plane: np.ndarray) -> float:
 
 
 def opened_mask(plane: np.ndarray, limit: float) -> np.ndarray:
-    """Open what is above the limit with a disk of radius 2 (13 pixels); drop objects under 10."""
+    """Open the pixels above a limit with a disk of radius 2 (13 pixels); drop objects under 10."""
     mask = dilated(eroded(plane > limit, 2), 2)
     labels, _ = scipy.ndimage.label(mask, _EIGHT)
     large = np.bincount(labels.ravel()) >= _LEAST

@@ -66,7 +66,7 @@ def framed(plane: np.ndarray, value: int) -> np.ndarray:
 
 
 def inner(plane: np.ndarray) -> np.ndarray:
-    """Take the frame off again."""
+    """Return a plane without its frame of one pixel."""
     return plane[1:-1, 1:-1]
 
 
@@ -124,7 +124,7 @@ def _reconstruct(marker: np.ndarray, mask: np.ndarray) -> np.ndarray:  # pragma:
 
 @numba.njit(nogil=True, cache=True)
 def _drop_plateaus(plane: np.ndarray, peaks: np.ndarray) -> None:  # pragma: no cover
-    """Strike out peaks that are connected on their level with a pixel that is none, in place."""
+    """Drop, in place, peaks whose plateau also holds a pixel that is no peak."""
     height, width = plane.shape
     value, result = plane.ravel(), peaks.ravel()
     steps = _steps(width)

@@ -157,7 +157,7 @@ def _one_value(ds: xr.Dataset, by: str) -> str:
 def _placed(
     names: Sequence[str], aliases: Mapping[str, str | None], shares: xr.DataArray, stem: str
 ) -> tuple[list[int], list[int], list[int]]:
-    """Return which channels are compensated, and their lines and columns in the matrix."""
+    """Return the places of compensated channels, and their lines and columns in the matrix."""
     for name in aliases:
         if name not in names:
             raise UsageError(f"channels: {unknown('channel', name, names)}")

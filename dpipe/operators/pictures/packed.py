@@ -95,7 +95,7 @@ def channels(ds: xr.Dataset) -> list[str]:
 
 
 def mask_names(ds: xr.Dataset) -> list[str]:
-    """Return what each bit of the mask code is the mask of: the channels, then derived ones."""
+    """Return the names of masks, one a bit of the code: those of channels, then derived ones."""
     return [str(n) for n in ds["mask_name"].values] if "mask_name" in ds.coords else channels(ds)
 
 

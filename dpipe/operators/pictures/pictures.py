@@ -139,7 +139,7 @@ def _shape(size: int | Sequence[int]) -> tuple[int, int]:
 
 
 def _margins(n: int, size: int) -> tuple[slice, slice]:
-    """Return what is taken of n pixels, and where it comes to lie among those wanted."""
+    """Return two slices: the pixels taken out of n, and their places in the new size."""
     if n > size:
         first = (n - size) // 2
         return slice(first, first + size), slice(0, size)

@@ -105,7 +105,7 @@ def rescale_intensity(
 
 
 def _each(what: str, choice: Any, names: Sequence[str]) -> list[Any]:
-    """Return what is given for each channel."""
+    """Return a parameter channel by channel; it is given for all, or by name."""
     if not isinstance(choice, Mapping):
         return [choice] * len(names)
     for name in choice:

@@ -208,13 +208,13 @@ def mask_of(plane: np.ndarray, *, edges: bool, min_size: int, closing: int) -> n
 
 
 def _flat(values: np.ndarray) -> bool:
-    """Tell whether nothing can be cut: one value but for rounding, or some that is not finite."""
+    """Tell whether a plane has no two values but for rounding, or one that is not finite."""
     low, high = float(values.min()), float(values.max())
     return not np.spacing(max(abs(low), abs(high))) < (high - low) / _BINS < np.inf
 
 
 def _filled(mask: np.ndarray) -> np.ndarray:
-    """Fill what of the background is cut off from the border."""
+    """Fill holes: background that does not reach the border."""
     labels, count = scipy.ndimage.label(~mask)
     outside = np.zeros(count + 1, bool)
     for line in (labels[0], labels[-1], labels[:, 0], labels[:, -1]):

@@ -38,7 +38,7 @@ def select(surfaces: xr.Dataset, columns: Sequence[schema.Variable]) -> xr.Datas
 
 
 def read_rows(table: xr.Dataset) -> dict[str, np.ndarray]:
-    """Read what stands once a surface, and see that it adds up."""
+    """Read the columns with one value a surface; counts must add up to the table's sizes."""
     names = [str(key) for key, column in table.data_vars.items() if column.dims == ("surface",)]
     rows = compute_region(table, names, {})
     for counts, dim in zip(_COUNTS, ("vertex", "face"), strict=True):
@@ -94,5 +94,5 @@ def check(mesh: Mesh, frame: int) -> None:
 
 
 def name(mesh: Mesh, frame: int) -> str:
-    """Say which surface it is."""
+    """Return the name of a surface for messages: its frame, track and number."""
     return f"surfaces: number {mesh.row} of the table (frame {frame})"

@@ -63,7 +63,7 @@ def frame_numbers(frames: xr.DataArray, first: int | None) -> np.ndarray:
 
 
 def grid(frames: xr.DataArray) -> Grid:
-    """Return where the voxels of a movie stand.
+    """Return the grid of a movie: origin and spacing of its voxels.
 
     Raises
     ------
@@ -133,7 +133,7 @@ def frame_times(ds: xr.Dataset) -> tuple[np.ndarray, np.ndarray]:
 
 
 def uneven(seconds: np.ndarray) -> str:
-    """Say how far apart frames are, if that is not even to a hundredth; else nothing.
+    """Return a note on the steps between frames, if they differ by more than a hundredth; else "".
 
     Examples
     --------

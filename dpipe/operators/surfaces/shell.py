@@ -45,7 +45,7 @@ def mark(
 def _edges(
     edges: np.ndarray, normal: np.ndarray, a: np.ndarray, b: np.ndarray, c: np.ndarray
 ) -> None:  # pragma: no cover
-    """Lay down, for each projection and edge, a line: what it is above is beside the triangle.
+    """Write a line for each projection and edge, which parts the triangle from the outside.
 
     A voxel with its centre at (u, v) passes if ``edges[., ., 0] * u + edges[., ., 1] * v +
     edges[., ., 2] >= 0``; the line is moved out by half a voxel along both axes.
@@ -80,7 +80,7 @@ def _mark_box(
     normal: np.ndarray,
     edges: np.ndarray,
 ) -> None:  # pragma: no cover
-    """Test the voxels of a triangle's bounding box, the rows first."""
+    """Mark the voxels of a triangle's bounding box that pass; a row is tested before its voxels."""
     reach = 0.5 * (abs(normal[0]) + abs(normal[1]) + abs(normal[2]))
     for z in range(low[0], high[0]):
         for y in range(low[1], high[1]):

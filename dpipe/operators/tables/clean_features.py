@@ -103,7 +103,7 @@ def clean_features(
 
 
 def _number(fill: object, dtype: np.dtype) -> float:
-    """Return what is filled in, as the features can hold it."""
+    """Return the fill value in the dtype of the features."""
     value = math.nan
     if isinstance(fill, numbers.Real) and not isinstance(fill, bool):
         with np.errstate(over="ignore"):

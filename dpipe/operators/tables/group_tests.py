@@ -274,7 +274,7 @@ def natural(text: str) -> list[tuple[int, int, str]]:
 
 
 def _names(children: Mapping[str, xr.Dataset], requested: Sequence[str]) -> list[str]:
-    """Return what is compared, or say that it is not there."""
+    """Return the names of the variables compared; refuse those that no part has."""
     if not children:
         raise SchemaError("tests need one child per movie, or a table; the tree has none")
     kinds = {str(n): v for ds in children.values() for n, v in ds.data_vars.items()}

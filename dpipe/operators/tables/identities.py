@@ -24,7 +24,7 @@ def parts_of(data: xr.DataTree | xr.Dataset | None) -> dict[str, xr.Dataset]:
 
 
 def columns(ds: xr.Dataset, names: Sequence[str], what: str) -> np.ndarray:
-    """Return what is known of each record under some names, as one text a record."""
+    """Return some columns joined to one text a record."""
     variables = {str(n): v for n, v in ds.variables.items() if v.dims == ("record",)}
     for name in names:
         if name not in variables:
@@ -39,7 +39,7 @@ def columns(ds: xr.Dataset, names: Sequence[str], what: str) -> np.ndarray:
 
 
 def identities(ds: xr.Dataset) -> np.ndarray:
-    """Return what tells a record from others: experiment, donor, condition, and object or file.
+    """Return a key for each record: experiment, donor, condition, and object or file.
 
     Where none of the three is known, objects are numbered anew in every folder: then it is the
     file alone, if that is known.

@@ -59,7 +59,7 @@ class Comparison:
 
 
 METHODS = ("exact", "permutations", "asymptotic")
-"""All ways counted; ways drawn by chance; the distribution of many numbers."""
+"""Methods for p: all permutations, permutations drawn by chance, the asymptotic distribution."""
 _SMALL = 8
 """Up to so many numbers a group is small: its p is counted out."""
 _FEW = 5
@@ -139,7 +139,7 @@ def compare(
 
 
 class _Test(NamedTuple):
-    """H over all groups, U of the first of two, p, how it was found, and the least possible."""
+    """Result of a test: H over all groups, U of the first of two, p, its method and least value."""
 
     h: float
     u: float
@@ -178,7 +178,7 @@ def _tested(groups: Sequence[np.ndarray], method: str, *, pair: bool = False) ->
 
 
 def _small(least: float, sizes: Sequence[int]) -> str:
-    """Say that no numbers of such groups could differ."""
+    """Return a line for groups so small that no numbers could have a p below 0.05."""
     if not least >= _SHOWS:
         return ""
     return f"n too small ({', '.join(map(str, sizes))}): no p below {least:.3g} is possible"
@@ -192,7 +192,7 @@ def _differ(groups: Iterable[np.ndarray]) -> bool:
 def _holm(
     pairs: Mapping[tuple[str, str], tuple[float, float]],
 ) -> dict[tuple[str, str], tuple[float, float]]:
-    """Correct p for the number of tests, the least one most."""
+    """Correct p values for the number of tests by Holm's method."""
     tested = sorted((p, pair) for pair, (_, p) in pairs.items() if not math.isnan(p))
     adjusted, largest = dict(pairs), 0.0
     for rank, (p, pair) in enumerate(tested):
@@ -202,7 +202,7 @@ def _holm(
 
 
 def stars(p: float) -> str:
-    """Return the stars of a p, ``"ns"`` without, and nothing where there is no p.
+    """Return the stars of a p value: ``"ns"`` from 0.05 on, and no text for NaN.
 
     Examples
     --------
@@ -215,7 +215,7 @@ def stars(p: float) -> str:
 
 
 def notes(comparisons: Mapping[str, Comparison], adjust: str) -> dict[str, list[str]]:
-    """Say which tests there are not, which can show nothing, and how many there are."""
+    """Return lines on tests: those not done, those too small for p < 0.05, and their number."""
     lines = [
         f"{name}: {line}"
         for name, result in comparisons.items()
@@ -239,7 +239,7 @@ def notes(comparisons: Mapping[str, Comparison], adjust: str) -> dict[str, list[
 def described(
     comparisons: Mapping[str, Comparison], kinds: Sequence[str]
 ) -> dict[str, xr.DataArray]:
-    """Name what comparisons found, over ``measure``, ``group`` and ``pair``."""
+    """Return the results of comparisons as variables over ``measure``, ``group`` and ``pair``."""
     every, pairs = list(comparisons.values()), list(itertools.combinations(kinds, 2))
     shape = (len(every), len(kinds))
     over_pairs = (len(every), len(pairs))

@@ -105,7 +105,7 @@ def _shares(fractions: Sequence[float]) -> np.ndarray:
 
 
 def _group(stem: str, ds: xr.Dataset, by: str | None) -> str:
-    """Return what a movie shares with those that it must stay with."""
+    """Return the group of a movie, all of which come into one split."""
     if by is None:
         return stem
     if by in ds.attrs:

@@ -118,7 +118,7 @@ def split_records(
 
 
 def _limits(fractions: Sequence[float]) -> np.ndarray:
-    """Return where test, then validation ends."""
+    """Return the ends of test and of validation, as shares of 1."""
     try:
         shares = np.asarray(fractions, dtype=np.float64)
     except (TypeError, ValueError):

@@ -122,7 +122,7 @@ def track_checks(
 
 
 def _frame(ds: xr.Dataset, frames: xr.DataArray) -> units.Frame:
-    """Return where a movie lies, and when its frames are."""
+    """Return origin, voxels and times of a movie."""
     count = np.array([frames.sizes[dim] for dim in schema.SPACE_DIMS])
     step = np.array([schema.spacing(ds, dim) for dim in schema.SPACE_DIMS])
     placed = [dim in ds.coords and ds.sizes[dim] > 0 for dim in schema.SPACE_DIMS]

@@ -308,7 +308,7 @@ def _label(spans: Sequence[tuple[int, int, int]], frame: int) -> int:
 
 
 def _missing(expected: int, count: int, notes: list[str]) -> Mapping[str, Any]:
-    """Return how many annotators there were, and what is to be said of the rest."""
+    """Return attributes: the number of annotators, of missing ones, and notes."""
     attrs: dict[str, Any] = {"annotators": count}
     if count < expected:
         attrs["annotators_missing"] = expected - count

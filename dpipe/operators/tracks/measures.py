@@ -151,7 +151,7 @@ def _tracks(ds: xr.Dataset, track: np.ndarray, frame: np.ndarray) -> tuple[np.nd
 def _facts(
     track: np.ndarray, frame: np.ndarray, starts: np.ndarray
 ) -> tuple[dict[schema.Variable, np.ndarray], tuple[bool, ...]]:
-    """Count what frames alone tell of each track, and say which tracks do not branch."""
+    """Return counts of each track's frames and gaps, and a mask of tracks that do not branch."""
     pieces = [frame[a:b] for a, b in pairwise(starts)]
     seen = [np.unique(piece, return_counts=True) for piece in pieces]
     first = np.asarray([piece[0] for piece in pieces], dtype=np.int64)

@@ -130,7 +130,7 @@ def phase_tracks(phases: xr.DataTree, tracks: xr.DataTree, *, share: float = 0.5
 
 
 def _table(ds: xr.Dataset, stem: str) -> xr.Dataset:
-    """Return what is needed of a table of phases, in memory."""
+    """Return the phases, flags and channels of a table, in memory."""
     try:
         for variable in (*schema.PHASES, schema.MOVIE):
             variable.check(ds)

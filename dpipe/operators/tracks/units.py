@@ -101,7 +101,7 @@ def _readings(zyx: np.ndarray, movie: Frame) -> list[tuple[str, np.ndarray]]:
 
 
 def frames(frame: np.ndarray, movie: Frame, base: int | None) -> str:
-    """Say how nearly all frames would be those of the movie, if they are not as they are."""
+    """Return a note on frames that are not in the movie, and on a reading by which all would be."""
     last = len(movie.times) - 1
     strange = int(np.count_nonzero(~movie.exists(frame)))
     if not strange:
@@ -120,7 +120,7 @@ def frames(frame: np.ndarray, movie: Frame, base: int | None) -> str:
 
 
 def times(seconds: np.ndarray, frame: np.ndarray, movie: Frame, share: float) -> str:
-    """Say how nearly all times would be those of their frames, if they are not as they are."""
+    """Return a note on times that are not those of their frames, and on a shift that cures most."""
     timed = movie.exists(frame) & np.isfinite(seconds)
     frame, seconds = frame[timed], seconds[timed]
     off = int(np.count_nonzero(movie.off_time(seconds, frame)))

@@ -233,7 +233,7 @@ def _range(
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
 def _describe(sums: np.ndarray, room: int, out: np.ndarray) -> None:  # pragma: no cover
-    """Write what follows from moments: area, axes, orientation, Hu's seven, plain and weighted."""
+    """Write the shapes that are functions of moments: area, axes, orientation, Hu's seven."""
     n = sums[0, 0]
     a = (sums[0, 5] - sums[0, 2] * sums[0, 2] / n) / n
     b = -(sums[0, 4] - sums[0, 1] * sums[0, 2] / n) / n
@@ -338,10 +338,11 @@ def _filled(
     bw: int,
     area: float,
 ) -> float:  # pragma: no cover
-    """Count what a flood from outside over eight neighbours leaves dry.
+    """Return the area with its holes: the pixels that a flood from outside does not reach.
 
-    Outside the ends of the rows all is wet; the flood is in the gaps between them, if there are
-    any. `seen` is room for it.
+    The flood goes over eight neighbours.
+
+    It starts beyond the ends of the rows and enters the gaps between them. `seen` is room for it.
     """
     runs = 0
     for y in range(bh):
@@ -380,6 +381,6 @@ def _filled(
 def _touches(
     left: np.ndarray, right: np.ndarray, bh: int, y: int, x: int
 ) -> bool:  # pragma: no cover
-    """Tell whether a pixel within its row has a neighbour outside the ends of the next."""
+    """Tell whether a pixel has a neighbour beyond the ends of the row above or below."""
     above = y == 0 or x - 1 < left[y - 1] or x + 1 > right[y - 1]
     return above or y == bh - 1 or x - 1 < left[y + 1] or x + 1 > right[y + 1]

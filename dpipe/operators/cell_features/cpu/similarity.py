@@ -61,14 +61,14 @@ def similarities(
         for y in range(first, last):
             for c in range(channels):
                 if reach[c, 0] <= y < reach[c, 1]:
-                    _own(planes, c, y, w, reach, c1, c2, columns, running, room, lone, out, r)
-            _both(planes, y, w, reach, c1, c2, running, room, lone, out, r)
+                    _add_row(planes, c, y, w, reach, c1, c2, columns, running, room, lone, out, r)
+            _add_pairs(planes, y, w, reach, c1, c2, running, room, lone, out, r)
         for pair in range(out.shape[1]):
             out[r, pair] /= inner
 
 
 @numba.njit(nogil=True, cache=True)
-def _own(
+def _add_row(
     planes: np.ndarray,
     c: int,
     y: int,
@@ -83,7 +83,11 @@ def _own(
     out: np.ndarray,
     r: int,
 ) -> None:  # pragma: no cover
-    """Do what a row of one channel needs; add what it is with nothing, less 1, to its pairs."""
+    """Add one row of a channel to its pairs: its similarity with an empty plane, less 1.
+
+    The sums down the columns are moved to this row first, and the windows' figures are left in
+    `lone` for `_add_pairs`.
+    """
     y0, x0, n = reach[c, 0], reach[c, 2], reach[c, 3] - reach[c, 2]
     _move(planes, c, c, y, y0, w, x0, n, running, c)
     _sum(planes, c, y, y0, w, x0, n, columns)
@@ -97,7 +101,7 @@ def _own(
 
 
 @numba.njit(nogil=True, cache=True)
-def _both(
+def _add_pairs(
     planes: np.ndarray,
     y: int,
     w: int,
@@ -110,7 +114,11 @@ def _both(
     out: np.ndarray,
     r: int,
 ) -> None:  # pragma: no cover
-    """Add to each pair whose boxes meet in a row what its similarity there is beside that."""
+    """Add one row to the pairs of channels whose boxes meet in it.
+
+    Where only one of two channels is not empty, the similarity is that with an empty plane,
+    which `_add_row` has added; here comes the difference, where both are.
+    """
     channels, pair = reach.shape[0], 0
     for a in range(channels):
         for b in range(a + 1, channels):
@@ -135,7 +143,7 @@ def _reach(box: np.ndarray, h: int, w: int, reach: np.ndarray) -> None:  # pragm
 def _mask(
     plane: np.ndarray, code: np.ndarray, c: int, w: int, reach: np.ndarray, to: np.ndarray
 ) -> None:  # pragma: no cover
-    """Copy what windows around the reach see of the masked channel."""
+    """Copy the masked channel as far as windows around its reach overlap it."""
     n = reach[3] - reach[2] + 2 * _HALF
     for y in range(reach[0] - _HALF, reach[1] + _HALF):
         start = y * w + reach[2] - _HALF
@@ -180,7 +188,7 @@ def _move(
 def _sum(
     planes: np.ndarray, c: int, y: int, y0: int, w: int, x0: int, n: int, sums: np.ndarray
 ) -> None:  # pragma: no cover
-    """Do the same with the values themselves."""
+    """Move row c, sums of the values down the columns, to the window around y, as `_move` does."""
     wide, start = np.uint64(n + 2 * _HALF), y + _HALF
     if y == y0:
         start = y - _HALF
@@ -217,7 +225,7 @@ def _alone(
     room: np.ndarray,
     lone: np.ndarray,
 ) -> float:  # pragma: no cover
-    """Write sums, variances and the similarity with nothing of a row; return its sum."""
+    """Write a row of sums, variances and similarities with an empty plane; sum up the last."""
     wide, total = np.uint64(n), 0.0
     _across(columns, c, n, room)
     for x in range(wide):
@@ -248,7 +256,7 @@ def _together(
     room: np.ndarray,
     lone: np.ndarray,
 ) -> float:  # pragma: no cover
-    """Sum over a row the similarity less those of each with nothing, plus that of nothing: 1."""
+    """Sum over a row: similarity of the pair, less that of each with an empty plane, plus 1."""
     _across(products, k, n, room)
     total, p, q = 0.0, np.uint64(i), np.uint64(j)
     for x in range(np.uint64(n)):

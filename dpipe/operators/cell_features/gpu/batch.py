@@ -113,7 +113,7 @@ class Batch:
                 yield a, b
 
     def each_pair(self, function: Callable[[int, int], Any], empty: tuple[int, ...] = ()) -> Any:
-        """Stack what a function gives for each pair along axis 1."""
+        """Stack the results of a function for all pairs along axis 1."""
         figures = [function(a, b) for a, b in self.pairs()]
         if figures:
             return self.xp.stack(figures, axis=1)

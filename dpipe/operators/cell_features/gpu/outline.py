@@ -78,7 +78,7 @@ def moments(batch: Batch, weight: Any) -> dict[Any, Any]:
 
 
 def _extent(batch: Batch, occupied: Any) -> Any:
-    """Return how far apart the first and the last are, both counted; 0 for none."""
+    """Return the extent of a mask along its last axis, both ends counted; 0 for an empty one."""
     xp, n = batch.xp, occupied.shape[-1]
     place = batch.real(batch.array(range(n)))
     none = batch.full(place + xp.zeros_like(occupied, dtype=xp.float64), float(_NONE))
@@ -161,7 +161,7 @@ def _counts(batch: Batch) -> tuple[Any, Any, Any]:
 
 
 def _filled(batch: Batch) -> Any:
-    """Count what a flood from outside over eight neighbours leaves dry."""
+    """Area with holes: pixels that a flood from outside, over eight neighbours, does not reach."""
     xp, free = batch.xp, ~_framed(batch, batch.masks)
     wet = ~_framed(batch, xp.ones_like(batch.masks))  # the frame
     while True:
