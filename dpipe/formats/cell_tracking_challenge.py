@@ -66,11 +66,11 @@ class Series:
 
     def segmented(self) -> np.ndarray:
         """Tell which planes have a file: truth values, shape (frames, z)."""
-        there = np.zeros((self.frames, self.shape[0]), bool)
+        present = np.zeros((self.frames, self.shape[0]), bool)
         for frame, files in self.files.items():
             for plane, _ in files:
-                there[frame, slice(None) if plane == _WHOLE else plane] = True
-        return there
+                present[frame, slice(None) if plane == _WHOLE else plane] = True
+        return present
 
     def name(self, frame: int) -> str:
         """Return the name of a frame's file."""
@@ -114,10 +114,10 @@ def stem_of_folder(path: str, uri: str) -> str:
     """
     inside = [part for part in path.split("/") if part and part not in _INSIDE]
     above = inside or [part for part in uri.split("/") if part and part not in _INSIDE]
-    made = _MADE_FROM.fullmatch(above[-1]) if above else None
-    if made is None:
+    match = _MADE_FROM.fullmatch(above[-1]) if above else None
+    if match is None:
         return above[-1] if above else "tracks"
-    return "_".join([*above[-2:-1], made["movie"]])
+    return "_".join([*above[-2:-1], match["movie"]])
 
 
 def stems_of_folders(folders: Mapping[str, str]) -> dict[str, str]:
@@ -145,8 +145,8 @@ def _kind(uri: str) -> str:
     """Return what labels are besides their movie: ``GT_SEG``, ``RES``, ..., "" if not said."""
     *above, last = ["", *uri.rstrip("/").split("/")]
     inside = [last] if last in _INSIDE else []
-    made = _MADE_FROM.fullmatch(above[-1] if inside else last)
-    return "_".join([*([made["kind"]] if made else []), *inside])
+    match = _MADE_FROM.fullmatch(above[-1] if inside else last)
+    return "_".join([*([match["kind"]] if match else []), *inside])
 
 
 def find_series(
@@ -191,25 +191,27 @@ def find_series(
     if len(kinds) > 1:
         listed = ", ".join(sorted(kinds.values()))
         raise Unfit(f"several kinds of label images ({listed}); expected one")
-    found: dict[int, tuple[tuple[int, str], ...]] = {}
+    files: dict[int, tuple[tuple[int, str], ...]] = {}
     for match in matches:
         frame, plane = _place(match)
-        held = found.get(frame - first, ())
-        if any(plane in (_WHOLE, other) or other == _WHOLE for other, _ in held):
-            raise Unfit(f"{held[-1][1]} and {_name(match)} are of one frame; expected one of them")
-        found[frame - first] = (*held, (plane, _name(match)))
-    low, high = min(found), max(found)
+        planes_of = files.get(frame - first, ())
+        if any(plane in (_WHOLE, other) or other == _WHOLE for other, _ in planes_of):
+            raise Unfit(
+                f"{planes_of[-1][1]} and {_name(match)} are of one frame; expected one of them"
+            )
+        files[frame - first] = (*planes_of, (plane, _name(match)))
+    low, high = min(files), max(files)
     if low < 0:
         raise Unfit(f"frame {low + first} is before the first, {first}")
     if high >= (_MOST if frames is None else frames):
-        most = f"the movie has {frames} from {first}" if frames is not None else f"at most {_MOST}"
-        raise Unfit(f"{found[high][0][1]}: a frame too far; {most}")
-    if not matches[0]["seg"] and len(found) <= high - low:
-        missing = next(i for i in range(low, high) if i not in found)
+        limit = f"the movie has {frames} from {first}" if frames is not None else f"at most {_MOST}"
+        raise Unfit(f"{files[high][0][1]}: a frame too far; {limit}")
+    if not matches[0]["seg"] and len(files) <= high - low:
+        missing = next(i for i in range(low, high) if i not in files)
         width = len(matches[0]["number"])
         name = f"{matches[0]['kind']}{missing + first:0{width}d}{matches[0]['end']}"
         raise Unfit(f"{name} is missing; found frames to {high + first}")
-    series = _sized(matches[0]["folder"], found, frames or high + 1, planes)
+    series = _sized(matches[0]["folder"], files, frames or high + 1, planes)
     return replace(series, background=background)
 
 
@@ -223,12 +225,12 @@ def _name(match: re.Match[str]) -> str:
 
 def _sized(
     folder: str,
-    found: Mapping[int, tuple[tuple[int, str], ...]],
+    files: Mapping[int, tuple[tuple[int, str], ...]],
     frames: int,
     planes: int | None,
 ) -> Series:
     """Look at the first image of a series, a whole frame if there is one."""
-    every = sorted((plane, name) for files in found.values() for plane, name in files)
+    every = sorted((plane, name) for images in files.values() for plane, name in images)
     with opened(f"{folder}{every[0][1]}") as file, open_tiff_file(file, every[0][1]) as tif:
         shape, dtype = _volume(survey(tif, None))
     last, name = every[-1]
@@ -237,7 +239,7 @@ def _sized(
         raise Unfit(f"{every[0][1]} has {depth} planes; {planes} were said")
     if last >= min(depth, _MOST):
         raise Unfit(f"{name} is of plane {last}; the movie has {min(depth, _MOST)} at most")
-    return Series(folder, found, frames, (depth, *shape[1:]), dtype)
+    return Series(folder, files, frames, (depth, *shape[1:]), dtype)
 
 
 def _volume(layout: Layout) -> tuple[tuple[int, int, int], str]:
@@ -292,7 +294,7 @@ def read_tracks(uris: Mapping[str, str], *, gaps: bool = False, background: int 
         zyx=lazy(read, (len(track), 3), "f8", (_BLOCK_SPOTS, 3)),
         unit="pixel",
         frame=frame,
-        parents={int(one): int(parent) or -1 for one, _, _, parent in lines},
+        parents={int(track_number): int(parent) or -1 for track_number, _, _, parent in lines},
         notes=begins_late(series),
     )
 
@@ -317,14 +319,14 @@ def _lines(text: str) -> np.ndarray:
                 f"line {i}: found {' '.join(row)[:60]!r}; expected track, begin, end, parent"
             )
     lines = np.array([[int(cell) for cell in row] for _, row in rows], np.int64).reshape(-1, 4)
-    known: set[int] = set()
+    numbers: set[int] = set()
     for (i, _), (track, begin, end, _) in zip(rows, lines.tolist(), strict=True):
-        if track < 1 or track in known or end < begin:
+        if track < 1 or track in numbers or end < begin:
             why = "its number is 0" if track < 1 else "its number was there before"
             raise Unfit(f"line {i}: track {track}: {why if end >= begin else 'it ends too early'}")
-        known.add(track)
+        numbers.add(track)
     for (i, _), (track, *_, parent) in zip(rows, lines.tolist(), strict=True):
-        if parent and (parent not in known or parent == track):
+        if parent and (parent not in numbers or parent == track):
             raise Unfit(f"line {i}: track {track} comes from track {parent}, which is not there")
     return lines
 
@@ -343,26 +345,28 @@ def _centers(region: Region, *, series: Series, lines: np.ndarray, gaps: bool) -
     rows, axes = region
     track, frame = _spots(lines)
     out = np.full((len(track), 3), np.nan)
-    for at in np.unique(frame[rows]).tolist():
-        found, centers = centers_of(series.read(at))
-        here = np.flatnonzero(frame == at)
-        if (odd := np.setdiff1d(found, track[here])).size:
-            told = f"{series.name(at)}: label {odd[0]}: no track has it there; export both again"
-            raise InputError(told)
-        if (odd := np.setdiff1d(track[here], found)).size and not gaps:
-            raise InputError(
-                f"{series.name(at)}: label {odd[0]}: the tracks say so, the image does not; export "
-                "both again, or say gaps=true for spots without a place"
+    for number in np.unique(frame[rows]).tolist():
+        labels, centers = centers_of(series.read(number))
+        here = np.flatnonzero(frame == number)
+        if (odd := np.setdiff1d(labels, track[here])).size:
+            told = (
+                f"{series.name(number)}: label {odd[0]}: no track has it there; export both again"
             )
-        out[here[np.isin(track[here], found)]] = centers
+            raise InputError(told)
+        if (odd := np.setdiff1d(track[here], labels)).size and not gaps:
+            raise InputError(
+                f"{series.name(number)}: label {odd[0]}: the tracks say so, the image does not; "
+                "export both again, or say gaps=true for spots without a place"
+            )
+        out[here[np.isin(track[here], labels)]] = centers
     return out[rows, axes]
 
 
 def centers_of(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the labels of an image, in order, and the mean place of the voxels of each."""
     inside = np.flatnonzero(labels)
-    found, which = np.unique(labels.reshape(-1)[inside], return_inverse=True)
+    present, which = np.unique(labels.reshape(-1)[inside], return_inverse=True)
     places = np.unravel_index(inside, labels.shape)
-    sums = [np.bincount(which, place, len(found)) for place in places]
-    counts = np.bincount(which, minlength=len(found))
-    return found.astype(np.int64), np.stack(sums, axis=1) / counts[:, None]
+    sums = [np.bincount(which, place, len(present)) for place in places]
+    counts = np.bincount(which, minlength=len(present))
+    return present.astype(np.int64), np.stack(sums, axis=1) / counts[:, None]

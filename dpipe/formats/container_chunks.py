@@ -121,9 +121,9 @@ class _Index(NamedTuple):
         if start < 0 or len(data) < size:
             return []  # a shard that was cut off: decoding will tell
         places = np.frombuffer(data, f"{self.order}u8").reshape(*grid, 2)
-        held = places[tuple(slice(0, n) for n in self.inside(corner, shape))]
-        absent = np.argwhere((held == _ABSENT).all(axis=-1))
-        return [f"{key}[{', '.join(map(str, one))}]" for one in absent.tolist()]
+        entries = places[tuple(slice(0, n) for n in self.inside(corner, shape))]
+        absent = np.argwhere((entries == _ABSENT).all(axis=-1))
+        return [f"{key}[{', '.join(map(str, position))}]" for position in absent.tolist()]
 
 
 class _Keys(NamedTuple):
@@ -144,19 +144,19 @@ class _Keys(NamedTuple):
         numbers = parts[1:] if self.start else parts
         if not all(re.fullmatch("0|[1-9][0-9]{0,17}", number) for number in numbers):
             return None
-        found = tuple(map(int, numbers)) if grid else ()
-        fits = len(found) == len(grid) and all(i < n for i, n in zip(found, grid, strict=True))
-        return found if fits and self.of(found) == key else None
+        corner = tuple(map(int, numbers)) if grid else ()
+        fits = len(corner) == len(grid) and all(i < n for i, n in zip(corner, grid, strict=True))
+        return corner if fits and self.of(corner) == key else None
 
 
 def _keys_of(metadata: Mapping[str, Any]) -> _Keys:
     if metadata.get("zarr_format") == 2:
         return _Keys("", str(metadata.get("dimension_separator") or "."))
-    said = metadata.get("chunk_key_encoding")
-    said = said if isinstance(said, Mapping) else {"name": said}
-    inside = said.get("configuration")
+    encoding = metadata.get("chunk_key_encoding")
+    encoding = encoding if isinstance(encoding, Mapping) else {"name": encoding}
+    inside = encoding.get("configuration")
     sign = inside.get("separator") if isinstance(inside, Mapping) else None
-    plain = said.get("name") == "v2"
+    plain = encoding.get("name") == "v2"
     return _Keys("" if plain else "c", str(sign or ("." if plain else "/")))
 
 
@@ -206,25 +206,25 @@ def holes(
     base, grid = f"{path}/".lstrip("/"), [-(-n // k) for n, k in zip(shape, cut, strict=True)]
     listed = sorted(place.list(base))
     told = (place.url, path, hash(tuple(listed)), repr(metadata))
-    found = _known.get(told)
-    if found is None:
+    gaps = _known.get(told)
+    if gaps is None:
         keys, index = _keys_of(metadata), _index_of(metadata)
-        there = {keys.corner(key.removeprefix(base), grid): size for key, size, _ in listed}
-        there.pop(None, None)
-        found = _without_shards(keys, grid, there)
+        objects = {keys.corner(key.removeprefix(base), grid): size for key, size, _ in listed}
+        objects.pop(None, None)
+        gaps = _without_shards(keys, grid, objects)
         if index is not None:
-            found = _with_shards(place, base, index, shape, there, found.names)
+            gaps = _with_shards(place, base, index, shape, objects, gaps.names)
         if len(_known) >= _MOST_KNOWN:
             _known.clear()
-        _known[told] = found
-    return found
+        _known[told] = gaps
+    return gaps
 
 
-def _without_shards(keys: _Keys, grid: Sequence[int], there: Mapping[Any, int]) -> Holes:
+def _without_shards(keys: _Keys, grid: Sequence[int], objects: Mapping[Any, int]) -> Holes:
     total = math.prod(grid)
-    gone = (corner for corner in np.ndindex(*grid) if corner not in there)
-    named = islice(gone, _MOST_NAMED) if total > len(there) else ()
-    return Holes(total - len(there), total, tuple(map(keys.of, named)))
+    gone = (corner for corner in np.ndindex(*grid) if corner not in objects)
+    named = islice(gone, _MOST_NAMED) if total > len(objects) else ()
+    return Holes(total - len(objects), total, tuple(map(keys.of, named)))
 
 
 def _with_shards(
@@ -232,16 +232,16 @@ def _with_shards(
     base: str,
     index: _Index,
     shape: Sequence[int],
-    there: Mapping[Any, int],
+    objects: Mapping[Any, int],
     names: Sequence[str],
 ) -> Holes:
     """Count chunks of shards; those of a bucket are asked many at a time."""
     total = math.prod(-(-n // k) for n, k in zip(shape, index.inner, strict=True))
-    lost = total - sum(math.prod(index.inside(corner, shape)) for corner in there)
-    corners = [] if place.packed else sorted(there)
+    lost = total - sum(math.prod(index.inside(corner, shape)) for corner in objects)
+    corners = [] if place.packed else sorted(objects)
 
     def ask(corner: tuple[int, ...]) -> list[str]:
-        return index.missing(place, base, corner, shape, there[corner])
+        return index.missing(place, base, corner, shape, objects[corner])
 
     with ThreadPoolExecutor(_IN_FLIGHT) as pool:
         for lacking in (pool.map if "://" in place.url else map)(ask, corners):

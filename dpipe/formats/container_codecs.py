@@ -37,10 +37,10 @@ class Bounded:
     def read(self, key: str) -> bytes:
         """Return the bytes at a key."""
         data = self.inner.read(key)
-        said = unpacked(self.codec, data[: len(data) - _TRAILER * self.checked])
-        if said > self.largest:
+        size = unpacked(self.codec, data[: len(data) - _TRAILER * self.checked])
+        if size > self.largest:
             raise InputError(
-                f"{key}: an object cannot be decoded (it says that it takes {said} bytes unpacked; "
+                f"{key}: an object cannot be decoded (it says that it takes {size} bytes unpacked; "
                 f"at most {self.largest} are read); it is damaged or not what its metadata say"
             )
         return data
@@ -64,15 +64,15 @@ def bounded(place: Place, metadata: Mapping[str, Any], largest: int) -> Place:
         packers = [metadata.get("compressor")]
     else:
         packers = list(metadata.get("codecs") or ())
-    names = [_name(each) for each in packers]
+    names = [_name(packer) for packer in packers]
     checked = bool(names) and names[-1] in _CHECKSUMS
     codec = names[-1 - checked] if len(names) > checked else ""
     return Bounded(place, codec, checked, largest) if codec in _SIZES else place
 
 
 def _name(codec: Any) -> str:
-    said = codec.get("id", codec.get("name")) if isinstance(codec, Mapping) else codec
-    return str(said).removeprefix("numcodecs.")
+    name = codec.get("id", codec.get("name")) if isinstance(codec, Mapping) else codec
+    return str(name).removeprefix("numcodecs.")
 
 
 def unpacked(codec: str, data: bytes) -> int:
@@ -94,11 +94,11 @@ def _zstd(data: bytes) -> int:
     """By RFC 8878: the first frame's size stands behind its descriptor."""
     if data[:4] != b"\x28\xb5\x2f\xfd":
         return 0
-    said = data[4]
-    single, width = said >> 5 & 1, (said >> 5 & 1, 2, 4, 8)[said >> 6]
-    at = 5 + (not single) + (0, 1, 2, 4)[said & 3]
-    found = int.from_bytes(data[at : at + width], "little")
-    return found + 256 * (width == 2)
+    descriptor = data[4]
+    single, width = descriptor >> 5 & 1, (descriptor >> 5 & 1, 2, 4, 8)[descriptor >> 6]
+    position = 5 + (not single) + (0, 1, 2, 4)[descriptor & 3]
+    size = int.from_bytes(data[position : position + width], "little")
+    return size + 256 * (width == 2)
 
 
 _SIZES = {

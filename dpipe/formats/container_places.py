@@ -11,12 +11,13 @@ import stat
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 
 from dpipe import ledger, sources
 from dpipe.errors import InputError, NotFoundError, UsageError
+from dpipe.schema import Attributes
 from dpipe.storage import open_objects, safe_key
 
 LARGEST_JSON = 16 << 20
@@ -54,8 +55,8 @@ def place_at(uri: str, largest: int = LARGEST_JSON) -> Place:
     for i in range(len(names), 0, -1):
         file = "/".join(names[:i])
         if os.path.isfile(file):
-            found = os.stat(file)
-            return _packed(uri, largest, found.st_size, found.st_mtime_ns)
+            status = os.stat(file)
+            return _packed(uri, largest, status.st_size, status.st_mtime_ns)
     return _Packed(uri, largest)  # in a bucket: asked anew each time
 
 
@@ -84,8 +85,8 @@ class _Plain:
         return self._objects.size(key)
 
     def list(self, prefix: str) -> Iterator[tuple[str, int, str]]:
-        for one in self._objects.list(prefix):
-            yield one.key, one.size, one.etag or str(one.mtime)
+        for item in self._objects.list(prefix):
+            yield item.key, item.size, item.etag or str(item.mtime)
 
     def _look_at(self, key: str) -> None:
         """Refuse what is no file, which may have no end."""
@@ -108,8 +109,8 @@ class _Packed:
         self.url, self._largest = uri, largest
         self._last = ("", b"")
         try:
-            found = sources.walk_items(uri)
-            self._names = {item.uri.removeprefix(f"{uri}/"): item.size for item in found}
+            items = sources.walk_items(uri)
+            self._names = {item.uri.removeprefix(f"{uri}/"): item.size for item in items}
         except UsageError as error:
             raise InputError(str(error)) from error
 
@@ -162,7 +163,7 @@ def _is_below(folder: str, other: str) -> bool:
 # --- JSON -------------------------------------------------------------------------------------
 
 
-def read_json(place: Place, key: str, where: str) -> tuple[bytes, dict[str, Any]]:
+def read_json(place: Place, key: str, where: str) -> tuple[bytes, Attributes]:
     """Read a JSON object whose size, depth and kind of file are looked at first.
 
     Parameters
@@ -199,14 +200,14 @@ def read_json(place: Place, key: str, where: str) -> tuple[bytes, dict[str, Any]
                 f"{where}: its metadata are damaged: {depth} brackets inside each other; at most "
                 f"{DEEPEST_JSON} are read"
             )
-        found = json.loads(text)
+        parsed = json.loads(text)
     except InputError:
         raise
     except (ValueError, RecursionError) as error:
         raise InputError(f"{where}: its metadata are damaged: no JSON ({error})") from error
-    if not isinstance(found, dict):
+    if not isinstance(parsed, dict):
         raise InputError(
-            f"{where}: its metadata are damaged: found {type(found).__name__}, expected "
+            f"{where}: its metadata are damaged: found {type(parsed).__name__}, expected "
             "a JSON object"
         )
-    return document, found
+    return document, parsed

@@ -18,6 +18,7 @@ from dpipe.compute import blocks
 from dpipe.errors import InputError, NotFoundError, StoreError
 from dpipe.formats.container_chunks import Foreign, holes
 from dpipe.formats.container_places import groups_in, place_at, read_json
+from dpipe.schema import Attributes
 from dpipe.storage import Objects, chunking, open_objects, zarr
 
 _MOST_FOLDERS, _MOST_KEYS = 20, 20_000
@@ -28,7 +29,7 @@ _ALLOWED_CODECS = frozenset(
 )
 
 
-def read_attributes(uri: str, path: str = "") -> dict[str, Any]:
+def read_attributes(uri: str, path: str = "") -> Attributes:
     """Return the attributes of a group of a foreign Zarr container, format 2 or 3.
 
     Parameters
@@ -49,8 +50,8 @@ def read_attributes(uri: str, path: str = "") -> dict[str, Any]:
     InputError
         There is no Zarr group, or its metadata are damaged.
     """
-    if (found := find_attributes(uri, path)) is not None:
-        return found
+    if (attributes := find_attributes(uri, path)) is not None:
+        return attributes
     group = f"{path.strip('/')}/".lstrip("/") or "/"
     raise InputError(
         f"{uri}: no Zarr group {group}; expected zarr.json or .zattrs. Give the folder that holds "
@@ -58,16 +59,16 @@ def read_attributes(uri: str, path: str = "") -> dict[str, Any]:
     )
 
 
-def find_attributes(uri: str, path: str) -> dict[str, Any] | None:
+def find_attributes(uri: str, path: str) -> Attributes | None:
     """Return the attributes of a group, as `read_attributes` does; None where there is none."""
     place = place_at(uri)
     prefix = f"{path.strip('/')}/" if path.strip("/") else ""
     for name in ("zarr.json", ".zattrs"):
         try:
-            _, found = read_json(place, prefix + name, f"{uri}: {prefix}{name}")
+            _, document = read_json(place, prefix + name, f"{uri}: {prefix}{name}")
         except NotFoundError:
             continue
-        attributes = found.get("attributes") or {} if name == "zarr.json" else found
+        attributes = document.get("attributes") or {} if name == "zarr.json" else document
         if not isinstance(attributes, dict):
             raise InputError(f"{uri}: {prefix}{name}: its attributes are no object; it is damaged")
         return attributes
@@ -82,13 +83,13 @@ def groups_inside(uri: str) -> list[str]:
 
 def folders_below(uri: str, path: str) -> list[str]:
     """Return the names of the first folders below a folder of a container."""
-    start, found = f"{path.strip('/')}/", dict[str, None]()
+    start, names = f"{path.strip('/')}/", dict[str, None]()
     for key, *_ in islice(place_at(uri).list(start), _MOST_KEYS):
         name, slash, _ = key.removeprefix(start).partition("/")
-        found |= {name: None} if slash else {}
-        if len(found) == _MOST_FOLDERS:
+        names |= {name: None} if slash else {}
+        if len(names) == _MOST_FOLDERS:
             break
-    return list(found)
+    return list(names)
 
 
 def lazy_array(uri: str, path: str, *, fill_missing: bool = False) -> Any:
@@ -136,22 +137,22 @@ def missing_chunks(uri: str, path: str, *, fill_missing: bool = False) -> str:
     source, metadata = _source(uri, path, fill=True)
     array = _opened(source)
     try:
-        found = holes(place_at(uri), source.path, metadata, array.shape, array.chunksize)
+        gaps = holes(place_at(uri), source.path, metadata, array.shape, array.chunksize)
     except StoreError as error:
         return f"nobody can count the chunks that are not there ({error})" if fill_missing else ""
-    return zarr.not_there(found.lost, found.names, found.total) if found.lost else ""
+    return zarr.not_there(gaps.lost, gaps.names, gaps.total) if gaps.lost else ""
 
 
-def _source(uri: str, path: str, fill: bool) -> tuple[Foreign, dict[str, Any]]:
+def _source(uri: str, path: str, fill: bool) -> tuple[Foreign, Attributes]:
     place, base = place_at(uri), path.strip("/")
     where = f"{uri}: array {base or '/'!r}"
     for name in ("zarr.json", ".zarray"):
         try:
-            document, found = read_json(place, f"{base}/{name}" if base else name, where)
+            document, metadata = read_json(place, f"{base}/{name}" if base else name, where)
         except NotFoundError:
             continue
-        _check_codecs(found, where)
-        return Foreign(uri, base, document, (), base, foreign=True, fill=fill), found
+        _check_codecs(metadata, where)
+        return Foreign(uri, base, document, (), base, foreign=True, fill=fill), metadata
     raise InputError(f"{uri}: no Zarr array {base or '/'}; expected zarr.json or .zarray there")
 
 
@@ -212,7 +213,7 @@ def _write_levels(objects: Objects, path: str, image: xr.DataArray, levels: int)
 def _check_codecs(metadata: Mapping[str, Any], where: str) -> None:
     """Refuse codecs that a foreign file should not make us run."""
     v2 = metadata.get("zarr_format") == 2
-    found: set[str] = set()
+    names: set[str] = set()
 
     def collect(codecs: Any) -> None:
         for codec in codecs if isinstance(codecs, list) else [codecs]:
@@ -220,14 +221,14 @@ def _check_codecs(metadata: Mapping[str, Any], where: str) -> None:
                 collect(codec)
             elif isinstance(codec, dict):
                 # by the key that Zarr goes by: the other may say anything
-                found.add(str(codec.get("id" if v2 else "name")))
+                names.add(str(codec.get("id" if v2 else "name")))
                 inside = codec.get("configuration")
                 if isinstance(inside, dict):
                     collect([inside.get("codecs"), inside.get("index_codecs")])
             elif codec is not None:
-                found.add(str(codec))
+                names.add(str(codec))
 
     for key in ("compressor", "filters") if v2 else ("codecs",):
         collect(metadata.get(key))
-    if unknown := sorted(found - _ALLOWED_CODECS):
+    if unknown := sorted(names - _ALLOWED_CODECS):
         raise InputError(f"{where}: codec {', '.join(unknown)} is not run on foreign files")

@@ -40,33 +40,33 @@ def settled(
     >>> settled([0, 10, 10, 30, None])
     ([0.0, 10.0, 20.0, 30.0, 40.0], [2, 4])
     """
-    at = np.arange(len(stamps)) if frames is None else np.asarray(frames)
+    numbers = np.arange(len(stamps)) if frames is None else np.asarray(frames)
     good = _rising(stamps)
-    odd = at[sorted(set(range(len(stamps))) - set(good))].tolist()
+    odd = numbers[sorted(set(range(len(stamps))) - set(good))].tolist()
     if not good or 2 * len(good) < len(stamps) or len(good) < min(2, len(stamps)):
         return None, odd
-    held = np.array([stamps[t] for t in good], float)
-    times = np.interp(at, at[good], held)
+    seconds = np.array([stamps[t] for t in good], float)
+    times = np.interp(numbers, numbers[good], seconds)
     if len(good) > 1:
-        step = float(np.median(np.diff(held) / np.diff(at[good])))
+        step = float(np.median(np.diff(seconds) / np.diff(numbers[good])))
         first, last = good[0], good[-1]
-        times[:first] = held[0] - step * (at[first] - at[:first])
-        times[last + 1 :] = held[-1] + step * (at[last + 1 :] - at[last])
-    times[good] = held
+        times[:first] = seconds[0] - step * (numbers[first] - numbers[:first])
+        times[last + 1 :] = seconds[-1] + step * (numbers[last + 1 :] - numbers[last])
+    times[good] = seconds
     return times.tolist(), odd
 
 
 def _rising(stamps: Sequence[float | None]) -> list[int]:
     """Return the frames of the most stamps that rise; of several such choices the earliest."""
-    there = [(t, value) for t, value in enumerate(stamps) if value is not None]
-    before = _lengths([value for _, value in there])
-    after = _lengths([-value for _, value in reversed(there)])[::-1]
-    most, found, last = max(before, default=0), list[int](), 0.0
-    for (t, value), a, b in zip(there, before, after, strict=True):
-        if a == len(found) + 1 and a + b - 1 == most and (not found or value > last):
-            found.append(t)
+    stamped = [(t, value) for t, value in enumerate(stamps) if value is not None]
+    before = _lengths([value for _, value in stamped])
+    after = _lengths([-value for _, value in reversed(stamped)])[::-1]
+    longest, chosen, last = max(before, default=0), list[int](), 0.0
+    for (t, value), a, b in zip(stamped, before, after, strict=True):
+        if a == len(chosen) + 1 and a + b - 1 == longest and (not chosen or value > last):
+            chosen.append(t)
             last = value
-    return found
+    return chosen
 
 
 def _lengths(values: Sequence[float]) -> list[int]:
@@ -74,9 +74,9 @@ def _lengths(values: Sequence[float]) -> list[int]:
     ends: list[float] = []
     lengths = []
     for value in values:
-        at = bisect.bisect_left(ends, value)
-        ends[at : at + 1] = [value]
-        lengths.append(at + 1)
+        position = bisect.bisect_left(ends, value)
+        ends[position : position + 1] = [value]
+        lengths.append(position + 1)
     return lengths
 
 

@@ -58,11 +58,11 @@ def open_hdf5(file: str | BinaryIO, name: str) -> Iterator[h5py.File]:
     except (FileNotFoundError, IsADirectoryError):
         raise ImarisError(f"{name}: no such file") from None
     except _READ_ERRORS as error:
-        said = " ".join(str(error).split()) or type(error).__name__
+        reason = " ".join(str(error).split()) or type(error).__name__
         # HDF5's own complaints are bare OSErrors without errno; all others come from below it
         if isinstance(error, OSError) and (type(error) is not OSError or error.errno is not None):
-            raise StoreError(f"{name}: cannot be read: {said}") from error
-        raise ImarisError(f"{name}: {_diagnosis(said)}") from error
+            raise StoreError(f"{name}: cannot be read: {reason}") from error
+        raise ImarisError(f"{name}: {_diagnosis(reason)}") from error
 
 
 def _opened(file: str | BinaryIO) -> h5py.File:
@@ -75,23 +75,23 @@ def _opened(file: str | BinaryIO) -> h5py.File:
         return h5py.File(file, "r", rdcc_nbytes=0)
 
 
-def _diagnosis(said: str) -> str:
-    if "signature not found" in said:
+def _diagnosis(reason: str) -> str:
+    if "signature not found" in reason:
         return "not an HDF5 file; expected an Imaris file (.ims, .h5)"
-    if "truncated file" in said:
+    if "truncated file" in reason:
         return "truncated, shorter than its header says; fetch or export it again"
-    return f"damaged: {said}; fetch or export it again"
+    return f"damaged: {reason}; fetch or export it again"
 
 
 def child(group: h5py.Group | None, key: str, kind: type = h5py.Group) -> Any:
     """Return a member of a group, None where there is none; refuse what leads out of the file."""
     if group is None:
         return None
-    found = _followed(group, key, [])
-    if found is None or isinstance(found, kind):
-        return found
+    member = _followed(group, key, [])
+    if member is None or isinstance(member, kind):
+        return member
     path = f"{group.name}/{key}".lstrip("/")
-    raise Flaw(f"{path} is a {type(found).__name__.lower()}; expected a {kind.__name__.lower()}")
+    raise Flaw(f"{path} is a {type(member).__name__.lower()}; expected a {kind.__name__.lower()}")
 
 
 def _followed(group: h5py.Group, key: str, passed: list[str]) -> Any:
@@ -110,20 +110,20 @@ def _followed(group: h5py.Group, key: str, passed: list[str]) -> Any:
     if len(passed) > _MOST_LINKS:
         raise Flaw(f"{passed[0]} is a link that leads back to itself; export the file again")
     target = links.get_val(name).decode(errors="surrogateescape")
-    at: Any = group.file["/"] if target.startswith("/") else group
+    place: Any = group.file["/"] if target.startswith("/") else group
     for step in target.split("/"):
         if step in ("", "."):
             continue
-        at = _followed(at, step, passed) if isinstance(at, h5py.Group) else None
-        if at is None:
+        place = _followed(place, step, passed) if isinstance(place, h5py.Group) else None
+        if place is None:
             raise Flaw(f"{path} is a link to {target!r}, which is not there; export the file again")
-    return at
+    return place
 
 
 def numbered(group: h5py.Group, word: str) -> list[int]:
     """Return the numbers n of the members called ``word n``, in numeric order."""
     pattern = re.compile(rf"{re.escape(word)} (0|[1-9]\d{{0,8}})")
-    return sorted(int(found[1]) for found in map(pattern.fullmatch, group) if found)
+    return sorted(int(match[1]) for match in map(pattern.fullmatch, group) if match)
 
 
 _TEXTS = (h5py.h5t.TypeStringID, h5py.h5t.TypeIntegerID, h5py.h5t.TypeFloatID)
@@ -221,7 +221,7 @@ def note_values(dataset: h5py.Dataset) -> None:
     places = [(dataset.id.get_offset(), dataset.id.get_storage_size())]
     if dataset.chunks is not None:
         places = []
-        dataset.id.chunk_iter(lambda one: places.append((one.byte_offset, one.size)))
+        dataset.id.chunk_iter(lambda chunk: places.append((chunk.byte_offset, chunk.size)))
     with open(path, "rb", buffering=0) as file:
         for start, length in places:
             if start is not None:  # None: never written, or it lies in the dataset's header
@@ -263,16 +263,16 @@ def _read_chunks(dataset: h5py.Dataset, box: Box, out: np.ndarray, fill: bool) -
     path = "" if notes is None else dataset.file.filename
     for corner in _corners(box, chunk):
         inside, target = _overlap(corner, chunk, box)
-        found = _stored(dataset, corner, stored)
-        if found is None:
+        stored_chunk = _stored(dataset, corner, stored)
+        if stored_chunk is None:
             if not fill:
                 raise _missing(dataset, corner)
             out[target] = dataset.fillvalue
             continue
-        skipped, data = found
+        skipped, data = stored_chunk
         if notes is not None:
-            at = dataset.id.get_chunk_info_by_coord(corner).byte_offset
-            notes.chunk(path, at, data)
+            offset = dataset.id.get_chunk_info_by_coord(corner).byte_offset
+            notes.chunk(path, offset, data)
         try:
             for i, code in reversed(codes):
                 if not skipped >> i & 1:

@@ -69,39 +69,39 @@ def members(data: bytes, size: int) -> dict[str, Array]:
         raise Unlike
     version = data[8]
     if version < 2:
-        at = 24 + 4 * version
+        position = 24 + 4 * version
         if data[13] != 8 or data[14] != 8:
             raise Unlike
-        base, _, end, _, _, root = unpack_from("<6Q", data, at)
+        base, _, end, _, _, root = unpack_from("<6Q", data, position)
     else:
         base, _, end, root = unpack_from("<4Q", data, 12)
         if version > 3 or data[9] != 8 or data[10] != 8:
             raise Unlike
     if base or end > size:
         raise Unlike
-    found: dict[str, Array] = {}
+    datasets: dict[str, Array] = {}
     for name, address in _links(data, root):
         if key := _WANTED.get(name):
-            if key in found:
+            if key in datasets:
                 raise Unlike
-            found[key] = _array(data, address, size)
-    if "image" not in found:
+            datasets[key] = _array(data, address, size)
+    if "image" not in datasets:
         raise Unlike
-    return found
+    return datasets
 
 
-def _messages(data: bytes, at: int) -> Iterator[tuple[int, int, int]]:
+def _messages(data: bytes, position: int) -> Iterator[tuple[int, int, int]]:
     """Yield kind, first byte and length of the messages of an object header."""
-    if data[at : at + 4] == b"OHDR":
-        flags = data[at + 5]
-        if data[at + 4] != 2:
+    if data[position : position + 4] == b"OHDR":
+        flags = data[position + 5]
+        if data[position + 4] != 2:
             raise Unlike
-        at += 6 + 16 * bool(flags & 32) + 4 * bool(flags & 16)
+        position += 6 + 16 * bool(flags & 32) + 4 * bool(flags & 16)
         width = 1 << (flags & 3)
-        length = int.from_bytes(data[at : at + width], "little")
-        todo, head = [(at + width, length)], 4 + 2 * bool(flags & 4)
-    elif data[at] == 1:
-        todo, head, flags = [(at + 16, unpack_from("<I", data, at + 8)[0])], 8, 0
+        length = int.from_bytes(data[position : position + width], "little")
+        todo, head = [(position + width, length)], 4 + 2 * bool(flags & 4)
+    elif data[position] == 1:
+        todo, head, flags = [(position + 16, unpack_from("<I", data, position + 8)[0])], 8, 0
     else:
         raise Unlike
     for start, length in todo:
@@ -126,18 +126,18 @@ def _messages(data: bytes, at: int) -> Iterator[tuple[int, int, int]]:
 
 def _links(data: bytes, root: int) -> Iterator[tuple[bytes, int]]:
     """Yield name and address of what the root group holds, hard links only."""
-    for kind, at, _ in _messages(data, root):
+    for kind, position, _ in _messages(data, root):
         if kind == _SYMBOLS:
-            tree, heap = unpack_from("<QQ", data, at)
+            tree, heap = unpack_from("<QQ", data, position)
             (names,) = unpack_from("<Q", data, heap + 24)
             yield from _symbols(data, tree, names)
         elif kind == _LINK_INFO:
-            creation = 8 * (data[at + 1] & 1)
-            if unpack_from("<Q", data, at + 2 + creation)[0] != _UNDEFINED:
+            creation = 8 * (data[position + 1] & 1)
+            if unpack_from("<Q", data, position + 2 + creation)[0] != _UNDEFINED:
                 raise Unlike  # so many that they lie elsewhere
         elif kind == _LINK:
-            flags, place = data[at + 1], at + 2
-            if data[at] != 1 or (flags & 8 and data[place]):
+            flags, place = data[position + 1], position + 2
+            if data[position] != 1 or (flags & 8 and data[place]):
                 raise Unlike
             place += bool(flags & 8) + 8 * bool(flags & 4) + bool(flags & 16)
             width = 1 << (flags & 3)
@@ -152,10 +152,10 @@ def _symbols(data: bytes, tree: int, names: int) -> Iterator[tuple[bytes, int]]:
         raise Unlike
     for i in range(used):
         (node,) = unpack_from("<Q", data, tree + 32 + 16 * i)
-        (held,) = unpack_from("<H", data, node + 6)
-        if data[node : node + 4] != b"SNOD" or held > _MOST_NAMES:
+        (count,) = unpack_from("<H", data, node + 6)
+        if data[node : node + 4] != b"SNOD" or count > _MOST_NAMES:
             raise Unlike
-        for k in range(held):
+        for k in range(count):
             name, address, cached = unpack_from("<QQI", data, node + 8 + 40 * k)
             if cached == 2 or names + name + 16 > len(data):
                 raise Unlike  # a soft link, or beyond what is known
@@ -165,42 +165,42 @@ def _symbols(data: bytes, tree: int, names: int) -> Iterator[tuple[bytes, int]]:
 def _array(data: bytes, address: int, size: int) -> Array:
     shape: tuple[int, ...] | None = None
     dtype, start, length = None, -1, 0
-    for kind, at, n in _messages(data, address):
+    for kind, position, n in _messages(data, address):
         if kind == _DATASPACE:
-            version, rank = data[at], data[at + 1]
+            version, rank = data[position], data[position + 1]
             if version not in (1, 2) or rank > 4:
                 raise Unlike
-            shape = unpack_from(f"<{rank}Q", data, at + (8 if version == 1 else 4))
+            shape = unpack_from(f"<{rank}Q", data, position + (8 if version == 1 else 4))
         elif kind == _DATATYPE:
-            dtype = _dtype(data[at : at + min(n, 4096)])
+            dtype = _dtype(data[position : position + min(n, 4096)])
         elif kind == _LAYOUT:
-            if data[at] not in (3, 4) or data[at + 1] > 2:
+            if data[position] not in (3, 4) or data[position + 1] > 2:
                 raise Unlike  # old, or virtual
-            if data[at + 1] == 1:
-                start, length = unpack_from("<QQ", data, at + 2)
+            if data[position + 1] == 1:
+                start, length = unpack_from("<QQ", data, position + 2)
         elif kind == _EXTERNAL:
             raise Unlike
     if shape is None:
         raise Unlike
     if start >= 0 and dtype is not None:
-        wanted = math.prod(shape) * dtype.itemsize
-        if start == _UNDEFINED or length < wanted or start + wanted > size:
+        expected = math.prod(shape) * dtype.itemsize
+        if start == _UNDEFINED or length < expected or start + expected > size:
             raise Unlike
     return Array(shape, dtype, start)
 
 
 @lru_cache(maxsize=64)
-def _dtype(said: bytes) -> np.dtype | None:
+def _dtype(message: bytes) -> np.dtype | None:
     """Return a plain little-endian number's dtype, bytes that refer to text, None for others."""
-    kind, bits, (size,) = said[0] & 15, said[1], unpack_from("<I", said, 4)
+    kind, bits, (size,) = message[0] & 15, message[1], unpack_from("<I", message, 4)
     if kind == 0 and not bits & 1 and size in (1, 2, 4, 8):
-        if unpack_from("<HH", said, 8) == (0, 8 * size):
+        if unpack_from("<HH", message, 8) == (0, 8 * size):
             return np.dtype(f"<{'i' if bits & 8 else 'u'}{size}")
-    elif kind == 1 and not bits & 65 and said[8:20] == _IEEE.get(size):
+    elif kind == 1 and not bits & 65 and message[8:20] == _IEEE.get(size):
         return np.dtype(f"<f{size}")
     elif kind == 3 and 0 < size <= _LONGEST_TEXT:
         return np.dtype(f"S{size}")
-    elif kind == 8 and size == 1 and b"FALSE" in said and b"TRUE" in said:
+    elif kind == 8 and size == 1 and b"FALSE" in message and b"TRUE" in message:
         return np.dtype("?")  # h5py's truth values
     elif kind == 9 and bits & 15 == 1 and size == 16:
         return np.dtype("V16")
@@ -231,12 +231,12 @@ def label_of(read: Callable[[int, int], bytes], array: Array) -> Any:
     heap = read(start, _HEAP)
     if heap[:4] != b"GCOL" or length > _HEAP:
         raise Unlike
-    at, end = 16, unpack_from("<Q", heap, 8)[0]
-    while at + 16 <= end:
-        index, _, _, size = unpack_from("<HHIQ", heap, at)
-        if index == number and at + 16 + length <= len(heap):
-            return heap[at + 16 : at + 16 + length]
+    position, end = 16, unpack_from("<Q", heap, 8)[0]
+    while position + 16 <= end:
+        index, _, _, size = unpack_from("<HHIQ", heap, position)
+        if index == number and position + 16 + length <= len(heap):
+            return heap[position + 16 : position + 16 + length]
         if not index:
             break
-        at += 16 + -(-size // 8) * 8
+        position += 16 + -(-size // 8) * 8
     raise Unlike

@@ -33,7 +33,7 @@ def write_points(
     spots: Sequence[Sequence[float]],
     *,
     edges: Any = None,
-    **said: Any,
+    **attributes: Any,
 ) -> None:
     """Add spots to ``Scene``.
 
@@ -53,7 +53,9 @@ def write_points(
     rows = np.array(spots, float).reshape(-1, 5)
     data = {"CoordsXYZR": rows[:, 1:].astype("<f4"), "Time": rows[:, :1].astype("<i8")}
     data |= {} if edges is None else {"Edges": np.asarray(edges, "<i8").reshape(-1, 2)}
-    write_thing(path, f"Scene/Content/Points{number}", {"Name": f"Spots {number}"} | said, data)
+    write_thing(
+        path, f"Scene/Content/Points{number}", {"Name": f"Spots {number}"} | attributes, data
+    )
 
 
 def write_points8(
@@ -61,7 +63,7 @@ def write_points8(
     number: int,
     spots: Sequence[Sequence[float]],
     tracks: Mapping[int, Sequence[int]] | None = None,
-    **said: Any,
+    **attributes: Any,
 ) -> None:
     """Add spots to ``Scene8``.
 
@@ -74,9 +76,11 @@ def write_points8(
     tracks : mapping of int to sequence of int, optional
         Numbers of the spots of each track.
     """
-    data: dict[str, Any] = {"Spot": records([(s[0], *s[2:]) for s in spots], _SPOT)}
+    data = {"Spot": records([(s[0], *s[2:]) for s in spots], _SPOT)}
     data |= {"SpotTimeOffset": offsets([int(s[1]) for s in spots])} | _tracked(tracks or {})
-    write_thing(path, f"Scene8/Content/Points{number}", {"Name": f"Spots {number}"} | said, data)
+    write_thing(
+        path, f"Scene8/Content/Points{number}", {"Name": f"Spots {number}"} | attributes, data
+    )
 
 
 def write_surfaces(
@@ -85,7 +89,7 @@ def write_surfaces(
     meshes: Sequence[tuple[int, np.ndarray, np.ndarray]],
     *,
     normals: bool = False,
-    **said: Any,
+    **attributes: Any,
 ) -> None:
     """Add surfaces to ``Scene``.
 
@@ -107,11 +111,15 @@ def write_surfaces(
         "TimeNVerticesNTriangles": np.array([(t, len(v), len(f)) for t, v, f in meshes], "<i8"),
     }
     where = f"Scene/Content/Surfaces{number}"
-    write_thing(path, where, {"Name": f"Surfaces {number}"} | said, data)
+    write_thing(path, where, {"Name": f"Surfaces {number}"} | attributes, data)
 
 
 def write_surfaces8(
-    path: Path, number: int, ids: Sequence[int], tracks: Mapping[int, Sequence[int]], **said: Any
+    path: Path,
+    number: int,
+    ids: Sequence[int],
+    tracks: Mapping[int, Sequence[int]],
+    **attributes: Any,
 ) -> None:
     """Add numbers and tracks of surfaces to ``Scene8``; their meshes stand in ``Scene``.
 
@@ -124,15 +132,15 @@ def write_surfaces8(
     tracks : mapping of int to sequence of int
         Numbers of the surfaces of each track.
     """
-    data = {"Surface": records([(each,) for each in ids], [("ID", "<i8")])} | _tracked(tracks)
+    data = {"Surface": records([(member,) for member in ids], [("ID", "<i8")])} | _tracked(tracks)
     where = f"Scene8/Content/Surfaces{number}"
-    write_thing(path, where, {"Name": f"Surfaces {number}"} | said, data)
+    write_thing(path, where, {"Name": f"Surfaces {number}"} | attributes, data)
 
 
 def write_thing(
     path: Path,
     where: str,
-    said: Mapping[str, Any],
+    attributes: Mapping[str, Any],
     data: Mapping[str, Any] | None = None,
     **options: Any,
 ) -> None:
@@ -144,7 +152,7 @@ def write_thing(
         An Imaris file.
     where : str
         For example ``Scene/Content/Points0``.
-    said : mapping
+    attributes : mapping
         Its attributes.
     data : mapping of str to array, optional
         Its datasets.
@@ -155,9 +163,9 @@ def write_thing(
         group = h5.require_group(where)
         content, kind = group.parent, group.name.rpartition("/")[2].rstrip("0123456789")
         if kind != "Content":
-            held = sum(name.rstrip("0123456789") == kind for name in content)
-            say(content, **{f"NumberOf{kind}": held})
-        say(group, **said)
+            count = sum(name.rstrip("0123456789") == kind for name in content)
+            say(content, **{f"NumberOf{kind}": count})
+        say(group, **attributes)
         for key, values in (data or {}).items():
             group.create_dataset(key, data=values, **options)
 
@@ -169,10 +177,10 @@ def records(rows: Sequence[Sequence[Any]], dtype: Any) -> np.ndarray:
 
 def offsets(frames: Sequence[int]) -> np.ndarray:
     """Return which rows belong to each frame; rows of one frame follow each other."""
-    kept = sorted(set(frames))
-    begins = [list(frames).index(frame) for frame in kept]
-    ends = [begin + list(frames).count(f) for f, begin in zip(kept, begins, strict=True)]
-    return records(list(zip(kept, begins, ends, strict=True)), _OFFSET)
+    distinct = sorted(set(frames))
+    begins = [list(frames).index(frame) for frame in distinct]
+    ends = [begin + list(frames).count(f) for f, begin in zip(distinct, begins, strict=True)]
+    return records(list(zip(distinct, begins, ends, strict=True)), _OFFSET)
 
 
 def _tracked(tracks: Mapping[int, Sequence[int]]) -> dict[str, np.ndarray]:
@@ -186,7 +194,7 @@ def _tracked(tracks: Mapping[int, Sequence[int]]) -> dict[str, np.ndarray]:
         steps = list(pairwise(objects))
         ends = (len(members), len(members) + len(objects), len(edges), len(edges) + len(steps))
         rows.append((number, *ends))
-        members += [(each,) for each in objects]
+        members += [(member,) for member in objects]
         edges += steps
     return {
         "Track0": records(rows, _TRACK),

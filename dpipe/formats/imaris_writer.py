@@ -111,15 +111,15 @@ def write_imaris(
     return Path(path)
 
 
-def _filters(compression: str | None) -> dict[str, Any]:
-    known: dict[str | None, dict[str, Any]] = {
+def _filters(compression: str | None) -> dict[str, object]:
+    filters: dict[str | None, dict[str, object]] = {
         None: {},
         "gzip": {"compression": "gzip", "compression_opts": 2},
         "lz4": dict(hdf5plugin.LZ4()),
     }
-    if compression not in known:
+    if compression not in filters:
         raise UsageError(f"unknown compression {compression!r}; expected gzip, lz4 or None")
-    return known[compression]
+    return filters[compression]
 
 
 def _level_sizes(size: Sequence[int], levels: int) -> Iterator[tuple[int, ...]]:

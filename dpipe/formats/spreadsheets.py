@@ -115,29 +115,29 @@ class Table:
 
     def below(self, count: int) -> "Table":
         """Return the rows after the first so many; what is read of them counts here too."""
-        kept = {name: cells[count:] for name, cells in self.columns.items()}
-        return Table(kept, self.line + count, self.comma, self._used)
+        columns = {name: cells[count:] for name, cells in self.columns.items()}
+        return Table(columns, self.line + count, self.comma, self._used)
 
     def chosen(self, rows: Sequence[int]) -> "Table":
         """Return some rows; lines in complaints are those of a table of only these."""
-        kept = {name: [cells[i] for i in rows] for name, cells in self.columns.items()}
-        return Table(kept, self.line, self.comma, self._used)
+        columns = {name: [cells[i] for i in rows] for name, cells in self.columns.items()}
+        return Table(columns, self.line, self.comma, self._used)
 
-    def unread(self, *known: str) -> list[str]:
-        """Say in a line for people which columns nobody asked for, none if all are read.
+    def unread(self, *names: str) -> list[str]:
+        """Return a line on the columns that nobody asked for, none if all are read.
 
         Parameters
         ----------
-        *known : str
+        *names : str
             Columns that need no reading, since they say nothing more.
         """
-        left = [
+        unread = [
             name
             for name in self.columns
-            if name not in self._used and name not in known and not _UNNAMED.fullmatch(name)
+            if name not in self._used and name not in names and not _UNNAMED.fullmatch(name)
         ]
-        more = f" and {len(left) - _MOST_NAMED} more" if len(left) > _MOST_NAMED else ""
-        return [f"columns not read: {', '.join(left[:_MOST_NAMED])}{more}"] if left else []
+        more = f" and {len(unread) - _MOST_NAMED} more" if len(unread) > _MOST_NAMED else ""
+        return [f"columns not read: {', '.join(unread[:_MOST_NAMED])}{more}"] if unread else []
 
     def floats(
         self,
@@ -171,8 +171,8 @@ class Table:
             No such column, or a cell that is no number; the text names its line.
         """
         cells = self.text(name)
-        found = [self._float(c, name, i, empty) for i, c in enumerate(cells)]
-        values = np.asarray(found, dtype=np.float64)
+        numbers = [self._float(c, name, i, empty) for i, c in enumerate(cells)]
+        values = np.asarray(numbers, dtype=np.float64)
         bad = np.flatnonzero(~np.isfinite(values) & (True if skip is None else ~skip))
         if finite and bad.size:
             i = int(bad[0])

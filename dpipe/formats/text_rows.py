@@ -101,7 +101,7 @@ def _delimiter(text: str) -> str:
     for delimiter in ";\t,":
         counts = Counter(line.count(delimiter) for line in lines if delimiter in line)
         scores[delimiter] = counts.most_common(1)[0][::-1] if counts else (0, 0)
-    best = max(scores, key=lambda one: scores[one])
+    best = max(scores, key=lambda sign: scores[sign])
     if scores[best] > (0, 0):
         return best
     words = [line.split() for line in lines]

@@ -114,12 +114,12 @@ def open_tiff_file(
         # headers may name any file of this machine as the home of planes; and of ScanImage's files
         # tifffile guesses the pages by their size, and misses the last
         closed = dict.fromkeys(("_multifile", "is_mmstack", "is_ndtiff", "is_scanimage"), False)
-        with complaints() as said, TiffFile(file, **closed) as tif:
+        with complaints() as heard, TiffFile(file, **closed) as tif:
             if walk and tif.is_ome:
                 check_promise(tif.ome_metadata or "")
             yield tif
-            if said and not torn:
-                raise Flaw(f"damaged: {said[0].text}; fetch or export it again")
+            if heard and not torn:
+                raise Flaw(f"damaged: {heard[0].text}; fetch or export it again")
     except DpipeError:
         raise
     except Flaw as flaw:
@@ -137,8 +137,8 @@ def open_tiff_file(
 
 def _check_chain(file: str | BinaryIO) -> None:
     if isinstance(file, str):
-        with open(file, "rb") as own:
-            check_chain(own)
+        with open(file, "rb") as stream:
+            check_chain(stream)
         return
     check_chain(file)
     file.seek(0)
@@ -158,19 +158,19 @@ def complaints(level: int = logging.ERROR, library: str = "tifffile") -> Iterato
 
     A library of no name stands for all of them.
     """
-    found: list[Complaint] = []
+    heard: list[Complaint] = []
     thread = threading.get_ident()
 
     class _Collect(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
             if record.thread == thread and record.levelno >= level:
                 text = " ".join(record.getMessage().split())
-                found.append(Complaint(record.name.partition(".")[0], record.levelno, text))
+                heard.append(Complaint(record.name.partition(".")[0], record.levelno, text))
 
     handler, logger = _Collect(), logging.getLogger(library)
     logger.addHandler(handler)
     try:
-        yield found
+        yield heard
     finally:
         logger.removeHandler(handler)
 
@@ -200,8 +200,8 @@ def survey(tif: TiffFile, number: int | None, missing: list[int] | None = None) 
     """
     series = _series(tif, number)
     keep = [n != 1 or axis in "YX" for n, axis in zip(series.shape, series.axes, strict=True)]
-    axes = "".join(a for a, kept in zip(series.axes, keep, strict=True) if kept)
-    shape = tuple(int(n) for n, kept in zip(series.shape, keep, strict=True) if kept)
+    axes = "".join(a for a, keep_axis in zip(series.axes, keep, strict=True) if keep_axis)
+    shape = tuple(int(n) for n, keep_axis in zip(series.shape, keep, strict=True) if keep_axis)
     first, page = series.keyframe, tuple(int(n) for n in series.keyframe.shape)
     dtype = _dtype(series.dtype)
     if not math.prod(shape):
@@ -214,17 +214,17 @@ def survey(tif: TiffFile, number: int | None, missing: list[int] | None = None) 
         stored = series.dtype.newbyteorder(tif.byteorder).str
         layout = Layout(axes, shape, dtype, len(plane), stored, int(offset), b"")
         planes = math.prod(layout.outer)
-        there = max(0, tif.filehandle.size - int(offset)) // layout.page_bytes
-        if there < planes:
+        whole_planes = max(0, tif.filehandle.size - int(offset)) // layout.page_bytes
+        if whole_planes < planes:
             if missing is None or planes > MOST_PLANES:
                 end = int(offset) + planes * layout.page_bytes
                 raise Flaw(f"truncated: {end} bytes expected, {tif.filehandle.size} found")
-            missing += range(there, planes)
+            missing += range(whole_planes, planes)
         return layout
     if shape[len(shape) - len(page) :] != page:
         raise Flaw(f"pages of shape {page} do not make an image of shape {shape}")
-    found = _taken(series, len(series), missing is not None)
-    return _looked_up(tif, axes, shape, page, dtype, found, missing)
+    pages = _taken(series, len(series), missing is not None)
+    return _looked_up(tif, axes, shape, page, dtype, pages, missing)
 
 
 def chain(tif: TiffFile, missing: list[int] | None = None) -> Layout:
@@ -250,25 +250,25 @@ def chain(tif: TiffFile, missing: list[int] | None = None) -> Layout:
     tif.pages.useframes = True
     tif.pages.set_keyframe(0)
     first = tif.pages.first
-    found = _taken(tif.pages, len(tif.pages), missing is not None)
+    pages = _taken(tif.pages, len(tif.pages), missing is not None)
     page = tuple(int(n) for n in first.shape)
     if not math.prod(page) or first.dtype is None:
         raise Flaw("its first page holds no pixels")
     check_page(first, tif.filehandle.size)
-    shape = (len(found), *page)
-    return _looked_up(tif, "I" + first.axes, shape, page, _dtype(first.dtype), found, missing)
+    shape = (len(pages), *page)
+    return _looked_up(tif, "I" + first.axes, shape, page, _dtype(first.dtype), pages, missing)
 
 
 def _taken(pages: Any, count: int, torn: bool) -> list[Any]:
     """Return pages, of a torn file as far as they can be read."""
-    found = []
+    readable = []
     try:
         for i in range(count):
-            found.append(pages[i])
+            readable.append(pages[i])
     except _READ_ERRORS:
         if not torn:
             raise
-    return found + [None] * (count - len(found))
+    return readable + [None] * (count - len(readable))
 
 
 def _dtype(stored: np.dtype) -> np.dtype:
@@ -283,22 +283,22 @@ def _looked_up(
     shape: tuple[int, ...],
     page: tuple[int, ...],
     dtype: np.dtype,
-    found: list[Any],
+    pages: list[Any],
     missing: list[int] | None,
 ) -> Layout:
     """Return the layout of pages that must be looked up one by one."""
-    wanted = math.prod(shape) // math.prod(page)
-    if len(found) > wanted or wanted > MOST_PLANES:
-        raise Flaw(f"{len(found)} planes found, {wanted} expected; fetch or export it again")
-    found = found + [None] * (wanted - len(found))
+    count = math.prod(shape) // math.prod(page)
+    if len(pages) > count or count > MOST_PLANES:
+        raise Flaw(f"{len(pages)} planes found, {count} expected; fetch or export it again")
+    pages = pages + [None] * (count - len(pages))
     if missing is None:
-        if None in found:
-            there = wanted - found.count(None)
-            raise Flaw(f"{there} planes found, {wanted} expected; fetch or export it again")
-        check_page(found[-1], tif.filehandle.size)
+        if None in pages:
+            whole_planes = count - pages.count(None)
+            raise Flaw(f"{whole_planes} planes found, {count} expected; fetch or export it again")
+        check_page(pages[-1], tif.filehandle.size)
     else:
-        missing += [i for i, each in enumerate(found) if not is_whole(each, tif.filehandle.size)]
-    positions = np.array([-1 if each is None else each.offset for each in found], np.int64)
+        missing += [i for i, entry in enumerate(pages) if not is_whole(entry, tif.filehandle.size)]
+    positions = np.array([-1 if entry is None else entry.offset for entry in pages], np.int64)
     return Layout(axes, shape, dtype, len(page), "", None, positions.tobytes())
 
 
@@ -369,16 +369,18 @@ def loose_pages(tif: TiffFile) -> list[TiffPage]:
 
 
 def _series(tif: TiffFile, number: int | None) -> Any:
-    found = tif.series
-    if tif.is_ome and any(each.kind != "ome" for each in found):
+    images = tif.series
+    if tif.is_ome and any(image.kind != "ome" for image in images):
         raise Flaw(
             "its OME header spreads the planes over several files; the reader tiff takes those "
             "that are here"
         )
-    if number is None and len(found) > 1:
-        listed = ", ".join(f"{i}: {each.axes} {tuple(each.shape)}" for i, each in enumerate(found))
+    if number is None and len(images) > 1:
+        listed = ", ".join(
+            f"{i}: {image.axes} {tuple(image.shape)}" for i, image in enumerate(images)
+        )
         kind = "images inside" if tif.is_ome else "unlike sizes of pages"
-        raise Flaw(f"{len(found)} {kind}; choose one with series=. Found {listed[:300]}")
-    if not 0 <= (number or 0) < len(found):
-        raise Flaw(f"no image {number or 0}; it holds {len(found)}")
-    return found[number or 0]
+        raise Flaw(f"{len(images)} {kind}; choose one with series=. Found {listed[:300]}")
+    if not 0 <= (number or 0) < len(images):
+        raise Flaw(f"no image {number or 0}; it holds {len(images)}")
+    return images[number or 0]

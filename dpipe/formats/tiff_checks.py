@@ -54,8 +54,8 @@ def check_chain(file: BinaryIO) -> None:
         A directory is reached twice.
     """
     walker = _Walker(file)
-    for page, (at, below) in enumerate(walker.chain(walker.first())):
-        walker.pages[at] = page
+    for page, (offset, below) in enumerate(walker.chain(walker.first())):
+        walker.pages[offset] = page
         walker.nested(page, below)
 
 
@@ -79,39 +79,39 @@ class _Walker:
         self.file.seek(8 if self.big else 4)
         return self._offset(self.file.read(8 if self.big else 4))
 
-    def chain(self, at: int) -> Iterator[tuple[int, list[int]]]:
+    def chain(self, offset: int) -> Iterator[tuple[int, list[int]]]:
         """Yield the directories from one on, each with what lies below it."""
         seen: dict[int, int] = {}
-        while 0 < at < self.size:
-            if at in seen:
+        while 0 < offset < self.size:
+            if offset in seen:
                 raise Flaw(
-                    f"damaged: behind page {len(seen) - 1} comes page {seen[at]} again; "
+                    f"damaged: behind page {len(seen) - 1} comes page {seen[offset]} again; "
                     "fetch or export it again"
                 )
-            seen[at] = len(seen)
-            tags, behind = self._directory(at)
-            yield at, self._below(tags)
-            at = behind
+            seen[offset] = len(seen)
+            tags, behind = self._directory(offset)
+            yield offset, self._below(tags)
+            offset = behind
 
     def nested(self, page: int, below: list[int]) -> None:
         """Walk what lies below a page; what was walked already is left alone."""
         todo = list(below)
         while todo:
-            for at, further in self.chain(todo.pop()):
-                if at in self.pages:
+            for offset, further in self.chain(todo.pop()):
+                if offset in self.pages:
                     raise Flaw(
-                        f"damaged: below page {page} lies page {self.pages[at]} itself; "
+                        f"damaged: below page {page} lies page {self.pages[offset]} itself; "
                         "fetch or export it again"
                     )
-                if at in self.below:
+                if offset in self.below:
                     break
-                self.below.add(at)
+                self.below.add(offset)
                 todo += further
 
-    def _directory(self, at: int) -> tuple[bytes, int]:
+    def _directory(self, offset: int) -> tuple[bytes, int]:
         """Return the tags of a directory, and where the next one lies."""
         head, size, tail = (8, 20, 8) if self.big else (2, 12, 4)
-        self.file.seek(at)
+        self.file.seek(offset)
         raw = self.file.read(head)
         if len(raw) < head:
             return b"", 0
@@ -131,16 +131,16 @@ class _Walker:
         size, form = (20, "HHQ8s") if self.big else (12, "HHI4s")
         if struct.pack(self.order + "H", _SUB_DIRECTORIES) not in tags:
             return []
-        for at in range(0, len(tags) - size + 1, size):
-            code, kind, count, value = struct.unpack_from(self.order + form, tags, at)
+        for position in range(0, len(tags) - size + 1, size):
+            code, kind, count, value = struct.unpack_from(self.order + form, tags, position)
             if code == _SUB_DIRECTORIES and kind in _KINDS and 0 < count <= _MOST_TAGS:
-                each = struct.calcsize(self.order + _KINDS[kind])
-                if count * each > len(value):
+                width = struct.calcsize(self.order + _KINDS[kind])
+                if count * width > len(value):
                     self.file.seek(min(self.size, self._offset(value)))
-                    value = self.file.read(count * each)
-                count = min(count, len(value) // each)
-                found = struct.unpack_from(f"{self.order}{count}{_KINDS[kind]}", value)
-                return [int(offset) for offset in found if offset]
+                    value = self.file.read(count * width)
+                count = min(count, len(value) // width)
+                offsets = struct.unpack_from(f"{self.order}{count}{_KINDS[kind]}", value)
+                return [int(offset) for offset in offsets if offset]
         return []
 
 
@@ -148,8 +148,8 @@ def check_page(page: Any, size: int) -> None:
     """Refuse a page whose bytes are not all there, or that could not hold what it promises."""
     keyframe = page.keyframe
     if keyframe.compression not in CODECS:
-        known = ", ".join(dict.fromkeys(CODECS.values()))
-        raise Flaw(f"compression {keyframe.compression!r} is not read; known: {known}")
+        codecs = ", ".join(dict.fromkeys(CODECS.values()))
+        raise Flaw(f"compression {keyframe.compression!r} is not read; known: {codecs}")
     counts = page.databytecounts
     if not page.dataoffsets or len(counts) != len(page.dataoffsets) or not all(counts):
         raise Flaw(f"page {page.index} has no pixels; fetch or export it again")

@@ -154,8 +154,8 @@ def told(names: Iterable[str]) -> str | None:
     for name, program in PROGRAMS.items():
         if program.fits(listed):
             return name
-    found = {what for what, _ in map(meaning, listed)}
-    return "columns" if {"track", "y", "x"} <= found and {"frame", "time"} & found else None
+    meanings = {what for what, _ in map(meaning, listed)}
+    return "columns" if {"track", "y", "x"} <= meanings and {"frame", "time"} & meanings else None
 
 
 def meaning(name: str) -> tuple[str, str]:
@@ -173,7 +173,7 @@ def meaning(name: str) -> tuple[str, str]:
     if match is None:
         return "", ""
     base, unit = (match["base"] or match["start"]).strip(), word_of(match["unit"] or match["end"])
-    what = next((what for what, one in WORDS.items() if re.fullmatch(one, base)), "")
+    what = next((what for what, words in WORDS.items() if re.fullmatch(words, base)), "")
     if what == "frame" and unit in TIMES and match["base"]:
         what = "time"
     if match["base"] is None and unit not in _ENDS.get(what, ()):
@@ -184,9 +184,9 @@ def meaning(name: str) -> tuple[str, str]:
 def _found(names: Iterable[str], pattern: str) -> str:
     """Return the first name that fits the first alternative that any fits, "" for none."""
     listed = list(names)
-    for one in _alternatives(pattern):
+    for alternative in _alternatives(pattern):
         for name in listed:
-            if re.fullmatch(one, name):
+            if re.fullmatch(alternative, name):
                 return name
     return ""
 
@@ -233,7 +233,7 @@ def of_one_movie(cells: Table, movie: str | None) -> Table:
 def read_program(cells: Table, name: str) -> Rows:
     """Read the table of a program in `PROGRAMS`."""
     program = PROGRAMS[name]
-    columns = {what: _found(cells.columns, one) for what, one in program.columns.items()}
+    columns = {what: _found(cells.columns, pattern) for what, pattern in program.columns.items()}
     skipped = labels_below(cells, columns["frame"], columns["x"]) if not program.unit else 0
     unit = program.unit or (word_of(cells.text(columns["x"])[skipped - 1]) if skipped else "")
     cells = cells.below(skipped)
@@ -268,13 +268,15 @@ def read_columns(cells: Table) -> Rows:
     missing = [what for what in ("track", "y", "x") if what not in columns]
     if missing or not columns.keys() & {"frame", "time"}:
         lacking = repr(missing[0]) if missing else "'frame' or 't_s'"
-        found = ", ".join(filter(None, cells.columns))
-        raise Unfit(f"no column {lacking}; found {found}; expected {NEEDED}")
+        columns_there = ", ".join(filter(None, cells.columns))
+        raise Unfit(f"no column {lacking}; found {columns_there}; expected {NEEDED}")
     axes = {units[axis] for axis in "zyx" if axis in columns}
     unit = next(iter(axes))
     if len(axes) > 1:  # no unit of all, and none that is known: refused by these words
-        said = (f"{units[axis] or 'no unit'} ({columns[axis]})" for axis in "zyx" if axis in units)
-        unit = ", ".join(said)
+        units_there = (
+            f"{units[axis] or 'no unit'} ({columns[axis]})" for axis in "zyx" if axis in units
+        )
+        unit = ", ".join(units_there)
     frame, timed = columns.get("frame"), columns.get("time")
     rows = Rows(
         track=cells.wholes(columns["track"], empty=-1),
@@ -298,13 +300,13 @@ def read_columns(cells: Table) -> Rows:
 def _chosen(names: Iterable[str], what: str) -> str:
     """Return the column of one meaning: with a unit rather, a length, and by the plainest word."""
     words = _alternatives(WORDS[what])
-    found = []
+    candidates = []
     for name in names:
         meant, unit = meaning(name)
         if meant == what:
             rank = [re.match(word, name) is not None for word in words].index(True)
-            found.append((not unit, unit in PIXELS, rank, name))
-    return min(found, default=(False, False, 0, ""))[3]
+            candidates.append((not unit, unit in PIXELS, rank, name))
+    return min(candidates, default=(False, False, 0, ""))[3]
 
 
 def _add_further(rows: Rows, cells: Table, columns: Mapping[str, str]) -> Rows:
@@ -331,8 +333,8 @@ def stacked(cells: Table, names: Sequence[str]) -> np.ndarray:
     A spot without any place, of a table that has places else, has NaN; half a place is refused.
     """
     axes = [cells.floats(n, finite=False) if cells.has(n) else None for n in names]
-    held = [axis for axis in axes if axis is not None]
-    lost = np.isnan(held).all(axis=0) if held else np.zeros(len(cells), bool)
+    present = [axis for axis in axes if axis is not None]
+    lost = np.isnan(present).all(axis=0) if present else np.zeros(len(cells), bool)
     if lost.all():
         lost[:] = False
     for name, axis in zip(names, axes, strict=True):
@@ -353,17 +355,19 @@ def labels_below(cells: Table, *columns: str) -> int:
 
 def parents_of(track: np.ndarray, parent: np.ndarray) -> dict[int, int]:
     """Return the parent of each track, -1 for none or itself; its rows must agree on it."""
-    found: dict[int, int] = {}
-    for one, other in zip(track.tolist(), parent.tolist(), strict=True):
-        if one >= 0 and found.setdefault(one, other) != other:
-            raise Unfit(f"track {one} has the parents {found[one]} and {other}; expected one")
-    return {one: -1 if other in (one, -1) else other for one, other in found.items()}
+    parent_of: dict[int, int] = {}
+    for number, other in zip(track.tolist(), parent.tolist(), strict=True):
+        if number >= 0 and parent_of.setdefault(number, other) != other:
+            raise Unfit(
+                f"track {number} has the parents {parent_of[number]} and {other}; expected one"
+            )
+    return {number: -1 if other in (number, -1) else other for number, other in parent_of.items()}
 
 
-def joined(rows: list[list[str]], at: int) -> list[str]:
+def joined(rows: list[list[str]], row_number: int) -> list[str]:
     """Return a header; where it names columns alike, with what the row below adds."""
-    names = [plain(cell) for cell in rows[at]]
-    below = [plain(cell) for cell in rows[at + 1]] if at + 1 < len(rows) else []
+    names = [plain(cell) for cell in rows[row_number]]
+    below = [plain(cell) for cell in rows[row_number + 1]] if row_number + 1 < len(rows) else []
     return [
         f"{name} {more}" if name and names.count(name) > 1 else name
         for name, more in zip(names, [*below, *[""] * len(names)], strict=False)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from dpipe.formats.spreadsheets import Unfit
-from dpipe.schema import units
+from dpipe.schema import Attributes, units
 
 _MICRO = ("u", "\u00b5", "\u03bc", "\\u00b5", "\u00e2\u00b5", "\u00c2\u00b5")
 """How files write the Greek letter: as it is, escaped, or read in a wrong encoding."""
@@ -95,7 +95,7 @@ class Rows:
     parents: Mapping[int, int] | None = None
     assumed: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
-    attrs: dict[str, Any] = field(default_factory=dict)
+    attrs: Attributes = field(default_factory=dict)
 
 
 def word_of(text: str) -> str:
@@ -116,8 +116,8 @@ def micrometres_in(text: str) -> float | None:
         return None
     factor = LENGTHS.get(word, units.micrometres_in(text.strip(" ()[].")))
     if factor is None:
-        found = f"are in {text!r}" if word else "have no unit in the file"
-        raise Unfit(f"places {found}; say unit=um, or unit=pixel and spacing=[z, y, x]")
+        unit_found = f"are in {text!r}" if word else "have no unit in the file"
+        raise Unfit(f"places {unit_found}; say unit=um, or unit=pixel and spacing=[z, y, x]")
     return factor
 
 

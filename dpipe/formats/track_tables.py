@@ -75,12 +75,12 @@ def recognise(rows: Sequence[Sequence[str]], only: str | None) -> tuple[str, int
             raise Unfit(f"may be {' or '.join(fitting)}; say which with format=")
         if fitting:
             return fitting[0], i, names
-        for header, at in ((names, i), (joined(listed, i), i + 1)):
-            found = told(header)
+        for header, row_number in ((names, i), (joined(listed, i), i + 1)):
+            format_name = told(header)
             if only in PROGRAMS:
-                found = only if PROGRAMS[only].fits(header) else None
-            if found is not None and only in (None, found, "columns"):
-                return (only or found), at, header
+                format_name = only if PROGRAMS[only].fits(header) else None
+            if format_name is not None and only in (None, format_name, "columns"):
+                return (only or format_name), row_number, header
     raise Unfit(_unknown(rows, only))
 
 
@@ -97,8 +97,8 @@ def _unknown(rows: Sequence[Sequence[str]], only: str | None) -> str:
         if columns <= names:
             return f"{what}, without the places of spots ({shown}); export the table of spots"
     if only:
-        wanted = HEADERS.get(only, NEEDED)
-        expected = wanted if isinstance(wanted, str) else ", ".join(wanted)
+        needed = HEADERS.get(only, NEEDED)
+        expected = needed if isinstance(needed, str) else ", ".join(needed)
         if only in PROGRAMS:
             called = PROGRAMS[only].columns
             expected = ", ".join(called[what] for what in ("track", "frame", "y", "x"))
@@ -112,14 +112,14 @@ def _unknown(rows: Sequence[Sequence[str]], only: str | None) -> str:
 def read_table(
     name: str,
     rows: Sequence[Sequence[str]],
-    at: int,
+    row_number: int,
     header: Sequence[str],
     *,
     comma: bool,
     movie: str | None = None,
 ) -> Rows:
     """Read a table whose format and header are known, or of it the rows of one movie."""
-    cells = of_one_movie(table(header, rows[at + 1 :], at + 2, comma), movie)
+    cells = of_one_movie(table(header, rows[row_number + 1 :], row_number + 2, comma), movie)
     if name in PROGRAMS:
         return _of_movie(read_program(cells, name), movie)
     readers = {
@@ -146,20 +146,20 @@ def _of_movie(rows: Rows, movie: str | None) -> Rows:
 
 
 def _imaris(cells: Table) -> Rows:
-    said = sorted({word_of(text) for text in cells.text("unit")}) if cells.has("unit") else []
-    if len({LENGTHS.get(word, "pixels" if word in PIXELS else word) for word in said}) > 1:
-        raise Unfit(f"positions are in {' and in '.join(said)}; expected one unit")
+    units = sorted({word_of(text) for text in cells.text("unit")}) if cells.has("unit") else []
+    if len({LENGTHS.get(word, "pixels" if word in PIXELS else word) for word in units}) > 1:
+        raise Unfit(f"positions are in {' and in '.join(units)}; expected one unit")
     owner = next((name for name in ("trackid", "parent") if cells.has(name)), "")
     none = np.full(len(cells), -1)
     kind = cells.text("category")[0].strip() if cells.has("category") and len(cells) else ""
     rows = Rows(
         track=cells.wholes(owner, empty=-1) if owner else none,
         zyx=stacked(cells, ("position z", "position y", "position x")),
-        unit=said[0] if said else "um",
+        unit=units[0] if units else "um",
         frame=cells.wholes("time"),
         first=1,
         number=cells.wholes("id", empty=-1) if cells.has("id") else None,
-        assumed=[] if said else ["positions are in micrometres"],
+        assumed=[] if units else ["positions are in micrometres"],
         attrs={"object": kind} if kind else {},
     )
     rows.notes += cells.unread("collection", "category", "surpass object")
@@ -194,14 +194,14 @@ def _dpipe(cells: Table) -> Rows:
     return rows
 
 
-def read_biotracks(objects: Table, links: Table | None, tracks: Table | None, said: Any) -> Rows:
+def read_biotracks(objects: Table, links: Table | None, tracks: Table | None, package: Any) -> Rows:
     """Join objects, links and tracks of a biotracks package.
 
     Parameters
     ----------
     objects, links, tracks : Table
         ``objects.csv``, ``links.csv`` and ``tracks.csv``, as far as there are any.
-    said : mapping or None
+    package : mapping or None
         ``dp.json``.
 
     Returns
@@ -215,18 +215,18 @@ def read_biotracks(objects: Table, links: Table | None, tracks: Table | None, sa
         track_of: Mapping[int, int] | None = None
         if tracks is not None:
             pairs = zip(tracks.wholes("cmso_link_id"), tracks.wholes("cmso_track_id"), strict=True)
-            track_of = {int(link): int(one) for link, one in pairs}
-        place = {int(one): i for i, one in enumerate(number)}
-        for link, one in zip(
+            track_of = {int(link): int(track_id) for link, track_id in pairs}
+        place = {int(object_id): i for i, object_id in enumerate(number)}
+        for link, object_id in zip(
             links.wholes("cmso_link_id"), links.wholes("cmso_object_id"), strict=True
         ):
-            if int(one) not in place:
-                raise Unfit(f"links.csv: object {one} is not in objects.csv")
+            if int(object_id) not in place:
+                raise Unfit(f"links.csv: object {object_id} is not in objects.csv")
             mine = int(link) if track_of is None else track_of.get(int(link), -1)
-            if track[place[int(one)]] not in (-1, mine):
-                raise Unfit(f"object {one} is in two tracks; is tracks.csv missing?")
-            track[place[int(one)]] = mine
-    described = said if isinstance(said, Mapping) else {}
+            if track[place[int(object_id)]] not in (-1, mine):
+                raise Unfit(f"object {object_id} is in two tracks; is tracks.csv missing?")
+            track[place[int(object_id)]] = mine
+    described = package if isinstance(package, Mapping) else {}
     rows = Rows(
         track=track,
         zyx=stacked(objects, ("cmso_z_coord", "cmso_y_coord", "cmso_x_coord")),
@@ -242,20 +242,20 @@ def read_biotracks(objects: Table, links: Table | None, tracks: Table | None, sa
 def read_json(text: str) -> Rows:
     """Read immunemap's tracks: points [t, x, y, z] in frames and pixels."""
     try:
-        found = json.loads(text)
+        document = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise Unfit(f"not JSON ({error})") from error
-    tracks = found if isinstance(found, list) else None
+    tracks = document if isinstance(document, list) else None
     if tracks is None or not all(isinstance(t, dict) and "points" in t for t in tracks):
         raise Unfit("JSON, but not immunemap's: expected a list of tracks with 'points'")
     track, points, people = [], [], []
-    for one in tracks:
-        number = _whole(one.get("id"), "id")
-        listed = one["points"] if isinstance(one["points"], list) else [one["points"]]
+    for entry in tracks:
+        number = _whole(entry.get("id"), "id")
+        listed = entry["points"] if isinstance(entry["points"], list) else [entry["points"]]
         for point in listed:
             points.append(_point(point, number))
             track.append(number)
-            people.append(str(one.get("author", "")))
+            people.append(str(entry.get("author", "")))
     frame = [
         _whole(point[0], f"time of a point of track {t}")
         for t, point in zip(track, points, strict=True)
@@ -272,17 +272,17 @@ def read_json(text: str) -> Rows:
     )
 
 
-def _point(found: Any, track: int) -> list[float]:
-    numbers = isinstance(found, list) and all(
-        isinstance(v, int | float) and not isinstance(v, bool) and abs(v) < _FAR for v in found
+def _point(value: Any, track: int) -> list[float]:
+    numbers = isinstance(value, list) and all(
+        isinstance(v, int | float) and not isinstance(v, bool) and abs(v) < _FAR for v in value
     )
-    if not numbers or len(found) != 4:
-        raise Unfit(f"track {track}: point {str(found)[:60]}; expected [t, x, y, z]")
-    return [float(v) for v in found]
+    if not numbers or len(value) != 4:
+        raise Unfit(f"track {track}: point {str(value)[:60]}; expected [t, x, y, z]")
+    return [float(v) for v in value]
 
 
-def _whole(found: Any, what: str) -> int:
-    value = None if isinstance(found, bool | str) else whole(str(found))
-    if value is None:
-        raise Unfit(f"{what} is {repr(found)[:60]}; expected a whole number")
-    return value
+def _whole(value: Any, what: str) -> int:
+    number = None if isinstance(value, bool | str) else whole(str(value))
+    if number is None:
+        raise Unfit(f"{what} is {repr(value)[:60]}; expected a whole number")
+    return number

@@ -27,24 +27,26 @@ def read_xml(text: bytes) -> Rows:
         raise Unfit(f"not XML ({error})") from error
     if root.tag == "TrackMate":
         return read_model(root)
-    groups = [each for each in root.iter() if each.tag in _TRACKS]
+    groups = [element for element in root.iter() if element.tag in _TRACKS]
     if not groups:
         raise Unfit(
             f"XML, but not TrackMate's: found <{root.tag}>; expected <TrackMate>, <Tracks>, "
             "<TrackContestISBI2012> or Icy's <trackgroup>"
         )
-    tracks = [one for group in groups for one in group.iterfind(_TRACKS[group.tag])]
-    found = [(i, point) for i, one in enumerate(tracks) for point in one.iterfind("detection")]
-    zyx = [[number_of(point, axis, "0") for axis in "zyx"] for _, point in found]
-    said = groups[0].attrib if groups[0].tag == "Tracks" else {}
-    interval = number_of(groups[0], "frameInterval", "nan") if said else np.nan
+    tracks = [owner for group in groups for owner in group.iterfind(_TRACKS[group.tag])]
+    detections = [
+        (i, point) for i, owner in enumerate(tracks) for point in owner.iterfind("detection")
+    ]
+    zyx = [[number_of(point, axis, "0") for axis in "zyx"] for _, point in detections]
+    units = groups[0].attrib if groups[0].tag == "Tracks" else {}
+    interval = number_of(groups[0], "frameInterval", "nan") if units else np.nan
     return Rows(
-        track=np.asarray([i for i, _ in found], dtype=np.int64),
+        track=np.asarray([i for i, _ in detections], dtype=np.int64),
         zyx=np.asarray(zyx, dtype=np.float64).reshape(-1, 3),
-        unit=said.get("spaceUnits", "") if said else "pixel",
-        frame=np.asarray([whole_of(point, "t") for _, point in found], dtype=np.int64),
+        unit=units.get("spaceUnits", "") if units else "pixel",
+        frame=np.asarray([whole_of(point, "t") for _, point in detections], dtype=np.int64),
         interval=interval if interval > 0 else None,
-        time_unit=said.get("timeUnits", ""),
+        time_unit=units.get("timeUnits", ""),
         assumed=["tracks are numbered from 0 in the order of the file"],
     )
 
@@ -58,16 +60,16 @@ def read_mtrackj(text: str) -> Rows:
     owners, points, channels = list[tuple[int, int]](), list[list[float]](), set[str]()
     cluster = number = 0
     for i, line in enumerate(text.splitlines(), 1):
-        kind, *rest = line.split() or [""]
+        kind, *cells = line.split() or [""]
         if kind in ("Cluster", "Track"):
-            found = whole(rest[0]) if rest else None
-            if found is None or not 0 <= found < _CLUSTER // 4:
+            count = whole(cells[0]) if cells else None
+            if count is None or not 0 <= count < _CLUSTER // 4:
                 raise Unfit(f"line {i}: {line.strip()[:60]!r}; expected the number of a {kind}")
-            cluster, number = (found, number) if kind == "Cluster" else (cluster, found)
+            cluster, number = (count, number) if kind == "Cluster" else (cluster, count)
         elif kind == "Point":
             owners.append((cluster, number))
             points.append(_point(line, i))
-            channels |= set(rest[5:6])
+            channels |= set(cells[5:6])
     shift = _CLUSTER * (len(set(owners)) > len({track for _, track in owners}))
     x, y, z, t = np.asarray(points, dtype=np.float64).reshape(-1, 4).T
     several = f"spots of the channels {', '.join(sorted(channels))} are together"
@@ -83,15 +85,15 @@ def read_mtrackj(text: str) -> Rows:
 
 def _point(line: str, number: int) -> list[float]:
     """Return x, y, z and the frame of a point."""
-    _, *rest = line.split()
+    _, *cells = line.split()
     try:
-        found = [float(cell) for cell in rest[1:5]]
-        frame = whole(rest[4])
+        place = [float(cell) for cell in cells[1:5]]
+        frame = whole(cells[4])
     except (ValueError, IndexError):
         frame = None
-    if frame is None or len(rest) > 6 or not np.isfinite(found).all():
+    if frame is None or len(cells) > 6 or not np.isfinite(place).all():
         raise Unfit(f"line {number}: {line.strip()[:60]!r}; expected Point id x y z t c, t whole")
-    return found
+    return place
 
 
 def read_celltrackr(text: str) -> Rows:

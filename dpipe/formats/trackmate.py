@@ -22,14 +22,14 @@ _HIDDEN = ("0", "0.0", "false")
 
 def read_spots(cells: Table) -> Rows:
     """Read the table of spots; up to three rows below its header repeat it, the last with units."""
-    said = labels_below(cells, "frame", "position_x")
+    skipped = labels_below(cells, "frame", "position_x")
     places = ("position_x", "position_y", "position_z")
-    units = {name: _bracketed(cells, name, said) for name in (*places, "position_t", "radius")}
+    units = {name: _bracketed(cells, name, skipped) for name in (*places, "position_t", "radius")}
     words = {word_of(units[name]): name for name in places if units[name]}
     unit = units["position_x"]
     if len(words) > 1:  # no unit of all, and none that is known: refused by these words
         unit = ", ".join(f"{units[name]} ({name})" for name in places)
-    cut = cells.below(said)
+    cut = cells.below(skipped)
     frame = cut.wholes("frame")
     rows = Rows(
         track=cut.wholes("track_id", empty=-1),
@@ -61,9 +61,9 @@ def read_spots(cells: Table) -> Rows:
 
 def _bracketed(cells: Table, name: str, rows: int) -> str:
     """Return what stands in brackets in the rows below the header, "" for nothing."""
-    told = cells.text(name)[:rows] if cells.has(name) else []
-    found = [m[1] for cell in told if (m := re.fullmatch(r"\s*[(\[](.*)[)\]]\s*", cell))]
-    return found[-1] if found else ""
+    cells_of = cells.text(name)[:rows] if cells.has(name) else []
+    brackets = [m[1] for cell in cells_of if (m := re.fullmatch(r"\s*[(\[](.*)[)\]]\s*", cell))]
+    return brackets[-1] if brackets else ""
 
 
 def read_edges(cells: Table) -> Rows:
@@ -72,10 +72,10 @@ def read_edges(cells: Table) -> Rows:
     _, once = np.unique(number, return_index=True)
 
     def ends(name: str) -> np.ndarray:
-        both = [f"source_{name}", f"target_{name}"]
-        if not cells.has(*both):
+        columns = [f"source_{name}", f"target_{name}"]
+        if not cells.has(*columns):
             return np.zeros(number.size)
-        return np.concatenate([cells.floats(each) for each in both])
+        return np.concatenate([cells.floats(column) for column in columns])
 
     frame = [cells.wholes("source_frame"), cells.wholes("target_frame")]
     axes = [ends(f"position_{axis}") for axis in "zyx"]
@@ -134,11 +134,11 @@ def _left_out(model: Xml.Element, every: int, visible: int) -> list[str]:
     lines = []
     if every > visible:
         lines.append(f"{every - visible} of {every} spots left out: TrackMate's filter hides them")
-    tracks = {one.get("TRACK_ID") for one in model.iterfind("AllTracks/Track")}
+    tracks = {track.get("TRACK_ID") for track in model.iterfind("AllTracks/Track")}
     if model.find("FilteredTracks") is None:
         return lines + (["no <FilteredTracks> in the file: all tracks are taken"] if tracks else [])
-    kept = {one.get("TRACK_ID") for one in model.iterfind("FilteredTracks/TrackID")}
-    if lost := len(tracks - kept):
+    visible_tracks = {track.get("TRACK_ID") for track in model.iterfind("FilteredTracks/TrackID")}
+    if lost := len(tracks - visible_tracks):
         lines.append(
             f"{lost} of {len(tracks)} tracks left out, as TrackMate's filter says; their spots "
             "have none"
@@ -147,13 +147,15 @@ def _left_out(model: Xml.Element, every: int, visible: int) -> list[str]:
 
 
 def _ends(model: Xml.Element) -> Iterator[tuple[int, int]]:
-    kept = None
+    visible_tracks = None
     if model.find("FilteredTracks") is not None:
-        kept = {whole_of(one, "TRACK_ID") for one in model.iterfind("FilteredTracks/TrackID")}
-    for one in model.iterfind("AllTracks/Track"):
-        name = whole_of(one, "TRACK_ID")
-        if kept is None or name in kept:
-            for edge in one.iterfind("Edge"):
+        visible_tracks = {
+            whole_of(track, "TRACK_ID") for track in model.iterfind("FilteredTracks/TrackID")
+        }
+    for track in model.iterfind("AllTracks/Track"):
+        name = whole_of(track, "TRACK_ID")
+        if visible_tracks is None or name in visible_tracks:
+            for edge in track.iterfind("Edge"):
                 yield name, whole_of(edge, "SPOT_SOURCE_ID")
                 yield name, whole_of(edge, "SPOT_TARGET_ID")
 

@@ -54,8 +54,8 @@ def read_book(data: bytes, sheet: str) -> list[list[str]]:
 
 
 def _cells(book: pd.ExcelFile, name: str | int, rows: int | None = None) -> list[list[str]]:
-    found = pd.read_excel(book, name, header=None, dtype=str, keep_default_na=False, nrows=rows)
-    return [[str(cell) for cell in row] for row in found.to_numpy().tolist()]
+    frame = pd.read_excel(book, name, header=None, dtype=str, keep_default_na=False, nrows=rows)
+    return [[str(cell) for cell in row] for row in frame.to_numpy().tolist()]
 
 
 def _alike(book: pd.ExcelFile) -> list[str]:
@@ -64,15 +64,15 @@ def _alike(book: pd.ExcelFile) -> list[str]:
         [" ".join(cell.casefold().split()) for row in _cells(book, name, 1) for cell in row]
         for name in book.sheet_names
     ]
-    found = [repr(n) for n, head in zip(book.sheet_names, heads, strict=True) if head == heads[0]]
-    return found[:_MOST_NAMED] if len(found) > 1 and len(heads[0]) > 1 else []
+    sheets = [repr(n) for n, head in zip(book.sheet_names, heads, strict=True) if head == heads[0]]
+    return sheets[:_MOST_NAMED] if len(sheets) > 1 and len(heads[0]) > 1 else []
 
 
 def _look_into(data: bytes) -> None:
     """Refuse one that takes far more unpacked, or more than it says."""
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as book:
-            size = sum(one.file_size for one in book.infolist())
+            size = sum(member.file_size for member in book.infolist())
             if size > max(_MOST_DENSE, _DENSE * len(data)):
                 told = f"{size} bytes out of {len(data)}; save the sheet as CSV"
                 raise Unfit(f"not readable as Excel: {told}")

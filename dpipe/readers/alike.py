@@ -30,11 +30,11 @@ def same_places(sealed: xr.Dataset, fresh: Callable[[], xr.Dataset]) -> bool:
 def same_values(sealed: xr.Dataset, fresh: Callable[[], xr.Dataset]) -> bool:
     """Tell whether a table says the same, notes and all."""
     now = fresh()
-    said = {key: value for key, value in sealed.attrs.items() if key != "stem"}
+    sealed_attrs = {key: value for key, value in sealed.attrs.items() if key != "stem"}
     if sealed.variables.keys() != now.variables.keys() or compute.source_bytes(now) > _LARGEST:
         return False
     plain = {key: _listed(value) for key, value in now.attrs.items() if key != "stem"}
-    alike = plain == {key: _listed(value) for key, value in said.items()}
+    alike = plain == {key: _listed(value) for key, value in sealed_attrs.items()}
     return alike and all(_same(sealed[name], now[name]) for name in now.variables)
 
 
@@ -47,17 +47,19 @@ def sound_masks(sealed: xr.Dataset, _: Callable[[], xr.Dataset]) -> bool:
     )
 
 
-def _same(one: xr.DataArray, other: xr.DataArray) -> bool:
-    if one.dims != other.dims or one.shape != other.shape:
+def _same(sealed: xr.DataArray, fresh: xr.DataArray) -> bool:
+    if sealed.dims != fresh.dims or sealed.shape != fresh.shape:
         return False
-    first, second = (np.asarray(compute.blocks.compute(array.data)[0]) for array in (one, other))
+    first, second = (np.asarray(compute.blocks.compute(array.data)[0]) for array in (sealed, fresh))
     if first.dtype.kind in "OUT" or second.dtype.kind in "OUT":
         same = first.tolist() == second.tolist()
     else:
         nan = first.dtype.kind == second.dtype.kind == "f"
         same = np.array_equal(first, second, equal_nan=nan)
-    spacing = (one.attrs.get("spacing"), other.attrs.get("spacing"))
-    return same and spacing[0] == spacing[1] and one.attrs.get("units") == other.attrs.get("units")
+    spacing = (sealed.attrs.get("spacing"), fresh.attrs.get("spacing"))
+    return (
+        same and spacing[0] == spacing[1] and sealed.attrs.get("units") == fresh.attrs.get("units")
+    )
 
 
 def _listed(value: object) -> object:

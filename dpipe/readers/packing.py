@@ -94,15 +94,17 @@ def state_of(name: str, size: int, etag: str) -> bytes:
     return hashlib.sha256(f"{name}\0{size}\0{etag}".encode(errors="replace")).digest()
 
 
-def judge(found: Sequence[Outcome], names: Sequence[str]) -> tuple[list[Facts | None], list[str]]:
-    """Say which pictures are sound beside the others, and what is wrong with the rest.
+def judge(
+    outcomes: Sequence[Outcome], names: Sequence[str]
+) -> tuple[list[Facts | None], list[str]]:
+    """Return the facts of sound pictures, and reasons against the others.
 
     Pictures of a part have one number of channels and one dtype: those of most of them.
 
     Parameters
     ----------
-    found : sequence of Facts or InputError
-        What each file says.
+    outcomes : sequence of Facts or InputError
+        One of each file.
     names : sequence of str
         The files' names, for messages.
 
@@ -116,76 +118,77 @@ def judge(found: Sequence[Outcome], names: Sequence[str]) -> tuple[list[Facts | 
     InputError
         None is sound.
     """
-    sound = [one for one in found if isinstance(one, Facts)]
+    sound = [outcome for outcome in outcomes if isinstance(outcome, Facts)]
     if not sound:
         raise InputError(
-            f"none of {len(found)} pictures can be read; the first: {names[0]}: {found[0]}"
+            f"none of {len(outcomes)} pictures can be read; the first: {names[0]}: {outcomes[0]}"
         )
-    usual = Counter((one.channels, one.dtype) for one in sound).most_common(1)[0][0]
-    kept: list[Facts | None] = []
+    usual = Counter((outcome.channels, outcome.dtype) for outcome in sound).most_common(1)[0][0]
+    facts: list[Facts | None] = []
     reasons = []
-    for one in found:
+    for outcome in outcomes:
         reason = ""
-        if isinstance(one, InputError):
-            reason = str(one)
-        elif one.channels != usual[0]:
-            reason = f"{one.channels} channels; most pictures beside it have {usual[0]}"
-        elif one.dtype != usual[1]:
-            kinds = [np.dtype(kind).name for kind in (one.dtype, usual[1])]
+        if isinstance(outcome, InputError):
+            reason = str(outcome)
+        elif outcome.channels != usual[0]:
+            reason = f"{outcome.channels} channels; most pictures beside it have {usual[0]}"
+        elif outcome.dtype != usual[1]:
+            kinds = [np.dtype(kind).name for kind in (outcome.dtype, usual[1])]
             reason = f"image of {kinds[0]}; most pictures beside it have {kinds[1]}"
-        kept.append(None if reason else one)  # type: ignore[arg-type]
+        facts.append(None if reason else outcome)  # type: ignore[arg-type]
         reasons.append(reason)
-    return kept, reasons
+    return facts, reasons
 
 
-def odd_labels(names: Sequence[str], kept: Sequence[Facts | None]) -> list[str]:
-    """Say in a line for each oddity of labels how many pictures have it, and the first."""
+def odd_labels(names: Sequence[str], facts: Sequence[Facts | None]) -> list[str]:
+    """Return a line on each oddity of labels: how many pictures have it, and the first."""
     odd: dict[str, list[str]] = {}
-    for name, one in zip(names, kept, strict=True):
-        if one and one.odd:
-            odd.setdefault(one.odd, []).append(name)
+    for name, picture in zip(names, facts, strict=True):
+        if picture and picture.odd:
+            odd.setdefault(picture.odd, []).append(name)
     return [
         f"{len(files)} pictures: {text}; the first is {files[0]}" for text, files in odd.items()
     ]
 
 
-def channels_first(kept: Sequence[Facts | None]) -> list[str]:
-    """Say in a line if all pictures have more channels than rows: they may stand first."""
-    sound = [one for one in kept if one is not None]
-    if not sound or any(one.channels <= one.height for one in sound):
+def channels_first(facts: Sequence[Facts | None]) -> list[str]:
+    """Return a line if all pictures have more channels than rows: they may stand first."""
+    sound = [picture for picture in facts if picture is not None]
+    if not sound or any(picture.channels <= picture.height for picture in sound):
         return []
-    one = sound[0]
+    picture = sound[0]
+    size = f"{picture.height} rows, {picture.width} columns and {picture.channels} channels"
     return [
-        f"pictures of {one.height} rows, {one.width} columns and {one.channels} channels: an image "
-        "is read as (height, width, channels); if its channels stand first, write it anew"
+        f"pictures of {size}: an image is read as (height, width, channels); if its channels stand "
+        "first, write it anew"
     ]
 
 
-def plan(kept: Sequence[Facts | None], block: int = 0) -> Plan:
+def plan(facts: Sequence[Facts | None], block: int = 0) -> Plan:
     """Lay pictures out one after another, in their order.
 
     Parameters
     ----------
-    kept : sequence of Facts or None
+    facts : sequence of Facts or None
         None takes no place.
     block : int
         Pictures of a block; 0 chooses by their size.
     """
-    sound = [one for one in kept if one is not None]
-    heights = np.array([one.height if one else 0 for one in kept], np.int64)
-    widths = np.array([one.width if one else 0 for one in kept], np.int64)
+    sound = [picture for picture in facts if picture is not None]
+    heights = np.array([picture.height if picture else 0 for picture in facts], np.int64)
+    widths = np.array([picture.width if picture else 0 for picture in facts], np.int64)
     channels, dtype = sound[0].channels, sound[0].dtype
-    masks = sorted({one.mask for one in sound if one.mask})
+    masks = sorted({picture.mask for picture in sound if picture.mask})
     sizes = heights * widths
     bytes_of_one = float(sizes.sum()) / len(sound) * channels * np.dtype(dtype).itemsize
     if not block:
         block = min(MOST, 1 << max(0, int(ROW_BYTES / bytes_of_one).bit_length() - 1))
-    block = max(1, min(block, len(kept)))
+    block = max(1, min(block, len(facts)))
     ends = np.cumsum(sizes)
-    starts = np.arange(0, len(kept), block)
+    starts = np.arange(0, len(facts), block)
     before = np.concatenate([[0], ends])
-    offsets = before[:-1] - np.repeat(before[starts], np.diff([*starts, len(kept)]))
-    places = int((before[np.append(starts[1:], len(kept))] - before[starts]).max())
+    offsets = before[:-1] - np.repeat(before[starts], np.diff([*starts, len(facts)]))
+    places = int((before[np.append(starts[1:], len(facts))] - before[starts]).max())
     if places * channels > _LARGEST_ROW:
         raise InputError(f"a block of {block} pictures has {places} places; set a smaller block")
     if channels > 32:
@@ -207,16 +210,16 @@ def _common(masks: Sequence[str]) -> str:
     return common.str
 
 
-def _rows(said: Plan) -> dict[schema.Variable, tuple[str, int]]:
+def _rows(plan: Plan) -> dict[schema.Variable, tuple[str, int]]:
     """Return the variables of a collection: dtype and length of a row of each."""
-    values = said.places * said.channels
-    made = {schema.PIXELS: (said.dtype, values)}
-    if said.mask:
-        made[schema.MASK_CODE] = (_CODES[-(-said.channels // 8)], said.places)
-        made[schema.MASK_VALUE] = (said.mask, said.block)
-        if said.mask != "|b1":  # a truth value has one value besides 0
-            made[schema.MASK_PIXELS] = (said.mask, values)
-    return made | {schema.PICTURE_FLAG: ("|u1", said.block)}
+    values = plan.places * plan.channels
+    layout = {schema.PIXELS: (plan.dtype, values)}
+    if plan.mask:
+        layout[schema.MASK_CODE] = (_CODES[-(-plan.channels // 8)], plan.places)
+        layout[schema.MASK_VALUE] = (plan.mask, plan.block)
+        if plan.mask != "|b1":  # a truth value has one value besides 0
+            layout[schema.MASK_PIXELS] = (plan.mask, values)
+    return layout | {schema.PICTURE_FLAG: ("|u1", plan.block)}
 
 
 @dataclass(eq=False)
@@ -241,14 +244,14 @@ class Rows:
     plan: Plan
     states: np.ndarray = field(repr=False)
     decode: Callable[[bytes], Decoded] = field(repr=False)
-    _held: dict[int, tuple[int, dict[str, np.ndarray]]] = field(default_factory=dict, repr=False)
+    _blocks: dict[int, tuple[int, dict[str, np.ndarray]]] = field(default_factory=dict, repr=False)
 
-    def __getstate__(self) -> dict[str, Any]:
-        return vars(self) | {"_held": {}}
+    def __getstate__(self) -> dict[str, object]:
+        return vars(self) | {"_blocks": {}}
 
     def variables(self) -> dict[str, xr.DataArray]:
         """Return the lazy variables of the vocabulary; a lazy block is a row."""
-        made: dict[str, xr.DataArray] = {}
+        variables: dict[str, xr.DataArray] = {}
         for variable, (dtype, length) in _rows(self.plan).items():
             read = partial(self.read, variable.name)
             array = compute.blocks.lazy(read, (self.plan.count, length), dtype, (1, length))
@@ -256,44 +259,44 @@ class Rows:
             if variable is schema.PICTURE_FLAG:
                 masks = [1 << i for i in range(len(schema.PICTURE_FLAGS))]
                 flags = {"flag_masks": masks, "flag_meanings": " ".join(schema.PICTURE_FLAGS)}
-            made |= variable.wrap(xr.DataArray(array, dims=variable.dims), **flags)
-        return made
+            variables |= variable.wrap(xr.DataArray(array, dims=variable.dims), **flags)
+        return variables
 
     def read(self, name: str, region: compute.blocks.Region) -> np.ndarray:
         """Return a region of one variable; the others of its block wait for the same thread."""
         rows, thread = [], threading.get_ident()
         for number in range(region[0].start, region[0].stop):
-            last, held = self._held.pop(thread, (number, {}))
-            if last != number or name not in held:
-                held = self._fill(number)
-            rows.append(held.pop(name)[region[1]])
-            if held:
-                self._held[thread] = number, held
+            last, block = self._blocks.pop(thread, (number, {}))
+            if last != number or name not in block:
+                block = self._fill(number)
+            rows.append(block.pop(name)[region[1]])
+            if block:
+                self._blocks[thread] = number, block
         if len(rows) == 1:
             return rows[0][np.newaxis]
         dtype = _rows(self.plan)[schema.VARIABLES[name]][0]
         return np.stack(rows) if rows else np.empty((0, region[1].stop - region[1].start), dtype)
 
     def _fill(self, number: int) -> dict[str, np.ndarray]:
-        said = self.plan
-        first = number * said.block
-        row = _Row.empty(said)
-        wanted = [
-            i for i in range(first, min(first + said.block, len(self.files))) if said.heights[i]
+        plan = self.plan
+        first = number * plan.block
+        row = _Row.empty(plan)
+        records = [
+            i for i in range(first, min(first + plan.block, len(self.files))) if plan.heights[i]
         ]
         take = partial(_planes_of, decode=self.decode)
-        files = sources.read_many((self.files[i] for i in wanted), take)
-        for i, got in zip(wanted, files, strict=True):
-            shape = (int(said.heights[i]), int(said.widths[i]), said.channels)
+        files = sources.read_many((self.files[i] for i in records), take)
+        for i, got in zip(records, files, strict=True):
+            shape = (int(plan.heights[i]), int(plan.widths[i]), plan.channels)
             state = int(self.states[i]) if self.files[i].startswith("/") else None
             if isinstance(got, GoneError):
                 row.flag(i - first, schema.UNREADABLE | schema.GONE)
             elif isinstance(got, InputError):
                 row.flag(i - first, schema.UNREADABLE)
-            elif not _as_planned(*got, shape, state, said):
+            elif not _as_planned(*got, shape, state, plan):
                 row.flag(i - first, schema.UNREADABLE | schema.GONE)
             else:
-                row.put(i - first, int(said.offsets[i]), got[0], got[1])
+                row.put(i - first, int(plan.offsets[i]), got[0], got[1])
         return row.variables
 
 
@@ -308,8 +311,8 @@ def _planes_of(
     if (notes := ledger.current()) is not None:
         notes.whole(name, data)
     stat = os.fstat(file.fileno())
-    told = state_of(os.path.basename(name), stat.st_size, str(stat.st_mtime_ns))
-    return image, mask, int.from_bytes(told[:8], "big") >> 1
+    digest = state_of(os.path.basename(name), stat.st_size, str(stat.st_mtime_ns))
+    return image, mask, int.from_bytes(digest[:8], "big") >> 1
 
 
 def _as_planned(
@@ -317,13 +320,13 @@ def _as_planned(
     mask: np.ndarray | None,
     state: int | None,
     shape: tuple[int, ...],
-    listed: int | None,
-    said: Plan,
+    state_listed: int | None,
+    plan: Plan,
 ) -> bool:
     """Tell whether a picture is the one that was listed, and fits into its place."""
-    same = None in (state, listed) or state == listed
-    fits = mask is None or not said.mask or np.can_cast(mask.dtype, said.mask)
-    return same and image.shape == shape and image.dtype == said.dtype and fits
+    same = None in (state, state_listed) or state == state_listed
+    fits = mask is None or not plan.mask or np.can_cast(mask.dtype, plan.mask)
+    return same and image.shape == shape and image.dtype == plan.dtype and fits
 
 
 @dataclass
@@ -334,10 +337,10 @@ class _Row:
     channels: int
 
     @classmethod
-    def empty(cls, said: Plan) -> "_Row":
-        rows = _rows(said).items()
-        made = {variable.name: np.zeros(length, dtype) for variable, (dtype, length) in rows}
-        return cls(made, said.channels)
+    def empty(cls, plan: Plan) -> "_Row":
+        rows = _rows(plan).items()
+        variables = {variable.name: np.zeros(length, dtype) for variable, (dtype, length) in rows}
+        return cls(variables, plan.channels)
 
     def flag(self, slot: int, bit: int) -> None:
         self.variables["picture_flag"][slot] |= bit
@@ -389,6 +392,6 @@ def _only_value(mask: np.ndarray) -> Any:
     if value == 0:
         value = mask.min()
     if mask.dtype.kind == "f":  # NaN and the zero with a sign must come back too
-        made = np.where(mask != 0, value, mask.dtype.type(0))
-        return value if made.tobytes() == mask.tobytes() else None
+        restored = np.where(mask != 0, value, mask.dtype.type(0))
+        return value if restored.tobytes() == mask.tobytes() else None
     return value if ((mask == value) | (mask == 0)).all() else None

@@ -40,8 +40,8 @@ class Reader:
         As ``open``, but from a few files: for plans, where opening takes long. It takes the
         number of files after their URLs.
     resume : callable, optional
-        ``resume(laid, urls, **options)`` returns what ``open`` gave, from the coordinates that it
-        gave then, without looking into the files again.
+        ``resume(layout, urls, **options)`` returns the Dataset of ``open`` again, from its
+        coordinates, without looking into the files.
     content : callable, optional
         ``content(file)`` returns a number of 64 bits that files of the same pixels share, 0 where
         it cannot tell, and whether the mask has several values besides 0: by it a census finds
@@ -73,13 +73,14 @@ class Reader:
     packages: dict[str, str] = field(default_factory=dict)
 
     def parts(self, where: Sequence[str], odd: Oddities | None = None) -> Iterator[Part]:
-        """Yield the parts of some sources; what lies in two of them is taken once.
+        """Yield the parts of some sources; a file that lies in two of them is taken once.
 
-        What is odd about them goes into `odd`.
+        Oddities of the sources go into `odd`.
         """
         if self.streams:
             return self.find(walk_items(*where, odd=odd))
-        return self.find({i.uri: i for one in where for i in list_items(one, odd)}.values())
+        items = {item.uri: item for url in where for item in list_items(url, odd)}
+        return self.find(items.values())
 
 
 def _later(name: str) -> Later:

@@ -101,8 +101,8 @@ def flag_note(what: str, flags: np.ndarray, meanings: Sequence[str]) -> list[str
     """
     odd = int(np.count_nonzero(flags))
     counts = [(name, int(np.count_nonzero(flags & (1 << i)))) for i, name in enumerate(meanings)]
-    said = ", ".join(f"{name} {count}" for name, count in counts if count)
-    return [f"{odd} of {len(flags)} {what} are odd: {said}"] if odd else []
+    counted = ", ".join(f"{name} {count}" for name, count in counts if count)
+    return [f"{odd} of {len(flags)} {what} are odd: {counted}"] if odd else []
 
 
 def far_frames(frames: np.ndarray) -> np.ndarray:
@@ -125,7 +125,7 @@ def far_frames(frames: np.ndarray) -> np.ndarray:
     [False, False, False, False, True, False]
     """
     limit = float(_FAR_FRAME)
-    known = frames[~np.isnan(frames)] if frames.dtype.kind == "f" else frames
-    if known.size >= _FEW_FRAMES:
-        limit = min(limit, max(_NEAR_FRAME, _FAR_TIMES * float(np.median(known))))
+    finite = frames[~np.isnan(frames)] if frames.dtype.kind == "f" else frames
+    if finite.size >= _FEW_FRAMES:
+        limit = min(limit, max(_NEAR_FRAME, _FAR_TIMES * float(np.median(finite))))
     return frames > limit

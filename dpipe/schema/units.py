@@ -25,16 +25,16 @@ _MICRO = (
 """The micro sign, the letter mu, and what both become in wrong encodings or escapes."""
 
 
-def _table(symbol: str, words: tuple[str, ...], one: float) -> dict[str, float]:
+def _table(symbol: str, words: tuple[str, ...], scale: float) -> dict[str, float]:
     """Return a unit with every prefix, by symbol and by word, in a table of its sizes."""
-    found: dict[str, float] = {}
+    table: dict[str, float] = {}
     for name, (short, factor) in _PREFIXES.items():
         # one rounding: 1e-9 * 1e6 is not 1e-3
-        size = float(f"{factor * one:.12g}")
+        size = float(f"{factor * scale:.12g}")
         signs = _MICRO if short == "u" else ()
-        found |= dict.fromkeys([sign + symbol for sign in (short, *signs)], size)
-        found |= {f"{name}{word}{end}": size for word, end in product(words, ("", "s"))}
-    return found
+        table |= dict.fromkeys([sign + symbol for sign in (short, *signs)], size)
+        table |= {f"{name}{word}{end}": size for word, end in product(words, ("", "s"))}
+    return table
 
 
 LENGTHS = _table("m", ("meter", "metre"), 1e6)

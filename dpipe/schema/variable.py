@@ -63,9 +63,9 @@ class Variable:
         """
         name = name or self.name
         if name not in ds:
-            found = ", ".join(map(str, ds.data_vars)) or "none"
+            variables = ", ".join(map(str, ds.data_vars)) or "none"
             raise SchemaError(
-                f"no variable {name!r}; expected {self.signature(name)}. Found: {found}"
+                f"no variable {name!r}; expected {self.signature(name)}. Found: {variables}"
             )
         array = ds[name]
         if set(array.dims) != set(self.dims):

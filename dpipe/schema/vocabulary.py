@@ -60,5 +60,5 @@ def named(array: xr.DataArray) -> Variable | None:
     >>> named(array).meaning
     'pictures of one size'
     """
-    known = collections.OF_COLLECTIONS | features.OF_TABLES if "record" in array.dims else {}
-    return known.get(str(array.name), VARIABLES.get(str(array.name)))
+    variables = collections.OF_COLLECTIONS | features.OF_TABLES if "record" in array.dims else {}
+    return variables.get(str(array.name), VARIABLES.get(str(array.name)))

@@ -36,16 +36,17 @@ def aside(targets: Sequence[Path]) -> Iterator[list[Path]]:
 
 
 @contextmanager
-def folders(wanted: Iterable[Path]) -> Iterator[None]:
+def folders(targets: Iterable[Path]) -> Iterator[None]:
     """Make folders; those that were not there before go again if something goes wrong."""
-    made: list[Path] = []
+    created: list[Path] = []
     try:
-        for folder in wanted:
-            made += [each for each in (*reversed(folder.parents), folder) if not each.exists()]
+        for folder in targets:
+            above = (*reversed(folder.parents), folder)
+            created += [path for path in above if not path.exists()]
             folder.mkdir(parents=True, exist_ok=True)
         yield
     except BaseException:
-        for folder in reversed(made):
+        for folder in reversed(created):
             with contextlib.suppress(OSError):  # not empty: somebody else uses it
                 folder.rmdir()
         raise

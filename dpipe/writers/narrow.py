@@ -13,14 +13,14 @@ from dpipe.compute import compute
 from dpipe.errors import SchemaError
 
 
-def narrowed(array: xr.DataArray, held: Sequence[str], title: str) -> xr.DataArray:
+def narrowed(array: xr.DataArray, kinds: Sequence[str], title: str) -> xr.DataArray:
     """Return an array in a kind of number that a file holds.
 
     Parameters
     ----------
     array : xarray.DataArray
         Lazy or not.
-    held : sequence of str
+    kinds : sequence of str
         The kinds that the file holds. Whole numbers of 64 bits become the widest unsigned kind
         among them, or the widest signed one if there are values below 0; bits become uint8, and
         float16 becomes float32.
@@ -38,20 +38,20 @@ def narrowed(array: xr.DataArray, held: Sequence[str], title: str) -> xr.DataArr
         The file holds no such kind, or a value does not fit.
     """
     kind = array.dtype
-    if kind.name in held:
+    if kind.name in kinds:
         return array
     if kind.name in ("bool", "float16"):
-        wanted = "uint8" if kind.kind == "b" else "float32"
-        if wanted in held:
-            return array.astype(wanted)
+        wider = "uint8" if kind.kind == "b" else "float32"
+        if wider in kinds:
+            return array.astype(wider)
     if kind.kind not in "ui" or kind.itemsize < 8:
         raise SchemaError(f"{title} holds no {kind}; convert {array.name!r} first")
     low, high = (0, 0) if not array.size else map(int, compute(array.min().data, array.max().data))
     for letter in "ui":
-        kinds = sorted(
-            (np.dtype(name) for name in held if np.dtype(name).kind == letter),
-            key=lambda each: -each.itemsize,
+        whole = sorted(
+            (np.dtype(name) for name in kinds if np.dtype(name).kind == letter),
+            key=lambda dtype: -dtype.itemsize,
         )
-        if kinds and np.iinfo(kinds[0]).min <= low and high <= np.iinfo(kinds[0]).max:
-            return array.astype(kinds[0])
+        if whole and np.iinfo(whole[0]).min <= low and high <= np.iinfo(whole[0]).max:
+            return array.astype(whole[0])
     raise SchemaError(f"{title} holds no {kind} from {low} to {high}; convert {array.name!r} first")

@@ -70,8 +70,8 @@ def _describe(
 ) -> tuple[dict[str, schema.Attributes], list[tuple[str, xr.DataArray, int]]]:
     """Return the attributes of each group, and the arrays with their numbers of levels."""
     if name not in ds:
-        found = ", ".join(map(str, ds.data_vars)) or "none"
-        raise SchemaError(f"{stem}: no variable {name!r} to write as an image. Found: {found}")
+        variables = ", ".join(map(str, ds.data_vars)) or "none"
+        raise SchemaError(f"{stem}: no variable {name!r} to write as an image. Found: {variables}")
     count = levels or chunking.level_count({str(dim): n for dim, n in ds[name].sizes.items()})
     if name == "labels":  # pyramids of labels are thinned, not averaged, and say so
         root = ngff.labels_attributes(ds, name, count, name=stem, source=None, path="{level}")

@@ -15,15 +15,15 @@ _NAMED = 5
 
 
 def sound_parts(parts: Mapping[str, xr.Dataset], put_aside: bool) -> dict[str, xr.Dataset]:
-    """Leave out records that were put aside, unless they are wanted; a warning counts them."""
+    """Leave out records that were put aside, unless `put_aside`; a warning counts them."""
     if type(put_aside) is not bool:
         raise UsageError(f"put_aside: found {put_aside!r}; expected true or false")
     if put_aside:
         return dict(parts)
-    found = {stem: without_aside(ds) for stem, ds in parts.items()}
-    if count := sum(left for _, left in found.values()):
+    sound = {stem: without_aside(ds) for stem, ds in parts.items()}
+    if count := sum(aside for _, aside in sound.values()):
         total = sum(ds.sizes["record"] for ds in parts.values() if "record" in ds.dims)
-        named = [stem for stem, (_, left) in found.items() if left]
+        named = [stem for stem, (_, aside) in sound.items() if aside]
         listed = ", ".join([*named[:_NAMED], *["..."] * (len(named) > _NAMED)])
         warnings.warn(
             f"{count} of {total} records left out: their pictures were put aside ({listed}); "
@@ -31,4 +31,4 @@ def sound_parts(parts: Mapping[str, xr.Dataset], put_aside: bool) -> dict[str, x
             UserWarning,
             stacklevel=4,
         )
-    return {stem: ds for stem, (ds, _) in found.items()}
+    return {stem: ds for stem, (ds, _) in sound.items()}

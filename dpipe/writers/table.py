@@ -79,14 +79,14 @@ def export(
     ['Neu1.ome.tif']
     """
     write = resolve(writer)
-    known = [
+    accepted = [
         parameter.name
         for parameter in inspect.signature(write).parameters.values()
         if parameter.kind is inspect.Parameter.KEYWORD_ONLY
     ]
     for option in options:
-        if option not in known:
-            raise UsageError(f"writer {writer}: {unknown('option', option, known)}")
+        if option not in accepted:
+            raise UsageError(f"writer {writer}: {unknown('option', option, accepted)}")
     if "://" in os.fspath(to):
         raise UsageError(f"to={os.fspath(to)!r}: writers write to a folder on disk")
     parts = _parts(data)
@@ -147,8 +147,8 @@ def resolve(name: str) -> Callable[..., list[str]]:
 
 def _parts(data: xr.Dataset | xr.DataTree | Mapping[str, xr.Dataset]) -> dict[str, xr.Dataset]:
     if isinstance(data, xr.DataTree):
-        found = {str(stem): child.to_dataset() for stem, child in data.children.items()}
-        return found or _parts(data.to_dataset())
+        children = {str(stem): child.to_dataset() for stem, child in data.children.items()}
+        return children or _parts(data.to_dataset())
     if isinstance(data, xr.Dataset):
         return {str(data.attrs.get("stem", "data")): data}
     return {str(stem): ds for stem, ds in data.items()}

@@ -150,10 +150,10 @@ def _parquet(
 
 
 def _tables(
-    parts: Mapping[str, xr.Dataset], wanted: str | Sequence[str] | None, name: str
+    parts: Mapping[str, xr.Dataset], variables: str | Sequence[str] | None, name: str
 ) -> list[_Table]:
     """Sort the variables of all parts by their dims, and settle the columns."""
-    names = wanted.split(",") if isinstance(wanted, str) else wanted
+    names = variables.split(",") if isinstance(variables, str) else variables
     groups: dict[frozenset[Hashable], tuple[tuple[str, ...], dict[str, pa.Field]]] = {}
     for stem, whole in parts.items():
         ds = _chosen(stem, whole, names)
@@ -179,18 +179,18 @@ def _chosen(stem: str, ds: xr.Dataset, names: Sequence[str] | None) -> xr.Datase
     """Return the variables wanted, without those of pixels, spread along ``name``."""
     for name in names or ():
         if name not in ds.data_vars:
-            found = ", ".join(map(str, ds.data_vars)) or "none"
-            raise SchemaError(f"{stem}: no variable {name!r}. Found: {found}")
-    kept = ds if names is None else ds[list(names)]
-    for key, variable in kept.data_vars.items():
+            names_there = ", ".join(map(str, ds.data_vars)) or "none"
+            raise SchemaError(f"{stem}: no variable {name!r}. Found: {names_there}")
+    table = ds if names is None else ds[list(names)]
+    for key, variable in table.data_vars.items():
         if pixels := [str(dim) for dim in variable.dims if dim in PIXEL_DIMS]:
             raise SchemaError(
                 f"{stem}: variable {key!r} has pixels ({', '.join(pixels)}), which no table "
                 "holds; say which variables to write with variables="
             )
-    if "part" in kept.variables or "part" in kept.dims:
+    if "part" in table.variables or "part" in table.dims:
         raise SchemaError(f"{stem}: 'part' is the column of the stems; rename that variable")
-    return _spread(_blank(kept))
+    return _spread(_blank(table))
 
 
 def _blank(ds: xr.Dataset) -> xr.Dataset:
@@ -213,10 +213,10 @@ def _spread(ds: xr.Dataset) -> xr.Dataset:
             for key in keys
             for i, label in enumerate(labels)
         }
-        rest = ds.drop_vars(keys)
-        if twice := set(spread) & {*map(str, rest.variables), "part"}:
+        others = ds.drop_vars(keys)
+        if twice := set(spread) & {*map(str, others.variables), "part"}:
             raise SchemaError(f"the names {sorted(twice)} are variables too; rename them")
-        ds = rest.drop_dims(dim).assign(spread)
+        ds = others.drop_dims(dim).assign(spread)
     return ds
 
 
@@ -231,11 +231,11 @@ def _settle(fields: dict[str, pa.Field], name: str, array: xr.DataArray) -> None
     text = array.dtype.kind in "UOST"
     kind = pa.string() if text else pa.from_numpy_dtype(array.dtype)
     if name in fields and fields[name].type != kind:
-        known = fields[name].type
-        if text or known == pa.string():
-            other = known if text else kind
+        dtype = fields[name].type
+        if text or dtype == pa.string():
+            other = dtype if text else kind
             raise SchemaError(f"column {name!r} is text in one part and {other} in another")
-        larger = np.promote_types(known.to_pandas_dtype(), array.dtype)
+        larger = np.promote_types(dtype.to_pandas_dtype(), array.dtype)
         fields[name] = fields[name].with_type(pa.from_numpy_dtype(larger))
     elif name not in fields:
         told = {"unit": array.attrs.get("units"), "description": array.attrs.get("long_name")}

@@ -81,9 +81,9 @@ def open_ifc(
         No files, files of several folders, or names that do not fit.
     """
     items = _listed(url)
-    found = _once(items, _survey(items, threshold))
+    outcomes = _once(items, _survey(items, threshold))
     return _collection(
-        items, found, levels=levels, channels=channels, block=block, threshold=threshold
+        items, outcomes, levels=levels, channels=channels, block=block, threshold=threshold
     )
 
 
@@ -101,31 +101,31 @@ def guess(
     A plan asks for it: to read millions of headers takes as long as to read the pictures. It knows
     their `count`, so they are not listed again either.
     """
-    some = _listed(url, _SAMPLE if count else None)
-    said = {"levels": levels, "channels": channels, "block": block, "threshold": threshold}
-    survey = _survey(some[:_SAMPLE], threshold)
-    sound = [one for one in survey if isinstance(one, Facts)]
+    sample = _listed(url, _SAMPLE if count else None)
+    options = {"levels": levels, "channels": channels, "block": block, "threshold": threshold}
+    survey = _survey(sample[:_SAMPLE], threshold)
+    sound = [outcome for outcome in survey if isinstance(outcome, Facts)]
     if not sound:
-        return open_ifc(url, **said)  # type: ignore[arg-type]
-    numbers = range(count or len(some))
-    items = [some[i % len(some)] for i in numbers]
-    found = [sound[i % len(sound)] for i in numbers]
-    return _collection(items, found, **said)  # type: ignore[arg-type]
+        return open_ifc(url, **options)  # type: ignore[arg-type]
+    numbers = range(count or len(sample))
+    items = [sample[i % len(sample)] for i in numbers]
+    outcomes = [sound[i % len(sound)] for i in numbers]
+    return _collection(items, outcomes, **options)  # type: ignore[arg-type]
 
 
 def resume(
-    laid: xr.Dataset,
+    layout: xr.Dataset,
     url: str | os.PathLike[str] | Sequence[str],
     *,
     threshold: float | None = None,
     **_: Any,
 ) -> xr.Dataset:
-    """Return what `open_ifc` gave, from what was laid out then; no file is looked at.
+    """Return the collection of `open_ifc` again, from its layout; no file is looked at.
 
     Parameters
     ----------
-    laid : xarray.Dataset
-        The coordinates that `open_ifc` found, and variables of the dims and dtypes it promised.
+    layout : xarray.Dataset
+        The layout: coordinates of `open_ifc`, and variables of the dims and dtypes it promised.
     url : str, path, or sequence of these
         As for `open_ifc`.
     threshold : float, optional
@@ -139,24 +139,26 @@ def resume(
         Lazy; it reads the files of the folder.
     """
     folder = _folder_of(sources.urls_of(url))
-    mask = laid.mask_value.dtype.str if "mask_value" in laid else ""
+    mask = layout.mask_value.dtype.str if "mask_value" in layout else ""
     heights, widths, offsets = (
-        np.asarray(laid[name].values, np.int64) for name in ("height", "width", "offset")
+        np.asarray(layout[name].values, np.int64) for name in ("height", "width", "offset")
     )
-    channels = int(laid.sizes["c"])
+    channels = int(layout.sizes["c"])
     plan = Plan(
-        block=laid.sizes["slot"],
+        block=layout.sizes["slot"],
         heights=heights,
         widths=widths,
         offsets=offsets,
         channels=channels,
-        dtype=laid.pixels.dtype.str,
+        dtype=layout.pixels.dtype.str,
         mask=mask,
-        places=laid.sizes["value"] // channels,
+        places=layout.sizes["value"] // channels,
     )
-    files = [f"{folder}/{name}" for name in laid["file"].values.tolist()]
-    states = np.asarray(laid["file_state"].values, np.int64)
-    return laid.assign(Rows(files, plan, states, partial(planes, threshold=threshold)).variables())
+    files = [f"{folder}/{name}" for name in layout["file"].values.tolist()]
+    states = np.asarray(layout["file_state"].values, np.int64)
+    return layout.assign(
+        Rows(files, plan, states, partial(planes, threshold=threshold)).variables()
+    )
 
 
 def _folder_of(urls: Sequence[str | os.PathLike[str]]) -> str:
@@ -170,18 +172,18 @@ def _folder_of(urls: Sequence[str | os.PathLike[str]]) -> str:
     return folders.pop()
 
 
-def _listed(url: str | os.PathLike[str] | Sequence[str], most: int | None = None) -> list[Item]:
+def _listed(url: str | os.PathLike[str] | Sequence[str], limit: int | None = None) -> list[Item]:
     """List the files of a folder itself, in natural order; files that are named are taken so.
 
-    With `most`, so many of them at most, whichever come first. One that is gone has the size -1.
+    With `limit`, so many of them at most, whichever come first. One that is gone has the size -1.
     """
     urls = sources.urls_of(url)
     folder = _folder_of(urls)
-    named = {sources.resolve_uri(one).rstrip("/") for one in urls} - {folder}
+    named = {sources.resolve_uri(name).rstrip("/") for name in urls} - {folder}
     inside = (item for item in sources.walk_items(folder) if "/" not in item.path)
     fitting = (item for item in inside if item.uri.lower().endswith(SUFFIXES))
-    items = list(islice((i for i in fitting if not named or i.uri in named), most))
-    if most is None and items:
+    items = list(islice((i for i in fitting if not named or i.uri in named), limit))
+    if limit is None and items:
         gone = named - {item.uri for item in items}
         items += [Item(uri, uri.rpartition("/")[2], -1, "") for uri in gone]
     if not items:
@@ -195,7 +197,7 @@ def _survey(items: Sequence[Item], threshold: float | None) -> list[Outcome]:
         raise UsageError(f"threshold: found {threshold!r}; expected a number")
     fitting = [item for item in items if 0 <= item.size <= LARGEST]
     take = partial(look, threshold=threshold)
-    found = sources.read_many((item.uri for item in fitting), take)
+    looks = sources.read_many((item.uri for item in fitting), take)
     outcomes: list[Outcome] = []
     for item in items:
         if item.size < 0:
@@ -203,13 +205,13 @@ def _survey(items: Sequence[Item], threshold: float | None) -> list[Outcome]:
         elif item.size > LARGEST:
             outcomes.append(InputError(f"{item.size} bytes; it is no picture"))
         else:
-            outcomes.append(next(found))
+            outcomes.append(next(looks))
     return outcomes
 
 
 def _collection(
     items: Sequence[Item],
-    found: Sequence[Outcome],
+    outcomes: Sequence[Outcome],
     *,
     levels: str | Sequence[str],
     channels: str | Sequence[str] | None,
@@ -221,8 +223,8 @@ def _collection(
         raise UsageError(f"block: found {block!r}; expected a number of pictures, or 0")
     try:
         names = [item.uri.rpartition("/")[2] for item in items]
-        kept, reasons = packing.judge(found, names)
-        plan = packing.plan(kept, block)
+        facts, reasons = packing.judge(outcomes, names)
+        plan = packing.plan(facts, block)
     except InputError as error:
         raise InputError(f"{folder.rpartition('/')[2]}: {error}") from None
     called = _split(channels) or [f"Ch{i + 1}" for i in range(plan.channels)]
@@ -231,15 +233,18 @@ def _collection(
             f"channels: {len(called)} names ({', '.join(called)}); the pictures of {folder} have "
             f"{plan.channels} channels, and no two may have one name"
         )
-    columns = _columns(items, kept, reasons, plan) | _levels(folder, _split(levels), len(items))
-    coords: dict[str, Any] = {"block": np.arange(plan.count), "c": np.array(called, dtype=str)}
+    columns = _columns(items, facts, reasons, plan) | _levels(folder, _split(levels), len(items))
+    coords = {
+        "block": xr.Variable("block", np.arange(plan.count)),
+        "c": xr.Variable("c", np.array(called, dtype=str)),
+    }
     for name, values in columns.items():
         described = schema.OF_RECORDS.get(name)
         attrs = {"long_name": described.meaning, "units": described.unit} if described else {}
-        coords[name] = ("record", values, attrs)
+        coords[name] = xr.Variable("record", values, attrs)
     decode = partial(planes, threshold=threshold)
     rows = Rows([item.uri for item in items], plan, columns["file_state"], decode)
-    notes = packing.channels_first(kept) + packing.odd_labels(names, kept)
+    notes = packing.channels_first(facts) + packing.odd_labels(names, facts)
     return xr.Dataset(rows.variables(), coords, {"notes": notes} if notes else {})
 
 
@@ -248,13 +253,17 @@ def _is_number(value: object) -> bool:
 
 
 def _columns(
-    items: Sequence[Item], kept: Sequence[Facts | None], reasons: Sequence[str], plan: Plan
+    items: Sequence[Item], facts: Sequence[Facts | None], reasons: Sequence[str], plan: Plan
 ) -> dict[str, np.ndarray]:
-    """Return what is known of each picture."""
+    """Return the columns of the records, one a picture."""
     numbers = np.arange(len(items))
-    labels = ["-1" if one is None or one.label is None else one.label for one in kept]
-    sets = ["labeled" if one and one.label is not None else "unlabeled" for one in kept]
-    masks = [np.dtype(one.mask).name if one and one.mask else "" for one in kept]
+    labels = [
+        "-1" if picture is None or picture.label is None else picture.label for picture in facts
+    ]
+    sets = [
+        "labeled" if picture and picture.label is not None else "unlabeled" for picture in facts
+    ]
+    masks = [np.dtype(picture.mask).name if picture and picture.mask else "" for picture in facts]
     return {
         "in_block": numbers // plan.block,
         "in_slot": numbers % plan.block,
@@ -271,18 +280,18 @@ def _columns(
     }
 
 
-def _once(items: Sequence[Item], found: Sequence[Outcome]) -> list[Outcome]:
+def _once(items: Sequence[Item], outcomes: Sequence[Outcome]) -> list[Outcome]:
     """Put aside all but the first sound picture of an object."""
     seen: dict[int, str] = {}
     once: list[Outcome] = []
-    for item, one in zip(items, found, strict=True):
+    for item, outcome in zip(items, outcomes, strict=True):
         number = _object_number(item)
         first = item.uri
-        if isinstance(one, Facts) and number >= 0:
+        if isinstance(outcome, Facts) and number >= 0:
             first = seen.setdefault(number, item.uri)
         other = first.rpartition("/")[2]
         again = InputError(f"object {number} again; it is in {other} too")
-        once.append(one if first == item.uri else again)
+        once.append(outcome if first == item.uri else again)
     return once
 
 
@@ -293,7 +302,7 @@ def _object_number(item: Item) -> int:
 
 
 def _levels(folder: str, names: Sequence[str], count: int) -> dict[str, np.ndarray]:
-    """Return what the last folders of a path say, by the names given."""
+    """Return a column for each of the last folders of a path, by the names of the levels."""
     wrong = [name for name in names if not name.isidentifier() or name in _TAKEN]
     if wrong or len(set(names)) != len(names):
         raise UsageError(f"levels: {', '.join(wrong or names)}; expected names, each once")
@@ -307,7 +316,7 @@ def _levels(folder: str, names: Sequence[str], count: int) -> dict[str, np.ndarr
     }
 
 
-def _split(given: str | Sequence[str] | None) -> list[str]:
+def _split(names: str | Sequence[str] | None) -> list[str]:
     """Return names that are given as a list, or by commas."""
-    parts = given.split(",") if isinstance(given, str) else given or []
+    parts = names.split(",") if isinstance(names, str) else names or []
     return [str(part).strip() for part in parts if str(part).strip()]

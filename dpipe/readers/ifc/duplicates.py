@@ -42,8 +42,8 @@ def content(file: BinaryIO) -> tuple[int, bool]:
     if not isinstance(file, io.BytesIO):
         number = file.fileno()
         with suppress(*LOST, KeyError):
-            found = members(os.pread(number, _SAMPLE, 0), os.fstat(number).st_size)
-            image, several = found["image"], _several(_raw(number, found.get("mask")))
+            datasets = members(os.pread(number, _SAMPLE, 0), os.fstat(number).st_size)
+            image, several = datasets["image"], _several(_raw(number, datasets.get("mask")))
             if image.start < 0 or image.dtype is None or image.dtype.kind not in "uif":
                 raise Unlike
             first, last = _middle(math.prod(image.shape), image.dtype.itemsize)
@@ -81,14 +81,14 @@ def _several(mask: np.ndarray | None) -> bool:
 
 def _middle(count: int, size: int) -> tuple[int, int]:
     """Return first and last byte of what is looked at of so many values."""
-    wanted = min(count, _SAMPLE // size)
-    first = (count - wanted) // 2
-    return first * size, (first + wanted) * size
+    length = min(count, _SAMPLE // size)
+    first = (count - length) // 2
+    return first * size, (first + length) * size
 
 
 def _hash(shape: tuple[int, ...], dtype: np.dtype, sample: bytes) -> int:
     values = np.frombuffer(sample, dtype)
     if not len(values) or (values == values[0]).all():
         return 0
-    told = hashlib.blake2b(sample, digest_size=8, key=f"{shape} {dtype.str}".encode()[:64])
-    return int.from_bytes(told.digest(), "big")
+    digest = hashlib.blake2b(sample, digest_size=8, key=f"{shape} {dtype.str}".encode()[:64])
+    return int.from_bytes(digest.digest(), "big")

@@ -54,13 +54,13 @@ def look(file: BinaryIO, threshold: float | None = None) -> Facts:
     InputError
         The file is damaged, or holds something else; the text does not name it.
     """
-    found = _looked(file)
-    if found.mask and threshold is not None:
-        return replace(found, mask="|b1")
-    if found.mask and np.dtype(found.mask).kind in "fi":
+    facts = _looked(file)
+    if facts.mask and threshold is not None:
+        return replace(facts, mask="|b1")
+    if facts.mask and np.dtype(facts.mask).kind in "fi":
         file.seek(0)
         planes(file.read())
-    return found
+    return facts
 
 
 def _looked(file: BinaryIO) -> Facts:
@@ -68,19 +68,21 @@ def _looked(file: BinaryIO) -> Facts:
         number = file.fileno()
         with suppress(*LOST):
             size = os.fstat(number).st_size
-            return _stated(os.pread(number, _HEAD, 0), size, lambda at, n: os.pread(number, n, at))
+            return _stated(
+                os.pread(number, _HEAD, 0), size, lambda start, n: os.pread(number, n, start)
+            )
     data = file.read()
     with suppress(*LOST):
-        return _stated(data, len(data), lambda at, n: data[at : at + n])
+        return _stated(data, len(data), lambda start, n: data[start : start + n])
     with _opened(data) as opened:
         image, mask = _named(opened, "image"), _named(opened, "mask")
         return _facts(image, mask, *_label_of(opened))
 
 
 def _stated(data: bytes, size: int, read: Callable[[int, int], bytes]) -> Facts:
-    found = members(data, size)
-    label, odd = _told(label_of(read, found["label"])) if "label" in found else (None, "")
-    return _facts(found.get("image"), found.get("mask"), label, odd)
+    datasets = members(data, size)
+    label, odd = _told(label_of(read, datasets["label"])) if "label" in datasets else (None, "")
+    return _facts(datasets.get("image"), datasets.get("mask"), label, odd)
 
 
 def planes(data: bytes, threshold: float | None = None) -> tuple[np.ndarray, np.ndarray | None]:
@@ -112,16 +114,16 @@ def arrays(data: bytes) -> tuple[np.ndarray, np.ndarray | None]:
     image: np.ndarray
     mask: np.ndarray | None = None
     with suppress(*LOST):
-        found = members(data, len(data))
-        facts = _facts(found["image"], found.get("mask"), None)
-        image = view(data, found["image"])
-        mask = view(data, found["mask"]) if "mask" in found else None
+        datasets = members(data, len(data))
+        facts = _facts(datasets["image"], datasets.get("mask"), None)
+        image = view(data, datasets["image"])
+        mask = view(data, datasets["mask"]) if "mask" in datasets else None
         return _cubes(image, mask, facts)
     with _opened(data) as file:
-        held, covered = _named(file, "image"), _named(file, "mask")
-        facts = _facts(held, covered, None)
-        image = _values(held, data)
-        return _cubes(image, None if covered is None else _values(covered, data), facts)
+        image_dataset, mask_dataset = _named(file, "image"), _named(file, "mask")
+        facts = _facts(image_dataset, mask_dataset, None)
+        image = _values(image_dataset, data)
+        return _cubes(image, None if mask_dataset is None else _values(mask_dataset, data), facts)
 
 
 def _cubes(
@@ -141,20 +143,21 @@ def _covered(mask: np.ndarray, threshold: float | None) -> np.ndarray:
     if mask.dtype.kind == "u":
         return mask
     finite = np.isfinite(mask)
-    known = mask[finite]
+    finite_values = mask[finite]
     odd = {
-        "fractions": bool((known != np.floor(known)).any()),
-        "values below 0": bool((known < 0).any()),
+        "fractions": bool((finite_values != np.floor(finite_values)).any()),
+        "values below 0": bool((finite_values < 0).any()),
         "values that are not finite": not finite.all(),
     }
     if not any(odd.values()):
         return mask
-    most = float(known.max(initial=0))
-    way = next((n / 2 for n in (1, 255) if most <= n), most / 2)
-    if most <= 0 or not (odd["fractions"] or odd["values that are not finite"]):
+    largest = float(finite_values.max(initial=0))
+    way = next((n / 2 for n in (1, 255) if largest <= n), largest / 2)
+    if largest <= 0 or not (odd["fractions"] or odd["values that are not finite"]):
         way = 0
+    kinds = " and ".join(kind for kind, present in odd.items() if present)
     raise InputError(
-        f"mask of {mask.dtype} with {' and '.join(kind for kind, there in odd.items() if there)}; "
+        f"mask of {mask.dtype} with {kinds}; "
         f"expected whole numbers from 0. Say threshold={way:g} to take what is above it"
     )
 
@@ -163,30 +166,30 @@ def _facts(image: Any, mask: Any, label: str | None, odd: str = "") -> Facts:
     """Check what the datasets say of themselves, whoever read it."""
     if image.dtype is None or (mask is not None and mask.dtype is None):
         raise Unlike
-    held = tuple(int(n) for n in image.shape)
-    if len(held) not in (2, 3) or not all(held):
-        raise InputError(f"image of shape {held}; expected (height, width, channels)")
-    height, width, channels = shape = (*held, 1)[:3]
+    size = tuple(int(n) for n in image.shape)
+    if len(size) not in (2, 3) or not all(size):
+        raise InputError(f"image of shape {size}; expected (height, width, channels)")
+    height, width, channels = shape = (*size, 1)[:3]
     if image.dtype.kind not in "uif" or image.dtype.itemsize > 8:
         raise InputError(f"image of {image.dtype}; expected integers or floats of up to 64 bits")
     if math.prod(shape) * image.dtype.itemsize > LARGEST:
-        raise InputError(f"image of shape {held}; more than 1 GiB is refused")
+        raise InputError(f"image of shape {size}; more than 1 GiB is refused")
     kind = image.dtype.newbyteorder("=").str
     if mask is None:
         return Facts(height, width, channels, kind, "", label, odd)
     if (*map(int, mask.shape), 1)[:3] != shape:
-        told = f"mask of shape {tuple(mask.shape)} beside an image of {held}"
-        raise InputError(f"{told}; expected the same shape, a mask for each channel")
+        mismatch = f"mask of shape {tuple(mask.shape)} beside an image of {size}"
+        raise InputError(f"{mismatch}; expected the same shape, a mask for each channel")
     if mask.dtype.kind not in "buif" or mask.dtype.itemsize > 8:
         raise InputError(f"mask of {mask.dtype}; expected numbers or truth values")
     return Facts(height, width, channels, kind, mask.dtype.newbyteorder("=").str, label, odd)
 
 
 def _label_of(file: h5py.File) -> tuple[str | None, str]:
-    """Return a label, and what is to be said of it; a bad one spoils no picture."""
+    """Return a label and a note on it, "" for none; a bad one spoils no picture."""
     try:
-        held = _named(file, "label")
-        value = None if held is None else held[()]
+        dataset = _named(file, "label")
+        value = None if dataset is None else dataset[()]
     except InputError as error:
         return None, f"{error}; the picture has no label"
     if not isinstance(value, np.ndarray) or value.size == 1:
@@ -199,7 +202,7 @@ def _label_of(file: h5py.File) -> tuple[str | None, str]:
 
 
 def _told(value: Any) -> tuple[str | None, str]:
-    """Return a label as text, and what is to be said of it: not a number is none."""
+    """Return a label as text, and a note on it: not a number is none."""
     text = _text(value)
     if text == "nan" and not isinstance(value, bytes | str):
         return None, "label is NaN; the picture has no label"
@@ -242,14 +245,14 @@ class _opened:
 
 
 def _diagnosis(data: bytes, error: BaseException) -> str:
-    said = " ".join(str(error).split())[:100]  # every record of a table has as much room
+    reason = " ".join(str(error).split())[:100]  # every record of a table has as much room
     if not data:
         return "empty: 0 bytes"
-    if "signature not found" in said:
+    if "signature not found" in reason:
         return "not an HDF5 file"
-    if "truncated file" in said:
+    if "truncated file" in reason:
         return "truncated, shorter than its header says"
-    return f"damaged: {said}"
+    return f"damaged: {reason}"
 
 
 def _values(dataset: h5py.Dataset, data: bytes) -> np.ndarray:
@@ -274,18 +277,18 @@ def _inflated(dataset: h5py.Dataset, data: bytes, *, shuffled: bool) -> np.ndarr
     out = np.empty(dataset.shape, dtype)
     stored: list[Any] = []
     dataset.id.chunk_iter(stored.append)
-    for one in stored:
-        raw: Any = data[one.byte_offset : one.byte_offset + one.size]
-        if not one.filter_mask >> int(shuffled) & 1:  # a chunk may be kept as it is
+    for chunk_stored in stored:
+        raw: Any = data[chunk_stored.byte_offset : chunk_stored.byte_offset + chunk_stored.size]
+        if not chunk_stored.filter_mask >> int(shuffled) & 1:  # a chunk may be kept as it is
             raw = imagecodecs.deflate_decode(raw, out=size)
         if len(raw) != size:
             raise InputError(f"damaged: a chunk decodes to {len(raw)} bytes; expected {size}")
         values = np.frombuffer(raw, np.uint8)
-        if shuffled and not one.filter_mask & 1:
+        if shuffled and not chunk_stored.filter_mask & 1:
             values = np.ascontiguousarray(values.reshape(dtype.itemsize, -1).T).reshape(-1)
         place = tuple(
             slice(i, min(i + n, end))
-            for i, n, end in zip(one.chunk_offset, chunk, dataset.shape, strict=True)
+            for i, n, end in zip(chunk_stored.chunk_offset, chunk, dataset.shape, strict=True)
         )
         inside = tuple(slice(0, cut.stop - cut.start) for cut in place)
         out[place] = values.view(dtype).reshape(chunk)[inside]
@@ -294,13 +297,13 @@ def _inflated(dataset: h5py.Dataset, data: bytes, *, shuffled: bool) -> np.ndarr
 
 def _named(file: h5py.File, key: str) -> Any:
     """Return a dataset by either of its names; only an image must be there."""
-    found = [name for name in NAMES[key] if file.id.links.exists(name.encode())]
-    if len(found) > 1:
-        raise InputError(f"both {found[0]} and {found[1]}; expected one of them")
-    if not found and key == "image":
-        there = ", ".join(sorted(file)[:_SHOWN]) or "nothing"
-        raise InputError(f"no dataset image (height, width, channels); found {there}")
-    return _child(file, found[0]) if found else None
+    names = [name for name in NAMES[key] if file.id.links.exists(name.encode())]
+    if len(names) > 1:
+        raise InputError(f"both {names[0]} and {names[1]}; expected one of them")
+    if not names and key == "image":
+        members_there = ", ".join(sorted(file)[:_SHOWN]) or "nothing"
+        raise InputError(f"no dataset image (height, width, channels); found {members_there}")
+    return _child(file, names[0]) if names else None
 
 
 def _child(file: h5py.File, name: str) -> Any:
@@ -310,23 +313,23 @@ def _child(file: h5py.File, name: str) -> Any:
         return None
     if links.get_info(name.encode()).type != h5py.h5l.TYPE_HARD:
         raise InputError(f"{name} is a link to another place, which is not followed")
-    found = file[name]
-    if not isinstance(found, h5py.Dataset):
+    dataset = file[name]
+    if not isinstance(dataset, h5py.Dataset):
         raise InputError(f"{name} is no dataset")
-    if found.shape is None:
+    if dataset.shape is None:
         raise InputError(f"{name} is empty; expected values")
-    layout = found.id.get_create_plist()
+    layout = dataset.id.get_create_plist()
     if layout.get_layout() == h5py.h5d.VIRTUAL or layout.get_external_count():
         raise InputError(f"{name} keeps its values in other files, which is refused")
-    if found.id.get_space().get_simple_extent_npoints() * found.dtype.itemsize > LARGEST:
-        raise InputError(f"{name} of shape {found.shape}; more than 1 GiB is refused")
+    if dataset.id.get_space().get_simple_extent_npoints() * dataset.dtype.itemsize > LARGEST:
+        raise InputError(f"{name} of shape {dataset.shape}; more than 1 GiB is refused")
     if layout.get_layout() == h5py.h5d.CHUNKED:
-        chunk = math.prod(layout.get_chunk()) * found.dtype.itemsize
+        chunk = math.prod(layout.get_chunk()) * dataset.dtype.itemsize
         if chunk > LARGEST:
             raise InputError(f"{name} has chunks of {chunk} bytes; more than 1 GiB is refused")
-        expected = math.prod(-(-n // c) for n, c in zip(found.shape, found.chunks, strict=True))
-        if found.id.get_num_chunks() != expected:
+        expected = math.prod(-(-n // c) for n, c in zip(dataset.shape, dataset.chunks, strict=True))
+        if dataset.id.get_num_chunks() != expected:
             raise InputError(f"damaged: {name} has not all of its {expected} chunks")
-    elif found.size and not found.id.get_storage_size():
+    elif dataset.size and not dataset.id.get_storage_size():
         raise InputError(f"damaged: {name} was never written")
-    return found
+    return dataset

@@ -51,7 +51,7 @@ def read_surfaces(
     with opened(uri) as file, open_hdf5(file, name) as h5:
         members = scene.things(h5, "Surfaces", unit)
         closed = without_mesh(h5, members, unit)
-        asked = [each for each in closed if object in (None, each["object"])]
+        asked = [item for item in closed if object in (None, item["object"])]
         if asked and not _named(members, object):
             raise _unreadable(asked)
         chosen = scene.choose(members, object, "surfaces (Surfaces)")

@@ -81,14 +81,14 @@ def open_conditions(
     uri = one_uri(url, "a table of conditions")
     try:
         rows, comma = read_rows(uri, read_bytes(uri))
-        at = next((i for i, r in enumerate(rows[:10]) if {*map(plain, r)} & set(_MOVIE)), None)
-        if at is None:
+        header = next((i for i, r in enumerate(rows[:10]) if {*map(plain, r)} & set(_MOVIE)), None)
+        if header is None:
             shown = ", ".join(cell.strip() for cell in max(rows, key=len) if cell.strip())[:120]
             raise Unfit(
                 f"not a table of conditions: found {shown or 'nothing'}; expected video_id, ch1, "
                 "markers, fluorophore, organ, stimuli, objective"
             )
-        return _conditions(table(rows[at], rows[at + 1 :], at + 2, comma))
+        return _conditions(table(rows[header], rows[header + 1 :], header + 2, comma))
     except Unfit as error:
         raise InputError(f"{uri.rpartition('/')[2]}: {error}") from error
 
@@ -111,16 +111,16 @@ def _conditions(cells: Table) -> xr.Dataset:
     corrected: list[str] = []
 
     def clean(texts: Sequence[str]) -> list[str]:
-        made = []
+        spelled = []
         for stem, text in zip(movie, texts, strict=True):
-            said = " ".join(text.split())
-            if is_nothing(said) and said.lower() != "none":  # a stimulus may be none
-                said = ""
-            right = MISPRINTS.get(said, said)
-            if right != said:
-                corrected.append(f"{stem}: {said} to {right}")
-            made.append(right)
-        return made
+            word = " ".join(text.split())
+            if is_nothing(word) and word.lower() != "none":  # a stimulus may be none
+                word = ""
+            right = MISPRINTS.get(word, word)
+            if right != word:
+                corrected.append(f"{stem}: {word} to {right}")
+            spelled.append(right)
+        return spelled
 
     content = [clean(cells.text(channels[i])) for i in sorted(channels)]
     result = schema.CONTENT.wrap(

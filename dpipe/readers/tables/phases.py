@@ -100,8 +100,8 @@ def _cells(uri: str) -> Table:
         if set(names) & set(_MOVIE) and any(name.startswith("blebbing") for name in names):
             return table(names, rows[i + 1 :], i + 2, comma)
     shown = ", ".join(cell.strip() for cell in max(rows, key=len) if cell.strip())[:120]
-    wanted = ", ".join(variable.name for variable in schema.PHASES)
-    raise Unfit(f"not a table of phases: found {shown or 'nothing'}; expected video_id, {wanted}")
+    columns = ", ".join(variable.name for variable in schema.PHASES)
+    raise Unfit(f"not a table of phases: found {shown or 'nothing'}; expected video_id, {columns}")
 
 
 def _name(cell: str) -> str:
@@ -110,15 +110,15 @@ def _name(cell: str) -> str:
     match = re.fullmatch(r"(blebbing|disruption)[ _]\(?(start|end)(?:[ _]frame)?\)?", name)
     if match is not None:
         return f"{match[1]}_{match[2]}"
-    said = re.fullmatch(_PARENTHESES, name)
-    if said is None:
+    match = re.fullmatch(_PARENTHESES, name)
+    if match is None:
         return name
-    phase = re.fullmatch(r"(blebbing|disruption)[ _](start|end)", said["base"])
-    if phase is not None and said["said"] not in _FRAMES:
+    phase = re.fullmatch(r"(blebbing|disruption)[ _](start|end)", match["base"])
+    if phase is not None and match["said"] not in _FRAMES:
         raise Unfit(
-            f"{cell.strip()!r} is in {said['said']!r}; expected frames, as all four columns"
+            f"{cell.strip()!r} is in {match['said']!r}; expected frames, as all four columns"
         )
-    return f"{phase[1]}_{phase[2]}" if phase else said["base"]
+    return f"{phase[1]}_{phase[2]}" if phase else match["base"]
 
 
 def _events(cells: Table, first: int) -> xr.Dataset:
@@ -184,16 +184,16 @@ def _column(cells: Table, names: Sequence[str]) -> list[str]:
 
 def _frames(cells: Table, name: str, first: int) -> np.ndarray:
     """Read a column of frames; they become 0-based, an empty cell NaN."""
-    found = cells.wholes(name, empty=first - 1)
-    given = np.asarray([not is_nothing(text) for text in cells.text(name)], dtype=bool)
-    bad = np.flatnonzero(np.logical_and(given, found < first))
+    numbers = cells.wholes(name, empty=first - 1)
+    filled = np.asarray([not is_nothing(text) for text in cells.text(name)], dtype=bool)
+    bad = np.flatnonzero(np.logical_and(filled, numbers < first))
     if bad.size:
         i = int(bad[0])
-        way = "; say first_frame=0 if frames are counted from 0" if found[i] == 0 < first else ""
+        way = "; say first_frame=0 if frames are counted from 0" if numbers[i] == 0 < first else ""
         raise Unfit(
-            f"line {cells.line + i}: {name} is {found[i]}, before the first frame, {first}{way}"
+            f"line {cells.line + i}: {name} is {numbers[i]}, before the first frame, {first}{way}"
         )
-    return np.where(given, found - first, np.nan).astype(np.float64)
+    return np.where(filled, numbers - first, np.nan).astype(np.float64)
 
 
 def _flag(row: np.ndarray, line: int) -> int:

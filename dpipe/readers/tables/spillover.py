@@ -92,9 +92,9 @@ def _matrix(cells: Sequence[Sequence[str]], comma: bool) -> tuple[list[str], np.
     names = [line[0] for line in lines[1:]]
     if len(names) > _MOST:
         raise Unfit(f"{len(names)} lines; expected a spillover matrix of at most {_MOST} channels")
-    for what, found in (("line", names), ("column", head)):
-        if "" in found or len(set(found)) != len(found):
-            raise Unfit(f"{what}s {', '.join(found)}; expected names of channels, each once")
+    for what, labels in (("line", names), ("column", head)):
+        if "" in labels or len(set(labels)) != len(labels):
+            raise Unfit(f"{what}s {', '.join(labels)}; expected names of channels, each once")
     if set(head) != set(names):
         odd = sorted(set(head) ^ set(names))
         raise Unfit(f"{', '.join(odd)}: not both above and beside; expected a square matrix")

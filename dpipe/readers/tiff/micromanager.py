@@ -37,8 +37,8 @@ def read_metadata(uri: str) -> Attributes:
     """Return what stands beside one file a plane; {} where nothing can be read of it."""
     with opened(uri) as file:
         if isinstance(file, str):
-            with open(file, "rb") as own:
-                raw = own.read(_LARGEST + 1)
+            with open(file, "rb") as stream:
+                raw = stream.read(_LARGEST + 1)
         else:
             raw = file.read(_LARGEST + 1)
     if len(raw) > _LARGEST:

@@ -80,12 +80,12 @@ def header(tif: TiffFile) -> dict[str, str]:
             return dict(_flat("", json.loads(text)))
         except (ValueError, RecursionError) as error:
             raise Flaw(f"its ScanImage header cannot be read: {error}") from error
-    found = {}
+    fields = {}
     for line in re.split(r"[\r\n]+", text):
         if match := _LINE.match(line):
             key = re.sub(r"^SI[45]\.", "SI4.", match[1])
-            found[key] = match[2]
-    return found
+            fields[key] = match[2]
+    return fields
 
 
 def _behind_header(tif: TiffFile) -> str:

@@ -76,8 +76,8 @@ def _read(uri: str, named: str | None, movie: str | None) -> Rows:
         if named == "immunemap" or (named is None and _begins(data, "[", "{")):
             return read_json(as_text(data))
     rows, comma = read_rows(uri, data, sheet="Position")
-    found, at, header = recognise(rows, named)
-    return read_table(found, rows, at, header, comma=comma, movie=movie)
+    format_name, header_row, header = recognise(rows, named)
+    return read_table(format_name, rows, header_row, header, comma=comma, movie=movie)
 
 
 def _begins(data: bytes, *texts: str) -> bool:
@@ -98,8 +98,10 @@ def _package(uris: Mapping[str, str]) -> Rows:
 
     objects = cells(BIOTRACKS[0])
     try:
-        said = json.loads(as_text(read_bytes(uris["dp.json"]))) if "dp.json" in uris else None
+        description = (
+            json.loads(as_text(read_bytes(uris["dp.json"]))) if "dp.json" in uris else None
+        )
     except (ValueError, RecursionError) as error:
         raise Unfit(f"dp.json is not JSON ({error})") from error
     assert objects is not None  # noqa: S101 - for mypy; it is among the files
-    return read_biotracks(objects, cells(BIOTRACKS[1]), cells(BIOTRACKS[2]), said)
+    return read_biotracks(objects, cells(BIOTRACKS[1]), cells(BIOTRACKS[2]), description)

@@ -128,8 +128,8 @@ def open_tracks_labels(
         ) from error
     shape = (series.frames, *series.shape)
     labels = compute.lazy(partial(_read, series=series), shape, series.dtype, (1, *series.shape))
-    said = {"spacing": spacing, "interval": interval}
-    assumed = [f"{key} is 1" for key, value in said.items() if value is None]
+    steps = {"spacing": spacing, "interval": interval}
+    assumed = [f"{key} is 1" for key, value in steps.items() if value is None]
     attrs = {"format": "ctc", "frame_base": first_frame}
     notes = begins_late(series) or _sparse(series)
     notes += [f"label {background} is read as 0, no object"] if background else []
@@ -137,7 +137,7 @@ def open_tracks_labels(
     try:
         frame = schema.revise(
             schema.movie(np.broadcast_to(np.uint8(0), (shape[0], 1, *shape[1:]))),
-            **{key: value for key, value in said.items() if value is not None},
+            **{key: value for key, value in steps.items() if value is not None},
             origin=origin,
         )
     except SchemaError as error:
@@ -152,12 +152,12 @@ def open_tracks_labels(
 
 def _sparse(series: Series) -> list[str]:
     """Say in a line how much people segmented, if that is not all."""
-    there = series.segmented()
-    frames = np.flatnonzero(there.any(axis=1))
-    if there.all():
+    drawn = series.segmented()
+    frames = np.flatnonzero(drawn.any(axis=1))
+    if drawn.all():
         return []
     shown = ", ".join(map(str, frames[:_SHOWN])) + (", ..." if len(frames) > _SHOWN else "")
-    planes = "" if there[frames].all() else f", in {int(there.sum())} planes"
+    planes = "" if drawn[frames].all() else f", in {int(drawn.sum())} planes"
     return [
         f"{len(frames)} of {series.frames} frames are segmented ({shown}){planes}; elsewhere "
         "labels are 0 because nobody drew them"
@@ -167,7 +167,7 @@ def _sparse(series: Series) -> list[str]:
 def _read(region: compute.Region, *, series: Series) -> np.ndarray:
     """Read one region; runs in a task."""
     frames, *box = region
-    out = np.empty([each.stop - each.start for each in region], series.dtype)
+    out = np.empty([part.stop - part.start for part in region], series.dtype)
     for i, frame in enumerate(range(frames.start, frames.stop)):
         out[i] = series.read(frame)[tuple(box)]
     return out

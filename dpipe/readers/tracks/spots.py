@@ -19,7 +19,7 @@ from dpipe.formats.spreadsheets import Unfit
 from dpipe.formats.track_rows import FRAMES, TIMES, Rows
 from dpipe.formats.track_tables import FORMATS
 from dpipe.readers.tracks.detect import BIOTRACKS, SUFFIXES, read_all
-from dpipe.readers.tracks.table import Said, spots
+from dpipe.readers.tracks.table import Overrides, spots
 from dpipe.sources import Item, Part, stem_of, uris_of
 
 _CHANNEL = re.compile(r"(?P<movie>.+)_(?P<channel>ch\d+)")
@@ -56,18 +56,18 @@ def find(items: Iterable[Item]) -> Iterator[Part]:
     >>> [(p.stem, len(p.items)) for p in find(Item(f"/r/{n}", n, 9, "0") for n in names)]
     [('Neu1', 2), ('b', 1)]
     """
-    given = list(items)
-    labelled = {_folder(i.uri): _folder(i.path) for i in given if _name(i.uri) in TEXTS}
+    files = list(items)
+    labelled = {_folder(i.uri): _folder(i.path) for i in files if _name(i.uri) in TEXTS}
     movies = stems_of_folders(labelled)
-    listed = [item for item in given if item.path.lower().endswith(SUFFIXES)]
-    packages = {_folder(item.uri) for item in listed if _name(item.uri) == BIOTRACKS[0]}
+    tables = [item for item in files if item.path.lower().endswith(SUFFIXES)]
+    packages = {_folder(item.uri) for item in tables if _name(item.uri) == BIOTRACKS[0]}
     positions = {
         item.uri[: -len(match[0])]
-        for item in listed
+        for item in tables
         if (match := re.search(r"_Position\.\w+$", item.uri))
     }
     groups: dict[tuple[str, str], list[Item]] = {}
-    for item in given:
+    for item in files:
         folder, stem = _folder(item.uri), stem_of(item.uri, SUFFIXES)
         if folder in labelled and is_of_challenge(_name(item.uri)):
             groups.setdefault((folder, movies[folder]), []).append(item)
@@ -203,12 +203,12 @@ def open_tracks(
     ([0, 2], [5.5, 6.5], [0.0, 60.0])
     """
     uris = uris_of(url)
-    said = Said(spacing, origin, interval, first_frame, frames, branching)
-    _check_options(uris, format, unit, time_unit, said)
+    overrides = Overrides(spacing, origin, interval, first_frame, frames, branching)
+    _check_options(uris, format, unit, time_unit, overrides)
     tables: list[xr.Dataset] = []
     for name, uri, rows in read_all(uris, format, movie, gaps=gaps, background=background):
         try:
-            tables.append(_named(spots(_revised(rows, unit, time_unit), said), uri))
+            tables.append(_named(spots(_revised(rows, unit, time_unit), overrides), uri))
         except Unfit as error:
             raise InputError(f"{name}: {error}") from error
         if len(uris) > 1 and "notes" in tables[-1].attrs:
@@ -231,8 +231,8 @@ def _named(ds: xr.Dataset, uri: str) -> xr.Dataset:
     """Add who marked the spots and in which channel, where the file's path says so."""
     who = _ANNOTATOR.search(uri)
     channel = _movie(stem_of(uri, SUFFIXES))[1]
-    held = {schema.ANNOTATOR: who and who[1], schema.SPOT_CHANNEL: channel}
-    for variable, text in held.items():
+    texts = {schema.ANNOTATOR: who and who[1], schema.SPOT_CHANNEL: channel}
+    for variable, text in texts.items():
         if text:
             column = np.full(ds.sizes["spot"], text)
             ds = ds.assign_coords(variable.wrap(xr.DataArray(column, dims="spot")))
@@ -240,27 +240,33 @@ def _named(ds: xr.Dataset, uri: str) -> xr.Dataset:
 
 
 def _check_options(
-    uris: Sequence[str], named: str | None, unit: str | None, time_unit: str | None, said: Said
+    uris: Sequence[str],
+    format_name: str | None,
+    unit: str | None,
+    time_unit: str | None,
+    overrides: Overrides,
 ) -> None:
     if not uris:
         raise UsageError("no file given; tracks need at least one")
-    if named is not None and named not in FORMATS:
-        raise UsageError(unknown("format", named, FORMATS))
+    if format_name is not None and format_name not in FORMATS:
+        raise UsageError(unknown("format", format_name, FORMATS))
     if unit not in (None, "um", "pixel"):
         raise UsageError(f"unit: found {unit!r}; expected um or pixel")
     if time_unit not in (None, "frame", *TIMES):
         raise UsageError(f"time_unit: found {time_unit!r}; expected s, ms, min, h or frame")
-    for what, found in (("spacing", said.spacing), ("origin", said.origin)):
+    for what, value in (("spacing", overrides.spacing), ("origin", overrides.origin)):
         try:
-            values = np.asarray([1, 1, 1] if found is None else found, dtype=np.float64)
+            values = np.asarray([1, 1, 1] if value is None else value, dtype=np.float64)
         except (TypeError, ValueError, OverflowError):
             values = np.zeros(0)
         good = values.shape == (3,) and np.isfinite(values).all()
         if not good or (what == "spacing" and (values <= 0).any()):
-            raise UsageError(f"{what}: found {found!r}; expected z, y, x in micrometres")
-    if said.interval is not None and not (np.isfinite(said.interval) and said.interval > 0):
-        raise UsageError(f"interval: found {said.interval!r}; expected seconds above 0")
-    for what, number in (("first_frame", said.first_frame), ("frames", said.frames)):
+            raise UsageError(f"{what}: found {value!r}; expected z, y, x in micrometres")
+    if overrides.interval is not None and not (
+        np.isfinite(overrides.interval) and overrides.interval > 0
+    ):
+        raise UsageError(f"interval: found {overrides.interval!r}; expected seconds above 0")
+    for what, number in (("first_frame", overrides.first_frame), ("frames", overrides.frames)):
         if number is not None and not (type(number) is int and abs(number) < _MOST_FRAMES):
             raise UsageError(f"{what}: found {number!r}; expected a whole number")
 
@@ -277,29 +283,29 @@ def _joined(tables: Sequence[xr.Dataset]) -> xr.Dataset:
     parents: dict[int, int] = {}
     for k, ds in enumerate(tables):
         none = xr.DataArray(np.full(ds.sizes["spot"], ""), dims="spot")
-        held = {name: ds[name] if name in ds.coords else none for name in texts}
-        people = held.get("annotator", none).values
+        coords_of = {name: ds[name] if name in ds.coords else none for name in texts}
+        people = coords_of.get("annotator", none).values
         track = ds["track"]
         shift = k * _SHIFT if taken & _tracks(people, track.values) else 0
         track = xr.where(track >= 0, track + shift, -1).astype(np.int64)
         taken |= _tracks(people, track.values)
         if schema.TRACK_PARENT.name in ds:
             pairs = zip(ds["track_id"].values.tolist(), ds["track_parent"].values, strict=True)
-            parents |= {one + shift: int(p) + shift if p >= 0 else -1 for one, p in pairs}
+            parents |= {child + shift: int(p) + shift if p >= 0 else -1 for child, p in pairs}
         coords = schema.TRACK.wrap(track.drop_vars(ds.coords, errors="ignore"))
-        for name, values in held.items():
+        for name, values in coords_of.items():
             coords |= schema.VARIABLES[name].wrap(values.drop_vars(ds.coords, errors="ignore"))
         shaped.append(ds[common].drop_vars("track_id", errors="ignore").assign_coords(coords))
-    said = {
+    lines_of = {
         key: list(dict.fromkeys(line for ds in tables for line in ds.attrs.get(key, [])))
         for key in ("assumed", "notes")
     }
     joined = xr.concat(shaped, dim="spot", combine_attrs="drop_conflicts")
     if parents:
-        column = xr.DataArray([parents[one] for one in sorted(parents)], dims="track_id")
+        column = xr.DataArray([parents[child] for child in sorted(parents)], dims="track_id")
         joined = joined.assign(schema.TRACK_PARENT.wrap(column))
         joined = joined.assign_coords(track_id=sorted(parents))
-    return joined.assign_attrs({key: lines for key, lines in said.items() if lines})
+    return joined.assign_attrs({key: lines for key, lines in lines_of.items() if lines})
 
 
 def _tracks(people: np.ndarray, track: np.ndarray) -> set[tuple[str, int]]:

@@ -23,8 +23,8 @@ _LAST = 2**53
 
 
 @dataclass(frozen=True)
-class Said:
-    """What a person says of places and frames; None is what the file says."""
+class Overrides:
+    """Places and frames as a person gives them; None leaves those of the file."""
 
     spacing: Sequence[float] | None = None
     origin: Sequence[float] = (0.0, 0.0, 0.0)
@@ -34,15 +34,15 @@ class Said:
     branching: bool = True
 
 
-def spots(rows: Rows, said: Said) -> xr.Dataset:
+def spots(rows: Rows, overrides: Overrides) -> xr.Dataset:
     """Make the table of one file.
 
     Parameters
     ----------
     rows : Rows
         As the file gives them.
-    said : Said
-        What overrules the file.
+    overrides : Overrides
+        Of a person.
 
     Returns
     -------
@@ -54,20 +54,22 @@ def spots(rows: Rows, said: Said) -> xr.Dataset:
     if int(rows.track.min()) < -1:
         raise Unfit(f"track {rows.track.min()}; expected numbers from 0, or -1 for no track")
     factor = micrometres_in(rows.unit)
-    if (factor is None) == (said.spacing is None):
+    if (factor is None) == (overrides.spacing is None):
         raise Unfit(
             "places are in micrometres; leave spacing out, or say unit=pixel"
-            if said.spacing is not None
+            if overrides.spacing is not None
             else "places are in pixels; say spacing=[z, y, x] in micrometres, or unit=um if they "
             "are in these"
         )
-    scale = np.asarray([factor] * 3 if said.spacing is None else said.spacing, dtype=np.float64)
-    first = rows.first if said.first_frame is None else int(said.first_frame)
-    frame, seconds, step, notes = _clock(rows, said, first)
+    scale = np.asarray(
+        [factor] * 3 if overrides.spacing is None else overrides.spacing, dtype=np.float64
+    )
+    first = rows.first if overrides.first_frame is None else int(overrides.first_frame)
+    frame, seconds, step, notes = _clock(rows, overrides, first)
     branched = _branches(rows, frame, first) if rows.branches else ""
-    if branched and not said.branching:
+    if branched and not overrides.branching:
         raise Unfit(f"{branched}; say branching=true to take them")
-    zyx = np.asarray(said.origin) + rows.zyx * scale
+    zyx = np.asarray(overrides.origin) + rows.zyx * scale
     radius = np.full(frame.size, np.nan) if rows.radius is None else rows.radius * scale[2]
     columns: dict[schema.Variable, Any] = {
         schema.SPOT_T: np.asarray(seconds, dtype=np.float64),
@@ -83,7 +85,7 @@ def spots(rows: Rows, said: Said) -> xr.Dataset:
     notes = [*rows.notes, *notes, *lost, *([branched] if branched else []), *_far(frame, first)]
     notes += _sparse(frame, first) if rows.times is None and rows.interval is None else []
     assumed = list(rows.assumed)
-    if rows.guessed_first and said.first_frame is None:
+    if rows.guessed_first and overrides.first_frame is None:
         low = int(rows.frame.min()) if rows.frame is not None else 0
         assumed.append(f"frames count from 0 in the file{f'; they begin at {low}' * (low > 0)}")
     attrs = {"frame_base": first, **({"interval": float(step)} if step else {}), **rows.attrs}
@@ -91,7 +93,7 @@ def spots(rows: Rows, said: Said) -> xr.Dataset:
     ds = xr.Dataset(_wrapped(columns), _wrapped(labels), attrs)
     if rows.parents is not None:
         ids = sorted(rows.parents)
-        ds = ds.assign(_wrapped({schema.TRACK_PARENT: [rows.parents[one] for one in ids]}))
+        ds = ds.assign(_wrapped({schema.TRACK_PARENT: [rows.parents[child] for child in ids]}))
         ds = ds.assign_coords(track_id=ids)
     return ds
 
@@ -104,36 +106,41 @@ def _placed(track: np.ndarray, zyx: Any) -> tuple[np.ndarray, list[str]]:
     if not isinstance(zyx, np.ndarray) or np.isfinite(zyx).all():
         return track, []
     nowhere = ~np.isfinite(zyx).all(axis=1)
-    said = f"{nowhere.sum()} of {track.size} spots have no place, and so no track"
-    return np.where(nowhere, -1, track), [said]
+    line = f"{nowhere.sum()} of {track.size} spots have no place, and so no track"
+    return np.where(nowhere, -1, track), [line]
 
 
 def _wrapped(columns: dict[schema.Variable, Any]) -> dict[str, xr.DataArray]:
-    made: dict[str, xr.DataArray] = {}
+    variables: dict[str, xr.DataArray] = {}
     for variable, values in columns.items():
-        made |= variable.wrap(xr.DataArray(values, dims=variable.dims))
-    return made
+        variables |= variable.wrap(xr.DataArray(values, dims=variable.dims))
+    return variables
 
 
 def _clock(
-    rows: Rows, said: Said, first: int
+    rows: Rows, overrides: Overrides, first: int
 ) -> tuple[np.ndarray, np.ndarray, float | None, list[str]]:
     """Return frames from 0, times in seconds (NaN unknown), the interval, and notes."""
     if rows.frame is None:
         seconds = np.asarray(rows.times) * _seconds_of(rows)
-        even, start = _even(seconds, rows.track, said)
+        even, start = _even(seconds, rows.track, overrides)
         late = f"times lie {start:g} s beyond multiples of {even:g} s: frame 0 is taken to be then"
-        return _counted(seconds, start, even, said), seconds, even, [late] if start else []
+        return _counted(seconds, start, even, overrides), seconds, even, [late] if start else []
     frame = rows.frame - first
-    _check_frames(frame, first, said.frames)
+    _check_frames(frame, first, overrides.frames)
     nothing = np.full(frame.size, np.nan)
-    if said.interval:
-        return frame, frame * said.interval, said.interval, _overruled(rows, frame, said.interval)
-    given = rows.times is not None or rows.interval is not None
-    factor = seconds_in(rows.time_unit) if given else None
+    if overrides.interval:
+        return (
+            frame,
+            frame * overrides.interval,
+            overrides.interval,
+            _overruled(rows, frame, overrides.interval),
+        )
+    timed = rows.times is not None or rows.interval is not None
+    factor = seconds_in(rows.time_unit) if timed else None
     if factor is None:
         lost = "times of the file have no unit and are not taken; say time_unit= or interval="
-        return frame, nothing, None, [lost] if given and not rows.time_unit else []
+        return frame, nothing, None, [lost] if timed and not rows.time_unit else []
     step = rows.interval * factor if rows.interval else None
     if rows.times is None:
         return frame, nothing if step is None else frame * step, step, []
@@ -157,21 +164,21 @@ def _clock(
 def _seconds_of(rows: Rows) -> float:
     factor = seconds_in(rows.time_unit)
     if factor is None:
-        told = f"are in {rows.time_unit!r}" if rows.time_unit else "have no unit in the file"
-        raise Unfit(f"times {told}; say time_unit=s, or min, h, ms; or time_unit=frame")
+        unit = f"are in {rows.time_unit!r}" if rows.time_unit else "have no unit in the file"
+        raise Unfit(f"times {unit}; say time_unit=s, or min, h, ms; or time_unit=frame")
     return factor
 
 
-def _even(seconds: np.ndarray, track: np.ndarray, said: Said) -> tuple[float, float]:
+def _even(seconds: np.ndarray, track: np.ndarray, overrides: Overrides) -> tuple[float, float]:
     """Return the time between frames and that of frame 0, both as a person or the times say.
 
     Times that are no multiples of the step may all lie as far beyond one.
     """
-    step = said.interval or _least_step(seconds, track)
-    if not (abs(seconds / step) < _LAST).all() or _off(seconds, 0.0, step, said) < 0:
+    step = overrides.interval or _least_step(seconds, track)
+    if not (abs(seconds / step) < _LAST).all() or _off(seconds, 0.0, step, overrides) < 0:
         return step, 0.0
     start = float(seconds.min() % step)
-    return step, start if _off(seconds, start, step, said) < 0 else 0.0
+    return step, start if _off(seconds, start, step, overrides) < 0 else 0.0
 
 
 def _least_step(seconds: np.ndarray, track: np.ndarray) -> float:
@@ -183,27 +190,29 @@ def _least_step(seconds: np.ndarray, track: np.ndarray) -> float:
     return float(steps[steps > 0].min())
 
 
-def _off(seconds: np.ndarray, start: float, step: float, said: Said) -> int:
+def _off(seconds: np.ndarray, start: float, step: float, overrides: Overrides) -> int:
     """Return which time is the first that is no multiple of the step, -1 for none."""
-    at = (seconds - start) / step
-    bad = np.flatnonzero(abs(at - np.round(at)) > (_SAID if said.interval else _WHOLE))
+    steps = (seconds - start) / step
+    bad = np.flatnonzero(abs(steps - np.round(steps)) > (_SAID if overrides.interval else _WHOLE))
     return int(bad[0]) if bad.size else -1
 
 
-def _counted(seconds: np.ndarray, start: float, step: float, said: Said) -> np.ndarray:
+def _counted(seconds: np.ndarray, start: float, step: float, overrides: Overrides) -> np.ndarray:
     """Count frames from times."""
-    at = (seconds - start) / step
-    bad = np.flatnonzero(~(abs(at) < _LAST))
+    steps = (seconds - start) / step
+    bad = np.flatnonzero(~(abs(steps) < _LAST))
     if bad.size:
         raise Unfit(f"time {seconds[bad[0]]:g} s lies too far away to count frames of {step:g} s")
-    if (odd := _off(seconds, start, step, said)) >= 0:
-        way = "say which it is" if said.interval else "say interval=, which times may miss a bit"
+    if (odd := _off(seconds, start, step, overrides)) >= 0:
+        way = (
+            "say which it is" if overrides.interval else "say interval=, which times may miss a bit"
+        )
         raise Unfit(
             f"time {seconds[odd]:g} s is no multiple of the interval {step:g} s; {way}, or add a "
             "column 'frame'"
         )
-    frame = np.round(at).astype(np.int64)
-    _check_frames(frame, 0, said.frames)
+    frame = np.round(steps).astype(np.int64)
+    _check_frames(frame, 0, overrides.frames)
     return frame
 
 
@@ -221,10 +230,10 @@ def _check_frames(frame: np.ndarray, first: int, count: int | None) -> None:
 
 def _rising(seconds: np.ndarray, frame: np.ndarray) -> tuple[float | None, list[str]]:
     """Return the usual time between frames, None if none is known, and say where time goes back."""
-    known = np.flatnonzero(np.isfinite(seconds))
-    found, at = np.unique(frame[known], return_index=True)
-    first = seconds[known][at]
-    steps = np.diff(first) / np.diff(found)
+    timed = np.flatnonzero(np.isfinite(seconds))
+    frames, first_spots = np.unique(frame[timed], return_index=True)
+    first = seconds[timed][first_spots]
+    steps = np.diff(first) / np.diff(frames)
     if not (steps > 0).any():
         return None, []
     notes = []
@@ -232,8 +241,8 @@ def _rising(seconds: np.ndarray, frame: np.ndarray) -> tuple[float | None, list[
     if back.size:
         k = int(back[0])
         notes.append(
-            f"times do not rise in {back.size} of {steps.size} steps: frame {found[k]} is at "
-            f"{first[k]:g} s, frame {found[k + 1]} at {first[k + 1]:g} s"
+            f"times do not rise in {back.size} of {steps.size} steps: frame {frames[k]} is at "
+            f"{first[k]:g} s, frame {frames[k + 1]} at {first[k + 1]:g} s"
         )
     return float(np.median(steps[steps > 0])), notes
 
@@ -264,11 +273,11 @@ def _far(frame: np.ndarray, first: int) -> list[str]:
 
 def _sparse(frame: np.ndarray, first: int) -> list[str]:
     """Say by how many frames all spots lie apart: such numbers may be times."""
-    found = np.unique(frame)
-    step = int(np.gcd.reduce(np.diff(found))) if found.size > _FEW else 1
+    frames = np.unique(frame)
+    step = int(np.gcd.reduce(np.diff(frames))) if frames.size > _FEW else 1
     if step < 2:
         return []
-    shown = ", ".join(str(one + first) for one in found[: _FEW + 1].tolist())
+    shown = ", ".join(str(number + first) for number in frames[: _FEW + 1].tolist())
     return [
         f"spots lie in frames {shown}, ... only, {step} apart: if these are times, call the column "
         "'t' and say format=columns and time_unit="
@@ -281,13 +290,13 @@ def _branches(rows: Rows, frame: np.ndarray, first: int) -> str:
     if rows.annotator is not None:
         people = np.unique(rows.annotator, return_inverse=True)[1]
     keys = np.stack([people, rows.track, frame], axis=1)[rows.track >= 0]
-    found, count = np.unique(keys, axis=0, return_counts=True)
-    twice = found[count > 1]
+    spots_at, count = np.unique(keys, axis=0, return_counts=True)
+    twice = spots_at[count > 1]
     if not len(twice):
         return ""
-    _, track, at = twice[0]
+    _, track, frame_at = twice[0]
     several = len(np.unique(twice[:, :2], axis=0))
     return (
         f"{several} of {len(np.unique(keys[:, :2], axis=0))} tracks branch, or are two of one "
-        f"number: track {track} has {count[count > 1][0]} spots in frame {at + first}"
+        f"number: track {track} has {count[count > 1][0]} spots in frame {frame_at + first}"
     )
