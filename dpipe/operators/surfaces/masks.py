@@ -13,7 +13,8 @@ import xarray as xr
 
 from dpipe import schema
 from dpipe.compute import Region, lazy
-from dpipe.errors import InputError, SchemaError, UsageError
+from dpipe.errors import InputError, SchemaError
+from dpipe.operators.parameters import check_choice
 from dpipe.operators.surfaces import shell as surfaces_shell
 from dpipe.operators.surfaces import solid
 from dpipe.operators.surfaces.meshes import Mesh, check, name, read_meshes, read_rows, select
@@ -121,10 +122,10 @@ def mesh_masks(
     [[1, 1, 1, 0], [1, 1, 0, 0], [1, 0, 0, 0], [0, 0, 0, 0]]
     """
     frames = schema.IMAGE.check(ds, image)
-    _known("rule", rule, ("solid", "shell", "union"))
-    _known("unclosed", unclosed, ("shell", "refuse"))
-    _known("number", number, ("surface", "track"))
-    _known("dims", dims, (3, 2))
+    check_choice("rule", rule, ("solid", "shell", "union"))
+    check_choice("unclosed", unclosed, ("shell", "refuse"))
+    check_choice("number", number, ("surface", "track"))
+    check_choice("dims", dims, (3, 2))
     columns = [schema.SURFACE_FRAME] + [schema.SURFACE_TRACK] * (number == "track")
     shape = tuple(int(frames.sizes[dim]) for dim in ("t", *schema.SPACE_DIMS))
     run = partial(
@@ -150,11 +151,6 @@ class _Drawing(NamedTuple):
     rule: Rule
     unclosed: Unclosed
     number: Number
-
-
-def _known(what: str, found: object, known: tuple[object, ...]) -> None:
-    if found not in known:
-        raise UsageError(f"{what}: found {found!r}; expected {' or '.join(map(repr, known))}")
 
 
 def _one_plane(frames: xr.DataArray) -> dict[str, xr.DataArray]:
