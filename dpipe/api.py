@@ -22,7 +22,7 @@ from dpipe.config import Settings
 from dpipe.errors import SchemaError, UsageError
 from dpipe.metadata import study as metadata_study
 from dpipe.operators import select, select_alike
-from dpipe.storage import Objects
+from dpipe.storage import Json, Objects
 
 DataLike = xr.Dataset | xr.DataTree | Mapping[str, xr.Dataset]
 
@@ -70,24 +70,24 @@ def open(
     objects = catalog.open_store(store)
     versions = [catalog.resolve(objects, name) for name in names]
     stems = [versions[0].part(part).stem] if part else [ref.stem for ref in versions[0].parts]
-    found = {v.label: _table(objects, versions[0], v) for v in versions[1:]}
-    tables = {label: table for label, table in found.items() if table is not None}
+    joinable = {v.label: _table(objects, versions[0], v) for v in versions[1:]}
+    tables = {label: table for label, table in joinable.items() if table is not None}
     by_stem = [version for version in versions if version.label not in tables]
-    held = _merged(objects, by_stem, stems, level)
+    parts = _merged(objects, by_stem, stems, level)
     for label, table in tables.items():
-        held = _joined(held, table, label)
+        parts = _joined(parts, table, label)
     study = _study(versions)
-    if len(held) == 1:
-        return next(iter(held.values())).assign_attrs(study)
-    return _tree(held, study)
+    if len(parts) == 1:
+        return next(iter(parts.values())).assign_attrs(study)
+    return _tree(parts, study)
 
 
 def _study(versions: Sequence[catalog.Version]) -> dict[str, str]:
     """Return the study of some versions as an attribute: JSON, as it was typed."""
-    said = {v.label: v.study for v in versions if v.study}
-    studies = list(said.values())
+    by_label = {v.label: v.study for v in versions if v.study}
+    studies = list(by_label.values())
     if any(study != studies[0] for study in studies):
-        return {"study": json.dumps({"studies": said}, ensure_ascii=False)}
+        return {"study": json.dumps({"studies": by_label}, ensure_ascii=False)}
     return {"study": json.dumps(studies[0], ensure_ascii=False)} if studies else {}
 
 
@@ -115,8 +115,8 @@ def _merged(
     """Open parts by stem; those of further versions are merged into those of the first."""
     merged: dict[str, xr.Dataset] = {}
     for version in versions:
-        known = version.parts.by_stem
-        refs = [known[stem] for stem in stems if stem in known]
+        by_stem = version.parts.by_stem
+        refs = [by_stem[stem] for stem in stems if stem in by_stem]
         for ref, sealed in zip(refs, seals.named(objects, refs), strict=True):
             ds = seals.open_sealed(objects, sealed, level if sealed.levels else 0)
             lineage.opened(ds, lineage.Input(version.label, ref.stem, ref.base, ref.seal))
@@ -146,22 +146,22 @@ def _table(objects: Objects, first: catalog.Version, version: catalog.Version) -
     return joins.loaded(ds) if "movie" in ds.coords and ds["movie"].ndim == 1 else None
 
 
-def _joined(held: dict[str, xr.Dataset], table: xr.Dataset, label: str) -> dict[str, xr.Dataset]:
+def _joined(parts: dict[str, xr.Dataset], table: xr.Dataset, label: str) -> dict[str, xr.Dataset]:
     """Join a table to every part, and warn of those that it does not fit."""
     joined: dict[str, xr.Dataset] = {}
     without: list[str] = []
     unlike: list[str] = []
-    for stem, ds in held.items():
+    for stem, ds in parts.items():
         joined[stem], missing, other = joins.join(ds, stem, table, label)
         without, unlike = without + missing, unlike + other
-    total = max(len(held), *(ds.sizes.get("movie", 0) for ds in held.values()))
+    total = max(len(parts), *(ds.sizes.get("movie", 0) for ds in parts.values()))
     for line in joins.said(label, total, without, unlike):
         warnings.warn(line, UserWarning, stacklevel=3)
     return joined
 
 
-def facts(store: str, *names: str) -> dict[str, dict[str, Any]]:
-    """Return what is known of each movie, or each collection of pictures, of a dataset.
+def facts(store: str, *names: str) -> dict[str, Json]:
+    """Return facts on the movies or collections of pictures of a dataset.
 
     Parameters
     ----------
@@ -173,19 +173,19 @@ def facts(store: str, *names: str) -> dict[str, dict[str, Any]]:
     Returns
     -------
     dict of str to dict
-        By stem, what ``metadata.image_facts`` or ``metadata.collection_facts`` finds; empty if
-        the dataset holds neither.
+        By stem, ``metadata.image_facts`` or ``metadata.collection_facts``; empty if the dataset
+        holds neither.
     """
     parts = catalog.resolve(catalog.open_store(store), names[0]).parts
-    known = {"image": metadata_study.image_facts, "pixels": metadata_study.collection_facts}
-    if not any(known.keys() & set(ref.summary.get("variables", [])) for ref in parts):
+    kinds = {"image": metadata_study.image_facts, "pixels": metadata_study.collection_facts}
+    if not any(kinds.keys() & set(ref.summary.get("variables", [])) for ref in parts):
         return {}
     opened = open(store, *names)
-    held = {parts[0].stem: opened} if isinstance(opened, xr.Dataset) else as_parts(opened)
+    by_stem = {parts[0].stem: opened} if isinstance(opened, xr.Dataset) else as_parts(opened)
     return {
-        stem: dict(known[kind](ds))
-        for stem, ds in held.items()
-        for kind in known
+        stem: dict(kinds[kind](ds))
+        for stem, ds in by_stem.items()
+        for kind in kinds
         if kind in ds and (kind == "image" or "put_aside" in ds.coords)
     }
 
@@ -212,9 +212,9 @@ def as_parts(data: DataLike) -> dict[str, xr.Dataset]:
         return {str(data.attrs.get("stem", "data")): data}
     if isinstance(data, xr.DataTree):
         return {name: child.to_dataset() for name, child in data.children.items()}
-    given: Any = data
-    if isinstance(given, Mapping) and all(isinstance(v, xr.Dataset) for v in given.values()):
-        return dict(given)
+    mapping: Any = data
+    if isinstance(mapping, Mapping) and all(isinstance(v, xr.Dataset) for v in mapping.values()):
+        return dict(mapping)
     raise UsageError(f"found {data!r:.60}; expected what dpipe.open gave, or Datasets by name")
 
 
@@ -253,30 +253,30 @@ def each(
     ['image']
     """
     function = operators.resolve(operator).function if isinstance(operator, str) else operator
-    said = lineage.Call.of(operator, params)
+    call = lineage.Call.of(operator, params)
     kinds, optional = _inputs(function)
-    given = {role: params.pop(role) for role in list(kinds)[1:] if role in params}
+    inputs = {role: params.pop(role) for role in list(kinds)[1:] if role in params}
     if isinstance(operator, str):
         parameters.bind_operator(function, params, f"operator {operator}")
     where = None if parameters.has_where(function) else params.pop("where", None)
-    params |= {role: _tree(given.pop(role)) for role in list(given) if kinds[role] == "tree"}
+    params |= {role: _tree(inputs.pop(role)) for role in list(inputs) if kinds[role] == "tree"}
     if next(iter(kinds.values()), "") == "tree":
-        held = as_parts(data)
+        parts = as_parts(data)
         if where is not None:
-            held = {stem: select(ds, where) for stem, ds in held.items()}
-        result = function(_tree(held), **given, **params)
-        return lineage.made(result, said, {"": held, **given})
+            parts = {stem: select(ds, where) for stem, ds in parts.items()}
+        result = function(_tree(parts), **inputs, **params)
+        return lineage.made(result, call, {"": parts, **inputs})
     results = {}
     for stem, ds in as_parts(data).items():
-        found = {role: _part(role, stem, value) for role, value in given.items()}
-        lacking = [role for role, value in found.items() if value is None and role not in optional]
+        others = {role: _part(role, stem, value) for role, value in inputs.items()}
+        lacking = [role for role, other in others.items() if other is None and role not in optional]
         if lacking:
             raise UsageError(f"each: {lacking[0]} has no part {stem!r}, which data has")
         if where is not None:
-            there = {role: value for role, value in found.items() if value is not None}
-            found = {**found, **select_alike({"": ds, **there}, where)}
-        result = function(found.pop("", ds), **found, **params)
-        results[stem] = lineage.made(result, said, {"": {stem: ds}, **found})
+            present = {role: other for role, other in others.items() if other is not None}
+            others = {**others, **select_alike({"": ds, **present}, where)}
+        result = function(others.pop("", ds), **others, **params)
+        results[stem] = lineage.made(result, call, {"": {stem: ds}, **others})
         if isinstance(data, xr.Dataset):
             return results[stem].assign_attrs(_kept(data))
     return _tree(results, _kept(data))
@@ -302,23 +302,23 @@ def _tree(data: DataLike, attrs: Mapping[str, str] | None = None) -> xr.DataTree
     return tree
 
 
-def _typed(data: DataLike) -> dict[str, Any]:
-    """Return the study of what is saved, as it was typed."""
+def _typed(data: DataLike) -> Json:
+    """Return the study in the attributes of what is saved, as it was typed."""
     with contextlib.suppress(ValueError):
-        found = json.loads(_kept(data).get("study", "{}"))
-        return found if isinstance(found, dict) else {}
+        study = json.loads(_kept(data).get("study", "{}"))
+        return study if isinstance(study, dict) else {}
     return {}
 
 
 def _without_study(ds: xr.Dataset) -> xr.Dataset:
     """Return a Dataset without its study, which its version will hold."""
-    kept = ds.copy()
-    kept.attrs.pop("study", None)
-    return kept
+    bare = ds.copy()
+    bare.attrs.pop("study", None)
+    return bare
 
 
 def _kept(data: DataLike) -> dict[str, str]:
-    """Return what stays of the attributes of what an operator is applied to."""
+    """Return the attributes of an operator's input that its result has too."""
     attrs = data.attrs if isinstance(data, xr.Dataset | xr.DataTree) else {}
     return {key: attrs[key] for key in ("stem", "study") if key in attrs}
 
@@ -354,35 +354,36 @@ def save(
     catalog.check_name(name)
     objects = catalog.open_store(store, create=True)
     who = Settings.load().author if author is None else author
-    held = {stem: _without_study(ds) for stem, ds in as_parts(data).items()}
-    call = lineage.common(held.values())
+    bare = {stem: _without_study(ds) for stem, ds in as_parts(data).items()}
+    call = lineage.common(bare.values())
     run = f"save-{secrets.token_hex(4)}"
     with heartbeat.beating(objects, run, [name]) as heart:
-        refs = [_save_part(objects, name, stem, ds, who) for stem, ds in held.items()]
+        refs = [_save_part(objects, name, stem, ds, who) for stem, ds in bare.items()]
 
-        def build(parent: catalog.Version | None) -> dict[str, Any] | None:
+        def build(parent: catalog.Version | None) -> catalog.Draft | None:
             if parent and catalog.same_parts(parent.parts, refs):
                 return None
             study = (parent.study if parent else {}) or _typed(data)
-            recipe = {"kind": "saved"} | (call.recipe() if call else {})
+            recipe = catalog.StepFields(kind="saved", **(call.recipe() if call else {}))
             return {"parts": refs, "message": message, "recipe": recipe, "study": study}
 
         heart.beat()
-        made = catalog.commit(objects, name, build, author=who)
-    return made or catalog.resolve(objects, name)
+        version = catalog.commit(objects, name, build, author=who)
+    return version or catalog.resolve(objects, name)
 
 
 def _save_part(
     objects: Objects, name: str, stem: str, ds: xr.Dataset, author: str
 ) -> catalog.PartRef:
     for array in ds.data_vars.values():
-        if known := schema.named(array):
-            known.check(ds)
-    made = part_spec.PartSpec("saved", name, 1, {"token": compute.token(ds)})
-    base = base_of(name, stem, made.fingerprint)
+        if variable := schema.named(array):
+            variable.check(ds)
+    spec = part_spec.PartSpec("saved", name, 1, {"token": compute.token(ds)})
+    base = base_of(name, stem, spec.fingerprint)
     if not objects.exists(seals.key_of(base)):
-        call = lineage.common([ds])
-        made_by = made.to_dict() | ({"made": call.to_dict()} if call else {})
-        parts.save(objects, base, ds, made_by, {"author": author})
+        fields = spec.to_dict()
+        if call := lineage.common([ds]):
+            fields["made"] = call.to_dict()
+        parts.save(objects, base, ds, fields, {"author": author})
     sealed, digest = seals.read(objects, base)
-    return catalog.PartRef(stem, made.fingerprint, base, digest, sealed.summary)
+    return catalog.PartRef(stem, spec.fingerprint, base, digest, sealed.summary)

@@ -16,16 +16,27 @@ import threading
 from collections.abc import Iterable, Iterator, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypedDict
 
 SMALL = 1 << 20
 """Bytes up to which a file is noted whole."""
 HEAD = 64 << 10
 """Bytes of the head of a larger file."""
 _STEP = 4 << 20
-Entry = dict[str, Any]
-"""Of a file: ``size`` and ``sha256`` of the whole, or ``regions``, each ``"START+LENGTH SHA256"``,
-in their order, or both; ``changed`` (True) if it was not the same all the time."""
+
+
+class Entry(TypedDict, total=False):
+    """What is noted of a file, as JSON holds it.
+
+    ``size`` and ``sha256`` are of the whole; ``regions`` are ``"START+LENGTH SHA256"`` in their
+    order; a file has one of the two or both. ``changed`` (True) stands where it was not the same
+    all the time.
+    """
+
+    size: int
+    sha256: str
+    regions: list[str]
+    changed: bool
 
 
 @dataclass
@@ -62,9 +73,11 @@ class _File:
         if self.regions:
             ordered = sorted(self.regions.items())
             entry["regions"] = [f"{start}+{n} {digest}" for (start, n), digest in ordered]
-        return entry | ({"changed": True} if self.changed else {})
+        if self.changed:
+            entry["changed"] = True
+        return entry
 
-    def take(self, entry: Mapping[str, Any]) -> None:
+    def take(self, entry: Entry) -> None:
         """Note what another ledger says."""
         self.changed |= bool(entry.get("changed"))
         if "sha256" in entry:
@@ -153,7 +166,7 @@ class Ledger:
                     self._files[uri].read_whole()
         return {uri: file.entry() for uri, file in sorted(self._files.items())}
 
-    def take(self, entries: Mapping[str, Mapping[str, Any]]) -> None:
+    def take(self, entries: Mapping[str, Entry]) -> None:
         """Note what the ledgers of other tasks say."""
         for uri, entry in entries.items():
             self._files.setdefault(uri, _File()).take(entry)
@@ -186,7 +199,7 @@ def digest_of(file: BinaryIO) -> str:
     return whole.hexdigest()
 
 
-def compared(entry: Mapping[str, Any], file: BinaryIO) -> str:
+def compared(entry: Entry, file: BinaryIO) -> str:
     """Hold a file against what was noted of it; return what differs, "" if nothing does."""
     if "sha256" in entry:
         file.seek(0)
@@ -200,7 +213,7 @@ def compared(entry: Mapping[str, Any], file: BinaryIO) -> str:
     return ""
 
 
-def _regions(entry: Mapping[str, Any]) -> Iterator[tuple[int, int, str]]:
+def _regions(entry: Entry) -> Iterator[tuple[int, int, str]]:
     for text in entry.get("regions", ()):
         place, _, digest = text.partition(" ")
         start, _, length = place.partition("+")

@@ -5,15 +5,14 @@ folders, and reads no file.
 """
 
 import os
-from collections.abc import Mapping
-from typing import Any
 
 from dpipe import sources
 from dpipe.errors import GoneError, UsageError
 from dpipe.readers import Reader
+from dpipe.sources import ItemFields
 
 
-def changed(item: Mapping[str, Any], size: int) -> str:
+def changed(item: ItemFields, size: int) -> str:
     """Say that an item is not what was listed when the run was planned."""
     return (
         f"{item['path']}: changed since the plan was made ({item['size']} bytes then, {size} now); "
@@ -21,7 +20,7 @@ def changed(item: Mapping[str, Any], size: int) -> str:
     )
 
 
-def planned(reader: Reader, item: Mapping[str, Any]) -> list[str]:
+def planned(reader: Reader, item: ItemFields) -> list[str]:
     """Return the files of a folder that a plan means, or the folder if it is as it was.
 
     Where there are more now, the oldest, the first by name, or all but one make up the sum. Where
@@ -32,7 +31,7 @@ def planned(reader: Reader, item: Mapping[str, Any]) -> list[str]:
     ----------
     reader : Reader
         Tells the state of single files.
-    item : mapping
+    item : ItemFields
         An item that stands for the folder, or for some files of it.
 
     Returns
@@ -45,7 +44,7 @@ def planned(reader: Reader, item: Mapping[str, Any]) -> list[str]:
     GoneError
         None is there, or they are not those of the plan.
     """
-    folder, count, names = str(item["uri"]), int(item["count"]), item.get("names", ())
+    folder, count, names = item["uri"], item["count"], item.get("names", ())
     try:
         listed = sources.list_items(folder)
     except UsageError:
@@ -53,41 +52,41 @@ def planned(reader: Reader, item: Mapping[str, Any]) -> list[str]:
     whole = next((p.items[0] for p in reader.find(listed) if p.items[0].uri == folder), None)
     if not names and whole is not None and _same(item, whole):
         return [folder]
-    there = [i for i in listed if "/" not in i.path and next(reader.find([i]), None)]
+    files = [i for i in listed if "/" not in i.path and next(reader.find([i]), None)]
     if names:
-        known, wanted = {i.path for i in there}, set(names)
-        gone = [f"{folder}/{name}" for name in names if name not in known]
-        there = [i for i in there if i.path in wanted]
+        paths, planned_names = {i.path for i in files}, set(names)
+        gone = [f"{folder}/{name}" for name in names if name not in paths]
+        files = [i for i in files if i.path in planned_names]
     else:
-        gone = [f"{folder}/name not known ({k + 1})" for k in range(count - len(there))]
-    if not there:
+        gone = [f"{folder}/name not known ({k + 1})" for k in range(count - len(files))]
+    if not files:
         raise GoneError(f"{item['path']}: gone since the plan was made; is the disk mounted?")
-    kept = _adding_up(reader, item, there)
-    if kept is None:
+    items = _adding_up(reader, item, files)
+    if items is None:
         if not os.path.isdir(folder):
-            raise GoneError(changed(item, sum(i.size for i in there)))
-        kept = sorted(there, key=_time)[:count]
-    return [*(i.uri for i in kept), *gone]
+            raise GoneError(changed(item, sum(i.size for i in files)))
+        items = sorted(files, key=_time)[:count]
+    return [*(i.uri for i in items), *gone]
 
 
 def _adding_up(
-    reader: Reader, item: Mapping[str, Any], there: list[sources.Item]
+    reader: Reader, item: ItemFields, files: list[sources.Item]
 ) -> list[sources.Item] | None:
     """Return the files of a folder whose sizes and digests are those of an item, if any are."""
-    count = int(item["count"])
-    ways = [there, sorted(there, key=_time)[:count], there[:count]]
-    if len(there) == count + 1:
-        digests = [int(next(reader.find([i])).items[0].etag, 16) for i in there]
+    count = item["count"]
+    ways = [files, sorted(files, key=_time)[:count], files[:count]]
+    if len(files) == count + 1:
+        digests = [int(next(reader.find([i])).items[0].etag, 16) for i in files]
         more = (sum(digests) - int(item["etag"], 16)) % 2**128
-        ways.append([i for i, digest in zip(there, digests, strict=True) if digest != more])
-    for some in ways:
-        (part,) = reader.find(some)
+        ways.append([i for i, digest in zip(files, digests, strict=True) if digest != more])
+    for subset in ways:
+        (part,) = reader.find(subset)
         if _same(item, part.items[0]):
-            return some
+            return subset
     return None
 
 
-def _same(item: Mapping[str, Any], now: sources.Item) -> bool:
+def _same(item: ItemFields, now: sources.Item) -> bool:
     return (now.count, now.size, now.etag) == (item["count"], item["size"], item["etag"])
 
 

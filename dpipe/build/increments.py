@@ -8,23 +8,22 @@ folders are sums, so where nothing changed nothing is listed or read again.
 It knows seals and listings, and reads no file.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
 from dpipe import catalog, sources
 from dpipe.build.part_spec import PartSpec, is_older
-from dpipe.catalog import seals
+from dpipe.catalog import SpecFields, seals
 from dpipe.errors import DamageError
 from dpipe.readers import Reader
-from dpipe.sources import Item, Part
+from dpipe.sources import Item, ItemFields, Part
 from dpipe.storage import Objects
 
 FURTHER = "~"
 _ALL = 2**128
-Made = Callable[[Sequence[Item]], PartSpec]
+SpecOf = Callable[[Sequence[Item]], PartSpec]
 
 
 def folder_of(stem: str) -> str:
@@ -34,18 +33,18 @@ def folder_of(stem: str) -> str:
 
 def by_folder(parent: catalog.Version | None) -> dict[str, list[catalog.PartRef]]:
     """Return the parts of a version by the folder that they are of."""
-    found: dict[str, list[catalog.PartRef]] = {}
+    folders: dict[str, list[catalog.PartRef]] = {}
     for ref in parent.parts if parent else ():
-        found.setdefault(folder_of(ref.stem), []).append(ref)
-    return found
+        folders.setdefault(folder_of(ref.stem), []).append(ref)
+    return folders
 
 
 def split(
-    objects: Objects, refs: Sequence[catalog.PartRef], reader: Reader, part: Part, made: Made
+    objects: Objects, refs: Sequence[catalog.PartRef], reader: Reader, part: Part, spec_of: SpecOf
 ) -> list[tuple[str, PartSpec]]:
-    """Return stem and origin of the parts that are to be made of one that a reader found.
+    """Return stem and spec of the parts of one group of items: itself, or a folder's increments.
 
-    That is the one, unless the reader tells the state of single files: then it is a folder.
+    A group is a folder where the reader tells the state of single files.
 
     Parameters
     ----------
@@ -56,11 +55,11 @@ def split(
     reader : Reader
         The reader.
     part : Part
-        As it is listed now; of a folder, one item stands for it.
-    made : callable
-        Returns the origin of a part made of some items.
+        The group as it is listed now; of a folder, one item stands for it.
+    spec_of : callable
+        Returns the spec of a part of these items.
     """
-    whole = made(part.items)
+    whole = spec_of(part.items)
     state = reader.state
     same = any(r.fingerprint == whole.fingerprint and not _looked_again(r) for r in refs)
     if state is None or not refs or same:
@@ -69,47 +68,47 @@ def split(
         sealed = list(seals.named(objects, refs))
     except DamageError:
         return [(part.stem, whole)]
-    before = [_before(made, one.provenance["origin"]) for one in sealed]
-    if not all(_is_of(ref, origin) for ref, origin in zip(refs, before, strict=True)):
+    specs = [_sealed_spec(spec_of, seal.provenance["origin"]) for seal in sealed]
+    if not all(_is_of(ref, spec) for ref, spec in zip(refs, specs, strict=True)):
         return [(part.stem, whole)]  # made with other options, or by another version
-    held = [item for origin in before for item in origin.items]
+    items = [item for spec in specs for item in spec.items]
     untouched = _stamps(refs) == _stamps([part.items[0]]) or any(map(_looked_again, refs))
-    if _sum(held) == _sum(whole.items) and untouched:
+    if _sum(items) == _sum(whole.items) and untouched:
         return [
-            (r.stem, _stamped(_again(r, origin), r.stamp))
-            for r, origin in zip(refs, before, strict=True)
+            (r.stem, _stamped(_again(r, spec), r.stamp))
+            for r, spec in zip(refs, specs, strict=True)
         ]
-    old = [_files(objects, one) for one in sealed]
+    states = [_files(objects, seal) for seal in sealed]
     now = {_name(item): item for item in sources.list_items(part.items[0].uri)}
     now = {name: now[name] for name in _names(reader, part.items[0].uri, now.values())}
-    found: list[tuple[str, PartSpec]] = []
-    for ref, origin, files in zip(refs, before, old, strict=True):
+    increments: list[tuple[str, PartSpec]] = []
+    for ref, spec, files in zip(refs, specs, states, strict=True):
         same = all(name in now and state(now[name]) == files[name] for name in files)
-        kept = [now[name] for name in files if name in now]
+        listed = [now[name] for name in files if name in now]
         if same:
-            stamp = _subset(reader, part.items[0], kept).stamp
-            found.append((ref.stem, _stamped(_again(ref, origin), stamp)))
-        elif len(kept) == len(now):
+            stamp = _subset(reader, part.items[0], listed).stamp
+            increments.append((ref.stem, _stamped(_again(ref, spec), stamp)))
+        elif len(listed) == len(now):
             return [(part.stem, whole)]
-        elif kept:
-            found.append((ref.stem, made([_subset(reader, part.items[0], kept)])))
-    claimed = {name for files in old for name in files}
+        elif listed:
+            increments.append((ref.stem, spec_of([_subset(reader, part.items[0], listed)])))
+    claimed = {name for files in states for name in files}
     new = [item for name, item in now.items() if name not in claimed]
     if new:
         number = 1 + max(int(ref.stem.partition(FURTHER)[2] or 1) for ref in refs)
-        further = made([_subset(reader, part.items[0], new)])
-        found.append((f"{part.stem}{FURTHER}{number}", further))
-    return found
+        further = spec_of([_subset(reader, part.items[0], new)])
+        increments.append((f"{part.stem}{FURTHER}{number}", further))
+    return increments
 
 
-def _before(made: Made, said: Mapping[str, Any]) -> PartSpec:
-    """Return the origin of a part, from what its seal says of it."""
-    origin = made([_item(item) for item in said["items"]])
-    return replace(origin, attempt=said.get("attempt", 0))
+def _sealed_spec(spec_of: SpecOf, fields: SpecFields) -> PartSpec:
+    """Return the spec of a sealed part's items, with the options of today."""
+    spec = spec_of([Item.from_dict(item) for item in fields["items"]])
+    return replace(spec, attempt=fields.get("attempt", 0))
 
 
-def _is_of(ref: catalog.PartRef, made: PartSpec) -> bool:
-    return ref.fingerprint == made.fingerprint or is_older(ref.fingerprint, made)
+def _is_of(ref: catalog.PartRef, spec: PartSpec) -> bool:
+    return ref.fingerprint == spec.fingerprint or is_older(ref.fingerprint, spec)
 
 
 def _looked_again(ref: catalog.PartRef) -> bool:
@@ -117,24 +116,24 @@ def _looked_again(ref: catalog.PartRef) -> bool:
     return bool(ref.summary.get("passing"))
 
 
-def _again(ref: catalog.PartRef, origin: PartSpec) -> PartSpec:
-    """Return the origin of a part whose files are all there; again, if some were gone."""
-    return replace(origin, attempt=origin.attempt + 1) if _looked_again(ref) else origin
+def _again(ref: catalog.PartRef, spec: PartSpec) -> PartSpec:
+    """Return the spec of a part whose files are all there; the next attempt, if some were gone."""
+    return replace(spec, attempt=spec.attempt + 1) if _looked_again(ref) else spec
 
 
-def _stamped(origin: PartSpec, stamp: str) -> PartSpec:
-    """Return an origin whose item, a folder or some files of it, has another stamp."""
-    return replace(origin, items=tuple({**item, "stamp": stamp} for item in origin.items))
+def _stamped(spec: PartSpec, stamp: str) -> PartSpec:
+    """Return a spec whose item, a folder or some files of it, has another stamp."""
+    return replace(spec, items=tuple({**item, "stamp": stamp} for item in spec.items))
 
 
-def _stamps(held: Iterable[catalog.PartRef | Item]) -> int:
+def _stamps(parts: Iterable[catalog.PartRef | Item]) -> int:
     """Return the stamp of all files that parts or items stand for."""
-    return sum(int(one.stamp or "0", 16) for one in held) % _ALL
+    return sum(int(part.stamp or "0", 16) for part in parts) % _ALL
 
 
-def _files(objects: Objects, sealed: seals.Seal) -> dict[str, int]:
+def _files(objects: Objects, seal: seals.Seal) -> dict[str, int]:
     """Return the state of each file that a part holds."""
-    ds = seals.open_sealed(objects, sealed)
+    ds = seals.open_sealed(objects, seal)
     names, states = (np.asarray(ds[name].values).tolist() for name in ("file", "file_state"))
     return dict(zip(names, states, strict=True))
 
@@ -153,14 +152,9 @@ def _subset(reader: Reader, folder: Item, items: Sequence[Item]) -> Item:
     return replace(part.items[0], uri=folder.uri, path=folder.path, names=names)
 
 
-def _item(given: dict[str, Any]) -> Item:
-    return Item(**{**given, "names": tuple(given.get("names", ()))})
-
-
-def _sum(items: Iterable[dict[str, Any]]) -> tuple[int, int]:
+def _sum(items: Sequence[ItemFields]) -> tuple[int, int]:
     """Return number and digest of all files that some items stand for."""
-    held = list(items)
-    return sum(i["count"] for i in held), sum(int(i["etag"], 16) for i in held) % _ALL
+    return sum(i["count"] for i in items), sum(int(i["etag"], 16) for i in items) % _ALL
 
 
 def _name(item: Item) -> str:

@@ -1,4 +1,4 @@
-"""What is known of a Dataset in memory: which part it is, or which operator made it of which parts.
+"""Lineage of a Dataset in memory: the part that it is, or the operator and parts it is made of.
 
 ``open`` notes for each array that it gives of which part it is, ``each`` what made it; ``save``
 asks. The note hangs on the array itself, so whatever else was done with it since, a selection or a
@@ -15,8 +15,10 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from dpipe import operators
+from dpipe import catalog, operators
 from dpipe.build import parameters
+from dpipe.build.parameters import Params
+from dpipe.storage import Json
 
 _ATTRIBUTE = "_dpipe_made"
 _arrays: dict[int, tuple[weakref.ref[np.ndarray], int, Any]] = {}
@@ -43,7 +45,7 @@ class Call:
     version : int
         Its version.
     params : dict
-        What it was given.
+        Its parameters.
     code : str
         Digest of a user's own code.
     inputs : dict of str to tuple of Input
@@ -52,7 +54,7 @@ class Call:
 
     operator: str
     version: int
-    params: dict[str, Any]
+    params: Params
     code: str = ""
     inputs: dict[str, tuple[Input, ...]] = field(default_factory=dict)
 
@@ -63,23 +65,27 @@ class Call:
         if not name:
             return None
         try:
-            known = operators.resolve(name)
-            roles = {role for role, _ in operators.inputs(known)}
+            entry = operators.resolve(name)
+            roles = {role for role, _ in operators.inputs(entry)}
             plain = {key: value for key, value in params.items() if key not in roles}
-            bound = parameters.bind_operator(known.function, plain, f"operator {name}")
+            bound = parameters.bind_operator(entry.function, plain, f"operator {name}")
         except ValueError:
             return None
-        return cls(name, known.version, bound, known.code)
+        return cls(name, entry.version, bound, entry.code)
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> Json:
         """Return it as JSON holds it."""
         return asdict(self)
 
-    def recipe(self) -> dict[str, Any]:
-        """Return what a version keeps of it: as of a step of a recipe."""
+    def recipe(self) -> catalog.StepFields:
+        """Return it as versions hold a step of a recipe."""
         labels = {role: sorted({i.label for i in inputs}) for role, inputs in self.inputs.items()}
-        kept = {"operator": self.operator, "params": self.params, "code": self.code}
-        return kept | {"inputs": {role: named[0] for role, named in labels.items() if named}}
+        return {
+            "operator": self.operator,
+            "params": self.params,
+            "code": self.code,
+            "inputs": {role: named[0] for role, named in labels.items() if named},
+        }
 
 
 def opened(ds: xr.Dataset, part: Input) -> None:
@@ -95,8 +101,8 @@ def made(result: Any, call: Call | None, inputs: Mapping[str, Any]) -> Any:
     roles = [role for role, _ in operators.inputs(operators.resolve(call.operator))]
     named: dict[str, tuple[Input, ...]] = {}
     for role, value in inputs.items():
-        found = [_part_of(ds) for ds in _datasets(value)]
-        named[role or roles[0]] = tuple(one for one in found if one is not None)
+        parts = [_part_of(ds) for ds in _datasets(value)]
+        named[role or roles[0]] = tuple(part for part in parts if part is not None)
     whole = Call(call.operator, call.version, call.params, call.code, named)
     for variable in result.data_vars.values():
         _note(variable.variable.data, whole)
@@ -126,8 +132,8 @@ def common(datasets: Iterable[xr.Dataset]) -> Call | None:
 
 def _name_of(function: Callable[..., Any]) -> str:
     """Return the name of a function in recipes, "" if a recipe could not name it."""
-    for name, known in operators.OPERATORS.items():
-        if known.function == function:
+    for name, operator in operators.OPERATORS.items():
+        if operator.function == function:
             return name
     module, path = getattr(function, "__module__", ""), getattr(function, "__qualname__", "")
     return f"{module}:{path}" if module and path.isidentifier() and module != "__main__" else ""
@@ -153,16 +159,16 @@ def _part_of(ds: xr.Dataset) -> Input | None:
 def _note(array: Any, what: Any) -> None:
     if isinstance(array, np.ndarray):
         key = id(array)
-        known = weakref.ref(array, partial(_forget, key))
-        _arrays[key] = known, _sum(array), what
+        reference = weakref.ref(array, partial(_forget, key))
+        _arrays[key] = reference, _sum(array), what
     elif hasattr(array, "dask"):
         setattr(array, _ATTRIBUTE, (array.name, what))
 
 
 def _noted(array: Any) -> Any:
     if isinstance(array, np.ndarray):
-        known, total, what = _arrays.get(id(array), (None, 0, None))
-        same = known is not None and known() is array and total == _sum(array)
+        reference, total, what = _arrays.get(id(array), (None, 0, None))
+        same = reference is not None and reference() is array and total == _sum(array)
         return what if same else None
     name, what = getattr(array, _ATTRIBUTE, ("", None))
     return what if name == getattr(array, "name", None) else None

@@ -1,14 +1,13 @@
 """A part that was made in partitions: marks are compared with what is there, and it is sealed."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 import xarray as xr
 
 from dpipe import ledger
 from dpipe.build import marks
 from dpipe.build.part_layout import PartLayout, lay_out
-from dpipe.build.sealing import Made, seal_made
+from dpipe.build.sealing import Finished, SealedPart, seal_finished
 from dpipe.build.writing import put_documents, write_partition
 from dpipe.errors import DamageError, GoneError, NotFoundError
 from dpipe.storage import Listed, Objects, Put, documents
@@ -21,22 +20,23 @@ def seal_marked(
     who: Mapping[str, str],
     *,
     touched: bool = False,
-) -> dict[str, Any]:
+) -> SealedPart:
     """Seal a part whose partitions have left their marks; what is not as marked is made again."""
-    outline, first = marks.read_init(objects, base)
-    done = marks.read_all(objects, outline)
-    puts = _mended(objects, outline, first, done, opened)
+    layout, first = marks.read_init(objects, base)
+    done = marks.read_all(objects, layout)
+    puts = _mended(objects, layout, first, done, opened)
     pieces = marks.Pieces()
     for mark in done.values():
-        pieces.read(outline, mark["small"])
+        pieces.read(layout, mark["small"])
     notes = ledger.Ledger()
-    for mark in (first, *done.values()):
+    notes.take(first.get("read", {}))
+    for mark in done.values():
         notes.take(mark.get("read", {}))
     nothing = [set(mark.get("nothing", ())) for mark in done.values()]
     try:
-        made = Made(
+        part = Finished(
             puts,
-            coordinates(objects, outline, first),
+            coordinates(objects, layout, first),
             pieces,
             first["origin"],
             who,
@@ -47,7 +47,7 @@ def seal_marked(
             notes,
             touched,
         )
-        sealed = seal_made(objects, outline, made, opened)
+        sealed = seal_finished(objects, layout, part, opened)
     except GoneError:  # of a source that changed, or marks that are no longer whole, nothing counts
         marks.delete(objects, base, list(done))
         raise
@@ -57,54 +57,52 @@ def seal_marked(
 
 def _mended(
     objects: Objects,
-    outline: PartLayout,
-    first: Mapping[str, Any],
-    done: dict[int, dict[str, Any]],
+    layout: PartLayout,
+    first: marks.InitMark,
+    done: dict[int, marks.PartitionMark],
     opened: Callable[[], xr.Dataset],
 ) -> dict[str, Put]:
-    """Do again what does not lie in the store as its mark says; return all objects by key."""
-    there = {entry.key: entry for entry in objects.list(f"{outline.path}/")}
+    """Write objects again that differ from their marks; return all objects by key."""
+    listed = {entry.key: entry for entry in objects.list(f"{layout.path}/")}
     puts = [Put(**put) for put in first["objects"]]
-    if wrong(objects, puts, there):
-        laid = lay_out(opened(), outline.base, levels=outline.summary["levels"])
-        puts = put_documents(objects, outline, laid.coordinates)
-    found = {put.key: put for put in puts}
+    if wrong(objects, puts, listed):
+        laid = lay_out(opened(), layout.base, levels=layout.summary["levels"])
+        puts = put_documents(objects, layout, laid.coordinates)
+    by_key = {put.key: put for put in puts}
     again: list[Put] = []
     for index, mark in list(done.items()):
         puts = [Put(**put) for put in mark["objects"]]
-        if wrong(objects, puts, there):
+        if wrong(objects, puts, listed):
             with ledger.recording():
-                write_partition(objects, outline, opened(), index, anew=True)
-            done[index] = marks.read(objects, marks.key(outline.base, index))
+                write_partition(objects, layout, opened(), index, anew=True)
+            done[index] = marks.read_partition(objects, layout.base, index)
             puts = [Put(**put) for put in done[index]["objects"]]
             again += puts
-        found |= {put.key: put for put in puts}
+        by_key |= {put.key: put for put in puts}
     if bad := wrong(objects, again, {}):
         raise DamageError(
             f"{objects.url}/{bad[0].key}: differs from its mark after a second try; check the disk "
             "or server, and run again"
         )
-    return found
+    return by_key
 
 
-def coordinates(
-    objects: Objects, outline: PartLayout, first: Mapping[str, Any]
-) -> dict[str, bytes]:
+def coordinates(objects: Objects, layout: PartLayout, first: marks.InitMark) -> dict[str, bytes]:
     """Read the coordinate objects of a part that was begun, and hold them to their digests."""
-    found = {}
+    data_by_name = {}
     for put in first["objects"]:
-        name = put["key"].removeprefix(f"{outline.path}/")
+        name = put["key"].removeprefix(f"{layout.path}/")
         if not name.endswith("zarr.json"):
             data = objects.read(put["key"])
             if documents.sha256(data) != put["sha256"]:
                 raise GoneError(
                     f"{objects.url}/{put['key']}: differs from its mark; the part is begun anew"
                 )
-            found[name] = data
-    return found
+            data_by_name[name] = data
+    return data_by_name
 
 
-def wrong(objects: Objects, puts: Sequence[Put], there: Mapping[str, Listed]) -> list[Put]:
+def wrong(objects: Objects, puts: Sequence[Put], listed: Mapping[str, Listed]) -> list[Put]:
     """Return the objects that are not in the store as they were written.
 
     Parameters
@@ -112,9 +110,9 @@ def wrong(objects: Objects, puts: Sequence[Put], there: Mapping[str, Listed]) ->
     objects : Objects
         The store.
     puts : sequence of Put
-        What was written.
-    there : mapping of str to Listed
-        What a listing says, by key. It is not believed: what it lacks, or says otherwise, is
+        Objects that were written.
+    listed : mapping of str to Listed
+        Entries of a listing, by key. It is not believed: what it lacks, or says otherwise, is
         looked at.
 
     Returns
@@ -122,7 +120,7 @@ def wrong(objects: Objects, puts: Sequence[Put], there: Mapping[str, Listed]) ->
     list of Put
         Those that are gone or hold other bytes.
     """
-    return [put for put in puts if not (_alike(there.get(put.key), put) or _same(objects, put))]
+    return [put for put in puts if not (_alike(listed.get(put.key), put) or _same(objects, put))]
 
 
 def _alike(entry: Listed | None, put: Put) -> bool:

@@ -9,15 +9,18 @@ from typing import Any
 
 from dpipe.errors import UsageError, unknown
 
+Params = dict[str, Any]
+"""Parameters of a reader or operator by name, of whatever type its signature says."""
 
-def bind(function: Callable[..., Any], given: Mapping[str, Any], what: str) -> dict[str, Any]:
+
+def bind(function: Callable[..., Any], params: Mapping[str, Any], what: str) -> Params:
     """Fill in a function's keyword-only defaults and refuse what it does not take.
 
     Parameters
     ----------
     function : callable
         A reader's or an operator's function.
-    given : mapping
+    params : mapping
         Parameters, as a person wrote them.
     what : str
         What the function is called in messages, for example ``"operator frame-quality"``.
@@ -33,31 +36,29 @@ def bind(function: Callable[..., Any], given: Mapping[str, Any], what: str) -> d
     UsageError
         An unknown parameter, or a missing one without default.
     """
-    known = {
+    signature = {
         name: parameter
         for name, parameter in inspect.signature(function).parameters.items()
         if parameter.kind is inspect.Parameter.KEYWORD_ONLY
     }
-    for name in given:
-        if name not in known:
-            raise UsageError(f"{what}: {unknown('parameter', name, known)}")
-    bound = {name: given.get(name, parameter.default) for name, parameter in known.items()}
+    for name in params:
+        if name not in signature:
+            raise UsageError(f"{what}: {unknown('parameter', name, signature)}")
+    bound = {name: params.get(name, parameter.default) for name, parameter in signature.items()}
     for name, value in bound.items():
         if value is inspect.Parameter.empty:
             raise UsageError(f"{what}: needs the parameter {name!r}; give it a value")
-        if type(value) is int and _is_float(known[name]):
+        if type(value) is int and _is_float(signature[name]):
             bound[name] = float(value)
     return bound
 
 
-def bind_operator(
-    function: Callable[..., Any], given: Mapping[str, Any], what: str
-) -> dict[str, Any]:
+def bind_operator(function: Callable[..., Any], params: Mapping[str, Any], what: str) -> Params:
     """Fill in an operator's defaults as `bind` does; it may be given ``where`` too.
 
     Parameters
     ----------
-    function, given, what
+    function, params, what
         As for `bind`. ``where`` is an expression that chooses records of the first input, as
         ``dpipe.select`` does, unless the operator has a parameter of that name itself.
 
@@ -71,11 +72,11 @@ def bind_operator(
     UsageError
         As of `bind`, or a ``where`` that is no text.
     """
-    given = dict(given)
-    where = None if has_where(function) else given.pop("where", None)
+    params = dict(params)
+    where = None if has_where(function) else params.pop("where", None)
     if where is not None and not (isinstance(where, str) and where.strip()):
         raise UsageError(f"{what}: where: found {where!r}; expected an expression")
-    return bind(function, given, what) | ({} if where is None else {"where": where})
+    return bind(function, params, what) | ({} if where is None else {"where": where})
 
 
 def has_where(function: Callable[..., Any]) -> bool:

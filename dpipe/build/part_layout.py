@@ -12,31 +12,22 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
-import pandas as pd
 import xarray as xr
 
 from dpipe import compute, metadata, schema
+from dpipe.build.pictures_aside import put_aside
+from dpipe.catalog import Summary
 from dpipe.errors import SchemaError
-from dpipe.storage import chunking, zarr
+from dpipe.storage import Json, chunking, zarr
 
 SMALL = 1 << 20
 """Variables of at most this many bytes travel in the marks; ``finish`` writes them as one shard."""
 _MOST_PARTITIONS = 10_000
 _MOST_NOTES = 20
 _LONGEST_NOTE = 300
-_MOST_NAMED = 100
-_UNREADABLE = "its pixels cannot be decoded"
-_NOTHING: dict[str, Any] = {
-    "height": 0,
-    "width": 0,
-    "mask_dtype": "",
-    "label": "-1",
-    "set": "unlabeled",
-}
-"""What is known of a picture that was put aside."""
 
 
 @dataclass(frozen=True)
@@ -83,12 +74,30 @@ class Grid:
         return all(cut.start == 0 for dim, cut in cell.items() if dim not in dims)
 
     @classmethod
-    def from_dict(cls, given: Mapping[str, Any]) -> "Grid":
-        """Make one of what JSON holds."""
-        known: dict[str, Any] = {
-            k: tuple(v) if isinstance(v, list) else v for k, v in given.items()
-        }
-        return cls(**known)
+    def from_dict(cls, fields: Mapping[str, Any]) -> "Grid":
+        """Return a grid from its fields, as JSON holds them."""
+        values: Json = {k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()}
+        return cls(**values)
+
+
+class LayoutFields(TypedDict):
+    """A `PartLayout` as marks hold it."""
+
+    base: str
+    suffix: str
+    documents: dict[str, zarr.Document]
+    arrays: Sequence[Json]
+    small: Sequence[str]
+    grid: Json
+    summary: Summary
+
+
+class LayoutOptions(TypedDict, total=False):
+    """How a part is cut: parameters of `lay_out` that a plan decides."""
+
+    free: Sequence[str] | None
+    partition_bytes: int
+    input_bytes: int
 
 
 @dataclass(frozen=True)
@@ -109,7 +118,7 @@ class PartLayout:
         Variables that travel in the marks.
     grid : Grid
         Its partitions.
-    summary : dict
+    summary : Summary
         Variables, sizes, dtype, levels, bytes, spacing.
     coordinates : dict of str to bytes
         Encoded coordinate objects by key below the part; not kept in the mark.
@@ -117,11 +126,11 @@ class PartLayout:
 
     base: str
     suffix: str
-    documents: dict[str, Any] = field(repr=False)
+    documents: dict[str, zarr.Document] = field(repr=False)
     arrays: tuple[chunking.Array, ...]
     small: tuple[str, ...]
     grid: Grid
-    summary: dict[str, Any]
+    summary: Summary
     coordinates: dict[str, bytes] = field(default_factory=dict, repr=False)
 
     @property
@@ -144,18 +153,29 @@ class PartLayout:
         """Documents as they are stored, by key."""
         return {}
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return it as JSON holds it, without the coordinate objects."""
-        return {k: v for k, v in asdict(self).items() if k != "coordinates"}
+    def to_dict(self) -> LayoutFields:
+        """Return it as marks hold it: without the coordinate objects."""
+        return LayoutFields(
+            base=self.base,
+            suffix=self.suffix,
+            documents=self.documents,
+            arrays=[asdict(array) for array in self.arrays],
+            small=self.small,
+            grid=asdict(self.grid),
+            summary=self.summary,
+        )
 
     @classmethod
-    def from_dict(cls, given: Mapping[str, Any]) -> "PartLayout":
-        """Make one of what JSON holds."""
+    def from_dict(cls, fields: LayoutFields) -> "PartLayout":
+        """Return a layout from its fields, as marks hold them."""
         return cls(
-            **{k: given[k] for k in ("base", "suffix", "documents", "summary")},
-            arrays=tuple(chunking.Array.from_dict(array) for array in given["arrays"]),
-            small=tuple(given["small"]),
-            grid=Grid.from_dict(given["grid"]),
+            base=fields["base"],
+            suffix=fields["suffix"],
+            documents=fields["documents"],
+            arrays=tuple(chunking.Array.from_dict(array) for array in fields["arrays"]),
+            small=tuple(fields["small"]),
+            grid=Grid.from_dict(fields["grid"]),
+            summary=fields["summary"],
         )
 
 
@@ -231,90 +251,29 @@ def lay_out(
     )
 
 
-def put_aside(ds: xr.Dataset) -> dict[str, Any]:
-    """Return what a summary says of the pictures of a collection that were put aside.
-
-    Parameters
-    ----------
-    ds : xarray.Dataset
-        Lazy or not; only a collection of pictures has something to say.
-
-    Returns
-    -------
-    dict
-        ``records``, ``put_aside`` (how many), and file and reason of the first of these;
-        ``passing``: how many of these were gone or changed, if any were.
-    """
-    if "put_aside" not in ds.coords:
-        return {}
-    reasons = np.asarray(ds["put_aside"].values)
-    at = np.flatnonzero(reasons != "")
-    files = np.asarray(ds["file"].values)[at[:_MOST_NAMED]].tolist()
-    named = [[file, str(reasons[i])] for file, i in zip(files, at, strict=False)]
-    passing = int(np.char.startswith(reasons[at].astype(str), "gone").sum())
-    said = {"records": len(reasons), "put_aside": len(at), "aside": named}
-    return said | ({"passing": passing} if passing else {})
-
-
-def unreadable(ds: xr.Dataset, flags: np.ndarray) -> dict[str, np.ndarray]:
-    """Return the coordinates of a collection in which pictures that proved unreadable differ.
-
-    Parameters
-    ----------
-    ds : xarray.Dataset
-        A collection, as it was laid out from what its files say.
-    flags : numpy.ndarray
-        ``picture_flag`` as it was computed.
-
-    Returns
-    -------
-    dict of str to numpy.ndarray
-        By name, the values of whole coordinates: what they hold of one that was put aside from
-        the start. Empty if no picture proved unreadable.
-
-    Examples
-    --------
-    >>> coords = {"block": [0], "in_block": ("record", [0, 0]), "in_slot": ("record", [0, 1]),
-    ...           "put_aside": ("record", ["", ""]), "height": ("record", [7, 8])}
-    >>> unreadable(xr.Dataset(coords=coords), np.array([[0, 1]], "u1"))["height"]
-    array([7, 0])
-    """
-    if "put_aside" not in ds.coords:
-        return {}
-    rows = ds.get_index("block").get_indexer(pd.Index(ds["in_block"].values))
-    bits = flags[rows, ds["in_slot"].values]
-    bad = (bits & schema.UNREADABLE) > 0
-    if not bad.any():
-        return {}
-    reasons = np.asarray(ds["put_aside"].values)
-    why = np.where(bits & schema.GONE, schema.GONE_REASON, _UNREADABLE)
-    found = {"put_aside": np.where(bad & (reasons == ""), why, reasons)}
-    for name, nothing in _NOTHING.items():
-        if name in ds.coords:
-            found[name] = np.where(bad, nothing, ds[name].values)
-    return found
-
-
-def _summary(ds: xr.Dataset, arrays: Sequence[chunking.Array]) -> dict[str, Any]:
+def _summary(ds: xr.Dataset, arrays: Sequence[chunking.Array]) -> Summary:
     first = arrays[0]
     sizes = {str(dim): int(n) for dim, n in ds.sizes.items()}
-    said = {
+    summary: Summary = {
         "variables": [str(name) for name in ds.data_vars],
         "sizes": dict(sorted(sizes.items(), key=lambda size: size[0] != "record")),
         "dtype": np.dtype(first.dtype).name if first.dtype != "str" else "text",
         "levels": 1 + max(array.level for array in arrays),
         "bytes": sum(array.nbytes for array in arrays),
         "spacing": {d: schema.spacing(ds, d) for d in ("t", "z", "y", "x") if d in ds.coords},
+        **put_aside(ds),
     }
-    return said | put_aside(ds) | ({"notes": notes} if (notes := _notes(ds)) else {})
+    if notes := _notes(ds):
+        summary["notes"] = notes
+    return summary
 
 
 def _notes(ds: xr.Dataset) -> list[str]:
     """Return the lines for people among the attributes, as far as a listing can hold them."""
     lines: list[str] = []
-    for said in (ds.attrs.get(key) for key in schema.NOTES):
-        given = [said] if isinstance(said, str) else said if isinstance(said, list | tuple) else []
-        lines += [" ".join(str(line).split())[:_LONGEST_NOTE] for line in given]
+    for note in (ds.attrs.get(key) for key in schema.NOTES):
+        texts = [note] if isinstance(note, str) else note if isinstance(note, list | tuple) else []
+        lines += [" ".join(str(text).split())[:_LONGEST_NOTE] for text in texts]
     more = len(lines) - _MOST_NOTES
     return lines[:_MOST_NOTES] + ([f"... and {more} more, in its attributes"] if more > 0 else [])
 
@@ -333,9 +292,7 @@ def _images(ds: xr.Dataset) -> list[str]:
     ]
 
 
-def _ome(
-    ds: xr.Dataset, images: Sequence[str], depth: Mapping[str, int], stem: str
-) -> dict[str, Any]:
+def _ome(ds: xr.Dataset, images: Sequence[str], depth: Mapping[str, int], stem: str) -> Json:
     name = "image" if "image" in images else images[0]
     if name == "labels":
         source = ds.attrs.get("source_image")

@@ -1,17 +1,27 @@
-"""A plan: what becomes of each part and dataset, which parts are wanted, and how it is kept."""
+"""A plan: the action for each part of each dataset, the parts a person chose, and its file."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TypedDict, cast
 
 from dpipe import catalog, sources
+from dpipe.build.part_layout import LayoutOptions
 from dpipe.build.part_spec import PartSpec
 from dpipe.build.recipe import Step
 from dpipe.errors import NotFoundError
-from dpipe.storage import Objects, documents
+from dpipe.storage import Json, Objects, documents
 
 _FORM = documents.Form("dpipe-plan", 2, "plan", unsigned=1)
 _MOST_NAMED = 5
+
+
+class RunPlan(TypedDict):
+    """The plan of a run as its folder holds it: the recipe's steps, and the parts of them all."""
+
+    recipe: str
+    digest: str
+    study: Json | None
+    steps: list[Json]
+    parts: list[Json]
 
 
 @dataclass(frozen=True)
@@ -37,7 +47,7 @@ class PartPlan:
         Where a reader failed in a way that nobody foresaw: a bug.
     partitions, task_memory, bytes_in, bytes_out, requests : int
         How large the work is; 0 where nothing is made.
-    options : dict
+    options : LayoutOptions
         How it is cut.
     items : int
         Source items, or 1 for a part made of parts.
@@ -61,16 +71,16 @@ class PartPlan:
     bytes_in: int = 0
     bytes_out: int = 0
     requests: int = 0
-    options: dict[str, Any] = field(default_factory=dict)
+    options: LayoutOptions = field(default_factory=LayoutOptions)
     items: int = 1
     stamp: str = ""
     new: bool = False
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return it as JSON holds it."""
+    def to_dict(self) -> Json:
+        """Return it as JSON holds it, for a plan in the store and for people."""
         left_out = ("origin", "ref", "trace", "passing")
-        kept = {k: v for k, v in vars(self).items() if k not in left_out}
-        return kept | {"origin": self.origin.to_dict()}
+        fields = {k: v for k, v in vars(self).items() if k not in left_out}
+        return fields | {"origin": self.origin.to_dict()}
 
 
 @dataclass(frozen=True)
@@ -121,13 +131,13 @@ class Choice:
         return self.only is not None or self.sample is not None or bool(self.retry)
 
 
-def write_plan(objects: Objects, run: str, fields: Mapping[str, Any]) -> None:
-    """Keep what a run is about to do."""
-    objects.put_if_absent(f"runs/{run}/plan.json", _FORM.write(fields))
+def write_plan(objects: Objects, run: str, plan: RunPlan) -> None:
+    """Write the plan of a run."""
+    objects.put_if_absent(f"runs/{run}/plan.json", _FORM.write(plan))
 
 
-def read_plan(objects: Objects, run: str) -> dict[str, Any]:
-    """Read what a run was about to do.
+def read_plan(objects: Objects, run: str) -> RunPlan:
+    """Read the plan of a run.
 
     Raises
     ------
@@ -141,18 +151,18 @@ def read_plan(objects: Objects, run: str) -> dict[str, Any]:
         data = objects.read(key)
     except NotFoundError:
         raise NotFoundError(f"{objects.url}: no run {run!r}; dpipe runs lists them") from None
-    return _FORM.read(data, f"{objects.url}/{key}")
+    return cast("RunPlan", _FORM.read(data, f"{objects.url}/{key}"))
 
 
 def odd_lines(odd: sources.Oddities) -> list[str]:
     """Say in which folders of the sources there is nothing, and which links lead nowhere."""
     lines = []
-    for words, found, hint in (
+    for words, places, hint in (
         ("there is nothing in", odd.empty, "is a copy under way?"),
         ("nothing is at the end of the link", odd.dangling, "is a share not mounted?"),
     ):
-        if found:
-            more = f" and {len(found) - _MOST_NAMED} more" if len(found) > _MOST_NAMED else ""
-            named = ", ".join(map(repr, sorted(found)[:_MOST_NAMED]))
+        if places:
+            more = f" and {len(places) - _MOST_NAMED} more" if len(places) > _MOST_NAMED else ""
+            named = ", ".join(map(repr, sorted(places)[:_MOST_NAMED]))
             lines.append(f"{words} {named}{more}; {hint}")
     return lines

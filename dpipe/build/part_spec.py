@@ -15,7 +15,7 @@ import itertools
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any
 
@@ -23,9 +23,11 @@ import xarray as xr
 
 from dpipe import compute, ledger, operators, readers, schema, sources
 from dpipe.build import growing_folders, parameters
-from dpipe.catalog import PartRef, seals
+from dpipe.build.parameters import Params
+from dpipe.catalog import InputFields, PartRef, SpecFields, seals
 from dpipe.errors import GoneError, InputError, StoreError, UsageError
-from dpipe.storage import Objects
+from dpipe.sources import ItemFields
+from dpipe.storage import Json, Objects
 
 
 @dataclass(frozen=True)
@@ -42,10 +44,10 @@ class PartSpec:
         Its version.
     params : dict
         All its parameters, defaults filled in.
-    items : tuple of dict
-        For a reader: the source items (uri, path, size, etag).
-    inputs : dict
-        For an operator: by parameter, the input parts (stem, fingerprint, base, seal).
+    items : tuple of ItemFields
+        For a reader: the source items.
+    inputs : dict of str to list of InputFields
+        For an operator: by parameter, the input parts.
     said : dict
         For a reader: what the recipe sets over what the files say.
     levels : int or None
@@ -61,10 +63,10 @@ class PartSpec:
     kind: str
     name: str
     version: int
-    params: dict[str, Any] = field(default_factory=dict)
-    items: tuple[dict[str, Any], ...] = ()
-    inputs: dict[str, list[dict[str, str]]] = field(default_factory=dict)
-    said: dict[str, Any] = field(default_factory=dict)
+    params: Params = field(default_factory=dict)
+    items: tuple[ItemFields, ...] = ()
+    inputs: dict[str, list[InputFields]] = field(default_factory=dict)
+    said: Json = field(default_factory=dict)
     levels: int | None = None
     device: str = "cpu"
     code: str = ""
@@ -76,7 +78,7 @@ class PartSpec:
 
         An input counts by the fingerprint that it was sealed with, which its key ends in.
         """
-        identity: dict[str, Any] = {
+        identity: Json = {
             "kind": self.kind,
             "name": self.name,
             "version": self.version,
@@ -96,20 +98,34 @@ class PartSpec:
         text = json.dumps(identity, sort_keys=True, default=str)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return it as JSON holds it."""
-        return asdict(self)
+    def to_dict(self) -> SpecFields:
+        """Return it as plans, marks and seals hold it."""
+        return SpecFields(
+            kind=self.kind,
+            name=self.name,
+            version=self.version,
+            params=self.params,
+            items=self.items,
+            inputs=self.inputs,
+            said=self.said,
+            levels=self.levels,
+            device=self.device,
+            code=self.code,
+            attempt=self.attempt,
+        )
 
     @classmethod
-    def from_dict(cls, given: Mapping[str, Any]) -> "PartSpec":
-        """Make one of what JSON holds."""
-        return cls(**{**given, "items": tuple(given["items"])})
+    def from_dict(cls, fields: SpecFields) -> "PartSpec":
+        """Return a spec from its fields; the call that made what was saved is no part of it."""
+        values: Json = {**fields, "items": tuple(fields["items"])}
+        values.pop("made", None)
+        return cls(**values)
 
 
-def _counted(origin: PartSpec) -> dict[str, Any]:
+def _counted(origin: PartSpec) -> Params:
     """Return the parameters that a fingerprint counts: not those that came later, unless given."""
-    known: Any = {"reader": readers.READERS, "operator": operators.OPERATORS}.get(origin.kind, {})
-    entry = known.get(origin.name)
+    shelf: Any = {"reader": readers.READERS, "operator": operators.OPERATORS}.get(origin.kind, {})
+    entry = shelf.get(origin.name)
     if entry is None or not entry.added:
         return origin.params
     defaults = _defaults(entry.open if origin.kind == "reader" else entry.function)
@@ -121,7 +137,7 @@ def _counted(origin: PartSpec) -> dict[str, Any]:
 
 
 @cache
-def _defaults(function: Callable[..., Any]) -> dict[str, Any]:
+def _defaults(function: Callable[..., Any]) -> Params:
     return {name: p.default for name, p in inspect.signature(function).parameters.items()}
 
 
@@ -147,13 +163,17 @@ def from_items(
     said: Mapping[str, Any] | None = None,
     levels: int | None = None,
 ) -> PartSpec:
-    """Return the origin of a part that a reader makes of source items."""
-    found = readers.resolve(reader)
-    params = parameters.bind(found.open, options or {}, f"reader {reader}")
-    plain = tuple(asdict(item) for item in items)
-    kept = dict(said or {})
+    """Return the spec of a part that a reader makes of source items."""
+    entry = readers.resolve(reader)
     return PartSpec(
-        "reader", reader, found.version, params, plain, said=kept, levels=levels, code=found.code
+        "reader",
+        reader,
+        entry.version,
+        parameters.bind(entry.open, options or {}, f"reader {reader}"),
+        tuple(item.to_dict() for item in items),
+        said=dict(said or {}),
+        levels=levels,
+        code=entry.code,
     )
 
 
@@ -221,10 +241,11 @@ def guess(origin: PartSpec) -> xr.Dataset:
 
 
 def _uris(origin: PartSpec) -> list[str]:
-    """Return what a reader opens: files, folders, or some files of a folder."""
-    some = ([f"{i['uri']}/{name}" for name in i.get("names", ())] for i in origin.items)
+    """Return the URIs that a reader opens: files, folders, or some files of a folder."""
     return [
-        uri for i, uris in zip(origin.items, some, strict=True) for uri in uris or [str(i["uri"])]
+        uri
+        for item in origin.items
+        for uri in [f"{item['uri']}/{name}" for name in item.get("names", ())] or [item["uri"]]
     ]
 
 
@@ -250,25 +271,25 @@ def operate(
         The result, lazy.
     """
     operator = operators.resolve(origin.name)
-    given: dict[str, Any] = {}
+    data: dict[str, xr.Dataset | xr.DataTree] = {}
     params = dict(origin.params)
     where = None if parameters.has_where(operator.function) else params.pop("where", None)
     kinds = operators.inputs(operator)
     if where is not None and made:
         inputs = _chosen(inputs, kinds, where)
     for role, kind in kinds:
-        held = inputs.get(role)
-        if held is None:  # one that may be left out
+        parts = inputs.get(role)
+        if parts is None:  # one that may be left out
             continue
-        given[role] = (
-            xr.DataTree.from_dict({f"/{stem}": ds for stem, ds in held.items()})
+        data[role] = (
+            xr.DataTree.from_dict({f"/{stem}": ds for stem, ds in parts.items()})
             if kind == "tree"
-            else next(iter(held.values()))
+            else next(iter(parts.values()))
         )
     _check_code(origin, operator.code)
     with compute.device(origin.device):
         function = operator.function if made else operator.guess or operator.function
-        result = function(**given, **params)
+        result = function(**data, **params)
     if not isinstance(result, xr.Dataset):
         raise UsageError(
             f"operator {origin.name}: returned {type(result).__name__}; expected an "
@@ -283,13 +304,13 @@ def _chosen(
     """Choose records of the first input, and of those that go with it part by part."""
     (first, kind), *others = kinds
     alike = [role for role, k in others if k == kind == "dataset" and role in inputs]
-    found = {role: dict(held) for role, held in inputs.items()}
+    selected = {role: dict(parts) for role, parts in inputs.items()}
     for stem, ds in inputs[first].items():
-        held = {first: ds} | {role: next(iter(inputs[role].values())) for role in alike}
-        chosen = operators.select_alike(held, where, inputs.get("where", {}).get(stem))
-        found[first][stem] = chosen.pop(first)
-        found |= {role: dict.fromkeys(inputs[role], one) for role, one in chosen.items()}
-    return found
+        whole = {first: ds} | {role: next(iter(inputs[role].values())) for role in alike}
+        chosen = operators.select_alike(whole, where, inputs.get("where", {}).get(stem))
+        selected[first][stem] = chosen.pop(first)
+        selected |= {role: dict.fromkeys(inputs[role], ds) for role, ds in chosen.items()}
+    return selected
 
 
 def check_unchanged(origin: PartSpec) -> bool:
@@ -342,7 +363,7 @@ def note_rest(origin: PartSpec, notes: ledger.Ledger) -> None:
                 notes.digest(uri, file)
 
 
-def _now(reader: str, item: Mapping[str, Any]) -> sources.Item | None:
+def _now(reader: str, item: ItemFields) -> sources.Item | None:
     """Return an item as it is listed now; one that stands for a folder as its reader groups it."""
     try:
         listed = sources.list_items(item["uri"])
@@ -358,10 +379,10 @@ def _now(reader: str, item: Mapping[str, Any]) -> sources.Item | None:
     return next((each for each in found if each.uri == item["uri"]), None)
 
 
-def _opened(objects: Objects, parts: Sequence[Mapping[str, str]]) -> dict[str, xr.Dataset]:
+def _opened(objects: Objects, parts: Sequence[InputFields]) -> dict[str, xr.Dataset]:
     """Open the inputs of a part, each by the seal that its version names."""
     refs = [PartRef(p["stem"], p["fingerprint"], p["base"], p.get("seal", "")) for p in parts]
     sealed = seals.named(objects, refs)
     return {
-        ref.stem: seals.open_sealed(objects, one) for ref, one in zip(refs, sealed, strict=True)
+        ref.stem: seals.open_sealed(objects, seal) for ref, seal in zip(refs, sealed, strict=True)
     }

@@ -13,23 +13,24 @@ import contextlib
 import json
 import zlib
 from collections.abc import Mapping
-from dataclasses import asdict
 from functools import lru_cache, partial
-from typing import Any
 
 import xarray as xr
 
 from dpipe import ledger
 from dpipe.build import marks, part_spec
 from dpipe.build.marked_parts import coordinates, seal_marked
-from dpipe.build.part_layout import PartLayout, lay_out
-from dpipe.build.sealing import Made, seal_made
-from dpipe.build.writing import put_documents, write_cells, write_partition
-from dpipe.catalog import seals
+from dpipe.build.part_layout import LayoutOptions, PartLayout, lay_out
+from dpipe.build.sealing import Begun, Finished, SealedPart, seal_finished, sealed_part
+from dpipe.build.writing import Written, put_documents, write_cells, write_partition
+from dpipe.catalog import SpecFields, seals
 from dpipe.errors import DamageError, GoneError, NotFoundError, UsageError
 from dpipe.storage import Objects, Put, open_objects, zarr
 
 __all__ = [
+    "Begun",
+    "SealedPart",
+    "Written",
     "finish",
     "init",
     "make",
@@ -41,18 +42,18 @@ __all__ = [
     "write_partition",
 ]
 
-_NOTHING = {"seconds": 0.0, "bytes": 0, "objects": 0}
+_NOTHING = Written(seconds=0.0, bytes=0, objects=0)
 
 
 def make(
     url: str,
     base: str,
-    made_by: Mapping[str, Any],
-    options: Mapping[str, Any] | None = None,
+    spec: SpecFields,
+    options: LayoutOptions | None = None,
     who: Mapping[str, str] | None = None,
     recompute: int = 0,
     new: bool = False,
-) -> dict[str, Any]:
+) -> Begun | SealedPart:
     """Make a part whole if it is one partition; else lay it out, as `init` does.
 
     Parameters
@@ -61,10 +62,10 @@ def make(
         The store.
     base : str
         Key of the part without suffix.
-    made_by : mapping
-        Its spec, as a dict.
-    options : mapping, optional
-        ``free``, ``partition_bytes`` and ``input_bytes`` of `lay_out`.
+    spec : SpecFields
+        Its spec.
+    options : LayoutOptions, optional
+        How it is cut.
     who : mapping, optional
         ``author`` and ``run``, for the provenance.
     recompute : int
@@ -74,9 +75,8 @@ def make(
 
     Returns
     -------
-    dict
-        Of a part that is sealed now ``sealed`` (True), ``seal``, ``summary``, ``seconds`` and
-        ``bytes`` as `finish` gives them; else what `init` gives.
+    SealedPart or Begun
+        As of `finish` if it is sealed now, else as of `init`.
 
     Raises
     ------
@@ -87,46 +87,45 @@ def make(
     if not new and objects.exists(seals.key_of(base)):
         return _sealed(objects, base)
     if not new and objects.exists(marks.init_key(base)):
-        return init(url, base, made_by, options)
+        return init(url, base, spec, options)
     with ledger.recording():
-        ds = _lazy(url, json.dumps(dict(made_by)))
-        laid = lay_out(ds, base, levels=made_by["levels"], **(options or {}))
-        if laid.grid.partitions > 1:
-            return _begun(objects, write_init(objects, laid, made_by))
+        ds = _lazy(url, json.dumps(spec))
+        layout = lay_out(ds, base, levels=spec["levels"], **(options or {}))
+        if layout.grid.partitions > 1:
+            return _begun(objects, write_init(objects, layout, spec))
         with contextlib.suppress(zarr.SealedError):
-            again = _again(url, made_by, base, 0, recompute)
-            return make_whole(objects, laid, ds, made_by, who, again=again, leftovers=not new)
+            again = _again(url, spec, base, 0, recompute)
+            return make_whole(objects, layout, ds, spec, who, again=again, leftovers=not new)
     return _sealed(objects, base)
 
 
-def _sealed(objects: Objects, base: str) -> dict[str, Any]:
+def _sealed(objects: Objects, base: str) -> SealedPart:
+    """Return a part that was sealed before."""
     data = objects.read(seals.key_of(base))
-    sealed, digest = seals.parse(objects, data, base)
+    seal, digest = seals.parse(objects, data, base)
     objects.put_if_absent(seals.copy_key(base), data)  # whoever sealed it may have been killed
-    said = {"seal": digest, "summary": sealed.summary}
-    return {"partitions": 0, "done": [], "sealed": True, **said, **_NOTHING}
+    return sealed_part(seal, digest, _NOTHING)
 
 
-def _begun(objects: Objects, outline: PartLayout) -> dict[str, Any]:
-    count = outline.grid.partitions
-    return {"partitions": count, "done": marks.done(objects, outline.base), "sealed": False}
+def _begun(objects: Objects, layout: PartLayout) -> Begun:
+    count = layout.grid.partitions
+    return Begun(partitions=count, done=marks.done(objects, layout.base), sealed=False)
 
 
 def init(
-    url: str, base: str, made_by: Mapping[str, Any], options: Mapping[str, Any] | None = None
-) -> dict[str, Any]:
+    url: str, base: str, spec: SpecFields, options: LayoutOptions | None = None
+) -> Begun | SealedPart:
     """Lay a part out in the store, unless that is done.
 
     Parameters
     ----------
-    url, base, made_by, options
+    url, base, spec, options
         As for `make`.
 
     Returns
     -------
-    dict
-        ``partitions``: their number; ``done``: those that have a mark already; ``sealed``, and if
-        it is True what `make` gives.
+    Begun or SealedPart
+        Its partitions; the part, if it is sealed already.
 
     Raises
     ------
@@ -137,44 +136,41 @@ def init(
     if objects.exists(seals.key_of(base)):
         return _sealed(objects, base)
     try:
-        outline = marks.read_init(objects, base)[0]
+        layout = marks.read_init(objects, base)[0]
     except (NotFoundError, DamageError) as error:
         if isinstance(error, DamageError):  # nothing that it says can be trusted
             keys = [entry.key for entry in objects.list(f"{base}.marks/")]
             objects.delete_many(keys)
         with ledger.recording():
-            ds = _lazy(url, json.dumps(dict(made_by)))
-            laid = lay_out(ds, base, levels=made_by["levels"], **(options or {}))
-            outline = write_init(objects, laid, made_by)
-    return _begun(objects, outline)
+            ds = _lazy(url, json.dumps(spec))
+            layout = lay_out(ds, base, levels=spec["levels"], **(options or {}))
+            layout = write_init(objects, layout, spec)
+    return _begun(objects, layout)
 
 
-def write_init(objects: Objects, laid: PartLayout, made_by: Mapping[str, Any]) -> PartLayout:
+def write_init(objects: Objects, layout: PartLayout, spec: SpecFields) -> PartLayout:
     """Write a part's metadata and coordinates, and the mark that says how it is cut.
 
     Parameters
     ----------
     objects : Objects
         The store.
-    laid : PartLayout
-        What `lay_out` decided.
-    made_by : mapping
-        The part's spec, as a dict.
+    layout : PartLayout
+        How the part will lie in the store.
+    spec : SpecFields
+        The part's spec.
 
     Returns
     -------
     PartLayout
         The one in the store: that of whoever came first.
     """
-    puts = [asdict(put) for put in put_documents(objects, laid, laid.coordinates)]
-    mark = {"origin": dict(made_by), "outline": laid.to_dict(), "objects": puts}
-    if (notes := ledger.current()) is not None:
-        mark["read"] = notes.entries(complete=False)  # partitions read the rest
-    marks.put(objects, marks.init_key(laid.base), mark)
-    return marks.read_init(objects, laid.base)[0]
+    puts = put_documents(objects, layout, layout.coordinates)
+    marks.put_init(objects, layout, spec, puts)
+    return marks.read_init(objects, layout.base)[0]
 
 
-def partition(url: str, base: str, index: int, recompute: int = 0) -> dict[str, Any]:
+def partition(url: str, base: str, index: int, recompute: int = 0) -> Written:
     """Compute and write one partition of a part, unless that is done.
 
     Parameters
@@ -190,8 +186,8 @@ def partition(url: str, base: str, index: int, recompute: int = 0) -> dict[str, 
 
     Returns
     -------
-    dict
-        ``seconds``, ``bytes`` written, ``objects`` written.
+    Written
+        Seconds, bytes and objects; zeros if it was done.
 
     Raises
     ------
@@ -204,22 +200,22 @@ def partition(url: str, base: str, index: int, recompute: int = 0) -> dict[str, 
     """
     objects = open_objects(url)
     if objects.exists(marks.key(base, index)):
-        return dict(_NOTHING)
+        return _NOTHING.copy()
     try:
-        outline, mark = marks.read_init(objects, base)
-        if not 0 <= index < outline.grid.partitions:
-            raise UsageError(f"{base}: no partition {index}; there are {outline.grid.partitions}")
+        layout, mark = marks.read_init(objects, base)
+        if not 0 <= index < layout.grid.partitions:
+            raise UsageError(f"{base}: no partition {index}; there are {layout.grid.partitions}")
         with ledger.recording():
             ds = _lazy(url, json.dumps(mark["origin"]), base)
             again = _again(url, mark["origin"], base, index, recompute)
-            return write_partition(objects, outline, ds, index, again=again)
+            return write_partition(objects, layout, ds, index, again=again)
     except (NotFoundError, zarr.SealedError):
         if objects.exists(seals.key_of(base)):  # by another run, which took the marks away
-            return dict(_NOTHING)
+            return _NOTHING.copy()
         raise
 
 
-def finish(url: str, base: str, who: Mapping[str, str] | None = None) -> dict[str, Any]:
+def finish(url: str, base: str, who: Mapping[str, str] | None = None) -> SealedPart:
     """Check every object of a part against its marks, and seal it.
 
     Parameters
@@ -233,8 +229,8 @@ def finish(url: str, base: str, who: Mapping[str, str] | None = None) -> dict[st
 
     Returns
     -------
-    dict
-        ``seal``: sha256 of the seal; ``summary``; ``bytes`` that were still to write.
+    SealedPart
+        With the bytes that were still to write.
 
     Raises
     ------
@@ -259,10 +255,10 @@ def finish(url: str, base: str, who: Mapping[str, str] | None = None) -> dict[st
         raise
 
 
-def _check_unchanged(objects: Objects, base: str, made_by: Mapping[str, Any]) -> bool:
+def _check_unchanged(objects: Objects, base: str, spec: SpecFields) -> bool:
     """Refuse sources that changed while they were read, and forget what was read of them."""
     try:
-        return part_spec.check_unchanged(part_spec.PartSpec.from_dict(made_by))
+        return part_spec.check_unchanged(part_spec.PartSpec.from_dict(spec))
     except GoneError:
         marks.delete(objects, base, marks.done(objects, base))
         raise
@@ -270,7 +266,7 @@ def _check_unchanged(objects: Objects, base: str, made_by: Mapping[str, Any]) ->
 
 def seal_part(
     objects: Objects, base: str, ds: xr.Dataset, who: Mapping[str, str] | None = None
-) -> dict[str, Any]:
+) -> SealedPart:
     """Seal a part of which every partition has a mark; see `finish`."""
     if objects.exists(seals.key_of(base)):
         return _sealed(objects, base)
@@ -279,26 +275,26 @@ def seal_part(
 
 def make_whole(
     objects: Objects,
-    laid: PartLayout,
+    layout: PartLayout,
     ds: xr.Dataset,
-    made_by: Mapping[str, Any],
+    spec: SpecFields,
     who: Mapping[str, str] | None = None,
     *,
     again: xr.Dataset | None = None,
     leftovers: bool = True,
-) -> dict[str, Any]:
+) -> SealedPart:
     """Write and seal a part at once, leaving no mark: if it is cut short, it is made again.
 
     Parameters
     ----------
     objects : Objects
         The store.
-    laid : PartLayout
-        What `lay_out` decided.
+    layout : PartLayout
+        How the part will lie in the store.
     ds : xarray.Dataset
-        What the part will hold.
-    made_by : mapping
-        Its spec, as a dict.
+        Its values, lazy or not.
+    spec : SpecFields
+        Its spec.
     who : mapping, optional
         ``author`` and ``run``, for the provenance.
     again : xarray.Dataset, optional
@@ -308,36 +304,36 @@ def make_whole(
 
     Returns
     -------
-    dict
-        As `finish`.
+    SealedPart
+        As of `finish`.
     """
     puts: dict[str, Put] = {}
-    made = Made(puts, dict(laid.coordinates), marks.Pieces(), made_by, who or {}, 0, 0.0)
-    made.notes = ledger.current() or made.notes
-    for index in range(laid.grid.partitions):
-        cells = write_cells(objects, laid, ds, index, again)
-        made.unsteady |= cells.unsteady
+    part = Finished(puts, dict(layout.coordinates), marks.Pieces(), spec, who or {}, 0, 0.0)
+    part.notes = ledger.current() or part.notes
+    for index in range(layout.grid.partitions):
+        cells = write_cells(objects, layout, ds, index, again)
+        part.unsteady |= cells.unsteady
         puts |= {put.key: put for put in cells.puts}
-        made.pieces.held |= {
-            name: made.pieces.held.get(name, []) + pieces
-            for name, pieces in cells.pieces.held.items()
+        part.pieces.cells |= {
+            name: part.pieces.cells.get(name, []) + pieces
+            for name, pieces in cells.pieces.cells.items()
         }
-        made.partitions, made.seconds = index + 1, made.seconds + cells.seconds
-        made.nothing = cells.nothing if not index else made.nothing & cells.nothing
-    puts |= {put.key: put for put in put_documents(objects, laid, laid.coordinates)}
-    if made_by.get("items"):
-        made.touched = part_spec.check_unchanged(part_spec.PartSpec.from_dict(made_by))
-    return seal_made(objects, laid, made, lambda: ds, leftovers=leftovers)
+        part.partitions, part.seconds = index + 1, part.seconds + cells.seconds
+        part.nothing = cells.nothing if not index else part.nothing & cells.nothing
+    puts |= {put.key: put for put in put_documents(objects, layout, layout.coordinates)}
+    if spec.get("items"):
+        part.touched = part_spec.check_unchanged(part_spec.PartSpec.from_dict(spec))
+    return seal_finished(objects, layout, part, lambda: ds, leftovers=leftovers)
 
 
 def save(
     objects: Objects,
     base: str,
     ds: xr.Dataset,
-    made_by: Mapping[str, Any],
+    spec: SpecFields,
     who: Mapping[str, str] | None = None,
 ) -> None:
-    """Make a part of a Dataset that somebody holds, in this process.
+    """Make a part of a Dataset in memory, in this process.
 
     Parameters
     ----------
@@ -347,43 +343,41 @@ def save(
         Key of the part without suffix.
     ds : xarray.Dataset
         Lazy or not.
-    made_by : mapping
-        Its spec, as a dict.
+    spec : SpecFields
+        Its spec.
     who : mapping, optional
         ``author``, for the provenance.
     """
-    laid = lay_out(ds, base)
+    layout = lay_out(ds, base)
     with contextlib.suppress(zarr.SealedError):
-        if laid.grid.partitions == 1:
-            make_whole(objects, laid, ds, made_by, who)
+        if layout.grid.partitions == 1:
+            make_whole(objects, layout, ds, spec, who)
             return
-        outline = write_init(objects, laid, made_by)
-        for index in range(outline.grid.partitions):
-            write_partition(objects, outline, ds, index)
+        layout = write_init(objects, layout, spec)
+        for index in range(layout.grid.partitions):
+            write_partition(objects, layout, ds, index)
         seal_part(objects, base, ds, who)
 
 
 @lru_cache(maxsize=8)
-def _lazy(url: str, made_by: str, base: str = "") -> xr.Dataset:
-    objects, made = open_objects(url), part_spec.PartSpec.from_dict(json.loads(made_by))
+def _lazy(url: str, spec_json: str, base: str = "") -> xr.Dataset:
+    objects, spec = open_objects(url), part_spec.PartSpec.from_dict(json.loads(spec_json))
     if base:
         with contextlib.suppress(NotFoundError, DamageError):  # what is lost is opened anew
-            return part_spec.lazy(objects, made, partial(_laid, objects, base))
-    return part_spec.lazy(objects, made)
+            return part_spec.lazy(objects, spec, partial(_laid, objects, base))
+    return part_spec.lazy(objects, spec)
 
 
-def _again(
-    url: str, made_by: Mapping[str, Any], base: str, index: int, recompute: int
-) -> xr.Dataset | None:
+def _again(url: str, spec: SpecFields, base: str, index: int, recompute: int) -> xr.Dataset | None:
     """Make a result of an operator once more, if this partition is one that is computed twice."""
     chosen = recompute and zlib.crc32(f"{base}#{index}".encode()) % recompute == 0
-    if not chosen or made_by["kind"] != "operator":
+    if not chosen or spec["kind"] != "operator":
         return None
-    return part_spec.lazy(open_objects(url), part_spec.PartSpec.from_dict(dict(made_by)))
+    return part_spec.lazy(open_objects(url), part_spec.PartSpec.from_dict(spec))
 
 
 def _laid(objects: Objects, base: str) -> xr.Dataset:
     """Open a part that is not sealed yet, for its coordinates."""
-    outline, mark = marks.read_init(objects, base)
-    held = coordinates(objects, outline, mark)
-    return zarr.open_group(objects.url, outline.path, outline.documents, held)
+    layout, mark = marks.read_init(objects, base)
+    inline = coordinates(objects, layout, mark)
+    return zarr.open_group(objects.url, layout.path, layout.documents, inline)

@@ -15,14 +15,16 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from dpipe import operators, readers, schema
 from dpipe.build import parameters
+from dpipe.build.parameters import Params
 from dpipe.build.yaml_nodes import Node, read_words, shown
-from dpipe.catalog import check_name
+from dpipe.catalog import StepFields, check_name
 from dpipe.errors import RecipeError, unknown
 from dpipe.metadata import Study
+from dpipe.storage import Json
 
 _TOP = ("name", "study", "datasets")
 _READER = ("reader", "source", "options", "set", "levels")
@@ -56,15 +58,17 @@ class Step:
     reader: str = ""
     operator: str = ""
     sources: tuple[str, ...] = ()
-    params: dict[str, Any] = field(default_factory=dict)
+    params: Params = field(default_factory=dict)
     inputs: dict[str, str] = field(default_factory=dict)
-    said: dict[str, Any] = field(default_factory=dict)
+    said: Json = field(default_factory=dict)
     levels: int | None = None
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return what a version keeps of it."""
-        kept = {k: v for k, v in vars(self).items() if v not in ("", (), {}, None)}
-        return kept | ({"sources": list(self.sources)} if self.sources else {})
+    def to_dict(self) -> StepFields:
+        """Return it as versions hold it: without empty fields."""
+        fields = {k: v for k, v in vars(self).items() if v not in ("", (), {}, None)}
+        if self.sources:
+            fields["sources"] = list(self.sources)
+        return cast("StepFields", fields)
 
 
 @dataclass(frozen=True)
@@ -85,7 +89,7 @@ class Recipe:
 
     name: str
     steps: tuple[Step, ...]
-    study: dict[str, Any] = field(default_factory=dict)
+    study: Json = field(default_factory=dict)
     digest: str = ""
 
     @classmethod
@@ -178,9 +182,9 @@ def operator_step(
     UsageError
         An unknown operator, parameter or input.
     """
-    found = operators.resolve(operator)
-    bound = parameters.bind_operator(found.function, params or {}, f"operator {operator}")
-    roles = [role for role, _ in operators.inputs(found)]
+    entry = operators.resolve(operator)
+    bound = parameters.bind_operator(entry.function, params or {}, f"operator {operator}")
+    roles = [role for role, _ in operators.inputs(entry)]
     if not isinstance(inputs, Mapping):
         listed = [inputs] if isinstance(inputs, str) else list(inputs)
         if len(listed) > len(roles):
@@ -189,13 +193,13 @@ def operator_step(
                 f"takes at most {len(roles)}: {', '.join(roles)}"
             )
         inputs = dict(zip(roles, listed, strict=False))
-    chosen = ["where"] if "where" in bound and not parameters.has_where(found.function) else []
-    for role, given in inputs.items():
-        if not isinstance(given, str):
-            raise RecipeError(f"input {role}: found {shown(given)}; expected a dataset's name")
+    chosen = ["where"] if "where" in bound and not parameters.has_where(entry.function) else []
+    for role, dataset in inputs.items():
+        if not isinstance(dataset, str):
+            raise RecipeError(f"input {role}: found {shown(dataset)}; expected a dataset's name")
         if role not in [*roles, *chosen]:
             raise RecipeError(f"operator {operator}: {unknown('input', role, [*roles, *chosen])}")
-    needed = [role for role in roles if role not in operators.optional(found)]
+    needed = [role for role in roles if role not in operators.optional(entry)]
     if missing := [role for role in needed if role not in inputs]:
         raise RecipeError(
             f"operator {operator}: needs {len(needed)} input(s): {', '.join(needed)}; "
@@ -298,7 +302,7 @@ def typed(text: str, where: str) -> Any:
     return read_words(text, where)
 
 
-def _study(node: Node) -> dict[str, Any]:
+def _study(node: Node) -> Json:
     """Check a study; return it as it was typed."""
     typed = node.typed()
     node.told(Study.from_dict, typed)
@@ -316,12 +320,12 @@ def _step(name: str, node: Node, folder: Path | None) -> Step:
         listed = node.plain("source", (str, list), None)
         if not listed:
             raise node.error(f"dataset {name!r} needs a source: a file, folder, glob or URL")
-        found = [listed] if isinstance(listed, str) else [str(entry) for entry in listed]
+        paths = [listed] if isinstance(listed, str) else [str(entry) for entry in listed]
         return node.told(
             reader_step,
             name,
             node.plain("reader", str, ""),
-            [_below(folder, source) for source in found],
+            [_below(folder, source) for source in paths],
             options=node.plain("options", dict, {}),
             said=node.plain("set", dict, {}),
             levels=levels,
@@ -352,16 +356,16 @@ def _ordered(steps: Mapping[str, Step], node: Node) -> list[Step]:
     needs = {name: set(step.inputs.values()) & steps.keys() for name, step in steps.items()}
     users: dict[str, list[str]] = {name: [] for name in steps}
     for name, inputs in needs.items():
-        for one in inputs:
-            users[one].append(name)
-    left = {name: len(inputs) for name, inputs in needs.items()}
-    done, ready = list[str](), [name for name in steps if not left[name]]
+        for dataset in inputs:
+            users[dataset].append(name)
+    lacking = {name: len(inputs) for name, inputs in needs.items()}
+    done, ready = list[str](), [name for name in steps if not lacking[name]]
     while ready:
         done += ready
         following = []
         for user in (user for name in ready for user in users[name]):
-            left[user] -= 1
-            if not left[user]:
+            lacking[user] -= 1
+            if not lacking[user]:
                 following.append(user)
         ready = sorted(following, key=place.__getitem__)
     if len(done) < len(steps):

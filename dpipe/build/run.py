@@ -29,6 +29,7 @@ from dpipe.build.outcome import (
     StepOutcome,
     allowed,
 )
+from dpipe.build.part_plan import RunPlan
 from dpipe.build.plan import Choice, Planner, StepPlan, write_plan
 from dpipe.build.recipe import Recipe, load_recipe
 from dpipe.build.scheduler import Job, Scheduler
@@ -37,7 +38,7 @@ from dpipe.config import Settings
 from dpipe.errors import NotFoundError, SchemaError, StoreError, UsageError
 from dpipe.redaction import masked
 from dpipe.sources import resolve_uri
-from dpipe.storage import Objects
+from dpipe.storage import Json, Objects
 from dpipe.workers import Workers, address, connect
 
 _LONGEST_NAME = 200
@@ -124,7 +125,7 @@ class _Driver:
     ) -> None:
         self.recipe, self.objects, self.settings = recipe, objects, settings
         self.planner, self.message, self.progress = planner, message, progress
-        self.made: dict[str, list[catalog.PartRef]] = {}
+        self.parts: dict[str, list[catalog.PartRef]] = {}
         self.labels: dict[str, str] = {}
         self.outcome = Outcome("", recipe.name, objects.url, max_quarantine=settings.max_quarantine)
 
@@ -135,13 +136,15 @@ class _Driver:
         parent, reused = plan.parent, plan.of("reuse")
         if parent is None or not reused:
             return bool(reused)
-        held = {ref.base: ref.fingerprint for ref in parent.parts}
-        wanted = {part.base: part.origin.fingerprint for part in reused}
+        before = {ref.base: ref.fingerprint for ref in parent.parts}
+        after = {part.base: part.origin.fingerprint for part in reused}
         if not parent.signed or self._study(parent) != parent.study:
             return True
-        return not wanted.items() <= held.items() if self.planner.choice.partial else wanted != held
+        if self.planner.choice.partial:
+            return not after.items() <= before.items()
+        return after != before
 
-    def _study(self, parent: catalog.Version | None) -> dict[str, Any]:
+    def _study(self, parent: catalog.Version | None) -> Json:
         """Return the study of the recipe, else that of the version before."""
         return self.recipe.study or (parent.study if parent else {})
 
@@ -149,7 +152,7 @@ class _Driver:
         """Write the run's folder: its plan."""
         stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S")
         self.outcome.run = f"{stamp}-{secrets.token_hex(2)}"
-        fields = {
+        run_plan: RunPlan = {
             "recipe": self.recipe.name,
             "digest": self.recipe.digest,
             "study": self.recipe.study or None,
@@ -158,12 +161,12 @@ class _Driver:
             ],
             "parts": [part.to_dict() for step in plans for part in step.parts],
         }
-        write_plan(self.objects, self.outcome.run, fields)
+        write_plan(self.objects, self.outcome.run, run_plan)
 
     @contextlib.contextmanager
-    def workers(self, wanted: bool) -> Iterator[Workers | None]:
-        """Start workers, if anything is to be made."""
-        if not wanted:
+    def workers(self, needed: bool) -> Iterator[Workers | None]:
+        """Start workers, if they are needed."""
+        if not needed:
             yield None
             return
         with connect(self.settings) as workers:
@@ -172,8 +175,8 @@ class _Driver:
     def step(self, plan: StepPlan, workers: Workers | None, heart: Heartbeat) -> bool:
         """Make one dataset and commit it; False if the run must not go on."""
         began, name = time.perf_counter(), plan.step.name
-        if self.made:  # the first was planned a moment ago: millions of files are listed once
-            plan = self.planner.step(plan.step, self.made)
+        if self.parts:  # the first was planned a moment ago: millions of files are listed once
+            plan = self.planner.step(plan.step, self.parts)
         jobs = _jobs(plan)
         todo = [job for job in jobs if job.plan.action == "make"]
         if todo and workers is None:
@@ -201,7 +204,7 @@ class _Driver:
         fate = self.fate(jobs)
         heart.beat()
         version = self._commit(plan, jobs) if self._may_commit(jobs) else None
-        self.made[name] = list(version.parts) if version else []
+        self.parts[name] = list(version.parts) if version else []
         self.labels[name] = version.label if version else ""
         spent = round(time.perf_counter() - began, 3)
         self.outcome.steps.append(_outcome(plan, jobs, self.labels[name], spent))
@@ -248,42 +251,45 @@ class _Driver:
             role: self.labels.get(name) or catalog.resolve(self.objects, name).label
             for role, name in plan.step.inputs.items()
         }
-        made_by = plan.step.to_dict() | {"inputs": inputs, "digest": self.recipe.digest}
+        step: catalog.StepFields = {
+            **plan.step.to_dict(),
+            "inputs": inputs,
+            "digest": self.recipe.digest,
+        }
         entry = (
             operators.resolve(plan.step.operator)
             if plan.step.operator
             else readers.resolve(plan.step.reader)
         )
         if entry.code:
-            made_by |= {"code": entry.code, "packages": entry.packages}
+            step |= {"code": entry.code, "packages": entry.packages}
 
-        def build(parent: catalog.Version | None) -> dict[str, Any] | None:
+        def build(parent: catalog.Version | None) -> catalog.Draft | None:
             others = {r.stem: r for r in parent.parts if r.stem not in ours} if parent else {}
-            held = tuple(catalog.by_stem((others | refs).values()))
+            parts = tuple(catalog.by_stem((others | refs).values()))
             before = parent.put_aside if parent else ()
-            known = {entry["fingerprint"] for entry in before}
-            news = {entry["fingerprint"] for entry in aside} - known
+            news = {a["fingerprint"] for a in aside} - {a["fingerprint"] for a in before}
             same = parent and parent.signed and self._study(parent) == parent.study
-            if parent and same and not news and catalog.same_parts(parent.parts, held):
+            if parent and same and not news and catalog.same_parts(parent.parts, parts):
                 return None
             return {
-                "parts": held,
+                "parts": parts,
                 "put_aside": (*(a for a in before if partial and a["stem"] not in ours), *aside),
                 "message": self.message or f"{self.recipe.name}: {plan.step.name}",
-                "recipe": made_by,
+                "recipe": step,
                 "study": self._study(parent),
             }
 
-        made = catalog.commit(self.objects, plan.step.name, build, author=self.settings.author)
+        version = catalog.commit(self.objects, plan.step.name, build, author=self.settings.author)
         if plan.parent and not plan.parent.signed:
             seals.write_copies(self.objects, refs.values())
-        return made or catalog.newest(self.objects, plan.step.name)
+        return version or catalog.newest(self.objects, plan.step.name)
 
     def _record(self, job: Job, trace: str) -> None:
         """Keep the reason in the run's folder, so that it can be read and tried again."""
         name = _file_name(f"{job.plan.dataset}-{job.plan.stem}")
         key = f"runs/{self.outcome.run}/quarantine/{name}.json"
-        entry = job.entries()[0] | {"dataset": job.plan.dataset, "trace": masked(trace)}
+        entry = {**job.entries()[0], "dataset": job.plan.dataset, "trace": masked(trace)}
         self.objects.put(key, json.dumps(entry, indent=1).encode())
 
 
@@ -323,9 +329,9 @@ def _file_name(text: str) -> str:
 
 
 def _notes(jobs: Sequence[Job]) -> list[str]:
-    """Return what the parts that were made say of themselves."""
-    made = [job for job in jobs if job.plan.action == "make"]
-    return [f"{j.plan.stem}: {line}" for j in made for line in j.summary.get("notes", ())]
+    """Return the notes in the summaries of parts that were made."""
+    new = [job for job in jobs if job.plan.action == "make"]
+    return [f"{j.plan.stem}: {line}" for j in new for line in j.summary.get("notes", ())]
 
 
 def _jobs(plan: StepPlan) -> list[Job]:

@@ -42,7 +42,7 @@ class Job:
     plan: PartPlan
     left: int = 0
     seal: str = ""
-    summary: dict[str, Any] = field(default_factory=dict)
+    summary: catalog.Summary = field(default_factory=catalog.Summary)
     reason: str = ""
     bug: bool = False
     passing: bool = False
@@ -71,8 +71,8 @@ class Job:
         )
 
     def put_aside(self) -> catalog.PutAside:
-        """Return what a version keeps of one that was put aside."""
-        kept = catalog.PutAside(
+        """Return the entry of a version for a part that was put aside."""
+        entry = catalog.PutAside(
             stem=self.plan.stem,
             fingerprint=self.plan.origin.fingerprint,
             reason=self.reason,
@@ -80,29 +80,28 @@ class Job:
             sources=[item["path"] for item in self.plan.origin.items],
         )
         if self.passing:
-            kept["passing"] = True
-        return kept
+            entry["passing"] = True
+        return entry
 
     @property
     def lost(self) -> int:
         """Source items that were put aside: all of them, or some pictures of a collection."""
         if self.aside:
             return self.plan.items
-        read = self.plan.origin.kind == "reader"
-        return int(self.summary.get("put_aside", 0)) if read else 0
+        return self.summary.get("put_aside", 0) if self.plan.origin.kind == "reader" else 0
 
     def entries(self) -> list[catalog.PutAside]:
-        """Return what a version keeps of everything of it that was put aside."""
+        """Return the entries of a version for the part, or for pictures of it, put aside."""
         if self.aside or not self.lost:
             return [self.put_aside()] if self.aside else []
         named = self.summary["aside"]
-        kept = self.put_aside()
+        entry = self.put_aside()
         first = ": ".join(named[0])
-        kept["reason"] = f"{self.lost} of {self.plan.items} pictures; the first is {first}"
-        kept["items"] = self.lost
-        kept["sources"] = [name for name, _ in named]
-        kept["whole"] = False
-        return [kept]
+        entry["reason"] = f"{self.lost} of {self.plan.items} pictures; the first is {first}"
+        entry["items"] = self.lost
+        entry["sources"] = [name for name, _ in named]
+        entry["whole"] = False
+        return [entry]
 
 
 class _Task(NamedTuple):
@@ -161,15 +160,15 @@ class Scheduler:
         self._todo: deque[_Task] = deque()
         self._isolated: deque[_Task] = deque()
         self._in_flight: dict[str, _Task] = {}
-        self._aside = 0
+        self._aside = self._total = 0
         self._bar = tqdm(disable=True)
 
     def make(self, jobs: Sequence[Job]) -> None:
         """Make the parts, or put them aside; raise if the run must end."""
         self._todo.extend(self._init(job) for job in jobs)
-        total = sum(max(1, job.plan.partitions) for job in jobs)
+        self._total = sum(max(1, job.plan.partitions) for job in jobs)
         self._bar = tqdm(
-            total=total,
+            total=self._total,
             desc=self.name,
             unit="part.",
             disable=not self.progress,
@@ -220,34 +219,35 @@ class Scheduler:
             self._todo.appendleft(self._finish(job))
         return 1
 
-    def _ended(self, job: Job, found: Mapping[str, Any]) -> None:
-        job.seal, job.summary = found["seal"], found["summary"]
-        job.written += found["bytes"]
+    def _ended(self, job: Job, part: parts.SealedPart) -> None:
+        job.seal, job.summary = part["seal"], part["summary"]
+        job.written += part["bytes"]
 
-    def _begun(self, job: Job, found: Mapping[str, Any]) -> int:
-        if found["sealed"]:
-            self._ended(job, found)
-            job.seconds += found["seconds"]
+    def _begun(self, job: Job, part: parts.Begun | parts.SealedPart) -> int:
+        if part["sealed"]:
+            self._ended(job, part)
+            job.seconds += part["seconds"]
             return max(1, job.plan.partitions)
-        marked = set(found["done"])
+        marked = set(part["done"])
         # what was begun before may be cut in another way
-        self._bar.total += found["partitions"] - max(1, job.plan.partitions)
-        left = [i for i in range(found["partitions"]) if i not in marked]
-        job.left = len(left)
+        self._total += part["partitions"] - max(1, job.plan.partitions)
+        self._bar.total = self._total
+        unmarked = [i for i in range(part["partitions"]) if i not in marked]
+        job.left = len(unmarked)
         url, base = self.url, job.plan.base
         self._todo.extendleft(
             _Task(job, str(i), parts.partition, (url, base, i, self.recompute), job.round)
-            for i in reversed(left)
+            for i in reversed(unmarked)
         )
-        if not left:
+        if not unmarked:
             self._todo.appendleft(self._finish(job))
         return len(marked)
 
     def _init(self, job: Job) -> _Task:
         plan = job.plan
         new = plan.new and not job.tries  # what was tried may have left something
-        given = (plan.origin.to_dict(), plan.options, self.who, self.recompute, new)
-        args = (self.url, plan.base, *given)
+        spec = plan.origin.to_dict()
+        args = (self.url, plan.base, spec, plan.options, self.who, self.recompute, new)
         return _Task(job, "init", parts.make, args, job.round)
 
     def _finish(self, job: Job) -> _Task:

@@ -1,4 +1,4 @@
-"""What is there already of the parts that a step wants.
+"""Parts of a plan that are in the store already: sealed, begun, or not at all.
 
 What the newest version names costs no request; for the rest the store is asked once, not once a
 part.
@@ -26,12 +26,12 @@ _PART = re.compile(r"parts/[^/]+/[^/]+-[0-9a-f]{12}(?=\.)")
 
 @dataclass(frozen=True)
 class Sealed:
-    """Which of the wanted parts are there.
+    """The parts of a plan that are in the store already.
 
     Attributes
     ----------
     named : dict of str to PartRef
-        By stem, those that the newest version names; with the fingerprint that is wanted.
+        By stem, those that the newest version names; with the fingerprint of the plan.
     bases : set of str
         Others that are sealed: a run was stopped before it committed them.
     begun : set of str
@@ -50,8 +50,8 @@ class Sealed:
         cls,
         objects: Objects,
         dataset: str,
-        known: Mapping[str, PartRef],
-        wanted: Sequence[tuple[str, PartSpec]],
+        refs: Mapping[str, PartRef],
+        specs: Sequence[tuple[str, PartSpec]],
     ) -> "Sealed":
         """Look for parts.
 
@@ -61,73 +61,73 @@ class Sealed:
             The store.
         dataset : str
             The dataset.
-        known : mapping of str to PartRef
+        refs : mapping of str to PartRef
             By stem, the parts of its newest version.
-        wanted : sequence of (str, PartSpec)
-            Stem and origin of each.
+        specs : sequence of (str, PartSpec)
+            Stem and spec of each part of the plan.
         """
-        found = cls()
-        rest = []
-        for stem, made in wanted:
-            ref = known.get(stem)
-            if ref is not None and _is_of(objects, ref, made):
-                found.named[stem] = replace(ref, fingerprint=made.fingerprint)
+        parts = cls()
+        bases = []
+        for stem, spec in specs:
+            ref = refs.get(stem)
+            if ref is not None and _is_of(objects, ref, spec):
+                parts.named[stem] = replace(ref, fingerprint=spec.fingerprint)
             else:
-                rest.append(base_of(dataset, stem, made.fingerprint))
-        if len(rest) > _FEW:
-            there = objects.below(f"parts/{dataset}/")
+                bases.append(base_of(dataset, stem, spec.fingerprint))
+        if len(bases) > _FEW:
             prefix = f"parts/{dataset}/"
-            seals = {entry.key.removesuffix(".json") for entry in there.objects}
-            begun = {prefix + name.removesuffix(".marks") for name in there.folders}
-            found.bases.update(base for base in rest if base in seals)
-            found.begun.update(base for base in rest if base in begun)
-            keys = [*(e.key for e in there.objects), *(prefix + name for name in there.folders)]
-            some = {match[0] for key in keys if (match := _PART.match(key))}
-            found.new.update(base for base in rest if base not in some)
+            below = objects.below(prefix)
+            seals = {entry.key.removesuffix(".json") for entry in below.objects}
+            begun = {prefix + name.removesuffix(".marks") for name in below.folders}
+            parts.bases.update(base for base in bases if base in seals)
+            parts.begun.update(base for base in bases if base in begun)
+            keys = [*(e.key for e in below.objects), *(prefix + name for name in below.folders)]
+            stored = {match[0] for key in keys if (match := _PART.match(key))}
+            parts.new.update(base for base in bases if base not in stored)
         else:
-            safe = [base for base in rest if base.isprintable()]
-            found.new.update(
+            safe = [base for base in bases if base.isprintable()]
+            parts.new.update(
                 b for b in safe if not any(True for _ in catalog_seals.beside(objects, b))
             )
-            old = [base for base in safe if base not in found.new]
-            found.bases.update(b for b in old if objects.exists(catalog_seals.key_of(b)))
-            left = [b for b in old if b not in found.bases]
-            found.begun.update(b for b in left if objects.exists(marks.init_key(b)))
-        return found
+            old = [base for base in safe if base not in parts.new]
+            parts.bases.update(b for b in old if objects.exists(catalog_seals.key_of(b)))
+            unsealed = [b for b in old if b not in parts.bases]
+            parts.begun.update(b for b in unsealed if objects.exists(marks.init_key(b)))
+        return parts
 
 
-def _is_of(objects: Objects, ref: PartRef, made: PartSpec) -> bool:
-    """Tell whether a part is the one wanted, or one of an earlier dpipe that is alike."""
-    if ref.fingerprint == made.fingerprint:
+def _is_of(objects: Objects, ref: PartRef, spec: PartSpec) -> bool:
+    """Tell whether a part is that of a spec, or one of an earlier dpipe that is alike."""
+    if ref.fingerprint == spec.fingerprint:
         return True
-    if not part_spec.is_older(ref.fingerprint, made):
+    if not part_spec.is_older(ref.fingerprint, spec):
         return False
-    if made.kind != "reader":
+    if spec.kind != "reader":
         return True  # the code of a user was not recorded then
-    reader = readers.resolve(made.name)
+    reader = readers.resolve(spec.name)
     if reader.alike is None:
         return False
     try:
         sealed = catalog_seals.open_named(objects, ref)
-        return reader.alike(sealed, lambda: part_spec.read(made))
+        return reader.alike(sealed, lambda: part_spec.read(spec))
     except (InputError, SchemaError):  # refused today: the plan says why
         return False
 
 
-def why_made(step: Step, stem: str, made: PartSpec, parent: catalog.Version | None) -> str:
-    """Say why a part is made: it is new, or what changed."""
+def why_made(step: Step, stem: str, spec: PartSpec, parent: catalog.Version | None) -> str:
+    """Return the reason why a part is made: it is new, or something changed."""
     if parent is None or stem not in parent.parts.by_stem:
         return "new"
     before, now = parent.recipe, json.loads(json.dumps(step.to_dict(), default=str))
-    if made.code and before.get("code", "") not in ("", made.code):
-        return f"the code of {made.name} changed"
+    if spec.code and before.get("code", "") not in ("", spec.code):
+        return f"the code of {spec.name} changed"
     fingerprint = parent.parts.by_stem[stem].fingerprint
-    earlier = (replace(made, version=version) for version in range(1, made.version))
-    if any(fingerprint == each.fingerprint for each in earlier):
-        return f"the {made.kind} {made.name} has a new version"
+    earlier = (replace(spec, version=version) for version in range(1, spec.version))
+    if any(fingerprint == older.fingerprint for older in earlier):
+        return f"the {spec.kind} {spec.name} has a new version"
     old, new = before.get("params", {}), now.get("params", {})
     if old != new and old.items() <= new.items():
-        return f"the {made.kind} {made.name} has new parameters"
+        return f"the {spec.kind} {spec.name} has new parameters"
     changed = [
         words
         for key, words in _CHANGES.items()
@@ -135,7 +135,7 @@ def why_made(step: Step, stem: str, made: PartSpec, parent: catalog.Version | No
     ]
     if changed:
         return f"{' and '.join(changed)} changed"
-    return "its source changed" if made.kind == "reader" else "its inputs changed"
+    return "its source changed" if spec.kind == "reader" else "its inputs changed"
 
 
 _CHANGES = {

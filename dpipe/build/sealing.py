@@ -4,16 +4,17 @@ import base64
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Literal, TypedDict
 
 import numpy as np
 import xarray as xr
 
 from dpipe import ledger, schema
 from dpipe.build import marks, part_spec, source_digests
-from dpipe.build.part_layout import PartLayout, put_aside, unreadable
-from dpipe.build.writing import write_cell
-from dpipe.catalog import provenance, seals
+from dpipe.build.part_layout import PartLayout
+from dpipe.build.pictures_aside import put_aside, unreadable
+from dpipe.build.writing import Written, write_cell
+from dpipe.catalog import SpecFields, Summary, provenance, seals
 from dpipe.errors import GoneError
 from dpipe.redaction import masked
 from dpipe.storage import Objects, Put, documents, zarr
@@ -21,9 +22,30 @@ from dpipe.storage import Objects, Put, documents, zarr
 _INLINE_OBJECT = 64 << 10
 
 
+class Begun(TypedDict):
+    """A part that is laid out: the number of its partitions, and those that have a mark."""
+
+    partitions: int
+    done: list[int]
+    sealed: Literal[False]
+
+
+class SealedPart(Written):
+    """A part that is sealed, in the shape of `Begun`: the digest of its seal, its summary.
+
+    ``seconds``, ``bytes`` and ``objects`` are those of the task that sealed it.
+    """
+
+    partitions: int
+    done: list[int]
+    sealed: Literal[True]
+    seal: str
+    summary: Summary
+
+
 @dataclass
-class Made:
-    """What is known of a part when all of its partitions are done.
+class Finished:
+    """A part all of whose partitions are done, before it is sealed.
 
     Attributes
     ----------
@@ -33,7 +55,7 @@ class Made:
         Its coordinate objects by key below the part.
     pieces : Pieces
         Values of small variables.
-    made_by : dict
+    spec : SpecFields
         Its spec.
     who : dict
         ``author`` and ``run``.
@@ -54,7 +76,7 @@ class Made:
     puts: dict[str, Put]
     coordinates: dict[str, bytes]
     pieces: marks.Pieces
-    made_by: Mapping[str, Any]
+    spec: SpecFields
     who: Mapping[str, str]
     partitions: int
     seconds: float
@@ -64,24 +86,24 @@ class Made:
     touched: bool = False
 
 
-def seal_made(
+def seal_finished(
     objects: Objects,
-    outline: PartLayout,
-    made: Made,
+    layout: PartLayout,
+    part: Finished,
     opened: Callable[[], xr.Dataset],
     *,
     leftovers: bool = True,
-) -> dict[str, Any]:
+) -> SealedPart:
     """Write small variables, the lists and the seal.
 
     Parameters
     ----------
     objects : Objects
         The store.
-    outline : PartLayout
+    layout : PartLayout
         How the part is cut.
-    made : Made
-        What was made of it.
+    part : Finished
+        Its objects and values.
     opened : callable
         Returns the Dataset that it holds; asked where pictures may prove unreadable.
     leftovers : bool
@@ -89,47 +111,40 @@ def seal_made(
 
     Returns
     -------
-    dict
-        ``sealed`` (True), ``seal``, ``summary``, ``seconds`` and ``bytes`` written here.
+    SealedPart
+        With the bytes written here.
     """
-    values = dict(made.pieces.joined(outline))
+    values = dict(part.pieces.joined(layout))
     small = [
         put
         for name, block in values.items()
-        for put in write_cell(objects, outline, name, {}, block)
+        for put in write_cell(objects, layout, name, {}, block)
     ]
-    said = _without_unreadable(objects, outline, made, values.get("picture_flag"), opened)
-    puts = made.puts | {put.key: put for put in small}
+    aside = _without_unreadable(objects, layout, part, values.get("picture_flag"), opened)
+    puts = part.puts | {put.key: put for put in small}
     if leftovers:
-        _drop_leftovers(objects, outline, puts)
-    summary = outline.summary | said
-    variables = {array.variable for array in outline.arrays}
-    notes = [*map(masked, summary.get("notes", ())), *_notes(made, variables, "notes" in summary)]
-    if several := said.get("several_values"):
-        notes.append(
-            f"{several} masks have several values besides 0; cell-features takes the smallest for "
-            "shapes, as scifAI does, unless mask_values=union"
-        )
-    if notes:
-        summary = summary | {"notes": notes}
-    sources = _sources(objects, outline.base, made)
+        _drop_leftovers(objects, layout, puts)
+    summary: Summary = {**layout.summary, **aside}
+    if notes := _notes(part, layout, summary):
+        summary["notes"] = notes
+    sources = _sources(objects, layout.base, part)
     entries = {
-        key.removeprefix(f"{outline.path}/"): {"size": put.size, "sha256": put.sha256}
+        key.removeprefix(f"{layout.path}/"): seals.ObjectEntry(size=put.size, sha256=put.sha256)
         for key, put in sorted(puts.items())
     }
     listed = json.dumps(entries, indent=0).encode()
-    key = seals.key_of(outline.base)
-    zarr.keep(objects, f"{outline.base}.objects.json", listed, key)
-    stem, _, fingerprint = outline.base.rpartition("/")[2].rpartition("-")
-    found = seals.Seal(
-        base=outline.base,
-        suffix=outline.suffix,
+    key = seals.key_of(layout.base)
+    zarr.keep(objects, f"{layout.base}.objects.json", listed, key)
+    stem, _, fingerprint = layout.base.rpartition("/")[2].rpartition("-")
+    seal = seals.Seal(
+        base=layout.base,
+        suffix=layout.suffix,
         stem=stem,
         fingerprint=fingerprint,
-        documents=outline.documents,
+        documents=layout.documents,
         inline={
             name: base64.b64encode(data).decode()
-            for name, data in made.coordinates.items()
+            for name, data in part.coordinates.items()
             if len(data) <= _INLINE_OBJECT
         },
         objects={
@@ -138,100 +153,106 @@ def seal_made(
             "bytes": sum(entry["size"] for entry in entries.values()),
         },
         provenance=provenance(
-            made.made_by, made.who, partitions=made.partitions, seconds=made.seconds
+            part.spec, part.who, partitions=part.partitions, seconds=part.seconds
         ),
         summary=summary,
         sources=sources,
     )
-    data = found.to_bytes()
+    data = seal.to_bytes()
     if objects.put_if_absent(key, data) is not None:
-        objects.put(seals.copy_key(outline.base), data)
+        objects.put(seals.copy_key(layout.base), data)
     else:  # another run was first
         data = objects.read(key)
-        found = seals.parse(objects, data, outline.base)[0]
-    return {
-        "partitions": 0,
-        "done": [],
-        "sealed": True,
-        "seal": documents.sha256(data),
-        "summary": found.summary,
-        "seconds": made.seconds,
-        "bytes": sum(put.size for put in small),
-        "objects": len(entries),
-    }
+        seal = seals.parse(objects, data, layout.base)[0]
+    work = Written(seconds=part.seconds, bytes=sum(put.size for put in small), objects=len(entries))
+    return sealed_part(seal, documents.sha256(data), work)
 
 
-def _sources(objects: Objects, base: str, made: Made) -> dict[str, Any]:
-    """Put the list of what was read of sources; return what the seal says of it.
+def sealed_part(seal: seals.Seal, digest: str, work: Written) -> SealedPart:
+    """Return a part that is sealed as the result of a task."""
+    return SealedPart(partitions=0, done=[], sealed=True, seal=digest, summary=seal.summary, **work)
+
+
+def _sources(objects: Objects, base: str, part: Finished) -> seals.SourceTotals:
+    """Put the list of what was read of sources; return its digest and length.
 
     Raises
     ------
     GoneError
         A source was not the same all the time.
     """
-    if made.made_by.get("kind") != "reader":
+    if part.spec.get("kind") != "reader":
         return {}
-    found = part_spec.PartSpec.from_dict(made.made_by)
-    part_spec.note_rest(found, made.notes)
-    entries = made.notes.entries()
+    spec = part_spec.PartSpec.from_dict(part.spec)
+    part_spec.note_rest(spec, part.notes)
+    entries = part.notes.entries()
     changed = [uri for uri, entry in entries.items() if entry.get("changed")]
-    if changed or (made.touched and any(source_digests.compared(entries.items()))):
-        where = changed[0] if changed else found.items[0]["path"]
+    if changed or (part.touched and any(source_digests.compared(entries.items()))):
+        where = changed[0] if changed else spec.items[0]["path"]
         raise GoneError(f"{where}: changed while it was read; run the same command again")
     data = seals.SOURCES.write({"folders": ledger.in_folders(entries)})
     zarr.keep(objects, seals.sources_key(base), data, seals.key_of(base))
     return {"sha256": documents.sha256(data), "count": len(entries)}
 
 
-def _drop_leftovers(objects: Objects, outline: PartLayout, known: Mapping[str, Put]) -> None:
-    """Delete what lies below a part that is not sealed and was not made: an older attempt's."""
-    left = [e.key for e in objects.list(f"{outline.path}/") if e.key not in known]
-    if left and objects.exists(seals.key_of(outline.base)):
-        raise zarr.SealedError(f"{objects.url}/{outline.base}: sealed by another run")
-    objects.delete_many(left)
+def _drop_leftovers(objects: Objects, layout: PartLayout, puts: Mapping[str, Put]) -> None:
+    """Delete objects of an older attempt: those below a part, not sealed yet, that are not its."""
+    older = [e.key for e in objects.list(f"{layout.path}/") if e.key not in puts]
+    if older and objects.exists(seals.key_of(layout.base)):
+        raise zarr.SealedError(f"{objects.url}/{layout.base}: sealed by another run")
+    objects.delete_many(older)
 
 
-def _notes(made: Made, variables: set[str], known: bool) -> list[str]:
-    """Say which results hold nothing: of a user's operator each, of ours if it is all."""
-    if made.made_by.get("kind") != "operator":
-        return []
-    lines = []
-    if made.unsteady:
-        named = ", ".join(sorted(made.unsteady))
-        lines.append(f"not deterministic: {named} computed twice gave two answers")
-    ours = not made.made_by.get("code")
-    if made.nothing and not (ours and (known or made.nothing != variables)):
-        lines.append(f"every value of {', '.join(sorted(made.nothing))} is NaN")
+def _notes(part: Finished, layout: PartLayout, summary: Summary) -> list[str]:
+    """Return the notes of a summary, and those on results and masks, a line each.
+
+    Variables that are all NaN are named of a user's operator; of ours, if it is all of them and
+    nothing else is noted.
+    """
+    lines = [*map(masked, summary.get("notes", ()))]
+    if part.spec.get("kind") == "operator":
+        if part.unsteady:
+            named = ", ".join(sorted(part.unsteady))
+            lines.append(f"not deterministic: {named} computed twice gave two answers")
+        variables = {array.variable for array in layout.arrays}
+        ours = not part.spec.get("code")
+        if part.nothing and not (ours and ("notes" in summary or part.nothing != variables)):
+            lines.append(f"every value of {', '.join(sorted(part.nothing))} is NaN")
+    if several := summary.get("several_values"):
+        lines.append(
+            f"{several} masks have several values besides 0; cell-features takes the smallest for "
+            "shapes, as scifAI does, unless mask_values=union"
+        )
     return lines
 
 
 def _without_unreadable(
     objects: Objects,
-    outline: PartLayout,
-    made: Made,
+    layout: PartLayout,
+    part: Finished,
     flags: np.ndarray | None,
     opened: Callable[[], xr.Dataset],
-) -> dict[str, Any]:
+) -> Summary:
     """Put pictures aside that proved unreadable only when their block was made.
 
     The coordinates that were laid out said otherwise: of all objects, only these are replaced,
-    before anybody can see them. Returned is what the summary says of pictures put aside.
+    before anybody can see them. Returned are the fields of the summary on pictures put aside.
     """
-    if "put_aside/zarr.json" not in outline.documents:
+    if "put_aside/zarr.json" not in layout.documents:
         return {}
     ds = opened()
-    if outline.levels("picture_flag"):
+    if layout.levels("picture_flag"):
         if flags is None:  # too many to travel in the marks
-            written = zarr.open_group(objects.url, outline.path, outline.documents, {})
+            written = zarr.open_group(objects.url, layout.path, layout.documents, {})
             flags = np.asarray(written["picture_flag"].values)
         changed = unreadable(ds, flags)
         for name, values in changed.items():
-            document = outline.document(f"{name}/zarr.json")
+            document = layout.document(f"{name}/zarr.json")
             for key, data in zarr.encode(document, (slice(0, len(values)),), values).items():
-                put = objects.put(f"{outline.path}/{name}/{key}", data)
-                made.puts[put.key] = put
-                made.coordinates[f"{name}/{key}"] = data
+                put = objects.put(f"{layout.path}/{name}/{key}", data)
+                part.puts[put.key] = put
+                part.coordinates[f"{name}/{key}"] = data
         ds = ds.assign_coords({name: ("record", v) for name, v in changed.items()})
         if several := int(np.count_nonzero(flags & schema.SEVERAL_VALUES)):
-            return put_aside(ds) | {"several_values": several}
-    return put_aside(ds)
+            return {**put_aside(ds), "several_values": several}
+    return {**put_aside(ds)}

@@ -4,15 +4,15 @@ This module reads sources again; it decides nothing.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
 
 from dpipe import ledger, sources
 from dpipe.catalog import seals
 from dpipe.errors import InputError, NotFoundError, UsageError
+from dpipe.sources import ItemFields
 from dpipe.storage import Objects
 
 
-def changed(objects: Objects, sealed: seals.Seal, now: Sequence[Mapping[str, Any]] = ()) -> str:
+def changed(objects: Objects, sealed: seals.Seal, now: Sequence[ItemFields] = ()) -> str:
     """Hold the sources of a part against what was read of them when it was made.
 
     Parameters
@@ -21,7 +21,7 @@ def changed(objects: Objects, sealed: seals.Seal, now: Sequence[Mapping[str, Any
         The store.
     sealed : Seal
         The part's seal.
-    now : sequence of dict, optional
+    now : sequence of ItemFields, optional
         Its source items as they lie now, if that may be elsewhere.
 
     Returns
@@ -33,7 +33,7 @@ def changed(objects: Objects, sealed: seals.Seal, now: Sequence[Mapping[str, Any
 
 
 def differences(
-    objects: Objects, sealed: seals.Seal, now: Sequence[Mapping[str, Any]] = ()
+    objects: Objects, sealed: seals.Seal, now: Sequence[ItemFields] = ()
 ) -> Iterator[tuple[str, str]]:
     """Yield URI and what differs of each source that is not as it was read; see `changed`."""
     if not sealed.sources:
@@ -43,7 +43,7 @@ def differences(
     yield from compared((_moved_to(uri, moved), entry) for uri, entry in listed)
 
 
-def compared(entries: Iterable[tuple[str, Mapping[str, Any]]]) -> Iterator[tuple[str, str]]:
+def compared(entries: Iterable[tuple[str, ledger.Entry]]) -> Iterator[tuple[str, str]]:
     """Yield URI and what differs of each file that is not as a ledger has it."""
     for uri, entry in entries:
         try:
@@ -61,7 +61,7 @@ def compared(entries: Iterable[tuple[str, Mapping[str, Any]]]) -> Iterator[tuple
             yield uri, problem
 
 
-def _moved(before: Sequence[Any], now: Sequence[Any]) -> dict[str, str]:
+def _moved(before: Sequence[ItemFields], now: Sequence[ItemFields]) -> dict[str, str]:
     """Return where items lie now, by where they lay, if that is elsewhere."""
     places = {item["path"]: item["uri"] for item in now}
     return {

@@ -2,8 +2,8 @@
 
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from dataclasses import dataclass, field
+from typing import TypedDict
 
 import numpy as np
 import xarray as xr
@@ -16,9 +16,17 @@ from dpipe.errors import StoreError
 from dpipe.storage import Objects, Put, chunking, zarr
 
 
+class Written(TypedDict):
+    """How long a task computed, and the bytes and objects that it wrote."""
+
+    seconds: float
+    bytes: int
+    objects: int
+
+
 @dataclass
 class Cells:
-    """What became of the cells of one partition.
+    """The cells of one partition, computed and written.
 
     Attributes
     ----------
@@ -42,26 +50,26 @@ class Cells:
 
 
 def put_documents(
-    objects: Objects, outline: PartLayout, coordinates: Mapping[str, bytes]
+    objects: Objects, layout: PartLayout, coordinates: Mapping[str, bytes]
 ) -> list[Put]:
     """Put every ``zarr.json`` and every coordinate object of a part."""
-    held = {key: outline.document(key) for key in outline.documents} | dict(coordinates)
+    data = {key: layout.document(key) for key in layout.documents} | dict(coordinates)
 
     def put(name: str) -> Put:
-        key = f"{outline.path}/{name}"
-        return zarr.keep(objects, key, held[name], seals.key_of(outline.base))
+        key = f"{layout.path}/{name}"
+        return zarr.keep(objects, key, data[name], seals.key_of(layout.base))
 
-    found = []
-    for one in objects.ask_many(put, held):
-        if isinstance(one, StoreError):
-            raise one
-        found.append(one)
-    return found
+    puts = []
+    for answer in objects.ask_many(put, data):
+        if isinstance(answer, StoreError):
+            raise answer
+        puts.append(answer)
+    return puts
 
 
 def write_cells(
     objects: Objects,
-    outline: PartLayout,
+    layout: PartLayout,
     ds: xr.Dataset,
     index: int,
     again: xr.Dataset | None = None,
@@ -72,7 +80,7 @@ def write_cells(
     ----------
     objects : Objects
         The store.
-    outline : PartLayout
+    layout : PartLayout
         How the part is cut.
     ds : xarray.Dataset
         What it will hold.
@@ -84,33 +92,33 @@ def write_cells(
     Returns
     -------
     Cells
-        What became of them.
+        Its objects, the values of small variables, and what is odd about them.
     """
-    began, made = time.perf_counter(), Cells()
+    began, cells = time.perf_counter(), Cells()
     dims = {str(name): variable.dims for name, variable in ds.data_vars.items()}
-    some: set[str] = set()
-    for cell in outline.grid.cells(index):
-        names = [name for name in dims if outline.grid.owns(cell, dims[name])]
+    numbers: set[str] = set()
+    for cell in layout.grid.cells(index):
+        names = [name for name in dims if layout.grid.owns(cell, dims[name])]
         second = compute.compute_region(again, names, cell) if again is not None else {}
         for name, values in compute.compute_region(ds, names, cell).items():
             if name in second and not _same(values, second[name]):
-                made.unsteady.add(name)
-            (made.nothing if _is_nothing(values) else some).add(name)
-            if name in outline.small:
-                made.pieces.add(outline.levels(name)[0], cell, values)
+                cells.unsteady.add(name)
+            (cells.nothing if _is_nothing(values) else numbers).add(name)
+            if name in layout.small:
+                cells.pieces.add(layout.levels(name)[0], cell, values)
             else:
-                made.puts += write_cell(objects, outline, name, cell, values)
-    made.nothing -= some
-    made.seconds = time.perf_counter() - began
-    return made
+                cells.puts += write_cell(objects, layout, name, cell, values)
+    cells.nothing -= numbers
+    cells.seconds = time.perf_counter() - began
+    return cells
 
 
 def write_cell(
-    objects: Objects, outline: PartLayout, name: str, cell: Mapping[str, slice], values: np.ndarray
+    objects: Objects, layout: PartLayout, name: str, cell: Mapping[str, slice], values: np.ndarray
 ) -> list[Put]:
     """Write the shards of one variable in one cell, with every level of their region."""
-    levels = outline.levels(name)
-    top, key = levels[0], seals.key_of(outline.base)
+    levels = layout.levels(name)
+    top, key = levels[0], seals.key_of(layout.base)
     puts: list[Put] = []
     for region in chunking.shards(top, {d: s for d, s in cell.items() if d in top.dims}):
         inside = tuple(
@@ -119,8 +127,8 @@ def write_cell(
         )
         cut = dict(zip(top.dims, region, strict=True))
         for array, place, block in chunking.levels_of(levels, cut, values[inside]):
-            document = outline.document(f"{array.path}/zarr.json")
-            puts += zarr.write_region(objects, outline.path, array, document, place, block, key)
+            document = layout.document(f"{array.path}/zarr.json")
+            puts += zarr.write_region(objects, layout.path, array, document, place, block, key)
     return puts
 
 
@@ -133,20 +141,20 @@ def _is_nothing(values: np.ndarray) -> bool:
 
 def write_partition(
     objects: Objects,
-    outline: PartLayout,
+    layout: PartLayout,
     ds: xr.Dataset,
     index: int,
     *,
     again: xr.Dataset | None = None,
     anew: bool = False,
-) -> dict[str, Any]:
+) -> Written:
     """Compute one partition of a lazy Dataset and write it, cell by cell.
 
     Parameters
     ----------
     objects : Objects
         The store.
-    outline : PartLayout
+    layout : PartLayout
         How the part is cut.
     ds : xarray.Dataset
         What it will hold.
@@ -159,21 +167,31 @@ def write_partition(
 
     Returns
     -------
-    dict
-        As `partition`.
+    Written
+        As of `partition`.
     """
-    made = write_cells(objects, outline, ds, index, again)
-    puts = [asdict(put) for put in made.puts]
-    mark = {"partition": index, "objects": puts, "small": made.pieces.to_list()}
-    mark |= {"seconds": made.seconds, "nothing": sorted(made.nothing)}
-    mark |= {"unsteady": sorted(made.unsteady)} if made.unsteady else {}
+    cells = write_cells(objects, layout, ds, index, again)
+    marks.put(objects, marks.key(layout.base, index), _mark(index, cells), anew=anew)
+    size = sum(put.size for put in cells.puts)
+    return Written(seconds=cells.seconds, bytes=size, objects=len(cells.puts))
+
+
+def _mark(index: int, cells: Cells) -> marks.PartitionMark:
+    """Return the mark of a partition, with what the open ledger holds."""
+    mark = marks.PartitionMark(
+        partition=index,
+        objects=[put.to_dict() for put in cells.puts],
+        small=cells.pieces.to_list(),
+        seconds=cells.seconds,
+        nothing=sorted(cells.nothing),
+    )
+    if cells.unsteady:
+        mark["unsteady"] = sorted(cells.unsteady)
     if (notes := ledger.current()) is not None:
         mark["read"] = notes.entries()
-    marks.put(objects, marks.key(outline.base, index), mark, anew=anew)
-    written = sum(put.size for put in made.puts)
-    return {"seconds": made.seconds, "bytes": written, "objects": len(puts)}
+    return mark
 
 
-def _same(one: np.ndarray, other: np.ndarray) -> bool:
+def _same(values: np.ndarray, others: np.ndarray) -> bool:
     """Tell whether two results are equal, bit for bit but for kinds of NaN."""
-    return np.array_equal(one, other, equal_nan=one.dtype.kind in "fc")
+    return np.array_equal(values, others, equal_nan=values.dtype.kind in "fc")

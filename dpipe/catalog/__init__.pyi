@@ -1,10 +1,10 @@
 from . import heartbeat, seals, version_files
 from .commits import add, commit
-from .display import row, study_lines, text
+from .display import Row, row, study_lines, text
 from .heartbeat import Heartbeat, beating
-from .provenance import provenance
-from .refs import PartRef
-from .version_files import History, PutAside, Version
+from .provenance import InputFields, Provenance, SpecFields, input_fields, provenance
+from .refs import PartRef, PicturesAside, Summary
+from .version_files import Draft, History, PutAside, StepFields, Version
 from .versions import (
     by_stem,
     check_name,
@@ -19,10 +19,18 @@ from .versions import (
 )
 
 __all__ = [
+    "Draft",
     "Heartbeat",
     "History",
+    "InputFields",
     "PartRef",
+    "PicturesAside",
+    "Provenance",
     "PutAside",
+    "Row",
+    "SpecFields",
+    "StepFields",
+    "Summary",
     "Version",
     "add",
     "beating",
@@ -31,6 +39,7 @@ __all__ = [
     "commit",
     "heartbeat",
     "history",
+    "input_fields",
     "lineage",
     "listing",
     "names",

@@ -7,14 +7,13 @@ that was lost is not a race that was.
 
 import contextlib
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any
 
 from dpipe.catalog import heartbeat, version_files
 from dpipe.catalog.refs import PartRef, Refs
-from dpipe.catalog.version_files import Version
+from dpipe.catalog.version_files import Draft, StepFields, Version
 from dpipe.catalog.versions import check_name, newest
 from dpipe.errors import DamageError, StoreError
 from dpipe.storage import Objects, documents
@@ -25,7 +24,7 @@ _TRIES = 1000
 def commit(
     objects: Objects,
     name: str,
-    build: Callable[[Version | None], Mapping[str, Any] | None],
+    build: Callable[[Version | None], Draft | None],
     *,
     author: str,
 ) -> Version | None:
@@ -38,9 +37,9 @@ def commit(
     name : str
         The dataset.
     build : callable
-        Gets the newest version (or None) and returns the new one's ``parts``, ``message`` and
-        what else a Version holds, or None if there is nothing to commit. Called again for each
-        version that somebody else commits in between.
+        Gets the newest version (or None) and returns what the new one is to hold, or None if
+        there is nothing to commit. Called again for each version that somebody else commits in
+        between.
     author : str
         Who commits.
 
@@ -61,10 +60,10 @@ def commit(
     identity, seen = uuid.uuid4().hex, set[str]()
     for _ in range(_TRIES):
         parent = newest(objects, name)
-        fields = build(parent)
-        if fields is None:
+        draft = build(parent)
+        if draft is None:
             return None
-        version = add(objects, name, parent, fields, author=author, identity=identity, seen=seen)
+        version = add(objects, name, parent, draft, author=author, identity=identity, seen=seen)
         if version is not None:
             return version
     raise StoreError(f"{objects.url}: {name}: every version number was taken; try again")
@@ -74,7 +73,7 @@ def add(
     objects: Objects,
     name: str,
     parent: Version | None,
-    fields: Mapping[str, Any],
+    draft: Draft,
     *,
     author: str,
     identity: str,
@@ -89,8 +88,8 @@ def add(
         As for `commit`.
     parent : Version or None
         The version that it follows.
-    fields : mapping
-        ``parts``, ``message`` and what else a Version holds.
+    draft : Draft
+        What it is to hold.
     identity : str
         What tells this commit from others.
     number : int
@@ -98,7 +97,7 @@ def add(
     seen : set of str, optional
         Seals that were looked at in an earlier try; those of this one are added.
     """
-    parts = fields["parts"] if isinstance(fields["parts"], Refs) else Refs(fields["parts"])
+    parts = draft["parts"] if isinstance(draft["parts"], Refs) else Refs(draft["parts"])
     _look(objects, name, parent, parts, set() if seen is None else seen)
     version = Version(
         name=name,
@@ -108,13 +107,18 @@ def add(
         parent_sha256=parent.sha256 if parent else "",
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         author=author,
-        **{**fields, "parts": parts},
+        parts=parts,
+        message=draft["message"],
+        recipe=draft.get("recipe", StepFields()),
+        study=draft.get("study", {}),
+        put_aside=draft.get("put_aside", ()),
+        lost=draft.get("lost", ()),
     )
     data = version_files.encode(objects, version, parent)
     version = replace(version, sha256=documents.sha256(data))
     if objects.put_if_absent(version_files.key_of(name, version.number), data) is None:
-        there = version_files.read(objects, name, version.number)
-        if there is None or there.id != identity:
+        other = version_files.read(objects, name, version.number)
+        if other is None or other.id != identity:
             return None
     with contextlib.suppress(StoreError):  # the version is there; a copy can be made later
         objects.put(version_files.copy_key(name, version.number, version.sha256), data)
@@ -148,5 +152,5 @@ def _look(objects: Objects, name: str, parent: Version | None, parts: Refs, seen
 
 def _unnamed(parent: Version | None, parts: Refs) -> list[PartRef]:
     """Return the sealed parts that the parent does not name."""
-    known = {(ref.base, ref.seal) for ref in parent.parts} if parent else set()
-    return [ref for ref in parts if ref.seal and (ref.base, ref.seal) not in known]
+    named = {(ref.base, ref.seal) for ref in parent.parts} if parent else set()
+    return [ref for ref in parts if ref.seal and (ref.base, ref.seal) not in named]

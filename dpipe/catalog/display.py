@@ -5,7 +5,7 @@ Imported by ``catalog`` alone.
 
 import html
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypedDict
 
 _LAYOUT = ("block", "slot", "value", "place")
 """Dims of packed pictures that say how they lie, not what there is."""
@@ -32,7 +32,25 @@ def describe(summary: Mapping[str, Any]) -> str:
     return " ".join(word for word in words if word)
 
 
-def row(version: Any) -> dict[str, Any]:
+Row = TypedDict(
+    "Row",
+    {
+        "dataset": str,
+        "version": int,
+        "parts": int,
+        "records": int | None,
+        "put aside": int,
+        "bytes": int,
+        "created": str,
+        "author": str,
+        "message": str,
+        "study": str,
+    },
+)
+"""A version in a listing; its names are the columns."""
+
+
+def row(version: Any) -> Row:
     """Return a version as one row of a listing."""
     return {
         "dataset": version.name,

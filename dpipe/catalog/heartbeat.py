@@ -18,7 +18,7 @@ import secrets
 import socket
 import threading
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import TypedDict, cast
 
 from dpipe.errors import DamageError, DpipeError
 from dpipe.storage import Objects, documents
@@ -28,6 +28,15 @@ PERIOD = 60.0
 TRUSTED = 3600.0
 """Seconds for which a sign is believed."""
 _FORM = documents.Form("dpipe-alive", 1, "sign of life")
+
+
+class Sign(TypedDict, total=False):
+    """A heartbeat, or with ``sweeping`` (keys of parts) the note of a sweeper."""
+
+    datasets: list[str]
+    host: str
+    process: int
+    sweeping: list[str]
 
 
 class Heartbeat:
@@ -45,12 +54,12 @@ class Heartbeat:
 
     def __init__(self, objects: Objects, run: str, datasets: Iterable[str]) -> None:
         self._objects, self._key = objects, _key(run)
-        fields = {
+        sign: Sign = {
             "datasets": sorted(datasets),
             "host": socket.gethostname(),
             "process": os.getpid(),
         }
-        self._data = _FORM.write(fields)
+        self._data = _FORM.write(sign)
 
     def beat(self) -> None:
         """Say that the run lives; before a commit this is what makes its look at seals count."""
@@ -87,7 +96,7 @@ def beating(objects: Objects, run: str, datasets: Iterable[str]) -> Iterator[Hea
 def sweeping(objects: Objects, bases: Iterable[str]) -> Iterator[None]:
     """Leave a note of the parts that are about to be deleted, while they are."""
     key = _key(f"sweep-{secrets.token_hex(4)}")
-    objects.put(key, _FORM.write({"sweeping": sorted(bases)}))
+    objects.put(key, _FORM.write(Sign(sweeping=sorted(bases))))
     try:
         yield
     finally:
@@ -97,15 +106,15 @@ def sweeping(objects: Objects, bases: Iterable[str]) -> Iterator[None]:
 
 def alive(objects: Objects) -> set[str]:
     """Return the datasets of which somebody is making parts now."""
-    return {name for fields in _signs(objects) for name in fields.get("datasets", ())}
+    return {name for sign in _signs(objects) for name in sign.get("datasets", ())}
 
 
 def swept(objects: Objects) -> set[str]:
     """Return the parts that somebody is about to delete."""
-    return {base for fields in _signs(objects) for base in fields.get("sweeping", ())}
+    return {base for sign in _signs(objects) for base in sign.get("sweeping", ())}
 
 
-def _signs(objects: Objects) -> Iterator[dict[str, Any]]:
+def _signs(objects: Objects) -> Iterator[Sign]:
     entries = list(objects.list("alive/"))
     if not entries:
         return
@@ -114,7 +123,7 @@ def _signs(objects: Objects) -> Iterator[dict[str, Any]]:
     for key, data in zip(young, objects.read_many(young), strict=True):
         if isinstance(data, bytes):
             try:
-                yield _FORM.read(data, f"{objects.url}/{key}")
+                yield cast("Sign", _FORM.read(data, f"{objects.url}/{key}"))
             except DamageError as error:
                 way = "it counts for an hour after it was written; then the same command goes on"
                 raise DamageError(f"{error}; {way}") from error

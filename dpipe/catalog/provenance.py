@@ -7,25 +7,93 @@ import hashlib
 import os
 import platform
 import socket
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import NotRequired, TypedDict
+
+from dpipe.catalog.refs import PartRef
+from dpipe.sources import ItemFields
+from dpipe.storage import Json
 
 _LIBRARIES = ("dask", "distributed", "h5py", "numcodecs", "numpy", "scipy", "xarray", "zarr")
 _ROOT = Path(__file__).parent
 
 
+class InputFields(TypedDict):
+    """A sealed part as the spec of another names it, of which it is an input."""
+
+    stem: str
+    fingerprint: str
+    base: str
+    seal: NotRequired[str]
+
+
+class SpecFields(TypedDict):
+    """A part's spec as plans, marks and seals hold it; see ``dpipe.build.PartSpec``.
+
+    ``made`` is the call of an operator that made what was saved from memory, where one is known.
+    """
+
+    kind: str
+    name: str
+    version: int
+    params: Json
+    items: Sequence[ItemFields]
+    inputs: dict[str, list[InputFields]]
+    said: Json
+    levels: int | None
+    device: str
+    code: NotRequired[str]
+    attempt: NotRequired[int]
+    made: NotRequired[Json]
+
+
+class Software(TypedDict):
+    """Which software made a part; "" for what cannot be known."""
+
+    dpipe: str
+    python: str
+    libraries: dict[str, str]
+    lock: str
+    environment: str
+    git: str
+    source: str
+
+
+class Machine(TypedDict):
+    """On which machine a part was made; "" for what cannot be known."""
+
+    machine: str
+    processor: str
+    host: str
+
+
+class Provenance(Software, Machine):
+    """How a part came to be; see `provenance`. An earlier dpipe wrote less."""
+
+    origin: SpecFields
+    partitions: int
+    seconds: float
+    author: str
+    run: str
+
+
+def input_fields(ref: PartRef) -> InputFields:
+    """Return a part as the spec of another names it."""
+    return InputFields(stem=ref.stem, fingerprint=ref.fingerprint, base=ref.base, seal=ref.seal)
+
+
 def provenance(
-    made_by: Mapping[str, Any], who: Mapping[str, str], *, partitions: int, seconds: float
-) -> dict[str, Any]:
+    spec: SpecFields, who: Mapping[str, str], *, partitions: int, seconds: float
+) -> Provenance:
     """Return the provenance of a part.
 
     Parameters
     ----------
-    made_by : mapping
-        Its spec, as a dict.
+    spec : SpecFields
+        Its spec.
     who : mapping
         ``author`` and ``run``, as far as they are known.
     partitions : int
@@ -43,7 +111,7 @@ def provenance(
         code); ``machine``, ``processor``, ``host``. What cannot be known is "".
     """
     return {
-        "origin": dict(made_by),
+        "origin": spec.copy(),
         "partitions": partitions,
         "seconds": round(seconds, 3),
         "author": who.get("author", ""),
@@ -54,7 +122,7 @@ def provenance(
 
 
 @cache
-def _software() -> dict[str, Any]:
+def _software() -> Software:
     installed = {d.metadata["Name"] or "": d.version for d in metadata.distributions()}
     names = {name.lower().replace("_", "-"): version for name, version in installed.items()}
     listed = "\n".join(f"{name}=={version}" for name, version in sorted(names.items()))
@@ -70,7 +138,7 @@ def _software() -> dict[str, Any]:
 
 
 @cache
-def _machine() -> dict[str, str]:
+def _machine() -> Machine:
     return {
         "machine": platform.machine(),
         "processor": _processor(),

@@ -9,13 +9,13 @@ the others as they are. Pages are read when somebody asks for parts.
 import json
 import marshal
 import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, TypedDict, cast
 
 from dpipe.errors import DamageError
-from dpipe.storage import Objects, documents
+from dpipe.storage import Json, Objects, documents
 
 INLINE = 256
 """Parts of a version that are kept in its own file."""
@@ -23,6 +23,36 @@ _PAGE = 512
 """Parts of a page, on average."""
 _LARGEST_PAGE = 4096
 _FORM = documents.Form("dpipe-parts", 1, "page of parts", unsigned=1)
+
+
+class PicturesAside(TypedDict, total=False):
+    """How many pictures of a collection were put aside: ``put_aside`` of ``records``.
+
+    ``aside`` holds file and reason of the first of them; ``passing`` says how many were gone or
+    changed, if any were, so that the next run tries the part again.
+    """
+
+    records: int
+    put_aside: int
+    aside: list[list[str]]
+    passing: int
+
+
+class Summary(PicturesAside, total=False):
+    """What listings show of a part: its variables, sizes, dtype and so on.
+
+    ``bytes`` are decoded ones, ``spacing`` is by axis, None where it is not known; ``notes`` are
+    lines for people; ``several_values`` counts masks of a collection with more values than one.
+    """
+
+    variables: list[str]
+    sizes: dict[str, int]
+    dtype: str
+    levels: int
+    bytes: int
+    spacing: dict[str, float | None]
+    notes: list[str]
+    several_values: int
 
 
 @dataclass(frozen=True)
@@ -53,11 +83,11 @@ class PartRef:
     fingerprint: str
     base: str
     seal: str = ""
-    summary: dict[str, Any] = field(default_factory=dict)
+    summary: Summary = field(default_factory=Summary)
     stamp: str = ""
     attempt: int = 0
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> Json:
         """Return it as JSON holds it."""
         left_out = {"stamp": "", "attempt": 0}
         return {key: value for key, value in vars(self).items() if left_out.get(key) != value}
@@ -129,11 +159,11 @@ class Refs(Sequence[PartRef]):
         if self._objects is None:
             return {}
         keys = [page_key(self._name, digest) for digest, _ in self.pages]
-        found = {}
+        pages = {}
         for key, data in zip(keys, self._objects.read_many(keys), strict=True):
             digest = key.rpartition("/")[2].removesuffix(".json")
-            found[digest] = parsed(data, f"{self._objects.url}/{key}", self._name, digest)
-        return found
+            pages[digest] = parsed(data, f"{self._objects.url}/{key}", self._name, digest)
+        return pages
 
 
 def page_key(name: str, digest: str) -> str:
@@ -178,10 +208,10 @@ def in_pages(
     before : Refs
         Those of its parent: pages that hold the same parts are not even encoded again.
     """
-    known = {group[0].stem: (digest, group) for digest, group in before.by_page.items() if group}
+    earlier = {group[0].stem: (digest, group) for digest, group in before.by_page.items() if group}
     pages = []
     for group in _groups(parts):
-        digest, same = known.get(group[0].stem, ("", ()))
+        digest, same = earlier.get(group[0].stem, ("", ()))
         if len(same) != len(group) or any(a is not b for a, b in zip(same, group, strict=True)):
             data = _page(name, group)
             digest = documents.sha256(data)
@@ -212,23 +242,23 @@ def _groups(parts: Sequence[PartRef]) -> Iterator[list[PartRef]]:
 def _page(name: str, group: Sequence[PartRef]) -> bytes:
     """Encode a page; summaries that many parts share stand in it once."""
     places: dict[bytes, int] = {}
-    summaries: list[Mapping[str, Any]] = []
+    summaries: list[Summary] = []
     rows = []
     for ref in group:
-        known = _shape(ref.summary)
-        if known not in places:
-            places[known] = len(summaries)
+        shape = _shape(ref.summary)
+        if shape not in places:
+            places[shape] = len(summaries)
             summaries.append(ref.summary)
         usual = ref.base == f"parts/{name}/{ref.stem}-{ref.fingerprint}"
-        row = [ref.stem, ref.fingerprint, "" if usual else ref.base, ref.seal, places[known]]
+        row = [ref.stem, ref.fingerprint, "" if usual else ref.base, ref.seal, places[shape]]
         rows.append([*row, ref.stamp, ref.attempt] if ref.stamp or ref.attempt else row)
     fields = {"format": f"{_FORM.name}/{_FORM.number}", "summaries": summaries, "parts": rows}
     return json.dumps(fields, separators=(",", ":")).encode()
 
 
-def _shape(summary: dict[str, Any]) -> bytes:
+def _shape(summary: Summary) -> bytes:
     """Return bytes that are equal for equal summaries, quickly."""
     try:
-        return marshal.dumps(summary, 2)
+        return marshal.dumps(cast("Json", summary), 2)
     except ValueError:
         return json.dumps(summary).encode()

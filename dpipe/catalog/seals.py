@@ -13,17 +13,41 @@ import base64
 import contextlib
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
-from typing import Any, Protocol
+from typing import Protocol, TypedDict
 
 import xarray as xr
 
 from dpipe import ledger
+from dpipe.catalog.provenance import Provenance
+from dpipe.catalog.refs import Summary
 from dpipe.errors import DamageError, NotFoundError, StoreError, UsageError
 from dpipe.storage import Listed, Objects, documents, zarr
 
 _FORM = documents.Form("dpipe-seal", 2, "seal", unsigned=1)
 SOURCES = documents.Form("dpipe-sources", 1, "list of sources")
 OTHER = "the seal is not the one that the version names"
+
+
+class ObjectEntry(TypedDict):
+    """Size and digest of an object, as the list of a part's objects holds them."""
+
+    size: int
+    sha256: str
+
+
+class ObjectTotals(TypedDict):
+    """Digest of the list of a part's objects, their number, and their bytes together."""
+
+    sha256: str
+    count: int
+    bytes: int
+
+
+class SourceTotals(TypedDict, total=False):
+    """Digest of the list of a part's sources, and their number; empty where none was written."""
+
+    sha256: str
+    count: int
 
 
 @dataclass(frozen=True)
@@ -40,25 +64,24 @@ class Seal:
         Every ``zarr.json``, parsed, by key below the part.
     inline : dict of str to str
         Coordinate objects, base64.
-    objects : dict
-        ``sha256`` of the part's objects.json, ``count`` and ``bytes`` of its objects.
-    provenance, summary : dict
+    objects : ObjectTotals
+        Of the part's objects.json.
+    provenance, summary : Provenance, Summary
         How it came to be; what it holds.
-    sources : dict
-        ``sha256`` of the part's sources.json and ``count`` of its sources; empty where that was
-        not recorded.
+    sources : SourceTotals
+        Of the part's sources.json.
     """
 
     base: str
     suffix: str
     stem: str
     fingerprint: str
-    documents: dict[str, Any] = field(repr=False)
+    documents: dict[str, zarr.Document] = field(repr=False)
     inline: dict[str, str] = field(repr=False)
-    objects: dict[str, Any]
-    provenance: dict[str, Any] = field(repr=False)
-    summary: dict[str, Any]
-    sources: dict[str, Any] = field(default_factory=dict)
+    objects: ObjectTotals
+    provenance: Provenance = field(repr=False)
+    summary: Summary
+    sources: SourceTotals = field(default_factory=SourceTotals)
 
     @property
     def path(self) -> str:
@@ -259,8 +282,8 @@ def open_sealed(objects: Objects, seal: Seal, level: int = 0) -> xr.Dataset:
     """
     group = str(level) if seal.levels else ""
     if (seal.levels and group not in seal.levels) or (not seal.levels and level):
-        there = ", ".join(seal.levels) or "0"
-        raise UsageError(f"{seal.stem}: no level {level}; levels there: {there}")
+        levels = ", ".join(seal.levels) or "0"
+        raise UsageError(f"{seal.stem}: no level {level}; levels there: {levels}")
     prefix = f"{group}/" if group else ""
     inline = {
         key: base64.b64decode(text) for key, text in seal.inline.items() if key.startswith(prefix)

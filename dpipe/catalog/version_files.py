@@ -8,14 +8,14 @@ This module knows one file; which one is wanted, and who may write it, is its ca
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NotRequired, TypedDict
+from typing import NotRequired, TypedDict
 
 from dpipe.catalog.display import describe, history_page, row, study_lines, text, version_page
 from dpipe.catalog.refs import INLINE, PartRef, Refs, in_pages, page_copy, page_key
 from dpipe.errors import DamageError, NotFoundError, unknown
-from dpipe.storage import Objects, documents
+from dpipe.storage import Json, Objects, documents
 
 __all__ = [
     "Beside",
@@ -42,6 +42,27 @@ _FORM = documents.Form("dpipe-version", 2, "version", unsigned=1)
 _COPY = re.compile(r"[0-9]{6,9}\.[0-9a-f]{32}\.copy")
 
 
+class StepFields(TypedDict, total=False):
+    """The step of a recipe that made a version, or ``kind`` "saved" and the call, if known.
+
+    ``inputs`` are labels by parameter; ``digest`` is the recipe's, ``code`` that of an operator or
+    reader of a user's own, ``packages`` are those that it comes from. Empty fields are left out.
+    """
+
+    kind: str
+    name: str
+    reader: str
+    operator: str
+    sources: list[str]
+    params: Json
+    inputs: dict[str, str]
+    said: Json
+    levels: int
+    digest: str
+    code: str
+    packages: dict[str, str]
+
+
 class PutAside(TypedDict):
     """A part, or some items of one, that a version could not take.
 
@@ -58,6 +79,17 @@ class PutAside(TypedDict):
     whole: NotRequired[bool]
 
 
+class Draft(TypedDict):
+    """What a version is to hold, before it has a number."""
+
+    parts: Sequence[PartRef]
+    message: str
+    recipe: NotRequired[StepFields]
+    study: NotRequired[Json]
+    put_aside: NotRequired[tuple[PutAside, ...]]
+    lost: NotRequired[tuple[int, ...]]
+
+
 @dataclass(frozen=True)
 class Version:
     """One version of a dataset: what it holds and how it came to be.
@@ -72,9 +104,9 @@ class Version:
         When (UTC), by whom, and what for.
     parts : Refs
         Its parts; of a version with many they are read when they are asked for.
-    recipe : dict
+    recipe : StepFields
         The step that made it, with the versions of its inputs.
-    put_aside : tuple of dict
+    put_aside : tuple of PutAside
         What was put aside, each with its reason.
     study : dict
         The study, as a curator typed it.
@@ -96,9 +128,9 @@ class Version:
     author: str
     message: str
     parts: Refs
-    recipe: dict[str, Any] = field(default_factory=dict)
+    recipe: StepFields = field(default_factory=StepFields)
     put_aside: tuple[PutAside, ...] = ()
-    study: dict[str, Any] = field(default_factory=dict)
+    study: Json = field(default_factory=dict)
     lost: tuple[int, ...] = ()
     totals: dict[str, int] = field(default_factory=dict)
     parent_sha256: str = ""
@@ -122,7 +154,7 @@ class Version:
             raise NotFoundError(f"{self.label}: {unknown('part', stem, self.parts.by_stem)}")
         return self.parts.by_stem[stem]
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> Json:
         """Return everything that it says, as JSON holds it."""
         return {
             **{key: value for key, value in vars(self).items() if key != "signed"},
@@ -240,8 +272,9 @@ def parse(objects: Objects, data: bytes, name: str, number: int) -> Version:
         refs = Refs(listed, objects, name, pages)
         version = Version(**fields, parts=refs, sha256=documents.sha256(data))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        said = f"{where}: the version is damaged ({error}); run dpipe repair {name}"
-        raise DamageError(said) from error
+        raise DamageError(
+            f"{where}: the version is damaged ({error}); run dpipe repair {name}"
+        ) from error
     if (version.name, version.number) != (name, number):
         raise DamageError(f"{where}: the version is damaged (it says that it is {version.label})")
     return version

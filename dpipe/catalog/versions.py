@@ -12,9 +12,9 @@ This module knows JSON in objects; it knows nothing of pixels, operators or runs
 
 import re
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 from dpipe.catalog import version_files
+from dpipe.catalog.display import Row
 from dpipe.catalog.version_files import (
     History,
     PartRef,
@@ -60,12 +60,12 @@ def open_store(url: str, *, create: bool = False) -> Objects:
         There is something else, or (without `create`) nothing.
     """
     objects = open_objects(url)
-    there = objects.below("")
-    if not {"datasets", "parts", "runs"}.isdisjoint(there.folders):
+    top = objects.below("")
+    if not {"datasets", "parts", "runs"}.isdisjoint(top.folders):
         return objects  # a run writes its plan before anything else
-    if found := [*there.folders, *(entry.key for entry in there.objects)]:
+    if others := [*top.folders, *(entry.key for entry in top.objects)]:
         raise NotAStoreError(
-            f"{objects.url}: not a dpipe store; expected datasets/ and parts/, found {found[0]}. "
+            f"{objects.url}: not a dpipe store; expected datasets/ and parts/, found {others[0]}. "
             "Give the folder of a store, or a new one"
         )
     if not create:
@@ -94,23 +94,23 @@ def newest(objects: Objects, name: str) -> Version | None:
     UsageError
         A newer dpipe wrote it.
     """
-    there = version_files.beside(objects, name)
-    number = max(there.numbers, default=0)
-    version = _newest_readable(objects, name, there) if number else None
+    beside = version_files.beside(objects, name)
+    number = max(beside.numbers, default=0)
+    version = _newest_readable(objects, name, beside) if number else None
     while (following := version_files.read(objects, name, number + 1)) is not None:
         version, number = following, number + 1
-    gone = sorted(there.gone(number) - set(version.lost if version else ()))
+    gone = sorted(beside.gone(number) - set(version.lost if version else ()))
     if gone:
         last = f"; {name}@{number} is the newest that is there" if number else ""
-        said = _gone(objects, name, gone[-1])
-        raise DamageError(f"{said}{last}; dpipe repair {name} brings it back")
+        problem = _gone(objects, name, gone[-1])
+        raise DamageError(f"{problem}{last}; dpipe repair {name} brings it back")
     return version
 
 
-def _newest_readable(objects: Objects, name: str, there: version_files.Beside) -> Version | None:
+def _newest_readable(objects: Objects, name: str, beside: version_files.Beside) -> Version | None:
     """Return the version with the largest number; if it cannot be read, say which one can."""
     failure: DamageError | UsageError | None = None
-    for number in sorted(there.numbers, reverse=True):
+    for number in sorted(beside.numbers, reverse=True):
         try:
             version = version_files.read(objects, name, number)
         except (DamageError, UsageError) as error:
@@ -135,11 +135,11 @@ def history(objects: Objects, name: str) -> History:
     check_name(name)
     beside = version_files.beside(objects, name)
     numbers = sorted(beside.numbers, reverse=True)
-    found = objects.ask_many(lambda key: _read_or_say(objects, name, key), map(str, numbers))
-    there = [one for one in found if not isinstance(one, StoreError)]
-    sound = tuple(one for one in there if isinstance(one, Version))
+    answers = objects.ask_many(lambda key: _read_or_say(objects, name, key), map(str, numbers))
+    files = [answer for answer in answers if not isinstance(answer, StoreError)]
+    sound = tuple(file for file in files if isinstance(file, Version))
     lost = {*beside.copies} - {*numbers} - {n for version in sound for n in version.lost}
-    wrong = [one for one in there if isinstance(one, str)]
+    wrong = [file for file in files if isinstance(file, str)]
     wrong += [_gone(objects, name, number) for number in sorted(lost)]
     if not sound and not wrong:
         raise NotFoundError(f"{objects.url}: {unknown('dataset', name, names(objects))}")
@@ -161,28 +161,28 @@ def _read_or_say(objects: Objects, name: str, number: str) -> Version | str:
     return version
 
 
-def listing(objects: Objects) -> tuple[list[dict[str, Any]], list[str]]:
-    """Return the newest version of each dataset as a row, and what is wrong with some.
+def listing(objects: Objects) -> tuple[list[Row], list[str]]:
+    """Return a row for the newest version of each dataset, and a line for each damaged one.
 
-    Of a dataset whose newest version cannot be read, the newest one that can is shown.
+    Of a dataset whose newest version cannot be read, the newest that can is shown.
     """
     rows, problems = [], []
-    for found in objects.ask_many(lambda name: _row(objects, name), names(objects)):
-        if isinstance(found, StoreError):
+    for answer in objects.ask_many(lambda name: _row(objects, name), names(objects)):
+        if isinstance(answer, StoreError):
             continue
-        shown, problem = found
-        rows += [shown] if shown else []
+        newest_row, problem = answer
+        rows += [newest_row] if newest_row else []
         problems += [problem] if problem else []
     return rows, problems
 
 
-def _row(objects: Objects, name: str) -> tuple[dict[str, Any] | None, str]:
+def _row(objects: Objects, name: str) -> tuple[Row | None, str]:
     try:
         version = newest(objects, name)
         return (row(version) if version else None), ""
     except (DamageError, UsageError) as error:
-        there = history(objects, name)
-        return (row(there[0]) if len(there) else None), str(error)
+        readable = history(objects, name)
+        return (row(readable[0]) if len(readable) else None), str(error)
 
 
 def resolve(objects: Objects, label: str) -> Version:
@@ -216,8 +216,8 @@ def resolve(objects: Objects, label: str) -> Version:
         return version
     if not (numbers := version_files.beside(objects, name).numbers):
         raise NotFoundError(f"{objects.url}: {unknown('dataset', name, names(objects))}")
-    there = ", ".join(str(n) for n in sorted(numbers))
-    raise NotFoundError(f"{objects.url}: {name} has no version {number}; it has {there}")
+    listed = ", ".join(str(n) for n in sorted(numbers))
+    raise NotFoundError(f"{objects.url}: {name} has no version {number}; it has {listed}")
 
 
 def lineage(objects: Objects, label: str) -> list[str]:

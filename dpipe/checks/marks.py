@@ -1,21 +1,20 @@
 """Whether the marks of a part that was begun are whole, and what they name is there."""
 
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from dpipe.build import marks
 from dpipe.checks.versions import Finding
 from dpipe.errors import DamageError, NotFoundError, UsageError
-from dpipe.storage import Listed, Objects, documents
+from dpipe.storage import Listed, Objects, PutFields, documents
 
 
 def findings(objects: Objects, base: str, keys: Iterable[str]) -> Iterator[Finding]:
     """Yield what is wrong with a part that was begun; what no mark names is not judged."""
     for key in sorted(key for key in keys if key.startswith(f"{base}.marks/")):
-        mark, problem = _read(objects, key)
+        puts, problem = _puts(objects, key)
         if problem:
             yield Finding(key, problem)
-        for put in mark.get("objects", ()):
+        for put in puts:
             try:
                 data = objects.read(put["key"])
             except NotFoundError:
@@ -25,18 +24,19 @@ def findings(objects: Objects, base: str, keys: Iterable[str]) -> Iterator[Findi
                 yield Finding(put["key"], "its bytes are not those that its mark says")
 
 
-def left(objects: Objects, base: str, there: Mapping[str, Listed]) -> Iterator[Finding]:
+def left(objects: Objects, base: str, listed: Mapping[str, Listed]) -> Iterator[Finding]:
     """Yield marks of a sealed part, where they should be none any more, that are damaged."""
-    for key in sorted(key for key in there if key.startswith(f"{base}.marks/")):
-        _, problem = _read(objects, key)
+    for key in sorted(key for key in listed if key.startswith(f"{base}.marks/")):
+        _, problem = _puts(objects, key)
         if problem:
             yield Finding(key, problem)
 
 
-def _read(objects: Objects, key: str) -> tuple[dict[str, Any], str]:
+def _puts(objects: Objects, key: str) -> tuple[Sequence[PutFields], str]:
+    """Return the objects that a mark names, or a problem with it."""
     try:
-        return marks.read(objects, key), ""
+        return marks.read(objects, key).get("objects", ()), ""
     except NotFoundError:
-        return {}, ""
+        return (), ""
     except (DamageError, UsageError) as error:
-        return {}, str(error)
+        return (), str(error)

@@ -9,7 +9,6 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -40,8 +39,7 @@ class Part:
     @cached_property
     def origin(self) -> PartSpec:
         """How it was made."""
-        made_by = self.sealed.provenance["origin"]
-        return PartSpec.from_dict({k: v for k, v in made_by.items() if k != "made"})
+        return PartSpec.from_dict(self.sealed.provenance["origin"])
 
     @cached_property
     def ds(self) -> xr.Dataset:
@@ -55,13 +53,13 @@ class Part:
     @cached_property
     def outline(self) -> PartLayout:
         """How it lies in the store."""
-        made = lay_out(self.ds, self.sealed.base, levels=self.origin.levels)
-        if _layouts(made.documents) != _layouts(self.sealed.documents):
+        layout = lay_out(self.ds, self.sealed.base, levels=self.origin.levels)
+        if _layouts(layout.documents) != _layouts(self.sealed.documents):
             raise NotFoundError(
                 "its sources or inputs give other metadata today; they changed, or another version "
                 "of the software reads them"
             )
-        return made
+        return layout
 
     def object(self, name: str) -> bytes:
         """Return an object as it should be, by its key below the part.
@@ -94,8 +92,8 @@ class Part:
         for level, region, block in chunking.levels_of(levels, cut, values):
             if level.path == array.path:
                 document = self.outline.document(f"{level.path}/zarr.json")
-                made = zarr.encode(document, region, block)
-                return made[name.removeprefix(f"{level.path}/")]
+                objects = zarr.encode(document, region, block)
+                return objects[name.removeprefix(f"{level.path}/")]
         raise NotFoundError("no level of it has such an object")
 
     def _coordinate(self, name: str) -> bytes:
@@ -128,7 +126,7 @@ class Part:
                 name = "/".join([f"{array.path}/c", *map(str, place)])
                 yield name, self.object(name)
 
-    def entries(self) -> Mapping[str, Any]:
+    def entries(self) -> Mapping[str, seals.ObjectEntry]:
         """Return the list of objects: the one that is there, or made again.
 
         Raises
@@ -136,18 +134,18 @@ class Part:
         DpipeError
             It can be had in neither way.
         """
-        found, problem = checks_store.listed(self.objects, self.sealed)
+        listed, problem = checks_store.listed(self.objects, self.sealed)
         if not problem:
-            return found
-        for objects in (self._there, self.everything):
-            made = {
-                name: {"size": len(data), "sha256": documents.sha256(data)}
+            return listed
+        for objects in (self._stored, self.everything):
+            entries = {
+                name: seals.ObjectEntry(size=len(data), sha256=documents.sha256(data))
                 for name, data in sorted(objects())
             }
-            data = json.dumps(made, indent=0).encode()
+            data = json.dumps(entries, indent=0).encode()
             if documents.sha256(data) == self.sealed.objects["sha256"]:
                 self.objects.put(f"{self.sealed.base}.objects.json", data)
-                return made
+                return entries
         raise NotFoundError("its list of objects cannot be made again with the digest sealed")
 
     def sources(self) -> str:
@@ -165,22 +163,22 @@ class Part:
         self.objects.put(seals.sources_key(self.sealed.base), data)
         return ""
 
-    def _there(self) -> Iterator[tuple[str, bytes]]:
+    def _stored(self) -> Iterator[tuple[str, bytes]]:
         prefix = f"{self.sealed.path}/"
         for entry in self.objects.list(prefix):
             yield entry.key.removeprefix(prefix), self.objects.read(entry.key)
 
 
-def _layouts(found: Mapping[str, Any]) -> dict[str, Any]:
-    """Return how arrays lie in a part; what they say besides may have changed since."""
+def _layouts(parsed: Mapping[str, zarr.Document]) -> dict[str, zarr.Document]:
+    """Return the documents of a part's arrays without attributes, which may have changed since."""
     return {
         key: {k: v for k, v in document.items() if k != "attributes"}
-        for key, document in found.items()
+        for key, document in parsed.items()
         if document["node_type"] == "array"
     }
 
 
-def mended(part: Part, key: str, entries: Mapping[str, Any]) -> str:
+def mended(part: Part, key: str, entries: Mapping[str, seals.ObjectEntry]) -> str:
     """Bring one object of a part back, or take a stray one away; return why not, "" if done."""
     name = key.removeprefix(f"{part.sealed.path}/")
     if name not in entries:

@@ -111,7 +111,7 @@ def _versions(objects: Objects, name: str, accept_lost: str) -> Iterator[Repair]
     if accept_lost and lost and left.versions:
         newest = left.versions[max(left.versions)]
         number = max([*left.data, *left.copies]) + 1
-        fields = {
+        draft: catalog.Draft = {
             "parts": newest.parts,
             "message": f"accepted that version {', '.join(map(str, lost))} is lost",
             "recipe": newest.recipe,
@@ -121,22 +121,22 @@ def _versions(objects: Objects, name: str, accept_lost: str) -> Iterator[Repair]
         }
         identity = uuid.uuid4().hex
         catalog.add(
-            objects, name, newest, fields, author=accept_lost, identity=identity, number=number
+            objects, name, newest, draft, author=accept_lost, identity=identity, number=number
         )
 
 
 def _leave(objects: Objects, name: str, author: str) -> None:
     """Let the parts that are lost leave a dataset, so that a run makes them again."""
-    there = store.chain(objects, name)
-    if not there.versions or max(there.data) not in there.versions:
+    chain = store.chain(objects, name)
+    if not chain.versions or max(chain.data) not in chain.versions:
         return
-    newest = there.versions[max(there.versions)]
+    newest = chain.versions[max(chain.versions)]
     lost = [ref for ref in newest.parts if _is_lost(objects, ref)]
     if not lost:
         return
     gone = {ref.base for ref in lost}
     named = ", ".join(ref.stem for ref in lost)
-    fields = {
+    draft: catalog.Draft = {
         "parts": [ref for ref in newest.parts if ref.base not in gone],
         "message": f"accepted that the parts {named} are lost",
         "recipe": newest.recipe,
@@ -144,9 +144,9 @@ def _leave(objects: Objects, name: str, author: str) -> None:
         "put_aside": newest.put_aside,
         "lost": newest.lost,
     }
-    number = max([*there.data, *there.copies]) + 1
+    number = max([*chain.data, *chain.copies]) + 1
     identity = uuid.uuid4().hex
-    if catalog.add(objects, name, newest, fields, author=author, identity=identity, number=number):
+    if catalog.add(objects, name, newest, draft, author=author, identity=identity, number=number):
         for base in gone:
             _unseal(objects, base)
 
@@ -234,33 +234,33 @@ def copies(objects: Objects, chain: store.Chain) -> Iterator[Repair]:
 
 def _part(objects: Objects, ref: PartRef) -> Iterator[Repair]:
     """Put a part right: first its seal, then the lists, then the objects."""
-    found = list(store.check_part(objects, ref))
-    if not found:
+    findings = list(store.check_part(objects, ref))
+    if not findings:
         return
     key, copy = seals.key_of(ref.base), seals.copy_key(ref.base)
-    if problem := next((f.problem for f in found if f.key == key), ""):
+    if problem := next((f.problem for f in findings if f.key == key), ""):
         why_not = _seal(objects, ref)
         yield Repair(key, problem, why_not)
         if why_not:
             return
-        found = [*(f for f in store.check_part(objects, ref))]
+        findings = list(store.check_part(objects, ref))
     (sealed,) = seals.named(objects, [ref])
     part = Part(objects, sealed)
-    for finding in found:
+    for finding in findings:
         if finding.key == copy:
             objects.put(copy, objects.read(key))
             yield Repair(copy, finding.problem)
-    if any(f.key == f"{ref.base}.objects.json" for f in found):
-        problem = next(f.problem for f in found if f.key == f"{ref.base}.objects.json")
+    if any(f.key == f"{ref.base}.objects.json" for f in findings):
+        problem = next(f.problem for f in findings if f.key == f"{ref.base}.objects.json")
         try:
             part.entries()
             yield Repair(f"{ref.base}.objects.json", problem)
         except (DpipeError, OSError, KeyError, ValueError) as error:
             yield Repair(f"{ref.base}.objects.json", problem, str(error))
             return
-        found = list(store.check_part(objects, ref))
+        findings = list(store.check_part(objects, ref))
     entries = part.entries()
-    for finding in found:
+    for finding in findings:
         if finding.key.startswith(f"{sealed.path}/"):
             yield Repair(finding.key, finding.problem, mended(part, finding.key, entries))
         elif finding.key.startswith(f"{ref.base}.marks/"):

@@ -169,8 +169,8 @@ def check_part(objects: Objects, ref: PartRef, *, mode: str = "bytes") -> Iterat
         yield from _decode(objects, sealed)
 
 
-def listed(objects: Objects, sealed: seals.Seal) -> tuple[dict[str, Any], str]:
-    """Return the list of a part's objects, or what is wrong with it."""
+def listed(objects: Objects, sealed: seals.Seal) -> tuple[dict[str, seals.ObjectEntry], str]:
+    """Return the list of a part's objects, or a problem with it."""
     try:
         data = objects.read(f"{sealed.base}.objects.json")
     except NotFoundError:

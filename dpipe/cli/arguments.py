@@ -1,9 +1,9 @@
-"""What ``K=V`` on the command line says."""
+"""Arguments ``K=V`` of the command line, parsed."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from dpipe.build import typed
+from dpipe.build import parameters, typed
 from dpipe.errors import RecipeError, UsageError
 
 _OF = {
@@ -13,7 +13,7 @@ _OF = {
 """Which options go with which kind of step, and the names of their arguments."""
 
 
-def pairs(given: Sequence[str], what: str) -> dict[str, Any]:
+def pairs(texts: Sequence[str], what: str) -> parameters.Params:
     """Parse K=V pairs; values are YAML, or else the text that stands there.
 
     Examples
@@ -21,18 +21,18 @@ def pairs(given: Sequence[str], what: str) -> dict[str, Any]:
     >>> pairs(["median=5", "spacing=[2, 0.5]", "where=`a b` > 3"], "--param")
     {'median': 5, 'spacing': [2, 0.5], 'where': '`a b` > 3'}
     """
-    found: dict[str, Any] = {}
-    for text in given:
+    values: parameters.Params = {}
+    for text in texts:
         key, mark, value = text.partition("=")
         if not mark or not key:
             raise UsageError(f"{what} {text!r}: expected KEY=VALUE")
-        if key in found:
+        if key in values:
             raise UsageError(f"{what} {key!r}: given twice; a list is {key}=[a, b]")
         try:
-            found[key] = typed(value, f"{what} {key}")
+            values[key] = typed(value, f"{what} {key}")
         except RecipeError as error:
             raise UsageError(str(error)) from error
-    return found
+    return values
 
 
 def roles(inputs: Sequence[str]) -> list[str] | dict[str, str]:
@@ -42,9 +42,9 @@ def roles(inputs: Sequence[str]) -> list[str] | dict[str, str]:
     return list(inputs)
 
 
-def refuse(kind: str, given: Mapping[str, Any]) -> None:
+def refuse(kind: str, arguments: Mapping[str, Any]) -> None:
     """Refuse options of a reader beside an operator, and the other way round."""
     (other,) = _OF.keys() - {kind}
-    if wrong := [flag for flag, key in _OF[other].items() if given[key]]:
+    if wrong := [flag for flag, key in _OF[other].items() if arguments[key]]:
         fitting = ", ".join(_OF[kind])
         raise UsageError(f"make: {wrong[0]} goes with --{other}; with --{kind} go {fitting}")

@@ -1,8 +1,7 @@
 """Rows and warnings, printed."""
 
 import json
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 import click
 
@@ -10,7 +9,7 @@ from dpipe import report
 
 
 def show_rows(
-    rows: Sequence[dict[str, Any]],
+    rows: Sequence[Mapping[str, object]],
     as_json: bool,
     columns: Sequence[str] = (),
     none: str = "nothing",

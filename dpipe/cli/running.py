@@ -1,6 +1,7 @@
 """A run from the command line: run, write the report, say what happened, exit with its code."""
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, TypedDict
 
 import click
 
@@ -30,6 +31,20 @@ def run_and_report(
         raise click.exceptions.Exit(outcome.exit_code)
 
 
-def how(given: dict[str, Any]) -> dict[str, Any]:
+class RunArguments(TypedDict):
+    """Arguments of a verb that say where and how a run goes."""
+
+    store: str | None
+    workers: str | None
+    quiet: bool
+    message: str
+
+
+def how(arguments: Mapping[str, Any]) -> RunArguments:
     """Return those of a verb's arguments that say where and how a run goes."""
-    return {key: given[key] for key in ("store", "workers", "quiet", "message")}
+    return RunArguments(
+        store=arguments["store"],
+        workers=arguments["workers"],
+        quiet=arguments["quiet"],
+        message=arguments["message"],
+    )

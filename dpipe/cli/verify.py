@@ -1,7 +1,6 @@
 """``dpipe verify``: datasets held against their seals."""
 
 from dataclasses import asdict
-from typing import Any
 
 import click
 
@@ -28,16 +27,14 @@ def verify(
 ) -> None:
     """Check datasets against their seals; exit 5 if anything is wrong."""
     silent: list[str] = []
-    how: dict[str, Any] = {"mode": mode, "sources": sources, "silent": silent}
-    found = [
-        asdict(one) for one in checks_store.verify(open_store(store), names, progress=True, **how)
-    ]
-    show_rows(found, as_json, none="every object is as it was sealed")
+    findings = checks_store.verify(
+        open_store(store), names, mode=mode, sources=sources, silent=silent, progress=True
+    )
+    rows = [asdict(finding) for finding in findings]
+    show_rows(rows, as_json, none="every object is as it was sealed")
     if silent:
         warn([f"what {len(silent)} parts were read from was not recorded; first: {silent[0]}"])
-    if found:
+    if rows:
         if not as_json:
-            click.echo(
-                f"found {len(found)}; dpipe repair, with the same --store, mends what it can"
-            )
+            click.echo(f"found {len(rows)}; dpipe repair, with the same --store, mends what it can")
         raise click.exceptions.Exit(5)

@@ -172,7 +172,7 @@ def _making(
     problems: list[str],
 ) -> Making:
     """Return the making of a dataset, from the seal of one part, if possible of this run."""
-    provenance: dict[str, Any] = {}
+    provenance: Mapping[str, Any] = {}
     with _Told(problems, f"the provenance of {version.label}"):
         for ref in sorted(refs, key=lambda ref: ref.stem not in fresh)[:1]:
             (sealed,) = seals.named(objects, [ref])
@@ -237,8 +237,10 @@ def _movie(
                 ds, sealed = _read(objects, part.ref, *_JUDGED)
                 schema.FRAME_SNR.check(ds)
                 limit = sealed.provenance.get("origin", {}).get("params", {}).get("min_snr")
-                finite = isinstance(limit, int | float) and math.isfinite(limit)
-                limit = float(limit) if finite else None
+                if isinstance(limit, int | float) and math.isfinite(limit):
+                    limit = float(limit)
+                else:
+                    limit = None
                 waiting.append(_Waiting(movie, part.version.label, ds, limit))
     return movie
 

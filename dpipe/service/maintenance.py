@@ -8,7 +8,6 @@ import json
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from dpipe import catalog
 from dpipe.build import plan
@@ -187,11 +186,16 @@ def upgrade(objects: Objects, names: Sequence[str], *, author: str) -> list[dict
     return rows
 
 
-def _lifted(parent: catalog.Version | None) -> dict[str, Any] | None:
+def _lifted(parent: catalog.Version | None) -> catalog.Draft | None:
     if parent is None or parent.signed:
         return None
-    kept = ("parts", "recipe", "put_aside", "study")
-    return {"message": "upgrade"} | {key: getattr(parent, key) for key in kept}
+    return {
+        "message": "upgrade",
+        "parts": parent.parts,
+        "recipe": parent.recipe,
+        "put_aside": parent.put_aside,
+        "study": parent.study,
+    }
 
 
 def _lacking(sealed: seals.Seal) -> set[str]:

@@ -3,9 +3,22 @@
 It knows names and suffixes; it lists and opens nothing.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, NotRequired, TypedDict
+
+
+class ItemFields(TypedDict):
+    """An `Item` as specs hold it; an earlier dpipe wrote neither names nor stamp."""
+
+    uri: str
+    path: str
+    size: int
+    etag: str
+    count: NotRequired[int]
+    names: NotRequired[Sequence[str]]
+    stamp: NotRequired[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +52,23 @@ class Item:
     count: int = 1
     names: tuple[str, ...] = ()
     stamp: str = ""
+
+    def to_dict(self) -> ItemFields:
+        """Return it as specs hold it."""
+        return ItemFields(
+            uri=self.uri,
+            path=self.path,
+            size=self.size,
+            etag=self.etag,
+            count=self.count,
+            names=self.names,
+            stamp=self.stamp,
+        )
+
+    @classmethod
+    def from_dict(cls, fields: Mapping[str, Any]) -> "Item":
+        """Return an item from its fields, as JSON holds them."""
+        return cls(**{**fields, "names": tuple(fields.get("names", ()))})
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,11 +121,11 @@ def one_each(suffixes: Iterable[str]) -> Callable[[Iterable[Item]], Iterator[Par
     >>> [part.stem for part in one_each([".h5"])(items)]
     ['Neu1']
     """
-    known = tuple(suffixes)
+    endings = tuple(suffixes)
 
     def find(items: Iterable[Item]) -> Iterator[Part]:
         for item in items:
-            if item.path.lower().endswith(known):
-                yield Part(stem_of(item.path, known), (item,))
+            if item.path.lower().endswith(endings):
+                yield Part(stem_of(item.path, endings), (item,))
 
     return find

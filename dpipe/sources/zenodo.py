@@ -10,13 +10,34 @@ import json
 import os
 import urllib.parse
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NotRequired, TypedDict
 
 from dpipe.errors import InputError, StoreError, UsageError
 from dpipe.sources.http import read_all
 
 
-def resolve_record(record: str | int) -> dict[str, Any]:
+class RecordFile(TypedDict):
+    """A file of a record; its checksum is ``"md5:..."``, "" where none is known."""
+
+    name: str
+    size: int
+    checksum: str
+    url: str
+
+
+class Record(TypedDict):
+    """A record, as far as it is needed here; see `resolve_record`."""
+
+    asked: NotRequired[str]
+    resolved: str
+    doi: str
+    title: str
+    license: str
+    files: list[RecordFile]
+    is_last: NotRequired[bool]
+
+
+def resolve_record(record: str | int) -> Record:
     """Ask Zenodo for the latest version of a record.
 
     Parameters
@@ -37,13 +58,15 @@ def resolve_record(record: str | int) -> dict[str, Any]:
     StoreError
         Zenodo cannot be reached, or its answer is not understood.
     """
-    found = get_record(str(record))
-    if not found["is_last"]:
-        found = get_record(f"{found['resolved']}/versions/latest")
-    return {**{k: v for k, v in found.items() if k != "is_last"}, "asked": str(record)}
+    latest = get_record(str(record))
+    if not latest["is_last"]:
+        latest = get_record(f"{latest['resolved']}/versions/latest")
+    resolved = latest.copy()
+    del resolved["is_last"]
+    return {**resolved, "asked": str(record)}
 
 
-def get_record(record: str) -> dict[str, Any]:
+def get_record(record: str) -> Record:
     """Ask Zenodo for exactly one record; an answer is remembered by this process."""
     return _get(record, address())
 
@@ -54,19 +77,19 @@ def address() -> str:
 
 
 @functools.lru_cache(maxsize=64)
-def _get(record: str, base: str) -> dict[str, Any]:
+def _get(record: str, base: str) -> Record:
     url = f"{base}/api/records/{record}"
     try:
         answer = json.loads(read_all(url, {"Accept": "application/json"}))
-        number, said = str(answer["id"]), answer.get("metadata") or {}
+        number, metadata = str(answer["id"]), answer.get("metadata") or {}
         files = [_file(entry, number, base) for entry in answer.get("files") or ()]
-        versions = (said.get("relations") or {}).get("version") or [{}]
+        versions = (metadata.get("relations") or {}).get("version") or [{}]
         latest = (answer.get("links") or {}).get("latest")
         return {
             "resolved": number,
-            "doi": str(answer.get("doi") or said.get("doi") or ""),
-            "title": str(said.get("title") or ""),
-            "license": str((said.get("license") or {}).get("id") or ""),
+            "doi": str(answer.get("doi") or metadata.get("doi") or ""),
+            "title": str(metadata.get("title") or ""),
+            "license": str((metadata.get("license") or {}).get("id") or ""),
             "files": files,
             "is_last": bool(versions[0].get("is_last", not latest)),
         }
@@ -79,7 +102,7 @@ def _get(record: str, base: str) -> dict[str, Any]:
         ) from error
 
 
-def _file(entry: Mapping[str, Any], record: str, base: str) -> dict[str, Any]:
+def _file(entry: Mapping[str, Any], record: str, base: str) -> RecordFile:
     """Read one file's entry, in any of the shapes that Zenodo has used."""
     name = str(entry.get("key") or entry["filename"])
     checksum = str(entry.get("checksum") or "")
@@ -87,9 +110,9 @@ def _file(entry: Mapping[str, Any], record: str, base: str) -> dict[str, Any]:
     if checksum.partition(":")[0] not in hashlib.algorithms_available:
         checksum = ""
     links = entry.get("links") or {}
-    own = f"{base}/records/{record}/files/{urllib.parse.quote(name)}?download=1"
-    told = [links.get("content"), links.get("self"), own]
-    url = next(u for u in told if u and (u == own or _is_content(u, base)))
+    plain = f"{base}/records/{record}/files/{urllib.parse.quote(name)}?download=1"
+    told = [links.get("content"), links.get("self"), plain]
+    url = next(u for u in told if u and (u == plain or _is_content(u, base)))
     size = int(entry["size"] if "size" in entry else entry["filesize"])
     return {"name": name, "size": size, "checksum": checksum, "url": url}
 

@@ -1,4 +1,16 @@
 from . import chunking, documents, zarr
-from .objects import Listed, Objects, Put, open_objects, safe_key
+from .documents import Json
+from .objects import Listed, Objects, Put, PutFields, open_objects, safe_key
 
-__all__ = ["Listed", "Objects", "Put", "chunking", "documents", "open_objects", "safe_key", "zarr"]
+__all__ = [
+    "Json",
+    "Listed",
+    "Objects",
+    "Put",
+    "PutFields",
+    "chunking",
+    "documents",
+    "open_objects",
+    "safe_key",
+    "zarr",
+]

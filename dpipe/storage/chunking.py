@@ -22,6 +22,7 @@ import xarray as xr
 from dpipe.errors import SchemaError
 from dpipe.plugins import Later
 from dpipe.schema import spacing
+from dpipe.storage.documents import Json
 
 _mean_of_integers = Later("dpipe.storage.downsample:mean_of_integers")
 _mean_of_large = Later("dpipe.storage.downsample:mean_of_large")
@@ -80,12 +81,10 @@ class Array:
         return math.prod(self.shape) * itemsize
 
     @classmethod
-    def from_dict(cls, given: Mapping[str, Any]) -> "Array":
-        """Make one of what JSON made of it."""
-        known: dict[str, Any] = {
-            k: tuple(v) if isinstance(v, list) else v for k, v in given.items()
-        }
-        return cls(**known)
+    def from_dict(cls, fields: Mapping[str, Any]) -> "Array":
+        """Return an array from its fields, as JSON holds them."""
+        values: Json = {k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()}
+        return cls(**values)
 
 
 def level_count(sizes: Mapping[Any, int], wanted: int | None = None) -> int:

@@ -18,6 +18,9 @@ from dpipe.errors import DamageError, UsageError
 _TAIL = b',\n "sha256": "'
 _END = b'"\n}'
 
+Json = dict[str, Any]
+"""An object of JSON of which only its reader knows what its fields hold."""
+
 
 @dataclass(frozen=True)
 class Form:
@@ -64,7 +67,7 @@ class Form:
         body = json.dumps(whole, indent=1).encode().removesuffix(b"\n}")
         return body + _TAIL + sha256(body).encode() + _END
 
-    def read(self, data: bytes, where: str) -> dict[str, Any]:
+    def read(self, data: bytes, where: str) -> Json:
         """Read a document, if it is whole and of a format that is known.
 
         Parameters

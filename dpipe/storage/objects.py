@@ -23,7 +23,7 @@ import fsspec
 from dpipe.errors import NotFoundError, UsageError
 from dpipe.plugins import Later
 from dpipe.storage.local import Folder
-from dpipe.storage.place import AT_ONCE, Below, Listed, Objects, Put, put_of, safe_key
+from dpipe.storage.place import AT_ONCE, Below, Listed, Objects, Put, PutFields, put_of, safe_key
 
 __all__ = [
     "AT_ONCE",
@@ -32,6 +32,7 @@ __all__ = [
     "Listed",
     "Objects",
     "Put",
+    "PutFields",
     "open_objects",
     "put_of",
     "safe_key",

@@ -39,11 +39,11 @@ def open_group(
         loaded.
     """
     prefix = f"{group}/" if group else ""
-    held: dict[str, dict[str, bytes]] = {}
+    objects: dict[str, dict[str, bytes]] = {}
     for key, data in inline.items():
         if key.startswith(prefix):
             name, _, inner = key.removeprefix(prefix).partition("/")
-            held.setdefault(name, {})[inner] = data
+            objects.setdefault(name, {})[inner] = data
     variables: dict[str, xr.Variable] = {}
     coords: set[str] = set()
     for key, document in documents.items():
@@ -55,28 +55,28 @@ def open_group(
         coords |= {name} & set(dims)
         coords |= set(str(described.pop("coordinates", "")).split())
         where = f"{part}/{prefix}{name}"
-        data = _values(url, where, document, held.get(name, {}), prefix + name)
+        data = _values(url, where, document, objects.get(name, {}), prefix + name)
         variables[name] = xr.Variable(dims, data, described, _cuts(document), fastpath=True)
     attrs = dict(documents[f"{prefix}zarr.json"].get("attributes", {}))
     attrs.pop("ome", None)
     lazy = {name: variable for name, variable in variables.items() if name not in coords}
-    known = {name: variable for name, variable in variables.items() if name in coords}
-    return xr.Dataset(lazy, known, attrs)
+    loaded = {name: variable for name, variable in variables.items() if name in coords}
+    return xr.Dataset(lazy, loaded, attrs)
 
 
 def _values(
-    url: str, where: str, document: Mapping[str, Any], held: Mapping[str, bytes], path: str
+    url: str, where: str, document: Mapping[str, Any], objects: Mapping[str, bytes], path: str
 ) -> Any:
-    """Return an array as a Dataset holds it: known already, or lazy."""
-    values = coordinates.decode(document, held, f"{url}/{where}") if held else None
+    """Return an array as a Dataset holds it: decoded from its objects, or lazy."""
+    values = coordinates.decode(document, objects, f"{url}/{where}") if objects else None
     if values is not None:
         return values
-    inline = tuple((f"{path}/{key}", data) for key, data in held.items())
+    inline = tuple((f"{path}/{key}", data) for key, data in objects.items())
     source = StoredArray(url, where, stored(document), inline, path)
-    return source.load() if held or 0 in document["shape"] else source.lazy()
+    return source.load() if objects or 0 in document["shape"] else source.lazy()
 
 
-def _cuts(metadata: Mapping[str, Any]) -> dict[str, Any]:
+def _cuts(metadata: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
     """Return how an array is cut, by the names that xarray has for it."""
     outer = tuple(metadata["chunk_grid"]["configuration"]["chunk_shape"])
     first = metadata["codecs"][0]

@@ -7,12 +7,21 @@ import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypedDict
 
 from dpipe.errors import InputError, NotFoundError, StoreError
 
 AT_ONCE = 32
 """Requests to a bucket that wait for their answers at once."""
+
+
+class PutFields(TypedDict):
+    """A `Put` as marks hold it."""
+
+    key: str
+    size: int
+    sha256: str
+    etag: str
 
 
 @dataclass(frozen=True)
@@ -27,6 +36,10 @@ class Put:
     size: int
     sha256: str
     etag: str
+
+    def to_dict(self) -> PutFields:
+        """Return it as JSON holds it."""
+        return PutFields(key=self.key, size=self.size, sha256=self.sha256, etag=self.etag)
 
 
 @dataclass(frozen=True)

@@ -30,6 +30,7 @@ from s3fs.core import S3_RETRYABLE_ERRORS
 
 from dpipe import retry
 from dpipe.errors import DpipeError, NotFoundError, StoreError
+from dpipe.storage.documents import Json
 
 TRIES, FIRST_PAUSE, LONGEST_PAUSE = 10, 0.2, 8.0  # seconds; 18 s of pauses on average, 36 at most
 _PASSING_STATUS = frozenset({409, 429, 500, 502, 503, 504})
@@ -69,7 +70,7 @@ class PatientS3(s3fs.S3FileSystem):
     async def _cat_file(self, path: str, *args: Any, **kwargs: Any) -> bytes:
         return await patiently(functools.partial(super()._cat_file, path, *args, **kwargs))
 
-    def call(self, method: str, **kwargs: Any) -> dict[str, Any]:
+    def call(self, method: str, **kwargs: Any) -> Json:
         """Send one request by its botocore name and return the answer."""
         return fsspec.asyn.sync(self.loop, self._call_s3, method, **kwargs)
 

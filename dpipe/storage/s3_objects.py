@@ -11,6 +11,7 @@ from typing import Any, override
 
 from dpipe.errors import NotFoundError, StoreError
 from dpipe.storage import s3
+from dpipe.storage.documents import Json
 from dpipe.storage.place import AT_ONCE, Below, Listed, Objects, Put, answered, put_of, safe_key
 
 LARGEST_PUT = 5 * 2**30  # bytes that S3 takes in one request
@@ -119,7 +120,7 @@ class S3(Objects):
                 key, code = errors[0].get("Key", ""), errors[0].get("Code", "")
                 raise StoreError(f"{self.url}: cannot delete {key}: {code}; check what you may do")
 
-    def _pages(self, prefix: str, **asked: Any) -> Iterator[dict[str, Any]]:
+    def _pages(self, prefix: str, **asked: Any) -> Iterator[Json]:
         asked |= {"Bucket": self.bucket, "Prefix": self.prefix + prefix}
         while True:
             with self._told(prefix, "list") as fs:
@@ -129,7 +130,7 @@ class S3(Objects):
                 return
             asked["ContinuationToken"] = page["NextContinuationToken"]
 
-    def _entries(self, page: dict[str, Any]) -> Iterator[Listed]:
+    def _entries(self, page: Json) -> Iterator[Listed]:
         for found in page.get("Contents", ()):
             key = found["Key"].removeprefix(self.prefix)
             if key and not key.endswith("/"):

@@ -15,18 +15,20 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
-from zarr.core.buffer import default_buffer_prototype
+from zarr.core.buffer import Buffer, default_buffer_prototype
 from zarr.storage import MemoryStore
 
 from dpipe.errors import NotFoundError, SchemaError, StoreError
 from dpipe.storage import chunking, shards, zarr_documents
 from dpipe.storage import coordinates as storage_coordinates
+from dpipe.storage.documents import Json
 from dpipe.storage.lazy_arrays import StoredArray, not_there, open_array
 from dpipe.storage.objects import Objects, Put, put_of
 from dpipe.storage.opening import open_group
-from dpipe.storage.zarr_documents import stored
+from dpipe.storage.zarr_documents import Document, stored
 
 __all__ = [
+    "Document",
     "SealedError",
     "StoredArray",
     "Template",
@@ -59,7 +61,7 @@ class Template:
         The coordinate objects by key, already encoded.
     """
 
-    documents: dict[str, Any] = field(repr=False)
+    documents: dict[str, Document] = field(repr=False)
     arrays: tuple[chunking.Array, ...]
     coordinates: dict[str, bytes] = field(repr=False)
 
@@ -98,11 +100,11 @@ def describe(
     arrays: list[chunking.Array] = []
     extra = sorted(str(name) for name in ds.coords if name not in ds.dims)
     named = {"coordinates": " ".join(extra)} if extra else {}
-    said = _json(ds.attrs, "dataset")
+    attrs = _json(ds.attrs, "dataset")
     for level in range(max(levels.values(), default=1) if levels else 1):
         group = f"{level}/" if levels else ""
         documents[f"{group}zarr.json"] = zarr_documents.group(
-            documents.get(f"{group}zarr.json", {}).get("attributes", {}) | said
+            documents.get(f"{group}zarr.json", {}).get("attributes", {}) | attrs
         )
         for name, coordinate in chunking.level_coords(ds, level).items():
             document, objects = _coordinate(name, coordinate)
@@ -145,7 +147,7 @@ def encode(document: bytes, region: Sequence[slice], block: np.ndarray) -> dict[
     if cut is not None and cut.owns(region):
         return {cut.key(region): shards.encode(cut, fitted(block, cut.dtype, size))}
     buffer = default_buffer_prototype().buffer
-    memory: dict[str, Any] = {"zarr.json": buffer.from_bytes(document)}
+    memory: dict[str, Buffer] = {"zarr.json": buffer.from_bytes(document)}
     array = open_array(MemoryStore(memory), "r+", write_empty_chunks=True)
     array[tuple(region)] = fitted(block, array.dtype, size)
     return {key: value.to_bytes() for key, value in memory.items() if key != "zarr.json"}
@@ -290,7 +292,7 @@ def array_document(array: chunking.Array, attrs: Mapping[str, Any]) -> bytes:
     return stored(_array(array, attrs))
 
 
-def _array(array: chunking.Array, attrs: Mapping[str, Any]) -> dict[str, Any]:
+def _array(array: chunking.Array, attrs: Mapping[str, Any]) -> Document:
     return zarr_documents.array(
         array.path,
         shape=array.shape,
@@ -303,7 +305,7 @@ def _array(array: chunking.Array, attrs: Mapping[str, Any]) -> dict[str, Any]:
     )
 
 
-def _coordinate(name: str, coordinate: xr.DataArray) -> tuple[dict[str, Any], dict[str, bytes]]:
+def _coordinate(name: str, coordinate: xr.DataArray) -> tuple[Document, dict[str, bytes]]:
     """Return the document of a coordinate, and its one object."""
     values = np.asarray(coordinate.values)
     if values.dtype.kind == "O" and not _is_text(values):
@@ -336,8 +338,8 @@ def _check_names(ds: xr.Dataset) -> None:
     """Refuse what would come back under another name, or as something else."""
     for name, variable in ds.variables.items():
         text = str(name)
-        kept = text and "/" not in text and not text.startswith(".") and text != "zarr.json"
-        if not kept or (name in ds.coords and name not in ds.dims and text.split() != [text]):
+        safe = text and "/" not in text and not text.startswith(".") and text != "zarr.json"
+        if not safe or (name in ds.coords and name not in ds.dims and text.split() != [text]):
             raise SchemaError(
                 f"variable {text!r}: a name must not be empty, hold / or begin with a "
                 "dot; that of a coordinate must hold no space"
@@ -346,7 +348,7 @@ def _check_names(ds: xr.Dataset) -> None:
             raise SchemaError(f"variable {text!r} is {variable.dtype}; expected numbers or text")
 
 
-def _json(given: Mapping[str, Any], where: str) -> dict[str, Any]:
+def _json(attrs: Mapping[str, Any], where: str) -> Json:
     """Return attributes as JSON holds them, or say which cannot be kept."""
 
     def plain(value: Any) -> Any:
@@ -355,6 +357,6 @@ def _json(given: Mapping[str, Any], where: str) -> dict[str, Any]:
         raise TypeError(f"{type(value).__name__} {value!r}")
 
     try:
-        return dict(json.loads(json.dumps(dict(given), default=plain, allow_nan=False)))
+        return dict(json.loads(json.dumps(dict(attrs), default=plain, allow_nan=False)))
     except (TypeError, ValueError) as error:
         raise SchemaError(f"attributes of {where}: JSON cannot hold {error}") from error

@@ -12,15 +12,18 @@ from typing import Any
 import numpy as np
 import zarr
 from zarr.codecs import BloscCodec, Crc32cCodec, ZstdCodec
+from zarr.core.buffer import Buffer
 from zarr.storage import MemoryStore
 
 from dpipe.errors import SchemaError
+from dpipe.storage.documents import Json
 
 _BLOSC_BLOCK = 512 << 10
 """Bytes that Blosc compresses at once. Its own choice, 32 KiB, starts Zstandard anew 16 times as
 often: pictures then take 1.1 to 2 times as long each way, and not fewer bytes."""
 
-Document = dict[str, Any]
+Document = Json
+"""A ``zarr.json``, parsed."""
 
 
 def group(attributes: Mapping[str, Any]) -> Document:
@@ -70,11 +73,11 @@ def array(
         kind = _kind(dtype, tuple(chunk), None if shard is None else tuple(shard), compressed)
     except (TypeError, ValueError) as error:
         raise SchemaError(f"{path}: cannot be stored as Zarr: {error}") from error
-    made: Document = json.loads(kind) | {"shape": [int(n) for n in shape]}
-    made["attributes"] = dict(attributes)
+    document: Document = json.loads(kind) | {"shape": [int(n) for n in shape]}
+    document["attributes"] = dict(attributes)
     if dims:
-        made["dimension_names"] = list(dims)
-    return made
+        document["dimension_names"] = list(dims)
+    return document
 
 
 def stored(document: Mapping[str, Any]) -> bytes:
@@ -87,7 +90,7 @@ def _kind(
     dtype: str, chunk: tuple[int, ...], shard: tuple[int, ...] | None, compressed: bool
 ) -> bytes:
     """Have Zarr make an array of one object."""
-    memory: dict[str, Any] = {}
+    memory: dict[str, Buffer] = {}
     text = dtype == "str"
     squeeze = ZstdCodec(level=1) if text else _blosc()
     zarr.create_group(MemoryStore(memory)).create_array(

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 import dpipe
 from dpipe import schema
 from dpipe.build import lay_out
-from dpipe.build.part_layout import put_aside
+from dpipe.build.pictures_aside import put_aside
 from dpipe.compute import blocks, records
 from dpipe.errors import SchemaError
 from dpipe.storage import open_objects
