@@ -6,7 +6,7 @@ of a collection, to find those that are there twice; of each it keeps 8 bytes.
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypedDict, cast
 
 import numpy as np
 import xarray as xr
@@ -20,10 +20,25 @@ from dpipe.metadata import collection_facts, image_facts
 _COMPARED = ("spacing", "interval", "dtype", "channels")
 
 
+class Row(TypedDict, total=False):
+    """A part, an empty folder or a dangling link in a source; a part has the facts of `census` too.
+
+    ``same_pixels`` and ``masks_of_several_values`` are of collections of pictures.
+    """
+
+    stem: str
+    files: int
+    bytes: int
+    problem: str
+    sizes: dict[str, int]
+    same_pixels: dict[str, int]
+    masks_of_several_values: int
+
+
 def census(
     reader: str, where: Sequence[str], *, options: Mapping[str, Any] | None = None
-) -> list[dict[str, Any]]:
-    """Say what each part of a source is.
+) -> list[Row]:
+    """Return a row for each part of a source, from its headers.
 
     Parameters
     ----------
@@ -36,30 +51,31 @@ def census(
 
     Returns
     -------
-    list of dict
-        By part: ``stem``, ``files``, ``bytes``, what ``metadata.image_facts`` finds, or
-        ``metadata.collection_facts`` of a collection of pictures, or the ``sizes`` of anything
+    list of Row
+        By part: ``stem``, ``files``, ``bytes``, the facts of ``metadata.image_facts``, or
+        of ``metadata.collection_facts`` for a collection of pictures, or the ``sizes`` of anything
         else, and ``problem`` where it cannot be opened. ``same_pixels`` says how many of the
         pictures that were not put aside show what one before them shows, in this folder or
         another, by the part that holds that one; a run keeps them. They are told by shape, dtype
         and 4 KiB from the middle. At last there is a row for each folder on disk in which there
         is nothing and each link that leads nowhere, with 0 files.
     """
-    found, odd = readers.resolve(reader), sources.Oddities()
-    params = parameters.bind(found.open, options or {}, f"reader {reader}")
-    rows, told = [], []
-    for part in tqdm(found.parts(where, odd), desc="census", unit="part", delay=2, disable=None):
-        row: dict[str, Any] = {
+    entry, odd = readers.resolve(reader), sources.Oddities()
+    params = parameters.bind(entry.open, options or {}, f"reader {reader}")
+    rows: list[Row] = []
+    collections: list[tuple[Row, np.ndarray]] = []
+    for part in tqdm(entry.parts(where, odd), desc="census", unit="part", delay=2, disable=None):
+        row: Row = {
             "stem": part.stem,
             "files": sum(item.count for item in part.items),
             "bytes": sum(item.size for item in part.items),
         }
         try:
-            ds: xr.Dataset = found.open([item.uri for item in part.items], **params)
+            ds: xr.Dataset = entry.open([item.uri for item in part.items], **params)
             row |= _facts(ds)
-            if found.content is not None:
-                contents, several = _contents(found.content, part.items[0].uri, ds)
-                told.append((row, contents))
+            if entry.content is not None:
+                contents, several = _contents(entry.content, part.items[0].uri, ds)
+                collections.append((row, contents))
                 row["masks_of_several_values"] = several
         except DpipeError as error:
             if not isinstance(error, InputError | SchemaError):
@@ -68,9 +84,9 @@ def census(
         except Exception as error:  # noqa: BLE001 - a bug of one part; the others are looked at
             row["problem"] = " ".join(f"a bug: {type(error).__name__}: {error}".split())
         rows.append(row)
-    _compare(told)
+    _compare(collections)
     return rows + [
-        {"stem": place, "files": 0, "bytes": 0, "problem": problem}
+        Row(stem=place, files=0, bytes=0, problem=problem)
         for problem, places in (
             ("there is nothing in this folder", odd.empty),
             ("nothing is at the end of this link; is a share not mounted?", odd.dangling),
@@ -82,50 +98,51 @@ def census(
 def _contents(
     content: Callable[[BinaryIO], tuple[int, bool]], folder: str, ds: xr.Dataset
 ) -> tuple[np.ndarray, int]:
-    """Look at the sound pictures of a folder.
+    """Return 64 bits by which each sound picture of a folder can be compared, 0 for cannot.
 
-    Returned are 64 bits by which each can be compared, 0 for cannot, and how many have masks of
-    several values.
+    The second number counts pictures whose masks have several values.
     """
     sound = np.asarray(ds["put_aside"].values) == ""
     uris = (f"{folder}/{name}" for name in np.asarray(ds["file"].values)[sound].tolist())
-    found = sources.read_many(uris, content)
-    looks = [(0, False) if isinstance(one, InputError) else one for one in found]
+    answers = sources.read_many(uris, content)
+    looks = [(0, False) if isinstance(look, InputError) else look for look in answers]
     several = sum(many for _, many in looks)
     return np.array([bits for bits, _ in looks], np.uint64), several
 
 
-def _compare(told: Sequence[tuple[dict[str, Any], np.ndarray]]) -> None:
-    """Say in each row how many pictures are those of another, which stands before them."""
-    for row, _ in told:
+def _compare(collections: Sequence[tuple[Row, np.ndarray]]) -> None:
+    """Count in each row the pictures that repeat one before them, by the part of that one."""
+    for row, _ in collections:
         row["same_pixels"] = {}
-    if not told:
+    if not collections:
         return
-    every = np.concatenate([contents for _, contents in told])
-    part = np.repeat(np.arange(len(told)), [len(contents) for _, contents in told])
+    every = np.concatenate([contents for _, contents in collections])
+    lengths = [len(contents) for _, contents in collections]
+    part = np.repeat(np.arange(len(collections)), lengths)
     _, first, which = np.unique(every, return_index=True, return_inverse=True)
     before = first[which]
     again = np.flatnonzero((before != np.arange(len(every))) & (every != 0))
     pairs = np.stack([part[again], part[before[again]]], axis=1)
     for (this, other), count in zip(*np.unique(pairs, axis=0, return_counts=True), strict=True):
-        told[this][0]["same_pixels"][told[other][0]["stem"]] = int(count)
+        collections[this][0]["same_pixels"][collections[other][0]["stem"]] = int(count)
 
 
-def _facts(ds: xr.Dataset) -> dict[str, Any]:
+def _facts(ds: xr.Dataset) -> Row:
     if "image" in ds:
-        return dict(image_facts(ds))
+        return cast("Row", image_facts(ds))
     if "pixels" not in ds:
-        return {"sizes": {str(dim): int(n) for dim, n in ds.sizes.items()}}
-    return {k: v for k, v in collection_facts(ds).items() if k != "pictures"}  # its files
+        return Row(sizes={str(dim): int(n) for dim, n in ds.sizes.items()})
+    facts = {k: v for k, v in collection_facts(ds).items() if k != "pictures"}  # its files
+    return cast("Row", facts)
 
 
 def warnings(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Say in which facts parts differ that are to be compared, as the paper warns.
+    """Return a line for each fact in which parts differ that are to be compared.
 
     Parameters
     ----------
     rows : sequence of mapping
-        What `census` gave.
+        Of `census`.
 
     Returns
     -------
@@ -141,7 +158,7 @@ def warnings(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     """
     lines = []
     for fact in _COMPARED:
-        counts = Counter(_said(row[fact]) for row in rows if fact in row)
+        counts = Counter(_text(row[fact]) for row in rows if fact in row)
         if len(counts) > 1:
             listed = ", ".join(f"{value} ({n})" for value, n in sorted(counts.items())[:5])
             lines.append(f"{fact} differs: {listed}")
@@ -153,7 +170,7 @@ def warnings(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     return lines
 
 
-def _said(value: object) -> str:
+def _text(value: object) -> str:
     if isinstance(value, list | tuple):
-        return f"[{', '.join(map(_said, value))}]"
+        return f"[{', '.join(map(_text, value))}]"
     return f"{value:.3g}" if isinstance(value, float) else str(value)

@@ -111,18 +111,18 @@ class Settings:
         >>> settings.workers, settings.memory, settings.window
         ('0', 4294967296, 2)
         """
-        known = [field.name for field in fields(cls)]
-        said: dict[str, Any] = {}
-        named = path or environ.get("DPIPE_CONFIG") or None
-        if named or Path("dpipe.toml").is_file():
-            said |= _file(Path(named or "dpipe.toml"), known)
-        said |= _variables(environ, known)
+        names = [field.name for field in fields(cls)]
+        values: dict[str, Any] = {}
+        file = path or environ.get("DPIPE_CONFIG") or None
+        if file or Path("dpipe.toml").is_file():
+            values |= _file(Path(file or "dpipe.toml"), names)
+        values |= _variables(environ, names)
         for name, value in overrides.items():
-            if name not in known:
-                raise UsageError(unknown("setting", name, known))
+            if name not in names:
+                raise UsageError(unknown("setting", name, names))
             if value is not None:
-                said[name] = _value(name, value, f"setting {name}")
-        return cls(**said)
+                values[name] = _value(name, value, f"setting {name}")
+        return cls(**values)
 
 
 def parse_bytes(text: str | int) -> int:
@@ -154,18 +154,18 @@ def parse_bytes(text: str | int) -> int:
     return int(float(match[1]) * _UNITS[match[2]])
 
 
-def _file(path: Path, known: list[str]) -> dict[str, Any]:
+def _file(path: Path, names: list[str]) -> dict[str, Any]:
     try:
         text = path.read_text(encoding="utf-8")
-        said = tomllib.loads(text)
+        table = tomllib.loads(text)
     except OSError as error:
         raise UsageError(f"{path}: no settings can be read: {error.strerror}") from error
     except ValueError as error:  # tomllib says line and column
         raise UsageError(f"{path}: this is not TOML: {error}") from error
-    for name in said:
-        if name not in known:
-            raise UsageError(f"{path}:{_line(text, name)}: {unknown('setting', name, known)}")
-    return {k: _value(k, v, f"{path}:{_line(text, k)}: {k}") for k, v in said.items()}
+    for name in table:
+        if name not in names:
+            raise UsageError(f"{path}:{_line(text, name)}: {unknown('setting', name, names)}")
+    return {k: _value(k, v, f"{path}:{_line(text, k)}: {k}") for k, v in table.items()}
 
 
 def _line(text: str, name: str) -> int:
@@ -174,19 +174,19 @@ def _line(text: str, name: str) -> int:
     return next((n for n, line in lines if re.match(rf'\s*\[?\s*"?{re.escape(name)}\b', line)), 1)
 
 
-def _variables(environ: Mapping[str, str], known: list[str]) -> dict[str, Any]:
+def _variables(environ: Mapping[str, str], names: list[str]) -> dict[str, Any]:
     """Read the variables; a setting misspelt is refused, others are not ours."""
-    said = {}
+    values = {}
     for variable, value in environ.items():
         name = variable.removeprefix("DPIPE_").lower()
         if not variable.startswith("DPIPE_") or not value:
             continue
-        if name in known:
-            said[name] = _value(name, value, f"variable {variable}")
-        elif difflib.get_close_matches(name, known, n=1, cutoff=0.75):
-            names = [f"DPIPE_{setting.upper()}" for setting in known]
-            raise UsageError(unknown("variable", variable, names))
-    return said
+        if name in names:
+            values[name] = _value(name, value, f"variable {variable}")
+        elif difflib.get_close_matches(name, names, n=1, cutoff=0.75):
+            variables = [f"DPIPE_{setting.upper()}" for setting in names]
+            raise UsageError(unknown("variable", variable, variables))
+    return values
 
 
 def _value(name: str, value: Any, where: str) -> Any:
@@ -195,12 +195,12 @@ def _value(name: str, value: Any, where: str) -> Any:
     try:
         if isinstance(value, bool | dict | list):
             raise ValueError
-        found = reader(value)
-        if not check(found):
+        setting = reader(value)
+        if not check(setting):
             raise ValueError
     except (ValueError, TypeError, OverflowError):
         raise UsageError(f"{where}: found {value!r}; expected {expected}") from None
-    return found
+    return setting
 
 
 def _whole(value: Any) -> int:

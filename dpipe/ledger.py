@@ -99,17 +99,17 @@ class Ledger:
         stat = os.stat(path)
         now = (stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino)
         with self._lock:
-            known = self._files.setdefault(uri, _File())
+            notes = self._files.setdefault(uri, _File())
             self._uris[path] = uri
-        if known.stat == now:
+        if notes.stat == now:
             return
         with open(path, "rb") as file:
             if stat.st_size <= SMALL:
-                known.note(stat.st_size, digest_of(file))
+                notes.note(stat.st_size, digest_of(file))
             else:
                 head = file.read(HEAD)
-                known.note_region(0, len(head), hashlib.sha256(head).hexdigest())
-        known.stat, known.path = now, path
+                notes.note_region(0, len(head), hashlib.sha256(head).hexdigest())
+        notes.stat, notes.path = now, path
 
     def whole(self, uri: str, data: bytes | memoryview) -> None:
         """Note a file that was read whole."""
@@ -140,7 +140,7 @@ class Ledger:
 
     def knows(self, uri: str) -> bool:
         """Tell whether anything is noted of a file, or of one in a folder."""
-        return uri in self._files or any(known.startswith(f"{uri}/") for known in self._files)
+        return uri in self._files or any(noted.startswith(f"{uri}/") for noted in self._files)
 
     def heads(self) -> list[str]:
         """Return the URIs of which only the head is known."""
@@ -222,11 +222,11 @@ def _regions(entry: Entry) -> Iterator[tuple[int, int, str]]:
 
 def in_folders(entries: Mapping[str, Entry]) -> dict[str, dict[str, Entry]]:
     """Return entries by folder and name, as they are stored."""
-    found: dict[str, dict[str, Entry]] = {}
+    folders: dict[str, dict[str, Entry]] = {}
     for uri, entry in entries.items():
         folder, _, name = uri.rpartition("/")
-        found.setdefault(folder, {})[name] = entry
-    return found
+        folders.setdefault(folder, {})[name] = entry
+    return folders
 
 
 def of_folders(stored: Mapping[str, Mapping[str, Entry]]) -> Iterable[tuple[str, Entry]]:

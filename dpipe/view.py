@@ -5,7 +5,7 @@ Needs the extra ``view``. This module knows nothing of how datasets are made.
 
 import importlib
 import importlib.util
-from typing import Any
+from typing import NotRequired, TypedDict
 
 import xarray as xr
 
@@ -14,8 +14,21 @@ from dpipe.catalog import seals
 from dpipe.errors import UsageError
 
 
-def layers(store: str, name: str, part: str | None = None) -> list[dict[str, Any]]:
-    """Return what napari's ``add_image`` and ``add_labels`` need, one entry a layer.
+class Layer(TypedDict):
+    """A layer of napari: arguments of ``add_image`` or ``add_labels``, and which of the two."""
+
+    kind: str
+    name: str | list[str]
+    data: list[object]
+    multiscale: bool
+    scale: list[float | None]
+    translate: list[float]
+    channel_axis: NotRequired[int]
+    colormap: NotRequired[list[str]]
+
+
+def layers(store: str, name: str, part: str | None = None) -> list[Layer]:
+    """Return the layers that show a part in napari.
 
     Parameters
     ----------
@@ -28,9 +41,8 @@ def layers(store: str, name: str, part: str | None = None) -> list[dict[str, Any
 
     Returns
     -------
-    list of dict
-        ``kind`` (``"image"`` or ``"labels"``), ``name``, ``data`` (the levels, lazy), ``scale``,
-        ``translate``, ``axis_labels`` and for images ``channel_axis``.
+    list of Layer
+        ``kind`` is ``"image"`` or ``"labels"``; ``data`` are the levels, lazy.
 
     Raises
     ------
@@ -47,12 +59,12 @@ def layers(store: str, name: str, part: str | None = None) -> list[dict[str, Any
     return [_layer(levels, str(variable), ref.stem) for variable in levels[0].data_vars]
 
 
-def _layer(levels: list[xr.Dataset], variable: str, stem: str) -> dict[str, Any]:
+def _layer(levels: list[xr.Dataset], variable: str, stem: str) -> Layer:
     arrays = [level[variable] for level in levels if variable in level]
     dims = [str(dim) for dim in arrays[0].dims]
     shown = [dim for dim in dims if dim != "c"]
     places = [dim for dim in shown if dim in schema.SPACE_DIMS]
-    layer: dict[str, Any] = {
+    layer: Layer = {
         "kind": "labels" if variable == "labels" else "image",
         "name": stem,
         "data": [array.data for array in arrays],
@@ -61,10 +73,8 @@ def _layer(levels: list[xr.Dataset], variable: str, stem: str) -> dict[str, Any]
         "translate": [float(levels[0][dim][0]) if dim in places else 0.0 for dim in shown],
     }
     if "c" in dims:
-        layer |= {
-            "channel_axis": dims.index("c"),
-            "name": [f"{stem} {channel}" for channel in levels[0]["c"].values],
-        }
+        layer["channel_axis"] = dims.index("c")
+        layer["name"] = [f"{stem} {channel}" for channel in levels[0]["c"].values]
         if "channel_color" in levels[0].coords:
             layer["colormap"] = [f"#{color}" for color in levels[0]["channel_color"].values]
     return layer
@@ -93,6 +103,6 @@ def view(store: str, name: str, part: str | None = None) -> None:
     napari = importlib.import_module("napari")
     viewer = napari.Viewer(title=name)
     for layer in shown:
-        kind = layer.pop("kind")
-        getattr(viewer, f"add_{kind}")(**layer)
+        arguments = {name: value for name, value in layer.items() if name != "kind"}
+        getattr(viewer, f"add_{layer['kind']}")(**arguments)
     napari.run()

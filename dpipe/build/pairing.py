@@ -8,12 +8,12 @@ from collections.abc import Mapping, Sequence
 from dpipe import schema
 
 
-def unpaired(held: Mapping[str, Sequence[str]]) -> list[str]:
-    """Say which parts of the inputs of an operator have no partner.
+def unpaired(stems_by_dataset: Mapping[str, Sequence[str]]) -> list[str]:
+    """Return the parts of an operator's inputs that have no partner, a line each dataset.
 
     Parameters
     ----------
-    held : mapping of str to sequence of str
+    stems_by_dataset : mapping of str to sequence of str
         By name of the dataset, the stems of its parts; only datasets joined part by part.
 
     Returns
@@ -27,13 +27,17 @@ def unpaired(held: Mapping[str, Sequence[str]]) -> list[str]:
     "1 of 2 parts of tracks left out, without a partner in leuko: Neu_8 ('Neu8' there: rename one)"
     """
     lines = []
-    for name, stems in held.items():
-        others = {other: set(known) for other, known in held.items() if other != name}
-        lone = [stem for stem in stems if not all(stem in known for known in others.values())]
+    for name, stems in stems_by_dataset.items():
+        others = {
+            other: set(partners) for other, partners in stems_by_dataset.items() if other != name
+        }
+        lone = [stem for stem in stems if not all(stem in partners for partners in others.values())]
         if not lone:
             continue
-        lacking = [o for o, known in others.items() if any(stem not in known for stem in lone)]
-        alike = {schema.movie_key(stem): stem for known in others.values() for stem in known}
+        lacking = [
+            o for o, partners in others.items() if any(stem not in partners for stem in lone)
+        ]
+        alike = {schema.movie_key(stem): stem for partners in others.values() for stem in partners}
         words = []
         for stem in lone[:5]:
             meant = alike.get(schema.movie_key(stem), stem)

@@ -26,7 +26,7 @@ class RunPlan(TypedDict):
 
 @dataclass(frozen=True)
 class PartPlan:
-    """What will be done about one part.
+    """The action for one part, its reason, and how large the work is.
 
     Attributes
     ----------
@@ -85,18 +85,18 @@ class PartPlan:
 
 @dataclass(frozen=True)
 class StepPlan:
-    """What will be done about one dataset.
+    """The plans of one dataset's parts, and the parts that leave it or stay in it.
 
     Attributes
     ----------
     step : Step
         The step of the recipe.
     parts : tuple of PartPlan
-        What to do about each part that is wanted.
+        A plan for each part that was chosen.
     leaving : tuple of str
         Stems that the next version will not hold any more.
-    kept : tuple of PartRef
-        With ``only`` or ``sample``: the newest version's other parts, which stay as they are.
+    unchanged : tuple of PartRef
+        With ``only`` or ``sample``: the newest version's other parts.
     notes : tuple of str
         Parts of the inputs that are left out, a line for each input; folders of the sources in
         which there is nothing; parts that are named by their folders.
@@ -107,7 +107,7 @@ class StepPlan:
     step: Step
     parts: tuple[PartPlan, ...]
     leaving: tuple[str, ...] = ()
-    kept: tuple[catalog.PartRef, ...] = ()
+    unchanged: tuple[catalog.PartRef, ...] = ()
     notes: tuple[str, ...] = ()
     parent: catalog.Version | None = None
 

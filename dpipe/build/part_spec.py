@@ -373,10 +373,10 @@ def _now(reader: str, item: ItemFields) -> sources.Item | None:
             raise cause from None
         return None
     if names := frozenset(item.get("names", ())):
-        listed = [each for each in listed if each.uri.rpartition("/")[2] in names]
+        listed = [entry for entry in listed if entry.uri.rpartition("/")[2] in names]
     parts = readers.resolve(reader).find(listed)
-    found = itertools.chain(listed, *(part.items for part in parts))
-    return next((each for each in found if each.uri == item["uri"]), None)
+    candidates = itertools.chain(listed, *(part.items for part in parts))
+    return next((entry for entry in candidates if entry.uri == item["uri"]), None)
 
 
 def _opened(objects: Objects, parts: Sequence[InputFields]) -> dict[str, xr.Dataset]:

@@ -84,7 +84,7 @@ class Planner:
                 part.ref or catalog.PartRef(part.stem, part.origin.fingerprint, part.base)
                 for part in plan.parts
                 if part.action in ("make", "reuse")
-            ] + list(plan.kept)
+            ] + list(plan.unchanged)
         return plans
 
     def step(self, step: Step, parts: Mapping[str, Sequence[catalog.PartRef]]) -> StepPlan:

@@ -37,10 +37,10 @@ FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0  # seconds
 
 @dataclass
 class Job:
-    """One part on its way: what is left of it, and how it ended."""
+    """One part on its way: its pending partitions, then its seal or why it was put aside."""
 
     plan: PartPlan
-    left: int = 0
+    pending: int = 0
     seal: str = ""
     summary: catalog.Summary = field(default_factory=catalog.Summary)
     reason: str = ""
@@ -212,10 +212,10 @@ class Scheduler:
         if what == "finish":
             self._ended(job, done.value)
             return 0
-        job.left -= 1
+        job.pending -= 1
         job.seconds += done.value["seconds"]
         job.written += done.value["bytes"]
-        if not job.left:
+        if not job.pending:
             self._todo.appendleft(self._finish(job))
         return 1
 
@@ -233,7 +233,7 @@ class Scheduler:
         self._total += part["partitions"] - max(1, job.plan.partitions)
         self._bar.total = self._total
         unmarked = [i for i in range(part["partitions"]) if i not in marked]
-        job.left = len(unmarked)
+        job.pending = len(unmarked)
         url, base = self.url, job.plan.base
         self._todo.extendleft(
             _Task(job, str(i), parts.partition, (url, base, i, self.recompute), job.round)

@@ -20,14 +20,14 @@ _MOST_NAMED = 3
 Named = list[tuple[str, PartSpec]]
 
 
-def told_apart(origins: Named, known: Mapping[str, PartRef]) -> tuple[Named, list[str]]:
+def told_apart(origins: Named, refs: Mapping[str, PartRef]) -> tuple[Named, list[str]]:
     """Give parts of one name the names of their folders too.
 
     Parameters
     ----------
     origins : list of (str, PartSpec)
         Stem and origin of each part.
-    known : mapping of str to PartRef
+    refs : mapping of str to PartRef
         By stem, the parts of the newest version: one that is there already keeps its name.
 
     Returns
@@ -46,7 +46,7 @@ def told_apart(origins: Named, known: Mapping[str, PartRef]) -> tuple[Named, lis
         return origins, []
     groups: dict[str, list[PartSpec]] = {}
     for stem, origin in origins:
-        if stem in again and not _keeps(known.get(stem), origin):
+        if stem in again and not _keeps(refs.get(stem), origin):
             groups.setdefault(stem, []).append(origin)
     names = {
         id(origin): name
@@ -93,12 +93,12 @@ def _folders(path: str, stem: str) -> list[str]:
 
 def wrong_name(dataset: str, stem: str, origin: PartSpec) -> str:
     """Return why a part cannot be called by its stem, "" if it can."""
-    said = str(origin.items[0]["path"]) if origin.items else stem
+    name = str(origin.items[0]["path"]) if origin.items else stem
     try:
         safe_key(base_of(dataset, stem, origin.fingerprint))
     except InputError as error:
-        return f"{said!r}: {error}; rename the file"
+        return f"{name!r}: {error}; rename the file"
     size = len(stem.encode(errors="replace"))
     if "/" in stem or size > _LONGEST:
-        return f"{said!r}: a name of {size} bytes; at most {_LONGEST} can be kept; rename the file"
+        return f"{name!r}: a name of {size} bytes; at most {_LONGEST} can be kept; rename the file"
     return ""

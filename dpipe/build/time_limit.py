@@ -13,7 +13,7 @@ class _Overdue(BaseException):
 
 
 def in_time[T](look: Callable[[], T], seconds: float) -> T:
-    """Return what a look into a file gives, unless it takes for ever.
+    """Return the result of a look into a file, unless it takes for ever.
 
     Parameters
     ----------
@@ -28,20 +28,20 @@ def in_time[T](look: Callable[[], T], seconds: float) -> T:
     GoneError
         It takes longer: the next run looks at the file again.
     """
-    found: list[T] = []
+    results: list[T] = []
     failed: list[BaseException] = []
 
     def run() -> None:
         try:
-            found.append(look())
+            results.append(look())
         except BaseException as error:  # noqa: BLE001 - raised where it is waited for
             failed.append(error)
 
     thread = threading.Thread(target=copy_context().run, args=(run,), daemon=True)
     thread.start()
     thread.join(seconds)
-    if found:
-        return found[0]
+    if results:
+        return results[0]
     if failed:
         raise failed[0]
     name = ctypes.c_ulong(thread.ident or 0)

@@ -42,8 +42,8 @@ def read(text: str, where: str) -> tuple[yaml.Node | None, Any]:
     except RecipeError:
         raise
     except _NOT_YAML as error:
-        said = str(error).partition("\n")[0]
-        raise RecipeError(f"{_place(where, None)}: not YAML: {said}") from error
+        problem = str(error).partition("\n")[0]
+        raise RecipeError(f"{_place(where, None)}: not YAML: {problem}") from error
 
 
 def read_words(text: str, where: str) -> Any:
@@ -113,12 +113,12 @@ class Node:
         pairs = zip(self.node.value, self.value.values(), strict=True)
         return [(str(key.value), Node(node, self.where, value)) for (key, node), value in pairs]
 
-    def keys(self, known: Sequence[str]) -> None:
+    def keys(self, names: Sequence[str]) -> None:
         """Refuse a key that is not known."""
         self.items()
         for key, _ in self.node.value:
-            if key.value not in known:
-                raise self.error(unknown("key", str(key.value), known), key)
+            if key.value not in names:
+                raise self.error(unknown("key", str(key.value), names), key)
 
     def get(self, name: str) -> "Node | None":
         """Return what a key holds, None without it."""
@@ -126,14 +126,14 @@ class Node:
 
     def plain(self, name: str, kinds: type | tuple[type, ...], default: Any) -> Any:
         """Return the value of a key, of one of some kinds; the default without it."""
-        found = self.get(name)
-        if found is None:
+        node = self.get(name)
+        if node is None:
             return default
-        if not isinstance(found.value, kinds):
-            wanted = kinds if isinstance(kinds, tuple) else (kinds,)
-            names = " or ".join(_KINDS[kind] for kind in wanted)
-            raise found.error(f"{name}: expected {names}; found {shown(found.value)}")
-        return found.value
+        if not isinstance(node.value, kinds):
+            types = kinds if isinstance(kinds, tuple) else (kinds,)
+            names = " or ".join(_KINDS[kind] for kind in types)
+            raise node.error(f"{name}: expected {names}; found {shown(node.value)}")
+        return node.value
 
     def told(self, function: Any, *args: Any, **kwargs: Any) -> Any:
         """Call a function; what it refuses is said with this place."""
@@ -190,8 +190,8 @@ def _wrong(event: yaml.NodeEvent, depth: int) -> str:
 
 
 def _wrong_text(event: yaml.ScalarEvent) -> str:
-    if found := _NO_TEXT.search(event.value):  # files of tables, XML and HDF5 cannot hold it
-        return f"the character {found[0]!r} is no text; leave it out"
+    if sign := _NO_TEXT.search(event.value):  # files of tables, XML and HDF5 cannot hold it
+        return f"the character {sign[0]!r} is no text; leave it out"
     if not event.implicit[0]:
         return ""
     if event.value == "<<":

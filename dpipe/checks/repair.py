@@ -81,15 +81,15 @@ def repair(
 
 def _named(objects: Objects, labels: Iterable[str]) -> list[PartRef]:
     """Return the parts of all versions of some datasets, or of single versions, each once."""
-    found: dict[tuple[str, str], PartRef] = {}
+    refs: dict[tuple[str, str], PartRef] = {}
     for label in labels:
         name, _, number = label.partition("@")
         chain = store.chain(objects, name)
-        wanted = [int(number)] if number.isdecimal() else list(chain.versions)
-        for n in wanted:
+        numbers = [int(number)] if number.isdecimal() else list(chain.versions)
+        for n in numbers:
             if n in chain.versions:
-                found |= {(ref.base, ref.seal): ref for ref in chain.versions[n].parts}
-    return list(found.values())
+                refs |= {(ref.base, ref.seal): ref for ref in chain.versions[n].parts}
+    return list(refs.values())
 
 
 def _versions(objects: Objects, name: str, accept_lost: str) -> Iterator[Repair]:
@@ -103,14 +103,14 @@ def _versions(objects: Objects, name: str, accept_lost: str) -> Iterator[Repair]
         else:
             done.append(_version(objects, chain, finding))
     yield from done
-    left = store.chain(objects, name)
-    for finding in store.lost_inputs(objects, left):
+    chain = store.chain(objects, name)
+    for finding in store.lost_inputs(objects, chain):
         yield Repair(finding.key, finding.problem, "restore a backup")
-    yield from copies(objects, left)
-    lost = sorted({_number(f.key) for f in left.findings if f.key.endswith(".json")})
-    if accept_lost and lost and left.versions:
-        newest = left.versions[max(left.versions)]
-        number = max([*left.data, *left.copies]) + 1
+    yield from copies(objects, chain)
+    lost = sorted({_number(f.key) for f in chain.findings if f.key.endswith(".json")})
+    if accept_lost and lost and chain.versions:
+        newest = chain.versions[max(chain.versions)]
+        number = max([*chain.data, *chain.copies]) + 1
         draft: catalog.Draft = {
             "parts": newest.parts,
             "message": f"accepted that version {', '.join(map(str, lost))} is lost",

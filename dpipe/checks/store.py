@@ -9,7 +9,6 @@ This module changes nothing; ``repair`` brings back what can be.
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
 
 from tqdm import tqdm
 
@@ -71,11 +70,11 @@ def verify(
     refs: dict[tuple[str, str], PartRef] = {}
     names = catalog.names(objects) if not labels else [label.partition("@")[0] for label in labels]
     for name in dict.fromkeys(names):
-        found = chain(objects, catalog.check_name(name))
-        yield from found.findings
-        yield from lost_inputs(objects, found)
-        wanted = [label for label in labels if label.partition("@")[0] == name]
-        for version in _meant(objects, found, wanted):
+        version_chain = chain(objects, catalog.check_name(name))
+        yield from version_chain.findings
+        yield from lost_inputs(objects, version_chain)
+        chosen = [label for label in labels if label.partition("@")[0] == name]
+        for version in _meant(objects, version_chain, chosen):
             refs |= {(ref.base, ref.seal): ref for ref in version.parts}
     bar = tqdm(
         refs.values(), desc="verify", unit="part", delay=2, disable=None if progress else True
@@ -88,19 +87,19 @@ def verify(
         yield from _unnamed(objects, {base for base, _ in refs}, mode)
 
 
-def _meant(objects: Objects, found: Chain, labels: Sequence[str]) -> list[catalog.Version]:
+def _meant(objects: Objects, chain: Chain, labels: Sequence[str]) -> list[catalog.Version]:
     """Return the versions whose parts are to be checked: all, or those that labels name."""
     if not labels:
-        return list(found.versions.values())
+        return list(chain.versions.values())
     meant = []
     for label in labels:
         number = label.partition("@")[2]
-        if not found.data or (number and not number.isdecimal()):
+        if not chain.data or (number and not number.isdecimal()):
             catalog.resolve(objects, label)  # says what is wrong with it
-        wanted = int(number) if number else max(found.data)
-        if wanted not in found.data:
+        index = int(number) if number else max(chain.data)
+        if index not in chain.data:
             catalog.resolve(objects, label)
-        meant += [found.versions[wanted]] if wanted in found.versions else []
+        meant += [chain.versions[index]] if index in chain.versions else []
     return meant
 
 
@@ -151,20 +150,20 @@ def check_part(objects: Objects, ref: PartRef, *, mode: str = "bytes") -> Iterat
         yield Finding(key, seals.OTHER)
     elif sealed.stem != ref.stem:
         yield Finding(key, f"a version calls it {ref.stem!r}; it is {sealed.stem!r}")
-    there = {entry.key: entry for entry in seals.beside(objects, ref.base)}
+    stored = {entry.key: entry for entry in seals.beside(objects, ref.base)}
     copy = seals.copy_key(ref.base)
-    if copy in there or objects.exists(copy):
+    if copy in stored or objects.exists(copy):
         if objects.read(copy) != data:
             yield Finding(copy, "the copy of the seal is not the seal")
     elif sealed.has_copy:
         yield Finding(copy, "the copy of the seal is missing")
-    yield from _sources(objects, sealed, there)
+    yield from _sources(objects, sealed, stored)
     entries, problem = listed(objects, sealed)
     if problem:
         yield Finding(f"{ref.base}.objects.json", problem)
         return
-    yield from _compare(objects, sealed, entries, there, mode)
-    yield from marks.left(objects, ref.base, there)
+    yield from _compare(objects, sealed, entries, stored, mode)
+    yield from marks.left(objects, ref.base, stored)
     if mode == "decode":
         yield from _decode(objects, sealed)
 
@@ -188,18 +187,20 @@ def _read_again(objects: Objects, ref: PartRef, silent: list[str]) -> Iterator[F
             return
         if not sealed.sources:
             silent.append(ref.base)
-        yield from (Finding(*found) for found in source_digests.differences(objects, sealed))
+        yield from (
+            Finding(*difference) for difference in source_digests.differences(objects, sealed)
+        )
     except (DamageError, NotFoundError):  # which `check_part` has said
         return
 
 
 def _sources(
-    objects: Objects, sealed: seals.Seal, there: Mapping[str, Listed]
+    objects: Objects, sealed: seals.Seal, stored: Mapping[str, Listed]
 ) -> Iterator[Finding]:
     key = seals.sources_key(sealed.base)
     if not sealed.sources.get("sha256"):
         return
-    if key not in there and not objects.exists(key):
+    if key not in stored and not objects.exists(key):
         yield Finding(key, "the list of sources is missing")
     elif documents.sha256(objects.read(key)) != sealed.sources["sha256"]:
         yield Finding(key, "the list of sources is not the one that was sealed")
@@ -208,14 +209,14 @@ def _sources(
 def _compare(
     objects: Objects,
     sealed: seals.Seal,
-    entries: Mapping[str, Any],
-    there: Mapping[str, Listed],
+    entries: Mapping[str, seals.ObjectEntry],
+    stored: Mapping[str, Listed],
     mode: str,
 ) -> Iterator[Finding]:
     prefix = f"{sealed.path}/"
     for name, expected in entries.items():
         key = prefix + name
-        entry = there.get(key)
+        entry = stored.get(key)
         if entry is None and not objects.exists(key):
             yield Finding(key, "the object is missing")
             continue
@@ -224,7 +225,7 @@ def _compare(
             yield Finding(key, f"{size} bytes; {expected['size']} were sealed")
         elif mode != "exists" and documents.sha256(objects.read(key)) != expected["sha256"]:
             yield Finding(key, "its bytes differ from those sealed")
-    for key in there:
+    for key in stored:
         if key.startswith(prefix) and key.removeprefix(prefix) not in entries:
             yield Finding(key, "the object is not part of what was sealed")
 

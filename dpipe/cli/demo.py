@@ -25,10 +25,10 @@ def demo(folder: str, workers: str | None, quiet: bool) -> None:
         if stop.exit_code != SOME_ASIDE:  # some: one of the demo's own files is corrupt
             raise
     objects = open_store(store)
-    found = list(checks_store.verify(objects, ()))
+    findings = list(checks_store.verify(objects, ()))
     versions = [catalog.resolve(objects, name) for name in catalog.names(objects)]
     aside = [entry for version in versions for entry in version.put_aside]
-    for line in study.farewell(folder, found, aside):
+    for line in study.farewell(folder, findings, aside):
         click.echo(line)
-    if found:
+    if findings:
         raise click.exceptions.Exit(5)

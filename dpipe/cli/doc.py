@@ -29,8 +29,8 @@ def doc(name: str | None) -> None:
     if name is None:
         _list()
         return
-    for kind, found in _named(name):
-        function = inspect.unwrap(found)
+    for kind, entry in _named(name):
+        function = inspect.unwrap(entry)
         click.echo(f"{kind} {name}; in Python {function.__name__}")
         click.echo(f"\n{inspect.getdoc(function) or ''}\n")
 
@@ -39,12 +39,12 @@ def _list() -> None:
     """Print all shelves; an entry of an installed package says of which, or why it is left out."""
     width = max(len(name) for names in _OWN.values() for name in names)
     left_out: list[str] = []
-    for kind, own in _OWN.items():
+    for kind, built_in in _OWN.items():
         click.echo(f"{kind}s")
-        for name in own:
+        for name in built_in:
             click.echo(f"  {name.ljust(width)}  {_first_line(_FIND[kind](name))}")
         for name, point in plugins.installed(kind).items():
-            if name in own:
+            if name in built_in:
                 continue
             try:
                 line = _first_line(_FIND[kind](name))
@@ -53,7 +53,7 @@ def _list() -> None:
             else:
                 where = plugins.distribution(point)
                 click.echo(f"  {name.ljust(width)}  {line} (from {where})")
-        left_out += plugins.taken(kind, own)
+        left_out += plugins.taken(kind, built_in)
     for line in left_out:
         click.echo(f"warning: left out: {line}", err=True)
 
@@ -63,20 +63,20 @@ def _first_line(function: Function) -> str:
 
 
 def _named(name: str) -> Iterator[tuple[str, Function]]:
-    """Yield what has a name on any shelf, with the kind of the shelf."""
-    known = {kind: [*own, *plugins.installed(kind)] for kind, own in _OWN.items()}
-    kinds = [kind for kind, names in known.items() if name in names or ":" in name]
+    """Yield the entries of a name on any shelf, with the kind of the shelf."""
+    shelves = {kind: [*built_in, *plugins.installed(kind)] for kind, built_in in _OWN.items()}
+    kinds = [kind for kind, names in shelves.items() if name in names or ":" in name]
     if not kinds:
-        every = sorted({name for names in known.values() for name in names})
+        every = sorted({name for names in shelves.values() for name in names})
         raise UsageError(unknown("reader, operator or writer", name, every))
     problems: list[UsageError] = []
     for kind in kinds:
         try:
-            found = _FIND[kind](name)
+            entry = _FIND[kind](name)
         except UsageError as error:
             problems.append(error)
             continue
-        yield kind, found
+        yield kind, entry
         if ":" in name:  # it is one thing
             return
     if len(problems) == len(kinds):

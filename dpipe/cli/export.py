@@ -25,10 +25,10 @@ from dpipe.cli.opening import open_store
 @click.option("--where", metavar="EXPR", help="Only records for which it is true, or in a gate.")
 @click.option("--option", multiple=True, metavar="K=V", help="Option of the writer.")
 @options.store
-def export(writer: str, inputs: tuple[str, ...], store: str | None, **given: Any) -> None:
+def export(writer: str, inputs: tuple[str, ...], store: str | None, **arguments: Any) -> None:
     """Write datasets as foreign files."""
-    data = api.open(open_store(store).url, *inputs, part=given["part"])
-    chosen = pairs(given["option"], "--option")
-    chosen |= {"where": given["where"]} if given["where"] else {}
-    for path in writers.export(data, writer, given["to"], **chosen):
+    data = api.open(open_store(store).url, *inputs, part=arguments["part"])
+    chosen = pairs(arguments["option"], "--option")
+    chosen |= {"where": arguments["where"]} if arguments["where"] else {}
+    for path in writers.export(data, writer, arguments["to"], **chosen):
         click.echo(path)

@@ -14,6 +14,6 @@ from dpipe.cli.output import show_rows, warn
 @options.json
 def history(name: str, store: str | None, as_json: bool) -> None:
     """List the versions of a dataset, newest first."""
-    found = catalog.history(open_store(store), name)
-    show_rows([catalog.row(version) for version in found], as_json)
-    warn(found.unreadable, code=5)
+    versions = catalog.history(open_store(store), name)
+    show_rows([catalog.row(version) for version in versions], as_json)
+    warn(versions.unreadable, code=5)

@@ -27,20 +27,28 @@ from dpipe.errors import UsageError
 @options.store
 @options.workers
 @options.quiet
-def make(name: str, reader: str | None, operator: str | None, **given: Any) -> None:
+def make(name: str, reader: str | None, operator: str | None, **arguments: Any) -> None:
     """Make one dataset: a recipe of one step."""
     if bool(reader) == bool(operator):
         raise UsageError("make: say --reader with --source, or --operator with --input")
-    if reader and not given["source"]:
+    if reader and not arguments["source"]:
         raise UsageError("make: --reader needs --source")
-    refuse("reader" if reader else "operator", given)
+    refuse("reader" if reader else "operator", arguments)
     if reader:
-        options, said = pairs(given["option"], "--option"), pairs(given["said"], "--set")
+        options, overrides = (
+            pairs(arguments["option"], "--option"),
+            pairs(arguments["said"], "--set"),
+        )
         step = reader_step(
-            name, reader, given["source"], options=options, said=said, levels=given["levels"]
+            name,
+            reader,
+            arguments["source"],
+            options=options,
+            said=overrides,
+            levels=arguments["levels"],
         )
     else:
-        params = pairs(given["param"], "--param")
-        inputs = roles(given["inputs"])
-        step = operator_step(name, str(operator), inputs, params=params, levels=given["levels"])
-    run_and_report(Recipe.of(step), **how(given))
+        params = pairs(arguments["param"], "--param")
+        inputs = roles(arguments["inputs"])
+        step = operator_step(name, str(operator), inputs, params=params, levels=arguments["levels"])
+    run_and_report(Recipe.of(step), **how(arguments))

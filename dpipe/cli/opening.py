@@ -10,10 +10,12 @@ from dpipe.errors import UsageError
 from dpipe.storage import Objects
 
 
-def settings_of(**given: Any) -> Settings:
+def settings_of(**settings: Any) -> Settings:
     """Return the settings, those of the command line before all others."""
     context = click.get_current_context().find_root()
-    return Settings.load(context.obj["config"], **{k: v for k, v in given.items() if v is not None})
+    return Settings.load(
+        context.obj["config"], **{k: v for k, v in settings.items() if v is not None}
+    )
 
 
 def open_store(store: str | None, *, create: bool = False) -> Objects:

@@ -19,9 +19,11 @@ from dpipe.cli.output import show_rows
 @options.json
 @options.store
 @options.workers
-def plan(recipe: str, as_json: bool, store: str | None, workers: str | None, **given: Any) -> None:
+def plan(
+    recipe: str, as_json: bool, store: str | None, workers: str | None, **arguments: Any
+) -> None:
     """Say what a run of RECIPE would do, why, and how large it is."""
-    choice = build_plan.Choice(given["only"], given["sample"], drop=given["drop"])
+    choice = build_plan.Choice(arguments["only"], arguments["sample"], drop=arguments["drop"])
     planner = build_plan.Planner(
         open_store(store, create=True), settings_of(workers=workers), choice
     )

@@ -65,12 +65,12 @@ def figure3(names: tuple[str, ...], by: str, panels: str, to: str, store: str | 
 @_to
 @options.store
 def gallery(
-    crops: str, masks: str | None, part: str | None, to: str, store: str | None, **given: Any
+    crops: str, masks: str | None, part: str | None, to: str, store: str | None, **look: Any
 ) -> None:
     """Draw a gallery of CROPS over time, with phases and tracks."""
     url = open_store(store).url
     outlined = api.open(url, masks) if masks else None
-    _write(draw.gallery(api.open(url, crops, part=part), masks=outlined, **given), to)
+    _write(draw.gallery(api.open(url, crops, part=part), masks=outlined, **look), to)
 
 
 @plot.command()

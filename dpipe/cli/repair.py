@@ -22,8 +22,9 @@ def repair(names: tuple[str, ...], accept_lost: bool, store: str | None, as_json
     who = settings_of().author if accept_lost else ""
     done = list(checks_repair.repair(open_store(store), names, accept_lost=who, progress=True))
     rows = [
-        {"key": one.key, "problem": one.problem, "repair": one.why_not or "done"} for one in done
+        {"key": entry.key, "problem": entry.problem, "repair": entry.why_not or "done"}
+        for entry in done
     ]
     show_rows(rows, as_json, none="nothing to repair: every object is as it was sealed")
-    if any(one.why_not for one in done):
+    if any(entry.why_not for entry in done):
         raise click.exceptions.Exit(5)

@@ -20,8 +20,8 @@ from dpipe.cli.running import how, run_and_report
 @options.store
 @options.workers
 @options.quiet
-def run(recipe: str | None, retry: str | None, **given: Any) -> None:
+def run(recipe: str | None, retry: str | None, **arguments: Any) -> None:
     """Do the part of a RECIPE that is missing."""
-    chosen, stems = chosen_recipe(recipe, retry, lambda: open_store(given["store"]))
-    choice = plan.Choice(given["only"], given["sample"], stems, given["drop"])
-    run_and_report(chosen, **how(given), choice=choice)
+    chosen, stems = chosen_recipe(recipe, retry, lambda: open_store(arguments["store"]))
+    choice = plan.Choice(arguments["only"], arguments["sample"], stems, arguments["drop"])
+    run_and_report(chosen, **how(arguments), choice=choice)

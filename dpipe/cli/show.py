@@ -22,5 +22,5 @@ def show(names: tuple[str, ...], store: str | None, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(version.to_dict() | {"lineage": made_from, "facts": facts}))
         return
-    lines = [f"  {stem}: {facts_line(said)}" for stem, said in facts.items()]
+    lines = [f"  {stem}: {facts_line(movie_facts)}" for stem, movie_facts in facts.items()]
     click.echo("\n".join([*catalog.text(version, made_from), *lines]))

@@ -18,5 +18,5 @@ from dpipe.service import maintenance
 def sweep(delete: bool, grace_hours: float | None, store: str | None, as_json: bool) -> None:
     """Find what no version names; a dry run unless --delete."""
     hours = settings_of(grace_hours=grace_hours).grace_hours
-    found = maintenance.sweep(open_store(store), grace_hours=hours, delete=delete)
-    show_rows([asdict(entry) for entry in found], as_json, none="nothing to sweep")
+    rubbish = maintenance.sweep(open_store(store), grace_hours=hours, delete=delete)
+    show_rows([asdict(entry) for entry in rubbish], as_json, none="nothing to sweep")

@@ -120,13 +120,13 @@ def map_frames(
     run = partial(_numbers, kernel=kernel, core=len(core), outputs=outputs, params=params)
     result = _map(run, array, read, len(outer), (outputs,), np.dtype("f8"))
     coords = {k: v for k, v in frames.coords.items() if not set(v.dims) & set(core)}
-    made = []
+    columns = []
     for i, dtype in enumerate(dtypes or ["f8"] * outputs):
         column = result[..., i].astype(dtype)
         if whole := region_reader(result):
             attach_reader(column, whole.read, i)
-        made.append(xr.DataArray(column, dims=outer, coords=coords))
-    return tuple(made)
+        columns.append(xr.DataArray(column, dims=outer, coords=coords))
+    return tuple(columns)
 
 
 def map_chunks(
@@ -168,12 +168,12 @@ def map_chunks(
         _arrays, kernel=kernel, core=len(core), shape=shape, dtype=np.dtype(dtype), params=params
     )
     result = _map(run, array, read, len(outer), shape, np.dtype(dtype))
-    kept = {
+    coords = {
         name: value
         for name, value in frames.coords.items()
         if all(d in outer or sizes.get(str(d)) == frames.sizes[d] for d in value.dims)
     }
-    return xr.DataArray(result, dims=(*outer, *sizes), coords=kept)
+    return xr.DataArray(result, dims=(*outer, *sizes), coords=coords)
 
 
 def map_tiles(
@@ -241,7 +241,7 @@ def compute_region(
     ds : xarray.Dataset
         Lazy or not.
     names : sequence of str
-        The variables wanted; they are computed in one go, so shared work is done once.
+        Variables; they are computed in one go, so shared work is done once.
     region : mapping of str to slice
         A slice for each dim that is cut; other dims are taken whole.
 
@@ -250,17 +250,17 @@ def compute_region(
     dict of str to numpy.ndarray
         The values of each variable in that region.
     """
-    wanted = {}
+    cuts = {}
     for name in names:
         variable = ds.variables[name]
         whole = zip(variable.dims, variable.shape, strict=True)
         cut = tuple(region.get(str(dim), slice(0, n)) for dim, n in whole)
-        wanted[name] = (variable.data, cut)
-    found = at_once(wanted)
-    if found is None:
-        values = compute(*(array[cut] for array, cut in wanted.values()))
-        found = dict(zip(wanted, values, strict=True))
-    return {name: np.asarray(values) for name, values in found.items()}
+        cuts[name] = (variable.data, cut)
+    blocks = at_once(cuts)
+    if blocks is None:
+        values = compute(*(array[cut] for array, cut in cuts.values()))
+        blocks = dict(zip(cuts, values, strict=True))
+    return {name: np.asarray(values) for name, values in blocks.items()}
 
 
 def _frames_first(

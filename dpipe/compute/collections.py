@@ -101,12 +101,14 @@ def map_blocks(
         used.append("picture_flag")
     count = int(ds.sizes["block"])
     labels = np.asarray(ds["in_block"].values)
-    held = [np.asarray(ds[name].values, np.int64) for name in _TABLE]
-    table = np.stack([*held, *(np.asarray(more[name], np.int64) for name in more)], axis=1)
-    found, which = np.unique(labels, return_inverse=True)
-    at = np.array(places_of(ds, found), np.int64)[which] if len(labels) else labels.astype(np.int64)
-    table = table[np.argsort(at, kind="stable")]
-    counts = tuple(np.bincount(at, minlength=count).tolist())
+    layout = [np.asarray(ds[name].values, np.int64) for name in _TABLE]
+    table = np.stack([*layout, *(np.asarray(more[name], np.int64) for name in more)], axis=1)
+    blocks, which = np.unique(labels, return_inverse=True)
+    places = labels.astype(np.int64)
+    if len(labels):
+        places = np.array(places_of(ds, blocks), np.int64)[which]
+    table = table[np.argsort(places, kind="stable")]
+    counts = tuple(np.bincount(places, minlength=count).tolist())
     ranges = stretches or {}
     run = partial(
         _run,
@@ -156,17 +158,19 @@ def _run(
 ) -> np.ndarray:
     """Call the kernel with the sound pictures of one block."""
     table = single(nested)
-    held = {key: single(row).reshape(-1) for key, row in zip(used, rows, strict=False)}
+    flat = {key: single(row).reshape(-1) for key, row in zip(used, rows, strict=False)}
     small = {key: single(row) for key, row in zip(whole, rows[len(used) :], strict=True)}
     sound = table[:, 1] > 0
-    if "picture_flag" in held:
-        sound &= (held["picture_flag"][table[:, 3]] & schema.UNREADABLE) == 0
+    if "picture_flag" in flat:
+        sound &= (flat["picture_flag"][table[:, 3]] & schema.UNREADABLE) == 0
     if not sound.any():
         return np.zeros((1, *new), dtype)
-    row = [to_device(held[key], name) if key in held else None for key in ("pixels", "mask_code")]
-    kept = [np.ascontiguousarray(table[sound, k]) for k in range(3)]
-    own = {key: np.ascontiguousarray(table[sound, 4 + k]) for k, key in enumerate(columns)}
-    made = to_host(kernel(*row, *kept, **own, **small, **params))
-    if made.shape != new:
-        raise ValueError(f"the kernel gave {made.shape}; expected {new}")
-    return made.astype(dtype, copy=False)[np.newaxis]
+    arrays = [
+        to_device(flat[key], name) if key in flat else None for key in ("pixels", "mask_code")
+    ]
+    cuts = [np.ascontiguousarray(table[sound, k]) for k in range(3)]
+    values = {key: np.ascontiguousarray(table[sound, 4 + k]) for k, key in enumerate(columns)}
+    result = to_host(kernel(*arrays, *cuts, **values, **small, **params))
+    if result.shape != new:
+        raise ValueError(f"the kernel gave {result.shape}; expected {new}")
+    return result.astype(dtype, copy=False)[np.newaxis]

@@ -91,7 +91,7 @@ def _run(
     dtype: np.dtype,
     name: str,
 ) -> np.ndarray:
-    made = to_host(function(to_device(block, name)))
-    if made.shape != shape:
-        raise ValueError(f"the kernel gave an array of {made.shape}; expected {shape}")
-    return made.astype(dtype, copy=False)[None]
+    result = to_host(function(to_device(block, name)))
+    if result.shape != shape:
+        raise ValueError(f"the kernel gave an array of {result.shape}; expected {shape}")
+    return result.astype(dtype, copy=False)[None]

@@ -72,8 +72,8 @@ def map_records(
         through the blocks costs nothing; of a random one each block of the result waits for the
         blocks that it takes rows of.
     """
-    made = map_rows(kernel, ds, sizes={dim: len(names)}, dtype=dtype, need=need, **params)
-    return made.assign_coords({dim: np.array(list(names), dtype=str)})
+    numbers = map_rows(kernel, ds, sizes={dim: len(names)}, dtype=dtype, need=need, **params)
+    return numbers.assign_coords({dim: np.array(list(names), dtype=str)})
 
 
 def map_rows(
@@ -121,8 +121,8 @@ def map_rows(
     if not packed and "image" not in ds:
         schema.PIXELS.check(ds)  # says what is missing
     data = (_packed if packed else _even)(run, ds, tuple(sizes.values()), np.dtype(dtype), need)
-    kept = {name: coord for name, coord in ds.coords.items() if coord.dims == ("record",)}
-    return xr.DataArray(data, dims=("record", *sizes), coords=kept)
+    coords = {name: coord for name, coord in ds.coords.items() if coord.dims == ("record",)}
+    return xr.DataArray(data, dims=("record", *sizes), coords=coords)
 
 
 def _packed(
@@ -165,12 +165,14 @@ def _packed(
         dtype=dtype,
         meta=np.empty((0,) * (1 + len(new)), dtype),
     )
-    known = {name: found.read for name, found in reads.items() if found and found.column is None}
+    whole = {
+        name: reader.read for name, reader in reads.items() if reader and reader.column is None
+    }
     if order is not None:
         return _put_back(result, np.argsort(order, kind="stable"))
-    if known.keys() == reads.keys():
+    if whole.keys() == reads.keys():
         lengths = {name: array.shape[1] for name, array in rows.items()}
-        attach_reader(result, Records(run, known, lengths, table, places, counts, new, dtype))
+        attach_reader(result, Records(run, whole, lengths, table, places, counts, new, dtype))
     return result
 
 
@@ -180,20 +182,20 @@ def _put_back(result: da.Array, order: np.ndarray) -> da.Array:
     Dask's own selection makes a task for each pair of blocks. These blocks are larger than those
     that they take from, so that few tasks wait for many.
     """
-    counts, rest = result.chunks[0], (0,) * (result.ndim - 1)
+    counts, trailing = result.chunks[0], (0,) * (result.ndim - 1)
     row = max(1, math.prod(result.shape[1:]) * result.dtype.itemsize)
     size = max(*counts, min(_EDGES * len(counts), _LARGEST_BLOCK // row))
     ends = np.cumsum(counts)
     name, tasks = f"records-in-order-{uuid.uuid4().hex}", {}
-    made = [len(order[k : k + size]) for k in range(0, len(order), size)]
-    for k in range(len(made)):
+    lengths = [len(order[k : k + size]) for k in range(0, len(order), size)]
+    for k in range(len(lengths)):
         rows = order[k * size : (k + 1) * size]
         blocks = np.searchsorted(ends, rows, side="right")
         used, which = np.unique(blocks, return_inverse=True)
-        held = [(result.name, int(block), *rest) for block in used]
-        tasks[name, k, *rest] = (_gathered, held, which, rows - (ends - counts)[blocks])
+        sources = [(result.name, int(block), *trailing) for block in used]
+        tasks[name, k, *trailing] = (_gathered, sources, which, rows - (ends - counts)[blocks])
     graph = HighLevelGraph.from_collections(name, tasks, dependencies=[result])
-    chunks = (tuple(made), *result.chunks[1:])
+    chunks = (tuple(lengths), *result.chunks[1:])
     return da.Array(graph, name, chunks, dtype=result.dtype, meta=result._meta)
 
 
@@ -251,8 +253,8 @@ def by_row(data: Any) -> da.Array:
 def _unwrapped(
     table: Any, *rows: Any, run: Callable[..., np.ndarray], used: tuple[str, ...]
 ) -> Any:
-    held = {name: single(row).reshape(-1) for name, row in zip(used, rows, strict=True)}
-    return run(single(table), **held)
+    flat = {name: single(row).reshape(-1) for name, row in zip(used, rows, strict=True)}
+    return run(single(table), **flat)
 
 
 def _run(
@@ -277,17 +279,17 @@ def _run(
         return result
     columns = [np.ascontiguousarray(table[sound, k]) for k in range(3)]
     rows = [None if row is None else to_device(row, name) for row in (pixels, mask_code)]
-    more: dict[str, Any] = {}
+    more: dict[str, np.ndarray] = {}
     if mask_pixels is not None:
         slots = np.zeros(table[:, 3].max() + 1, np.uint8) if picture_flag is None else picture_flag
         several = (slots[table[sound, 3]] & schema.SEVERAL_VALUES) != 0
         more = {"valued": to_device(mask_pixels, name), "several": several}
-    made = to_host(kernel(*rows, *columns, **params, **more))
-    if made.shape != (int(sound.sum()), *new):
-        raise ValueError(f"the kernel gave {made.shape}; expected {(int(sound.sum()), *new)}")
+    numbers = to_host(kernel(*rows, *columns, **params, **more))
+    if numbers.shape != (int(sound.sum()), *new):
+        raise ValueError(f"the kernel gave {numbers.shape}; expected {(int(sound.sum()), *new)}")
     if sound.all():
-        return made.astype(dtype, copy=False)
-    result[sound] = made
+        return numbers.astype(dtype, copy=False)
+    result[sound] = numbers
     return result
 
 
@@ -328,11 +330,11 @@ class Records:
         for place, count, end in zip(self.places, self.counts, ends, strict=True):
             low, high = max(first, end - count), min(last, end)
             if low < high:
-                held = {
+                block = {
                     name: read((slice(place, place + 1), slice(0, self.lengths[name])))[0]
                     for name, read in self.reads.items()
                 }
-                result[low - first : high - first] = self.run(self.table[low:high], **held)
+                result[low - first : high - first] = self.run(self.table[low:high], **block)
         inside: Any = (slice(None), *region[1:])
         return result[inside]
 
@@ -345,22 +347,22 @@ def _even(
     need: Sequence[str],
 ) -> da.Array:
     """Map over pictures of one size, as if they were packed."""
-    held = {"pixels": schema.PICTURES.check(ds).chunk({"c": -1, "y": -1, "x": -1}).data}
-    pieces = held["pixels"].chunks[0]
-    if held["pixels"].shape[1] > 32 and "mask" in ds and "mask_code" in need:
-        raise SchemaError(f"masks of {held['pixels'].shape[1]} channels; at most 32 go in a code")
+    blocks = {"pixels": schema.PICTURES.check(ds).chunk({"c": -1, "y": -1, "x": -1}).data}
+    pieces = blocks["pixels"].chunks[0]
+    if blocks["pixels"].shape[1] > 32 and "mask" in ds and "mask_code" in need:
+        raise SchemaError(f"masks of {blocks['pixels'].shape[1]} channels; at most 32 go in a code")
     if "mask" in ds and "mask_code" in need:
-        held["mask_code"] = (
+        blocks["mask_code"] = (
             schema.PICTURE_MASKS.check(ds).chunk({"record": pieces, "c": -1, "y": -1, "x": -1}).data
         )
     sound = np.ones(ds.sizes["record"], np.int64)
     if "height" in ds.coords:  # what is left of a packed picture: those put aside have none
         sound = np.asarray(ds["height"].values > 0, np.int64)
     arrays: list[Any] = [in_pieces(sound[:, np.newaxis], pieces), (0, 1)]
-    for k, array in enumerate(held.values(), 1):
+    for k, array in enumerate(blocks.values(), 1):
         arrays += [array, (0, *(10 * k + i for i in (1, 2, 3)))]
     return da.blockwise(
-        partial(_flattened, run=run, used=tuple(held)),
+        partial(_flattened, run=run, used=tuple(blocks)),
         (0, *(-1 - i for i in range(len(new)))),
         *arrays,
         new_axes={-1 - i: n for i, n in enumerate(new)},
@@ -371,17 +373,17 @@ def _even(
 
 
 def _flattened(
-    sound: Any, *given: Any, run: Callable[..., np.ndarray], used: tuple[str, ...]
+    sound: Any, *parts: Any, run: Callable[..., np.ndarray], used: tuple[str, ...]
 ) -> np.ndarray:
-    held = {name: single(block) for name, block in zip(used, given, strict=True)}
-    count, channels, height, width = held["pixels"].shape
+    blocks = {name: single(block) for name, block in zip(used, parts, strict=True)}
+    count, channels, height, width = blocks["pixels"].shape
     table = np.zeros((count, 4), np.int64)
     table[:, 0] = np.arange(count) * height * width
     table[:, 1:3] = single(sound) * (height, width)
-    rows = {"pixels": held["pixels"].reshape(-1)}
-    if "mask_code" in held:
+    rows = {"pixels": blocks["pixels"].reshape(-1)}
+    if "mask_code" in blocks:
         kind = np.dtype(f"u{1 if channels <= 8 else 2 if channels <= 16 else 4}")
         bits = (kind.type(1) << np.arange(channels, dtype=kind))[:, None, None]
-        masks = held["mask_code"] != 0
+        masks = blocks["mask_code"] != 0
         rows["mask_code"] = (masks * bits).sum(axis=1, dtype=kind).reshape(-1)
     return run(table, **rows)

@@ -25,21 +25,21 @@ class RegionReader:
         self.read, self.shape, self.dtype, self.ndim = read, shape, dtype, len(shape)
 
     def __getitem__(self, index: Any) -> np.ndarray:
-        given = index if isinstance(index, tuple) else (index,)
-        given = given + (slice(None),) * (self.ndim - len(given))
+        cuts = index if isinstance(index, tuple) else (index,)
+        cuts = cuts + (slice(None),) * (self.ndim - len(cuts))
         region: list[slice] = []
-        rest: list[slice | int] = []
-        for i, n in zip(given, self.shape, strict=True):
+        thinned: list[slice | int] = []
+        for i, n in zip(cuts, self.shape, strict=True):
             if isinstance(i, slice):
-                wanted = range(n)[i]  # with any step: read what lies between, then thin it
-                low, last = sorted((wanted[0], wanted[-1])) if wanted else (0, -1)
+                indices = range(n)[i]  # with any step: read what lies between, then thin it
+                low, last = sorted((indices[0], indices[-1])) if indices else (0, -1)
                 high = last + 1
-                rest.append(slice(None, None, wanted.step))
+                thinned.append(slice(None, None, indices.step))
             else:
                 low, high = range(n)[i], range(n)[i] + 1
-                rest.append(0)
+                thinned.append(0)
             region.append(slice(low, high))
-        return self.read(tuple(region))[tuple(rest)]
+        return self.read(tuple(region))[tuple(thinned)]
 
 
 @dataclass(frozen=True)
@@ -57,26 +57,24 @@ def attach_reader(array: Any, read: Read, column: int | None = None) -> Any:
 
 
 def region_reader(array: Any) -> Behind | None:
-    """Return what gives the regions of an array, None if it must be computed by its graph."""
-    name, found = getattr(array, _ATTRIBUTE, ("", None))
+    """Return the reader of an array's regions, None if it must be computed by its graph."""
+    name, reader = getattr(array, _ATTRIBUTE, ("", None))
     return (
-        found if found is not None and name == array.name else None
+        reader if reader is not None and name == array.name else None
     )  # assigned to, it has another
 
 
-def at_once(wanted: Mapping[str, tuple[Any, Region]]) -> dict[str, np.ndarray] | None:
+def at_once(cuts: Mapping[str, tuple[Any, Region]]) -> dict[str, np.ndarray] | None:
     """Return a region of each array, what several share done once; None if one needs its graph."""
-    lazy = {
-        key: region_reader(array) for key, (array, _) in wanted.items() if hasattr(array, "dask")
-    }
+    lazy = {key: region_reader(array) for key, (array, _) in cuts.items() if hasattr(array, "dask")}
     if None in lazy.values():
         return None
     done: dict[tuple[int, Region], np.ndarray] = {}
-    found: dict[str, np.ndarray] = {}
-    for key, (array, region) in wanted.items():
+    blocks: dict[str, np.ndarray] = {}
+    for key, (array, region) in cuts.items():
         source = lazy.get(key)
         if source is None:  # in memory already
-            found[key] = array[region]
+            blocks[key] = array[region]
             continue
         place = (id(source.read), region)
         if place not in done:
@@ -84,8 +82,8 @@ def at_once(wanted: Mapping[str, tuple[Any, Region]]) -> dict[str, np.ndarray] |
         values = done[place]
         if source.column is not None:
             values = values[..., source.column].astype(array.dtype)
-        found[key] = values
-    return found
+        blocks[key] = values
+    return blocks
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,7 +115,7 @@ class Frames:
 
     def __call__(self, region: Region) -> np.ndarray:
         """Compute a region of the result; dims of `new` that it does not name are whole."""
-        outer, rest = region[: len(self.chunks)], region[len(self.chunks) :]
+        outer, new = region[: len(self.chunks)], region[len(self.chunks) :]
         result = np.empty((*(s.stop - s.start for s in outer), *self.new), self.dtype)
         frame = tuple(slice(0, n) for n in self.core)
         for piece in itertools.product(*map(_pieces, self.chunks, outer)):
@@ -126,7 +124,7 @@ class Frames:
                 for p, s in zip(piece, outer, strict=True)
             )
             result[place] = self.run(self.read((*piece, *frame)))
-        inside: Any = (..., *rest)
+        inside: Any = (..., *new)
         return result[inside]
 
 

@@ -51,25 +51,25 @@ def sweep(objects: Objects, *, grace_hours: float, delete: bool = False) -> list
         writers left.
     """
     limit = objects.now() - grace_hours * 3600
-    found: dict[str, list[Listed]] = {}
+    stored: dict[str, list[Listed]] = {}
     for entry in objects.list("parts/"):
         match = BASE.match(entry.key)
-        found.setdefault(match[1] if match else entry.key, []).append(entry)
+        stored.setdefault(match[1] if match else entry.key, []).append(entry)
     read: dict[str, set[str]] = {}
-    kept = _named(objects, read) | _planned(objects, limit)  # after the listing of parts
+    used = _named(objects, read) | _planned(objects, limit)  # after the listing of parts
     for name in catalog.names(objects):
         for entry in objects.below(f"datasets/{name}/pages/").objects:
             page = f"{entry.key.rpartition('.')[0]}.json"
-            found.setdefault(page, []).append(entry)
-    young = {base for base, entries in found.items() if max(e.mtime for e in entries) > limit}
-    old = {base: found[base] for base in sorted(set(found) - kept - young)}
+            stored.setdefault(page, []).append(entry)
+    young = {base for base, entries in stored.items() if max(e.mtime for e in entries) > limit}
+    old = {base: stored[base] for base in sorted(set(stored) - used - young)}
     with heartbeat.sweeping(objects, old) if delete else contextlib.nullcontext():
         if delete:  # who commits meanwhile reads the note; who committed before it is seen here
-            kept = _named(objects, read)
+            used = _named(objects, read)
         alive = heartbeat.alive(objects)
-        old = {b: e for b, e in old.items() if b not in kept and b.split("/")[1] not in alive}
-        if left := _leftovers(objects, limit, alive):
-            old[_TEMPORARY] = left
+        old = {b: e for b, e in old.items() if b not in used and b.split("/")[1] not in alive}
+        if leftovers := _leftovers(objects, limit, alive):
+            old[_TEMPORARY] = leftovers
         for base, entries in old.items() if delete else ():
             # the seal first: without it the part does not exist, however far the rest gets
             keys = sorted((e.key for e in entries), key=lambda key: (key != f"{base}.json", key))
@@ -82,7 +82,7 @@ def sweep(objects: Objects, *, grace_hours: float, delete: bool = False) -> list
 
 def _named(objects: Objects, read: dict[str, set[str]]) -> set[str]:
     """Return the parts and pages that versions name; a version that was read is not read again."""
-    kept: set[str] = set()
+    used: set[str] = set()
     for name in catalog.names(objects):
         numbers = [str(number) for number in version_files.beside(objects, name).numbers]
         keys = [version_files.key_of(name, int(number)) for number in numbers]
@@ -101,8 +101,8 @@ def _named(objects: Objects, read: dict[str, set[str]]) -> set[str]:
                     e.key for p in ("parts", "datasets") for e in objects.list(f"{p}/{name}/")
                 }
                 read[key] |= {m[1] for e in read[key] if (m := BASE.match(e))}
-        kept |= {base for key in keys for base in read.get(key, ())}
-    return kept
+        used |= {base for key in keys for base in read.get(key, ())}
+    return used
 
 
 def _leftovers(objects: Objects, limit: float, alive: set[str]) -> list[Listed]:
@@ -179,8 +179,8 @@ def upgrade(objects: Objects, names: Sequence[str], *, author: str) -> list[dict
         seals.write_copies(objects, newest.parts)
         for ref, sealed in zip(newest.parts, seals.named(objects, newest.parts), strict=True):
             lacking |= _lacking(sealed)
-            left = [entry.key for entry in objects.list(f"{ref.base}.marks/")]
-            objects.delete_many(left)
+            marks = [entry.key for entry in objects.list(f"{ref.base}.marks/")]
+            objects.delete_many(marks)
         row = {"dataset": name, "version": newest.number, "lifted": lifted}
         rows.append(row | {"parts": len(newest.parts), "not recorded": ", ".join(sorted(lacking))})
     return rows

@@ -45,8 +45,8 @@ def resolve_uri(uri: str | os.PathLike[str]) -> str:
         raise UsageError(f"source {text!r}: empty, a chain (::) or a NUL; expected {_KNOWN}")
     if scheme in ("", "file"):
         return listing.on_disk(text.removeprefix("file://"))
-    rest = text.removeprefix(scheme + ":").removeprefix("//")
-    host, _, path = rest.partition("/")
+    address = text.removeprefix(scheme + ":").removeprefix("//")
+    host, _, path = address.partition("/")
     if scheme not in (*BUCKETS, "https", "http", "zenodo"):
         raise UsageError(f"source scheme {scheme + ':'!r} is not known; expected {_KNOWN}")
     if "@" in host or _SECRET.search(text.partition("?")[2]):
@@ -71,29 +71,29 @@ def resolve_uri(uri: str | os.PathLike[str]) -> str:
 
 
 def urls_of(url: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]) -> list[str]:
-    """Return what a reader was given as a list of paths and URLs, as they were written.
+    """Return the paths and URLs of a reader's argument as a list, as they were written.
 
     Examples
     --------
     >>> urls_of("raw/Neu1.ims"), urls_of([Path("raw/Neu1.ims")])
     (['raw/Neu1.ims'], ['raw/Neu1.ims'])
     """
-    given = [url] if isinstance(url, str | os.PathLike) else url
-    return [os.fspath(one) for one in given]
+    texts = [url] if isinstance(url, str | os.PathLike) else url
+    return [os.fspath(text) for text in texts]
 
 
 def uris_of(url: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]) -> list[str]:
-    """Return what a reader was given as URIs, as `resolve_uri` spells them."""
-    return [resolve_uri(one) for one in urls_of(url)]
+    """Return the URIs of a reader's argument, as `resolve_uri` spells them."""
+    return [resolve_uri(text) for text in urls_of(url)]
 
 
 def one_uri(url: str | os.PathLike[str] | Sequence[str | os.PathLike[str]], what: str) -> str:
-    """Return the one URI of what is one file.
+    """Return the URI of an argument that must be one file.
 
     Parameters
     ----------
     url : str, path or sequence of them
-        What a reader was given.
+        The reader's argument.
     what : str
         What it is called, for example ``"a table of phases"``.
 
@@ -107,10 +107,10 @@ def one_uri(url: str | os.PathLike[str] | Sequence[str | os.PathLike[str]], what
     UsageError
         Another number of files, or a text that is no source.
     """
-    given = urls_of(url)
-    if len(given) != 1:
-        raise UsageError(f"{what} is one file; found {len(given)}")
-    return resolve_uri(given[0])
+    texts = urls_of(url)
+    if len(texts) != 1:
+        raise UsageError(f"{what} is one file; found {len(texts)}")
+    return resolve_uri(texts[0])
 
 
 def scheme_of(text: str) -> str:

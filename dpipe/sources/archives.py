@@ -54,8 +54,8 @@ class Member(NamedTuple):
 
 def bucket_of(text: str) -> tuple[Objects, str]:
     """Return the bucket of a URL and the key in it."""
-    scheme, _, rest = text.partition("://")
-    bucket, _, key = rest.partition("/")
+    scheme, _, address = text.partition("://")
+    bucket, _, key = address.partition("/")
     return open_objects(f"{scheme}://{bucket}"), key
 
 
@@ -88,57 +88,57 @@ def split(text: str, *, anew: bool = False) -> tuple[str, str] | None:
 
 def listed(place: str, inside: str) -> Iterator[tuple[str, str, int, str]]:
     """List a file of an archive, or what lies below a folder of it."""
-    known = _opened(place)
-    if inside in known:
-        yield f"{place}/{inside}", inside.rpartition("/")[2], *known[inside][:2]
+    members = _opened(place)
+    if inside in members:
+        yield f"{place}/{inside}", inside.rpartition("/")[2], *members[inside][:2]
         return
     folder = f"{inside}/" if inside else ""
-    for name, member in known.items():
+    for name, member in members.items():
         if name.startswith(folder):
             yield f"{place}/{name}", name.removeprefix(folder), *member[:2]
 
 
 def read(place: str, inside: str) -> bytes:
     """Return the bytes of one file of an archive; no more than it says they are."""
-    known = _opened(place)
-    if inside not in known:
+    members = _opened(place)
+    if inside not in members:
         raise InputError(f"{place}: no file {inside!r} in it; it was there when it was listed")
-    member = known[inside]
+    member = members[inside]
     if member.size > _LARGEST:
         raise InputError(f"{place}: {inside}: {member.size} bytes; unpack the archive first")
     if not 0 <= member.start <= member.stop:
-        told = f"the list of files has it at byte {member.start}, where it cannot be"
-        raise InputError(f"{place}: {inside}: damaged: {told}; fetch it again")
+        problem = f"the list of files has it at byte {member.start}, where it cannot be"
+        raise InputError(f"{place}: {inside}: damaged: {problem}; fetch it again")
     if member.method is not None and member.size > max(_MOST_DENSE, _DENSE * member.packed):
-        told = f"{member.size} bytes out of {member.packed}, more than {_DENSE} times as many"
-        raise InputError(f"{place}: {inside}: {told}; unpack the archive first")
+        problem = f"{member.size} bytes out of {member.packed}, more than {_DENSE} times as many"
+        raise InputError(f"{place}: {inside}: {problem}; unpack the archive first")
     data = _range(place, member.start, member.stop)
     if member.method is not None:
         data = _unpacked(data, member, f"{place}: {inside}")
     if len(data) != member.size:
-        found = f"{len(data)} bytes; the archive says {member.size}"
-        raise InputError(f"{place}: {inside}: damaged or truncated: {found}")
+        sizes = f"{len(data)} bytes; the archive says {member.size}"
+        raise InputError(f"{place}: {inside}: damaged or truncated: {sizes}")
     return data
 
 
 def _unpacked(data: bytes, member: Member, what: str) -> bytes:
-    """Return a file of a zip, of what lies from its header on."""
+    """Return a file of a zip from the bytes that begin at its header."""
     if member.method not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         raise InputError(f"{what}: it has a password, or a compression other than deflate")
     if data[:4] != b"PK\3\4" or len(data) < _HEAD:
         raise InputError(f"{what}: damaged: no header where the list of files says")
     start = _HEAD + sum(struct.unpack_from("<HH", data, 26))
-    kept = data[start : start + member.packed]
-    if len(kept) < member.packed:
+    body = data[start : start + member.packed]
+    if len(body) < member.packed:
         raise InputError(f"{what}: truncated, or it overlaps with the next file")
     if member.method == zipfile.ZIP_DEFLATED:
         try:
-            kept = zlib.decompressobj(-15).decompress(kept, member.size + 1)
+            body = zlib.decompressobj(-15).decompress(body, member.size + 1)
         except zlib.error as error:
             raise InputError(f"{what}: cannot be unpacked: {error}") from error
-    if len(kept) == member.size and f"{zlib.crc32(kept):08x}" != member.etag:
+    if len(body) == member.size and f"{zlib.crc32(body):08x}" != member.etag:
         raise InputError(f"{what}: cannot be unpacked: its checksum is wrong")
-    return kept
+    return body
 
 
 def _range(place: str, start: int, stop: int) -> bytes:
@@ -156,9 +156,9 @@ def _is_there(place: str, *, anew: bool) -> bool:
         return os.path.isfile(place)
     if anew or place not in _versions:
         places, key = bucket_of(place)
-        found = next(places.list(key), None) if key else None
-        same = found is not None and found.key == key
-        _versions[place] = (found.size, found.etag) if found is not None and same else None
+        entry = next(places.list(key), None) if key else None
+        same = entry is not None and entry.key == key
+        _versions[place] = (entry.size, entry.etag) if entry is not None and same else None
     return _versions[place] is not None
 
 
@@ -214,39 +214,44 @@ def _open(place: str, size: int, changed: str, touched: str) -> dict[str, Member
         with zipfile.ZipFile(place) as packed:
             return _members(packed)
     with tarfile.open(place, "r:") as tar:
-        known = {
-            safe_key(one.name.removeprefix("./")): Member(
-                one.size, f"{one.mtime}-{changed}", one.offset_data, one.offset_data + one.size
+        members = {
+            safe_key(header.name.removeprefix("./")): Member(
+                header.size,
+                f"{header.mtime}-{changed}",
+                header.offset_data,
+                header.offset_data + header.size,
             )
-            for one in _onward(tar, place)
-            if one.isreg() and not one.issparse()
+            for header in _onward(tar, place)
+            if header.isreg() and not header.issparse()
         }
         end = tar.offset  # tarfile takes a damaged header, or none, for the end
     if _range(place, end, end + 512).strip(b"\0") or end >= size:
         raise InputError(f"{place}: damaged at byte {end}, or truncated; fetch it again")
-    return known
+    return members
 
 
 def _onward(tar: tarfile.TarFile, place: str) -> Iterator[tarfile.TarInfo]:
     """Yield what a tar holds; a size below 0 would lead back to an earlier file, for ever."""
-    for one in tar:
-        if one.size < 0:
-            raise InputError(f"{place}: damaged: {one.name} has {one.size} bytes; fetch it again")
-        yield one
+    for header in tar:
+        if header.size < 0:
+            raise InputError(
+                f"{place}: damaged: {header.name} has {header.size} bytes; fetch it again"
+            )
+        yield header
 
 
 def _members(packed: zipfile.ZipFile) -> dict[str, Member]:
     every = packed.infolist()
-    starts = sorted(one.header_offset for one in every)
-    found = {}
-    for one in every:
-        if one.is_dir():
+    starts = sorted(entry.header_offset for entry in every)
+    members = {}
+    for entry in every:
+        if entry.is_dir():
             continue
-        start, room = one.header_offset, _HEAD + 2 * _LONGEST_EXTRA + one.compress_size
+        start, room = entry.header_offset, _HEAD + 2 * _LONGEST_EXTRA + entry.compress_size
         after = bisect.bisect_right(starts, start)
         stop = min(start + room, starts[after] if after < len(starts) else packed.start_dir)
-        method = -1 if one.flag_bits & 1 else one.compress_type
-        found[safe_key(one.filename)] = Member(
-            one.file_size, f"{one.CRC:08x}", start, stop, one.compress_size, method
+        method = -1 if entry.flag_bits & 1 else entry.compress_type
+        members[safe_key(entry.filename)] = Member(
+            entry.file_size, f"{entry.CRC:08x}", start, stop, entry.compress_size, method
         )
-    return found
+    return members

@@ -46,19 +46,19 @@ def fetch(uri: str, folder: str | os.PathLike[str]) -> Path:
         path = Path(folder) / host / record / safe_key(name)
         if path.exists():  # a published record does not change
             return path
-        known = {file["name"]: file for file in get_record(record)["files"]}
-        if name not in known:
-            raise UsageError(f"{text}: no such file; the record has {', '.join(known) or 'none'}")
-        file = known[name]
+        files = {file["name"]: file for file in get_record(record)["files"]}
+        if name not in files:
+            raise UsageError(f"{text}: no such file; the record has {', '.join(files) or 'none'}")
+        file = files[name]
         download(file["url"], path, size=file["size"], checksum=file["checksum"], tag="")
         return path
     if scheme_of(text) not in ("http", "https"):
         raise UsageError(f"{text}: expected https:// or zenodo:RECORD/file")
-    item, (url, _, said) = ask_web(text), text.partition("#")
-    checksum = said.replace("=", ":", 1) if said.startswith(("md5=", "sha256=")) else ""
+    item, (url, _, fragment) = ask_web(text), text.partition("#")
+    checksum = fragment.replace("=", ":", 1) if fragment.startswith(("md5=", "sha256=")) else ""
     host = urllib.parse.urlsplit(url).netloc.replace(":", "-")
-    one = hashlib.sha256(f"{text} {item.size} {item.etag}".encode()).hexdigest()[:16]
-    path = Path(folder) / host / one / safe_key(item.path)
+    digest = hashlib.sha256(f"{text} {item.size} {item.etag}".encode()).hexdigest()[:16]
+    path = Path(folder) / host / digest / safe_key(item.path)
     size = None if item.size < 0 else item.size
     download(url, path, size=size, checksum=checksum, tag=item.etag)
     return path

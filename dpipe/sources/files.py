@@ -63,46 +63,46 @@ def list_items(source: str | os.PathLike[str], odd: Oddities | None = None) -> l
     return sorted(walk_items(source, odd=odd), key=lambda item: natural_key(item.path))
 
 
-def walk_items(*given: str | os.PathLike[str], odd: Oddities | None = None) -> Iterator[Item]:
+def walk_items(*sources: str | os.PathLike[str], odd: Oddities | None = None) -> Iterator[Item]:
     """Yield the files of some sources as they are found, each once: `list_items` without order.
 
     No item is kept, and 16 bytes of each only where one may be found twice.
     """
-    texts = [resolve_uri(one) for one in given]
+    texts = [resolve_uri(source) for source in sources]
     listed = (item for text in texts for item in _walk(text, odd or Oddities()))
     if len(texts) == 1 and "**" not in texts[0]:
         yield from listed
         return
     seen: set[bytes] = set()
     for item in listed:
-        known = hashlib.blake2b(os.fsencode(item.uri), digest_size=16).digest()
-        if known not in seen:
-            seen.add(known)
+        digest = hashlib.blake2b(os.fsencode(item.uri), digest_size=16).digest()
+        if digest not in seen:
+            seen.add(digest)
             yield item
 
 
 def _walk(text: str, odd: Oddities) -> Iterator[Item]:
-    scheme, own = scheme_of(text), Oddities()
+    scheme, oddities = scheme_of(text), Oddities()
     if scheme == "zenodo":
         listed: Iterable[Item] = _list_zenodo(text)
     elif scheme in ("http", "https"):
         listed = _list_web(text)
     else:
-        found = list_bucket(text) if scheme else list_folder(text, own)
-        listed = map(_item, found)
-    some = False
+        entries = list_bucket(text) if scheme else list_folder(text, oddities)
+        listed = map(_item, entries)
+    any_shown = False
     for item in listed:
         if not any(map(is_hidden, item.path.split("/"))):
-            some = True
+            any_shown = True
             yield item
-    odd.empty |= own.empty
-    odd.dangling |= own.dangling
-    if not some:
-        raise UsageError(f"source {text}: {listing.nothing_at(text, own)}")
+    odd.empty |= oddities.empty
+    odd.dangling |= oddities.dangling
+    if not any_shown:
+        raise UsageError(f"source {text}: {listing.nothing_at(text, oddities)}")
 
 
-def _item(found: Found) -> Item:
-    uri, path, size, etag, stamp = found
+def _item(entry: Found) -> Item:
+    uri, path, size, etag, stamp = entry
     return Item(uri, path, size, etag, stamp=stamp)
 
 

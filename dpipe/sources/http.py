@@ -74,23 +74,23 @@ def request(
         Any other refusal, or no answer after all tries.
     """
     shown = url.partition("?")[0]
-    asked = urllib.request.Request(  # noqa: S310 - the scheme was checked by is_safe
+    message = urllib.request.Request(  # noqa: S310 - the scheme was checked by is_safe
         url, method=method, headers={"User-Agent": "dpipe", **(headers or {})}
     )
     for attempt in range(1, TRIES + 1):
         wait = None
         try:
-            return opener(url, is_safe).open(asked, timeout=TIMEOUT)
+            return opener(url, is_safe).open(message, timeout=TIMEOUT)
         except urllib.error.HTTPError as error:
             if error.code in accept:
                 return error
             error.close()
-            said = _plain(f"{error.code} {error.reason}")
+            problem = _plain(f"{error.code} {error.reason}")
             if error.code in (404, 410):
-                raise InputError(f"{shown}: not there ({said}); check the address") from None
+                raise InputError(f"{shown}: not there ({problem}); check the address") from None
             if error.code not in _PASSING:
                 hint = "it needs a login" if error.code in (401, 403) else "check the address"
-                raise StoreError(f"{shown}: the server refused: {said}; {hint}") from None
+                raise StoreError(f"{shown}: the server refused: {problem}; {hint}") from None
             wait = _retry_after(error.headers.get("Retry-After"))
         except (InputError, StoreError):  # a redirect that is not followed
             raise
@@ -98,10 +98,10 @@ def request(
             text = f"it, or what it redirects to, is no address of a server ({error})"
             raise InputError(f"{shown}: {_plain(text)}; check it") from None
         except _FAULTS as error:
-            said = _plain(str(getattr(error, "reason", "") or error)) or type(error).__name__
+            problem = _plain(str(getattr(error, "reason", "") or error)) or type(error).__name__
         if attempt < TRIES:
             time.sleep(pause(attempt) if wait is None else wait)
-    raise StoreError(f"{shown}: no answer after {TRIES} tries: {said}; check the network")
+    raise StoreError(f"{shown}: no answer after {TRIES} tries: {problem}; check the network")
 
 
 def _plain(text: str) -> str:
@@ -120,8 +120,8 @@ def read_all(url: str, headers: Mapping[str, str]) -> bytes:
                 body = b""
         if len(body) > LONGEST_ANSWER:
             raise StoreError(f"{url}: an answer of more than {LONGEST_ANSWER} bytes; check the URL")
-        told = _length(answer)
-        if body and len(body) == (len(body) if told is None else told):
+        length = _length(answer)
+        if body and len(body) == (len(body) if length is None else length):
             return body
         time.sleep(pause(attempt))
     raise StoreError(f"{url}: the answer broke off {TRIES} times; check the network")
@@ -199,8 +199,8 @@ def _complete(url: str, partial: Path, size: int | None, name: str) -> None:
 
 def _append(url: str, partial: Path, have: int, size: int | None, bar: Any) -> bool:
     """Read the rest of a file; tell whether it came to its end."""
-    asked = {"Range": f"bytes={have}-"} if have else {}
-    with contextlib.closing(request(url, headers=asked, accept={416})) as answer:
+    headers = {"Range": f"bytes={have}-"} if have else {}
+    with contextlib.closing(request(url, headers=headers, accept={416})) as answer:
         if answer.status == 416:  # what is left over is as long as the file, or longer
             partial.unlink()
             return False
@@ -218,8 +218,8 @@ def _append(url: str, partial: Path, have: int, size: int | None, bar: Any) -> b
 
 def _length(answer: Any) -> int | None:
     """Return how many bytes an answer says that it has; None if it does not."""
-    said = str(answer.headers.get("Content-Length") or "").strip()
-    return int(said) if re.fullmatch("[0-9]{1,18}", said) else None
+    text = str(answer.headers.get("Content-Length") or "").strip()
+    return int(text) if re.fullmatch("[0-9]{1,18}", text) else None
 
 
 def _pour(answer: Any, file: BinaryIO, bar: Any, size: int | None) -> None:
@@ -238,9 +238,9 @@ def _pour(answer: Any, file: BinaryIO, bar: Any, size: int | None) -> None:
 
 def _wrong(path: Path, size: int | None, checksum: str) -> str:
     """Say how a file differs from its size and checksum; "" if it does not."""
-    found = path.stat().st_size
-    if size is not None and found != size:
-        return f"it holds {found} bytes; expected {size}"
+    length = path.stat().st_size
+    if size is not None and length != size:
+        return f"it holds {length} bytes; expected {size}"
     algorithm, _, expected = checksum.partition(":")
     if algorithm:
         with path.open("rb") as file:
@@ -278,8 +278,8 @@ def ask_web(text: str) -> Item:
     name = urllib.parse.unquote(url.path.rpartition("/")[2]) or "index"
     address = text.partition("#")[0]
     with contextlib.closing(request(address, "HEAD", accept={405, 501})) as answer:
-        told = answer.headers if answer.status < 400 else {}
+        fields = answer.headers if answer.status < 400 else {}
         length = _length(answer) if answer.status < 400 else None
         size = -1 if length is None else length
-        etag = (told.get("ETag") or told.get("Last-Modified") or "").strip('"')
+        etag = (fields.get("ETag") or fields.get("Last-Modified") or "").strip('"')
     return Item(text, name, size, etag)

@@ -45,8 +45,8 @@ def list_folder(text: str, odd: Oddities) -> Iterator[Found]:
 
     A glob with ``**`` may give a file twice. What is odd goes into `odd`.
     """
-    if (found := archives.split(text)) is not None:
-        yield from list_archive(*found)
+    if (inside := archives.split(text)) is not None:
+        yield from list_archive(*inside)
     elif os.path.isfile(text):
         yield _local(text, os.path.basename(text))
     elif os.path.isdir(text):
@@ -124,23 +124,23 @@ def list_bucket(text: str) -> Iterator[Found]:
     places, key = bucket_of(text)
     key = key.rstrip("/")
     plain, names = 0, key.split("/")
-    found: Iterable[Listed]
+    entries: Iterable[Listed]
     if glob.has_magic(key) and not _is_there(places, key):
         plain = len(_above(names))
         start = re.split(r"[*?\[]", key, maxsplit=1)[0]
-        found = (f for f in places.list(start) if fits(f.key.split("/"), names))
+        entries = (f for f in places.list(start) if fits(f.key.split("/"), names))
     elif (single := next(places.list(key), None)) and single.key == key:
-        plain, found = len(names) - 1, [single]
+        plain, entries = len(names) - 1, [single]
     else:
         plain = len(names) if key else 0
-        found = places.list(key + "/" if key else "")
-    for one in found:
-        below = "/".join(one.key.split("/")[plain:])
-        uri = f"{places.url}/{one.key}"
+        entries = places.list(key + "/" if key else "")
+    for entry in entries:
+        below = "/".join(entry.key.split("/")[plain:])
+        uri = f"{places.url}/{entry.key}"
         if archives.is_archive(key) and archives.split(uri, anew=True) == (uri, ""):
             yield from list_archive(uri, "", f"{below}/")
         else:
-            yield (uri, below, one.size, one.etag or str(one.mtime), "")
+            yield (uri, below, entry.size, entry.etag or str(entry.mtime), "")
 
 
 def _above(names: Sequence[str]) -> list[str]:
@@ -155,8 +155,10 @@ def _above(names: Sequence[str]) -> list[str]:
 
 def _is_there(places: Objects, key: str) -> bool:
     """Tell whether an object or a folder of a bucket has just this name, brackets and all."""
-    one = next(places.list(key), None)
-    return one is not None and (one.key == key or next(places.list(f"{key}/"), None) is not None)
+    entry = next(places.list(key), None)
+    return entry is not None and (
+        entry.key == key or next(places.list(f"{key}/"), None) is not None
+    )
 
 
 def on_disk(path: str) -> str:

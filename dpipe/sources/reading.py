@@ -54,10 +54,10 @@ def _read[T](uri: str, take: Callable[[BinaryIO], T]) -> T | InputError:
         if (file := _on_disk(uri)) is not None:
             with file:
                 return take(cast("BinaryIO", file))
-        with opened(uri) as found:
-            if not isinstance(found, str):
-                return take(found)
-            with open(found, "rb", buffering=0) as file:
+        with opened(uri) as source:
+            if not isinstance(source, str):
+                return take(source)
+            with open(source, "rb", buffering=0) as file:
                 return take(cast("BinaryIO", file))
     except NotFoundError:
         return GoneError("gone; it was there when the source was listed")

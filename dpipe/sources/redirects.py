@@ -32,7 +32,7 @@ _NETWORKS = tuple(
     )
     for network in networks.split()
 )
-_EMBEDDING = tuple(ipaddress.ip_network(one) for one in ("::/96", "64:ff9b::/96"))
+_EMBEDDING = tuple(ipaddress.ip_network(network) for network in ("::/96", "64:ff9b::/96"))
 """IPv6 that ends in an address of IPv4, besides what the library knows."""
 
 
@@ -137,8 +137,8 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
         _refuse(what, shown, _addresses(host, port), self._home)
         if not self._is_safe(to):
             raise StoreError(f"{what}: it redirects to {shown!r}; expected https")
-        kept = {key: value for key, value in req.headers.items() if key.lower() in _KEPT}
-        hop = _Hop(to, headers=kept, origin_req_host=req.origin_req_host)
+        headers = {key: value for key, value in req.headers.items() if key.lower() in _KEPT}
+        hop = _Hop(to, headers=headers, origin_req_host=req.origin_req_host)
         hop.sent_by = what
         return hop
 
@@ -146,10 +146,10 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
 def _addresses(host: str, port: int | None) -> list[str]:
     """Return the addresses of a host; none of one that cannot be resolved here."""
     try:
-        found = socket.getaddrinfo(host, port or 443, type=socket.SOCK_STREAM)
+        answers = socket.getaddrinfo(host, port or 443, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError):
         return []  # connecting says why, or a proxy knows
-    return [str(one[4][0]) for one in found]
+    return [str(answer[4][0]) for answer in answers]
 
 
 class _Plain(http.client.HTTPConnection):
@@ -171,13 +171,13 @@ class _Secure(http.client.HTTPSConnection, _Plain):
 
 
 def _connection(kind: type[_Plain], home: bool, req: Any, host: str, **more: Any) -> _Plain:
-    made = kind(host, **more)
+    connection = kind(host, **more)
     url = req.full_url
     proxied = urllib.parse.urlsplit(url).netloc != req.host
     if isinstance(req, _Hop) and not proxied:
         shown = url.partition("?")[0]
-        made.look = lambda address: _refuse(req.sent_by, shown, [address], home)
-    return made
+        connection.look = lambda address: _refuse(req.sent_by, shown, [address], home)
+    return connection
 
 
 class _Http(urllib.request.HTTPHandler):

@@ -34,25 +34,25 @@ class Remote(AbstractBufferedFile):
 
 
 def in_turn[A, B](
-    ask: Callable[[A], B], given: Iterable[A], in_flight: Callable[[A], int]
+    ask: Callable[[A], B], keys: Iterable[A], in_flight: Callable[[A], int]
 ) -> Iterator[B]:
-    """Yield what `ask` gives for each, in order, so many at once as the first one allows.
+    """Yield the answer of `ask` for each key, in order, as many at once as the first one allows.
 
     Answers that nobody took yet are at most as many again, so memory is bounded. Threads have the
     context of the caller, its ledger among it.
     """
-    rest, context = iter(given), copy_context()
-    for first in rest:
+    further, context = iter(keys), copy_context()
+    for first in further:
         threads = in_flight(first)
         if not threads:
             yield ask(first)
-            yield from map(ask, rest)
+            yield from map(ask, further)
             return
         with ThreadPoolExecutor(threads) as pool:
             waiting: deque[Future[B]] = deque([pool.submit(context.copy().run, ask, first)])
             try:
-                for one in rest:
-                    waiting.append(pool.submit(context.copy().run, ask, one))
+                for key in further:
+                    waiting.append(pool.submit(context.copy().run, ask, key))
                     if len(waiting) >= 2 * threads:
                         yield waiting.popleft().result()
                 while waiting:

@@ -87,16 +87,16 @@ class Array:
         return cls(**values)
 
 
-def level_count(sizes: Mapping[Any, int], wanted: int | None = None) -> int:
+def level_count(sizes: Mapping[Any, int], levels: int | None = None) -> int:
     """Return how many levels an image of these sizes gets.
 
     Parameters
     ----------
     sizes : mapping of str to int
         Sizes of its dims.
-    wanted : int, optional
-        How many a person wants; by default so many that the lowest has at most SMALLEST pixels
-        along its longer side.
+    levels : int, optional
+        Their number as a person set it; by default so many that the lowest has at most SMALLEST
+        pixels along its longer side.
 
     Returns
     -------
@@ -106,22 +106,22 @@ def level_count(sizes: Mapping[Any, int], wanted: int | None = None) -> int:
     Raises
     ------
     SchemaError
-        Fewer than one are wanted.
+        `levels` is below one.
 
     Examples
     --------
     >>> level_count({"z": 12, "y": 512, "x": 700})
     3
     """
-    if wanted is not None and wanted < 1:
-        raise SchemaError(f"levels: found {wanted}; expected at least 1")
+    if levels is not None and levels < 1:
+        raise SchemaError(f"levels: found {levels}; expected at least 1")
     if not all(dim in sizes for dim in HALVED):
         return 1
     longest = max(1, *(sizes[dim] for dim in HALVED))
     halvings = (longest - 1).bit_length()  # down to one pixel
-    if wanted is None:
+    if levels is None:
         return 1 + max(0, halvings - (SMALLEST - 1).bit_length())
-    return min(wanted, 1 + halvings)
+    return min(levels, 1 + halvings)
 
 
 def level_shape(dims: tuple[str, ...], shape: tuple[int, ...], level: int) -> tuple[int, ...]:
@@ -211,8 +211,8 @@ def _grid(
             chunk[dim] = _piece(shard[dim], TILE * TILE // min(TILE, shard[other]), whole[dim])
     for dim in ("z", *_GROUPED):  # an inner chunk grows until it is large enough
         if dim in dims:
-            wanted = -(-INNER_BYTES // (math.prod(chunk.values()) * itemsize))
-            chunk[dim] = _piece(shard[dim], wanted, whole[dim])
+            count = -(-INNER_BYTES // (math.prod(chunk.values()) * itemsize))
+            chunk[dim] = _piece(shard[dim], count, whole[dim])
     for dim in dims:
         shard[dim] = -(-shard[dim] // chunk[dim]) * chunk[dim]
     return tuple(chunk.values()), tuple(shard.values())
@@ -243,9 +243,9 @@ def _rows(sizes: tuple[int, ...], itemsize: int) -> tuple[int, ...]:
     """Cut the first dims until a piece is at most SHARD_BYTES."""
     cut = list(sizes)
     for axis, n in enumerate(sizes):
-        rest = math.prod(cut[axis + 1 :]) * itemsize
-        cut[axis] = min(n, max(1, SHARD_BYTES // rest))
-        if cut[axis] > 1 or rest <= SHARD_BYTES:
+        row = math.prod(cut[axis + 1 :]) * itemsize
+        cut[axis] = min(n, max(1, SHARD_BYTES // row))
+        if cut[axis] > 1 or row <= SHARD_BYTES:
             break
     return tuple(cut)
 

@@ -37,7 +37,7 @@ def encode(document: Mapping[str, Any], values: np.ndarray) -> dict[str, bytes] 
     return None
 
 
-def decode(document: Mapping[str, Any], held: Mapping[str, bytes], where: str) -> Any:
+def decode(document: Mapping[str, Any], objects: Mapping[str, bytes], where: str) -> Any:
     """Return the values of a coordinate from its one object, None if Zarr must do it.
 
     Raises
@@ -47,9 +47,9 @@ def decode(document: Mapping[str, Any], held: Mapping[str, bytes], where: str) -
     """
     shape = tuple(document["shape"])
     text = _is_text(document)
-    if 0 in shape or len(held) != 1 or not (text or document["codecs"] in _NUMBERS):
+    if 0 in shape or len(objects) != 1 or not (text or document["codecs"] in _NUMBERS):
         return None
-    data = next(iter(held.values()))
+    data = next(iter(objects.values()))
     body = data[:-_CHECKSUM]
     if int(google_crc32c.value(body)).to_bytes(_CHECKSUM, "little") != data[-_CHECKSUM:]:
         raise DamageError(f"{where}: an object cannot be decoded (its checksum differs); verify")

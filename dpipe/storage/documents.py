@@ -92,9 +92,9 @@ class Form:
         try:
             fields = json.loads(data)
             form = fields.pop("format", f"{self.name}/1" if self.unsigned else "")
-            known, _, digits = form.partition("/")
+            name, _, digits = form.partition("/")
             number = int(digits) if digits.isdecimal() else 0
-            if known != self.name or number < 1:
+            if name != self.name or number < 1:
                 raise ValueError(f"its format is {form[:40]!r}")
         except (ValueError, AttributeError, TypeError, RecursionError) as error:
             raise DamageError(f"{where}: the {self.noun} is damaged ({error})") from error

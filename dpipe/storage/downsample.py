@@ -15,8 +15,8 @@ def mean_of_large(planes: np.ndarray, result: np.ndarray) -> None:
     height, width = planes.shape[1:]
     even = np.pad(planes, ((0, 0), (0, height % 2), (0, width % 2)), mode="edge")
     four = [even[:, i::2, j::2] for i in (0, 1) for j in (0, 1)]
-    rest = sum(((pixel & 3) for pixel in four), np.full_like(four[0], 2))
-    result[...] = sum(((pixel >> 2) for pixel in four), rest >> 2)
+    remainders = sum(((pixel & 3) for pixel in four), np.full_like(four[0], 2))
+    result[...] = sum(((pixel >> 2) for pixel in four), remainders >> 2)
 
 
 @numba.njit(nogil=True, cache=True)

@@ -119,9 +119,9 @@ def _open(source: StoredArray) -> tuple[Any, tuple[int, ...]]:
         shards = metadata["chunk_grid"]["configuration"]["chunk_shape"]
         metadata["shape"] = [-(-n // s) * s for n, s in zip(shape, shards, strict=True)]
         document = json.dumps(metadata).encode()
-    held = {".zarray" if zarr_format == 2 else "zarr.json": document}
-    held |= {key.removeprefix(f"{source.path}/"): data for key, data in source.inline}
-    place = Sealed(source.place(), source.prefix, held, source.url if source.foreign else "")
+    objects = {".zarray" if zarr_format == 2 else "zarr.json": document}
+    objects |= {key.removeprefix(f"{source.path}/"): data for key, data in source.inline}
+    place = Sealed(source.place(), source.prefix, objects, source.url if source.foreign else "")
     return open_array(place, "r", zarr_format, read_missing_chunks=source.fill), shape
 
 
@@ -173,10 +173,10 @@ class Sealed(MemoryStore):
     """
 
     def __init__(
-        self, place: Readable, prefix: str, held: Mapping[str, bytes], source: str = ""
+        self, place: Readable, prefix: str, objects: Mapping[str, bytes], source: str = ""
     ) -> None:
         make = default_buffer_prototype().buffer.from_bytes
-        super().__init__({key: make(data) for key, data in held.items()}, read_only=True)
+        super().__init__({key: make(data) for key, data in objects.items()}, read_only=True)
         self._objects, self._prefix, self._source = place, prefix, source
 
     @override
@@ -207,8 +207,8 @@ class Sealed(MemoryStore):
             start, stop = byte_range.start, byte_range.end
         else:
             stop = self._objects.size(key)
-            known = isinstance(byte_range, SuffixByteRequest)
-            start = max(0, stop - byte_range.suffix) if known else byte_range.offset
+            suffix = isinstance(byte_range, SuffixByteRequest)
+            start = max(0, stop - byte_range.suffix) if suffix else byte_range.offset
         return start, self._objects.read_range(key, start, stop)
 
     @override

@@ -202,14 +202,14 @@ def walk(
     with told(root, "list"):
         try:
             with os.scandir(root) as entries:
-                found = sorted(entries, key=lambda entry: entry.name + "/" * entry.is_dir())
+                ordered = sorted(entries, key=lambda entry: entry.name + "/" * entry.is_dir())
         except FileNotFoundError:
             return
         except NotADirectoryError:
             if base:  # it was a folder a moment ago
                 return
             raise NotAStoreError(f"{root}: a file, where a folder is expected") from None
-    for entry in found:
+    for entry in ordered:
         key = base + entry.name
         if entry.is_dir():
             if (key + "/").startswith(prefix) or prefix.startswith(key + "/"):

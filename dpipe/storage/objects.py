@@ -70,25 +70,25 @@ def open_objects(url: str | os.PathLike[str]) -> Objects:
     (5, None)
     """
     text = os.fspath(url)
-    scheme, rest = text.split("://", 1) if "://" in text else ("file", text)
+    scheme, address = text.split("://", 1) if "://" in text else ("file", text)
     if scheme not in SCHEMES or "::" in text or "\0" in text:
-        kinds = ", ".join(f"{known}://" for known in SCHEMES)
+        kinds = ", ".join(f"{kind}://" for kind in SCHEMES)
         raise UsageError(f"{_hidden(text)!r}: expected a folder or one of {kinds}")
     if scheme == "file":
-        return Folder(rest)
-    if "@" in rest.partition("/")[0]:
+        return Folder(address)
+    if "@" in address.partition("/")[0]:
         raise UsageError(f"{_hidden(text)}: credentials in a URL; set them in the environment")
-    root = rest.strip("/")
+    root = address.strip("/")
     if ".." in root.split("/") or not root:
         raise UsageError(f"{text!r}: expected {scheme}://NAME or {scheme}://NAME/prefix")
-    found: Objects = Memory(root) if scheme == "memory" else _S3(scheme, root)
-    return found
+    place: Objects = Memory(root) if scheme == "memory" else _S3(scheme, root)
+    return place
 
 
 def _hidden(url: str) -> str:
     """Take user and password out of a URL that will be shown."""
-    scheme, mark, rest = url.rpartition("://")
-    host, slash, path = rest.partition("/")
+    scheme, mark, address = url.rpartition("://")
+    host, slash, path = address.partition("/")
     return f"{scheme}{mark}{host.rpartition('@')[2]}{slash}{path}"
 
 
@@ -122,9 +122,9 @@ class Memory(Objects):
 
     def below(self, prefix: str) -> Below:
         entries = list(self.list(prefix))
-        rest = [entry.key.removeprefix(prefix).partition("/") for entry in entries]
-        folders = sorted({name for name, slash, _ in rest if slash})
-        pairs = zip(entries, rest, strict=True)
+        names = [entry.key.removeprefix(prefix).partition("/") for entry in entries]
+        folders = sorted({name for name, slash, _ in names if slash})
+        pairs = zip(entries, names, strict=True)
         right = (entry for entry, (_, slash, _) in pairs if not slash)
         return Below(tuple(folders), tuple(right))
 

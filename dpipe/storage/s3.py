@@ -83,12 +83,12 @@ class PatientS3(s3fs.S3FileSystem):
 
 def connect(*, anonymous: bool = False) -> PatientS3:
     """Return the file system for the endpoint and credentials in the environment now."""
-    said = tuple(sorted((k, v) for k, v in os.environ.items() if k.startswith("AWS_")))
-    return _connect(said, anonymous)
+    variables = tuple(sorted((k, v) for k, v in os.environ.items() if k.startswith("AWS_")))
+    return _connect(variables, anonymous)
 
 
 @functools.cache  # never dropped: a connection is closed at the end of the process
-def _connect(said: tuple[tuple[str, str], ...], anonymous: bool) -> PatientS3:
+def _connect(variables: tuple[tuple[str, str], ...], anonymous: bool) -> PatientS3:
     return PatientS3(
         anon=anonymous,
         use_listings_cache=False,
@@ -104,9 +104,9 @@ def _connect(said: tuple[tuple[str, str], ...], anonymous: bool) -> PatientS3:
     )
 
 
-def _close(known: "weakref.ref[PatientS3]") -> None:
+def _close(reference: "weakref.ref[PatientS3]") -> None:
     """Close the connections at the end of the process: aiohttp complains of those left open."""
-    filesystem = known()
+    filesystem = reference()
     if filesystem is not None and filesystem.home is not None and filesystem.home.is_running():
         with contextlib.suppress(Exception):
             asyncio.run_coroutine_threadsafe(filesystem.close(), filesystem.home).result(2)
@@ -149,8 +149,8 @@ def told(url: str, key: str, what: str, *, anonymous: bool = False) -> Iterator[
 def _no_bucket(error: FileNotFoundError, bucket: str, *, anonymous: bool) -> bool:
     """Tell a missing bucket from a missing object, which a HEAD does not."""
     code = answer(error)[1]
-    known = (os.environ.get("AWS_ENDPOINT_URL", ""), bucket)
-    if code != "404" or known in _known_buckets:
+    place = (os.environ.get("AWS_ENDPOINT_URL", ""), bucket)
+    if code != "404" or place in _known_buckets:
         return code == "NoSuchBucket"
     try:
         connect(anonymous=anonymous).call("head_bucket", Bucket=bucket)
@@ -158,7 +158,7 @@ def _no_bucket(error: FileNotFoundError, bucket: str, *, anonymous: bool) -> boo
         return True
     except OSError:  # it is there, or cannot be known
         return False
-    _known_buckets.add(known)
+    _known_buckets.add(place)
     return False
 
 
@@ -178,11 +178,11 @@ async def patiently(ask: Callable[[], Awaitable[Any]]) -> Any:
 
 def answer(error: BaseException) -> tuple[int, str]:
     """Return the HTTP status and the S3 code behind an error, (0, "") without an answer."""
-    known = error if isinstance(error, ClientError) else error.__cause__
-    if not isinstance(known, ClientError):
+    refusal = error if isinstance(error, ClientError) else error.__cause__
+    if not isinstance(refusal, ClientError):
         return 0, ""
-    status = known.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-    return int(status), str(known.response.get("Error", {}).get("Code", ""))
+    status = refusal.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+    return int(status), str(refusal.response.get("Error", {}).get("Code", ""))
 
 
 def describe(error: BaseException) -> str:

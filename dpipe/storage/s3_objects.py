@@ -51,9 +51,9 @@ class S3(Objects):
     @override
     def head(self, key: str) -> Listed:
         with self._told(key, "read") as fs:
-            found = fs.call("head_object", Bucket=self.bucket, Key=self.prefix + safe_key(key))
-        when = found["LastModified"].timestamp()
-        return Listed(key, int(found["ContentLength"]), found["ETag"].strip('"'), when)
+            reply = fs.call("head_object", Bucket=self.bucket, Key=self.prefix + safe_key(key))
+        when = reply["LastModified"].timestamp()
+        return Listed(key, int(reply["ContentLength"]), reply["ETag"].strip('"'), when)
 
     @override
     def list(self, prefix: str = "") -> Iterator[Listed]:
@@ -63,7 +63,7 @@ class S3(Objects):
     @override
     def below(self, prefix: str) -> Below:
         pages = [*self._pages(prefix, Delimiter="/")]
-        names = (found["Prefix"] for page in pages for found in page.get("CommonPrefixes", ()))
+        names = (folder["Prefix"] for page in pages for folder in page.get("CommonPrefixes", ()))
         folders = tuple(name.rstrip("/").rpartition("/")[2] for name in names)
         return Below(folders, tuple(entry for page in pages for entry in self._entries(page)))
 
@@ -80,8 +80,8 @@ class S3(Objects):
     @override
     def ask_many[T](self, ask: Callable[[str], T], keys: Iterable[str]) -> Iterator[T | StoreError]:
         with ThreadPoolExecutor(AT_ONCE) as pool:
-            for some in batched(keys, _MOST_WAITING):
-                yield from pool.map(partial(answered, ask), some)
+            for batch in batched(keys, _MOST_WAITING):
+                yield from pool.map(partial(answered, ask), batch)
 
     @override
     def put(self, key: str, data: bytes) -> Put:
@@ -99,9 +99,9 @@ class S3(Objects):
                     raise
         # a lost answer to our own request looks like a lost race
         with contextlib.suppress(NotFoundError):
-            there = self.head(key)
-            if there.size == len(data) and self.read(key) == data:
-                return put_of(key, data, there.etag)
+            entry = self.head(key)
+            if entry.size == len(data) and self.read(key) == data:
+                return put_of(key, data, entry.etag)
         return None
 
     @override
@@ -111,11 +111,11 @@ class S3(Objects):
 
     @override
     def delete_many(self, keys: Iterable[str]) -> None:
-        for some in batched(keys, _MOST_DELETED):
-            named = [{"Key": self.prefix + safe_key(key)} for key in some]
-            with self._told(some[0], "delete") as fs:
-                found = {"Objects": named, "Quiet": True}
-                errors = fs.call("delete_objects", Bucket=self.bucket, Delete=found).get("Errors")
+        for batch in batched(keys, _MOST_DELETED):
+            named = [{"Key": self.prefix + safe_key(key)} for key in batch]
+            with self._told(batch[0], "delete") as fs:
+                request = {"Objects": named, "Quiet": True}
+                errors = fs.call("delete_objects", Bucket=self.bucket, Delete=request).get("Errors")
             if errors:
                 key, code = errors[0].get("Key", ""), errors[0].get("Code", "")
                 raise StoreError(f"{self.url}: cannot delete {key}: {code}; check what you may do")
@@ -131,11 +131,11 @@ class S3(Objects):
             asked["ContinuationToken"] = page["NextContinuationToken"]
 
     def _entries(self, page: Json) -> Iterator[Listed]:
-        for found in page.get("Contents", ()):
-            key = found["Key"].removeprefix(self.prefix)
+        for entry in page.get("Contents", ()):
+            key = entry["Key"].removeprefix(self.prefix)
             if key and not key.endswith("/"):
-                when = found["LastModified"].timestamp()
-                yield Listed(key, int(found["Size"]), found["ETag"].strip('"'), when)
+                when = entry["LastModified"].timestamp()
+                yield Listed(key, int(entry["Size"]), entry["ETag"].strip('"'), when)
 
     def _path(self, key: str) -> str:
         return f"{self.bucket}/{self.prefix}{safe_key(key)}"
@@ -147,8 +147,8 @@ class S3(Objects):
                 "request: choose smaller shards"
             )
         fs = s3.connect(anonymous=self.anonymous)
-        given = fs.pipe_file(self._path(key), bytes(data), chunksize=LARGEST_PUT, mode=mode)
-        return put_of(key, data, given["ETag"].strip('"'))
+        reply = fs.pipe_file(self._path(key), bytes(data), chunksize=LARGEST_PUT, mode=mode)
+        return put_of(key, data, reply["ETag"].strip('"'))
 
     def _told(self, key: str, what: str) -> contextlib.AbstractContextManager[s3.PatientS3]:
         return s3.told(self.url, key, what, anonymous=self.anonymous)

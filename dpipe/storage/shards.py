@@ -55,29 +55,29 @@ class Layout:
 def layout(document: bytes) -> Layout | None:
     """Read an array's ``zarr.json``; None where its codecs are not those that dpipe writes."""
     try:
-        given = json.loads(document)
-        (sharding,) = given["codecs"]
+        metadata = json.loads(document)
+        (sharding,) = metadata["codecs"]
         inside = sharding["configuration"]
         first, squeeze, last = inside["codecs"]
-        known = (
+        as_written = (
             sharding["name"] == "sharding_indexed",
             inside["index_location"] == "end",
             inside["index_codecs"] == [_LITTLE, _CHECKSUM],
             first in (_LITTLE, _SINGLE),
             squeeze["name"] == "blosc",
             last == _CHECKSUM,
-            given["chunk_key_encoding"] == _KEYS,
-            given["fill_value"] in (0, False),
+            metadata["chunk_key_encoding"] == _KEYS,
+            metadata["fill_value"] in (0, False),
         )
-        if not all(known):
+        if not all(as_written):
             return None
         blosc = squeeze["configuration"] | {
             "shuffle": _SHUFFLES[squeeze["configuration"]["shuffle"]]
         }
         return Layout(
             tuple(inside["chunk_shape"]),
-            tuple(given["chunk_grid"]["configuration"]["chunk_shape"]),
-            np.dtype(given["data_type"]).newbyteorder("<"),
+            tuple(metadata["chunk_grid"]["configuration"]["chunk_shape"]),
+            np.dtype(metadata["data_type"]).newbyteorder("<"),
             numcodecs.Blosc(**blosc),
         )
     except (KeyError, TypeError, ValueError):

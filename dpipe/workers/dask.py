@@ -52,14 +52,14 @@ class DaskWorkers(Workers):
             with self._trouble():
                 self._client.restart(timeout=PATIENCE)
             self._worn = False
-        there = None
+        addresses = None
         if self._bereft and not self._in_flight:
-            there, self._bereft = self._answering(), False
+            addresses, self._bereft = self._answering(), False
         self._count += 1
         name = f"dpipe-{self._count}-{self._run}"  # names of files stay out of dashboards
         # By name: a worker that cannot unpickle a function would close, and take others along.
         path = f"{function.__module__}:{function.__qualname__}"
-        how = {"key": name, "pure": False, "retries": 0, "workers": there}
+        how = {"key": name, "pure": False, "retries": 0, "workers": addresses}
         with self._trouble():
             future = self._client.submit(attempt, path, args, **how)
         self._in_flight[name] = (key, future)
@@ -74,8 +74,8 @@ class DaskWorkers(Workers):
         deadline = time.monotonic() + min(PATIENCE, self._stall)
         with self._trouble():
             while time.monotonic() < deadline:
-                if there := list(self._client.run(os.getpid, on_error="ignore")):
-                    return there
+                if addresses := list(self._client.run(os.getpid, on_error="ignore")):
+                    return addresses
                 time.sleep(0.1)
         return None
 
@@ -151,15 +151,15 @@ def welcome(client: Client, label: str, seconds: float) -> None:
     """Wait for the first worker, and see that everybody runs the same software."""
     try:
         client.wait_for_workers(1, timeout=seconds)
-        found = client.get_versions(packages=_PACKAGES)
+        versions = client.get_versions(packages=_PACKAGES)
     except OSError as error:
         raise StoreError(f"{label}: no worker came up in {seconds:g} s; start some") from error
-    here = found["client"]["packages"]
-    for place, there in [("the scheduler", found["scheduler"]), *found["workers"].items()]:
+    here = versions["client"]["packages"]
+    for place, software in [("the scheduler", versions["scheduler"]), *versions["workers"].items()]:
         for name, version in here.items():
-            if there["packages"].get(name) != version:
+            if software["packages"].get(name) != version:
                 raise UsageError(
-                    f"{label}: {name} is {version} here and {there['packages'].get(name)} on "
+                    f"{label}: {name} is {version} here and {software['packages'].get(name)} on "
                     f"{place}; install the same versions everywhere"
                 )
 

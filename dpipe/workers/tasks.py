@@ -28,10 +28,10 @@ def attempt(function: Callable[..., Any] | str, args: tuple[Any, ...]) -> Outcom
     try:
         if isinstance(function, str):
             module, _, name = function.partition(":")
-            found = operator.attrgetter(name)(importlib.import_module(module))
+            task = operator.attrgetter(name)(importlib.import_module(module))
         else:
-            found = function
-        return Outcome(value=found(*args))
+            task = function
+        return Outcome(value=task(*args))
     except SystemExit as error:
         return Outcome(error=portable(RuntimeError(f"a task must not exit: {error!r}")))
     except Exception as error:  # noqa: BLE001  its meaning is the driver's business
