@@ -1,4 +1,4 @@
-"""What is in a source, before anything is made of it: one row a part, read from headers.
+"""A census of a source before anything is made of it: one row a part, read from headers.
 
 This module opens sources lazily and writes nothing. It reads no pixels but a few of each picture
 of a collection, to find those that are there twice; of each it keeps 8 bytes.

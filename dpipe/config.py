@@ -71,7 +71,7 @@ class Settings:
     recompute: int = 0
 
     def __post_init__(self) -> None:
-        """Fill in what depends on the machine."""
+        """Fill in the settings that depend on the machine."""
         object.__setattr__(self, "workers", self.workers or str(min(4, _cores())))
         object.__setattr__(self, "memory", self.memory or _memory_share(self.workers))
         object.__setattr__(self, "author", self.author or _user())

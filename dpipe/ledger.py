@@ -1,4 +1,4 @@
-"""What was read of sources: a digest of every small file, and of each region of a large one.
+"""The ledger of sources: a digest of every small file that was read, and of regions of large ones.
 
 While a ledger is open, ``sources`` and the readers note in it what they read. A file of at most
 1 MiB is noted whole, when it is opened. Of a larger one on disk the first bytes are noted, and each
@@ -26,7 +26,7 @@ _STEP = 4 << 20
 
 
 class Entry(TypedDict, total=False):
-    """What is noted of a file, as JSON holds it.
+    """The notes on a file, as JSON holds them.
 
     ``size`` and ``sha256`` are of the whole; ``regions`` are ``"START+LENGTH SHA256"`` in their
     order; a file has one of the two or both. ``changed`` (True) stands where it was not the same
@@ -41,7 +41,7 @@ class Entry(TypedDict, total=False):
 
 @dataclass
 class _File:
-    """What is noted of one file."""
+    """The notes on one file."""
 
     path: str = ""
     stat: tuple[int, ...] = ()
@@ -78,7 +78,7 @@ class _File:
         return entry
 
     def take(self, entry: Entry) -> None:
-        """Note what another ledger says."""
+        """Take the entry of another ledger."""
         self.changed |= bool(entry.get("changed"))
         if "sha256" in entry:
             self.note(entry["size"], entry["sha256"])
@@ -87,7 +87,7 @@ class _File:
 
 
 class Ledger:
-    """Notes of what one task reads."""
+    """Notes on the files that one task reads."""
 
     def __init__(self) -> None:
         self._files: dict[str, _File] = {}
@@ -167,7 +167,7 @@ class Ledger:
         return {uri: file.entry() for uri, file in sorted(self._files.items())}
 
     def take(self, entries: Mapping[str, Entry]) -> None:
-        """Note what the ledgers of other tasks say."""
+        """Take the entries of another task's ledger."""
         for uri, entry in entries.items():
             self._files.setdefault(uri, _File()).take(entry)
 
@@ -177,7 +177,7 @@ _current: ContextVar[Ledger | None] = ContextVar("ledger", default=None)
 
 @contextlib.contextmanager
 def recording() -> Iterator[Ledger]:
-    """Note what is read in this thread, until the end."""
+    """Open a ledger in this thread, until the end."""
     ledger = Ledger()
     token = _current.set(ledger)
     try:
@@ -200,7 +200,7 @@ def digest_of(file: BinaryIO) -> str:
 
 
 def compared(entry: Entry, file: BinaryIO) -> str:
-    """Hold a file against what was noted of it; return what differs, "" if nothing does."""
+    """Compare a file with its entry; return the difference, "" if there is none."""
     if "sha256" in entry:
         file.seek(0)
         if digest_of(file) != entry["sha256"]:

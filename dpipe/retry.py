@@ -1,4 +1,4 @@
-"""Pauses between the tries of what may succeed the next time: they grow, differ, and end.
+"""Pauses between tries: they double up to a bound, and are drawn, so that many differ.
 
 Whoever retries says how often, and which failures may pass; this module knows seconds.
 """

@@ -1,4 +1,4 @@
-"""Folders of many files that get more while a run is at them: which files a plan means.
+"""The files that a plan means of a folder, whose files get more while a run is at them.
 
 A plan holds of a folder the number of its files and a digest that is a sum, no names. It lists
 folders, and reads no file.
@@ -13,7 +13,7 @@ from dpipe.sources import ItemFields
 
 
 def changed(item: ItemFields, size: int) -> str:
-    """Say that an item is not what was listed when the run was planned."""
+    """Return the message for an item that changed since the run was planned."""
     return (
         f"{item['path']}: changed since the plan was made ({item['size']} bytes then, {size} now); "
         "run the same command again"

@@ -1,4 +1,4 @@
-"""Folders of many files that grow: which part holds which files, and what must be made again.
+"""Folders of many files that grow: which part holds which files, and which are made again.
 
 A folder that was read before is compared file by file with the parts that hold it. Parts whose
 files are all there unchanged stay; a part of which some changed or vanished is made again of those

@@ -36,7 +36,7 @@ class Input:
 
 @dataclass(frozen=True)
 class Call:
-    """What made a Dataset.
+    """The call of an operator that made a Dataset.
 
     Attributes
     ----------
@@ -89,13 +89,13 @@ class Call:
 
 
 def opened(ds: xr.Dataset, part: Input) -> None:
-    """Note of which part the arrays of a Dataset are."""
+    """Note the part that the arrays of a Dataset are of."""
     for variable in ds.data_vars.values():
         _note(variable.variable.data, part)
 
 
 def made(result: Any, call: Call | None, inputs: Mapping[str, Any]) -> Any:
-    """Note what made a Dataset; return it."""
+    """Note the call that made a Dataset; return the Dataset."""
     if call is None or not isinstance(result, xr.Dataset):
         return result
     roles = [role for role, _ in operators.inputs(operators.resolve(call.operator))]
@@ -110,7 +110,7 @@ def made(result: Any, call: Call | None, inputs: Mapping[str, Any]) -> Any:
 
 
 def common(datasets: Iterable[xr.Dataset]) -> Call | None:
-    """Return what made all of some Datasets; None if that is not one call, or not known."""
+    """Return the call that made all of some Datasets; None if that is not one, or not known."""
     calls = []
     for ds in datasets:
         notes = [_noted(variable.variable.data) for variable in ds.data_vars.values()]

@@ -1,4 +1,4 @@
-"""A part that was made in partitions: marks are compared with what is there, and it is sealed."""
+"""A part that was made in partitions: marks are compared with its objects, and it is sealed."""
 
 from collections.abc import Callable, Mapping, Sequence
 
@@ -21,7 +21,7 @@ def seal_marked(
     *,
     touched: bool = False,
 ) -> SealedPart:
-    """Seal a part whose partitions have left their marks; what is not as marked is made again."""
+    """Seal a part whose partitions all have marks; objects that differ from them are made again."""
     layout, first = marks.read_init(objects, base)
     done = marks.read_all(objects, layout)
     puts = _mended(objects, layout, first, done, opened)
@@ -124,7 +124,7 @@ def wrong(objects: Objects, puts: Sequence[Put], listed: Mapping[str, Listed]) -
 
 
 def _alike(entry: Listed | None, put: Put) -> bool:
-    """Tell whether what is known of an object fits; an ETag that is not known fits none."""
+    """Tell whether a listed object is the one put; an ETag that is not known is that of none."""
     return entry is not None and entry.size == put.size and entry.etag == put.etag != ""
 
 

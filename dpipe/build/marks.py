@@ -1,4 +1,4 @@
-"""Marks: what ``init`` and each partition leave in the store, and any later run finds there.
+"""Marks: documents that ``init`` and each partition leave in the store for any later run.
 
 A mark names the objects that were written, with their digests, and holds the values of small
 variables themselves. Marks are scaffolding: when the part is sealed, they go.
@@ -33,7 +33,7 @@ class PieceFields(TypedDict):
 
 
 class Mark(TypedDict):
-    """What all marks hold: the objects that were written, and what was read of sources."""
+    """Fields of all marks: the objects that were written, and the ledger of sources."""
 
     objects: list[PutFields]
     read: NotRequired[dict[str, ledger.Entry]]

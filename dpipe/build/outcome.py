@@ -1,4 +1,4 @@
-"""How a run ended: what it made, what it put aside, and the exit code that says so.
+"""The outcome of a run: parts made, reused and put aside, and its exit code.
 
 This module decides nothing but how many items may be put aside.
 """
@@ -12,7 +12,7 @@ DONE, SOME_ASIDE, TOO_MANY, BUG, AGAIN = 0, 3, 4, 70, 75
 
 
 class StepOutcome(TypedDict):
-    """What a run did about one dataset, as its report keeps it.
+    """The outcome of one step, as the report of a run keeps it.
 
     ``items`` are source items, or parts of an operator; ``seconds`` are of the clock,
     ``task_seconds`` of all tasks together, ``bytes`` those written.
@@ -33,7 +33,7 @@ class StepOutcome(TypedDict):
 
 @dataclass
 class Outcome:
-    """What a run did.
+    """The outcome of a run: that of each step, and its exit code.
 
     Attributes
     ----------

@@ -1,4 +1,4 @@
-"""Parameters of readers and operators: defaults filled in, what is not known refused.
+"""Parameters of readers and operators: defaults filled in, unknown names refused.
 
 This module knows signatures; it calls nothing.
 """
@@ -14,7 +14,7 @@ Params = dict[str, Any]
 
 
 def bind(function: Callable[..., Any], params: Mapping[str, Any], what: str) -> Params:
-    """Fill in a function's keyword-only defaults and refuse what it does not take.
+    """Fill in a function's keyword-only defaults and refuse names that it does not take.
 
     Parameters
     ----------

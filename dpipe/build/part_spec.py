@@ -1,4 +1,4 @@
-"""Where a part comes from: its fingerprint, and the lazy Dataset that it will hold.
+"""The spec of a part: its fingerprint, and the lazy Dataset that it will hold.
 
 A part comes from a reader and source items, or from an operator and sealed parts. Its fingerprint
 is a hash of everything that decides its values: the reader's or operator's version, all
@@ -32,7 +32,7 @@ from dpipe.storage import Json, Objects
 
 @dataclass(frozen=True)
 class PartSpec:
-    """How one part is made.
+    """The spec of one part: its reader or operator, parameters and inputs.
 
     Attributes
     ----------
@@ -122,16 +122,16 @@ class PartSpec:
         return cls(**values)
 
 
-def _counted(origin: PartSpec) -> Params:
+def _counted(spec: PartSpec) -> Params:
     """Return the parameters that a fingerprint counts: not those that came later, unless given."""
-    shelf: Any = {"reader": readers.READERS, "operator": operators.OPERATORS}.get(origin.kind, {})
-    entry = shelf.get(origin.name)
+    shelf: Any = {"reader": readers.READERS, "operator": operators.OPERATORS}.get(spec.kind, {})
+    entry = shelf.get(spec.name)
     if entry is None or not entry.added:
-        return origin.params
-    defaults = _defaults(entry.open if origin.kind == "reader" else entry.function)
+        return spec.params
+    defaults = _defaults(entry.open if spec.kind == "reader" else entry.function)
     return {
         name: value
-        for name, value in origin.params.items()
+        for name, value in spec.params.items()
         if name not in entry.added or value != defaults[name]
     }
 
@@ -141,17 +141,17 @@ def _defaults(function: Callable[..., Any]) -> Params:
     return {name: p.default for name, p in inspect.signature(function).parameters.items()}
 
 
-def is_older(fingerprint: str, origin: PartSpec) -> bool:
+def is_older(fingerprint: str, spec: PartSpec) -> bool:
     """Tell whether a fingerprint is that of the same part as an earlier version of dpipe named it.
 
     Of an operator of a user's own, that is without the code; of a reader, of a smaller version,
     whose parts may hold something else.
     """
-    if origin.code and fingerprint == replace(origin, code="").fingerprint:
+    if spec.code and fingerprint == replace(spec, code="").fingerprint:
         return True
-    return origin.kind == "reader" and any(
-        fingerprint == replace(origin, version=version).fingerprint
-        for version in range(1, origin.version)
+    return spec.kind == "reader" and any(
+        fingerprint == replace(spec, version=version).fingerprint
+        for version in range(1, spec.version)
     )
 
 
@@ -178,16 +178,16 @@ def from_items(
 
 
 def lazy(
-    objects: Objects, origin: PartSpec, laid: Callable[[], xr.Dataset] | None = None
+    objects: Objects, spec: PartSpec, laid: Callable[[], xr.Dataset] | None = None
 ) -> xr.Dataset:
-    """Return the Dataset that a part will hold, computing nothing.
+    """Return the Dataset of a part, computing nothing.
 
     Parameters
     ----------
     objects : Objects
         The store that holds its inputs.
-    origin : PartSpec
-        Where it comes from.
+    spec : PartSpec
+        Its spec.
     laid : callable, optional
         Returns what was laid out of it in the store; asked where opening anew takes long.
 
@@ -203,60 +203,60 @@ def lazy(
     StoreError
         A user's reader or operator has other code here than where the part was planned.
     """
-    if origin.kind == "reader":
-        return read(origin, laid)
-    return operate(origin, {role: _opened(objects, parts) for role, parts in origin.inputs.items()})
+    if spec.kind == "reader":
+        return read(spec, laid)
+    return operate(spec, {role: _opened(objects, parts) for role, parts in spec.inputs.items()})
 
 
-def read(origin: PartSpec, laid: Callable[[], xr.Dataset] | None = None) -> xr.Dataset:
-    """Open the source items of an origin with its reader, or go on from what is laid out."""
-    reader = readers.resolve(origin.name)
-    _check_code(origin, reader.code)
+def read(spec: PartSpec, laid: Callable[[], xr.Dataset] | None = None) -> xr.Dataset:
+    """Open the source items of a spec with its reader, or resume from the layout in the store."""
+    reader = readers.resolve(spec.name)
+    _check_code(spec, reader.code)
     if laid is not None and reader.resume is not None:  # ``finish`` checks what it was made of
-        return reader.resume(laid(), _uris(origin), **origin.params)
+        return reader.resume(laid(), _uris(spec), **spec.params)
     if reader.state is not None:
-        uris = [uri for item in origin.items for uri in growing_folders.planned(reader, item)]
-        return schema.revise(reader.open(uris, **origin.params), **origin.said)
-    check_unchanged(origin)
-    return schema.revise(reader.open(_uris(origin), **origin.params), **origin.said)
+        uris = [uri for item in spec.items for uri in growing_folders.planned(reader, item)]
+        return schema.revise(reader.open(uris, **spec.params), **spec.said)
+    check_unchanged(spec)
+    return schema.revise(reader.open(_uris(spec), **spec.params), **spec.said)
 
 
-def _check_code(origin: PartSpec, code: str) -> None:
+def _check_code(spec: PartSpec, code: str) -> None:
     """Refuse a reader or operator of a user's own that is another one than was planned with."""
-    if origin.code and code != origin.code:
+    if spec.code and code != spec.code:
         raise StoreError(
-            f"{origin.kind} {origin.name}: its code is not the one that the run was planned with; "
+            f"{spec.kind} {spec.name}: its code is not the one that the run was planned with; "
             "it was edited meanwhile, or other code is installed on a worker. Restart the "
             "workers, then run the same command again"
         )
 
 
-def guess(origin: PartSpec) -> xr.Dataset:
+def guess(spec: PartSpec) -> xr.Dataset:
     """Return a Dataset of about the size that `read` would give, where that takes long."""
-    reader = readers.resolve(origin.name)
+    reader = readers.resolve(spec.name)
     if reader.guess is None:
-        return read(origin)
-    count = sum(item.get("count", 1) for item in origin.items)
-    return schema.revise(reader.guess(_uris(origin), count, **origin.params), **origin.said)
+        return read(spec)
+    count = sum(item.get("count", 1) for item in spec.items)
+    return schema.revise(reader.guess(_uris(spec), count, **spec.params), **spec.said)
 
 
-def _uris(origin: PartSpec) -> list[str]:
+def _uris(spec: PartSpec) -> list[str]:
     """Return the URIs that a reader opens: files, folders, or some files of a folder."""
     return [
         uri
-        for item in origin.items
+        for item in spec.items
         for uri in [f"{item['uri']}/{name}" for name in item.get("names", ())] or [item["uri"]]
     ]
 
 
 def operate(
-    origin: PartSpec, inputs: Mapping[str, Mapping[str, xr.Dataset]], *, made: bool = True
+    spec: PartSpec, inputs: Mapping[str, Mapping[str, xr.Dataset]], *, made: bool = True
 ) -> xr.Dataset:
-    """Apply the operator of an origin to its inputs.
+    """Apply the operator of a spec to its inputs.
 
     Parameters
     ----------
-    origin : PartSpec
+    spec : PartSpec
         Of kind ``"operator"``.
     inputs : mapping
         By parameter, the Datasets by stem; those that may be left out need not be there. Those
@@ -270,9 +270,9 @@ def operate(
     xarray.Dataset
         The result, lazy.
     """
-    operator = operators.resolve(origin.name)
+    operator = operators.resolve(spec.name)
     data: dict[str, xr.Dataset | xr.DataTree] = {}
-    params = dict(origin.params)
+    params = dict(spec.params)
     where = None if parameters.has_where(operator.function) else params.pop("where", None)
     kinds = operators.inputs(operator)
     if where is not None and made:
@@ -286,13 +286,13 @@ def operate(
             if kind == "tree"
             else next(iter(parts.values()))
         )
-    _check_code(origin, operator.code)
-    with compute.device(origin.device):
+    _check_code(spec, operator.code)
+    with compute.device(spec.device):
         function = operator.function if made else operator.guess or operator.function
         result = function(**data, **params)
     if not isinstance(result, xr.Dataset):
         raise UsageError(
-            f"operator {origin.name}: returned {type(result).__name__}; expected an "
+            f"operator {spec.name}: returned {type(result).__name__}; expected an "
             "xarray.Dataset, for example xr.Dataset({'mean': array})"
         )
     return result
@@ -313,8 +313,8 @@ def _chosen(
     return selected
 
 
-def check_unchanged(origin: PartSpec) -> bool:
-    """Refuse items whose size or ETag is not what was listed when the run was planned.
+def check_unchanged(spec: PartSpec) -> bool:
+    """Refuse items whose size or ETag changed since the run was planned.
 
     Folders of many files may have got more. Those on disk need no look: a file that is another
     when it is read is put aside alone.
@@ -330,13 +330,13 @@ def check_unchanged(origin: PartSpec) -> bool:
         One is gone, or is another.
     """
     touched = False
-    for item in origin.items:
-        reader = readers.resolve(origin.name)
+    for item in spec.items:
+        reader = readers.resolve(spec.name)
         if reader.state is not None:
             if not os.path.isdir(item["uri"]):
                 growing_folders.planned(reader, item)
             continue
-        now = _now(origin.name, item)
+        now = _now(spec.name, item)
         if now is None:
             raise GoneError(f"{item['path']}: gone since the plan was made; is the disk mounted?")
         if (now.size, now.etag) != (item["size"], item["etag"]):

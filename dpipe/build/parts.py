@@ -256,7 +256,7 @@ def finish(url: str, base: str, who: Mapping[str, str] | None = None) -> SealedP
 
 
 def _check_unchanged(objects: Objects, base: str, spec: SpecFields) -> bool:
-    """Refuse sources that changed while they were read, and forget what was read of them."""
+    """Refuse sources that changed while they were read, and forget the marks made of them."""
     try:
         return part_spec.check_unchanged(part_spec.PartSpec.from_dict(spec))
     except GoneError:

@@ -1,4 +1,4 @@
-"""Pictures of a collection that were put aside: how many, and what the collection says of them.
+"""Pictures of a collection that were put aside: their number, reasons and coordinates.
 
 This module knows coordinates of collections; it reads and writes nothing.
 """

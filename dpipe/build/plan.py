@@ -1,4 +1,4 @@
-"""What a run would do, and why: make, reuse or refuse each part, before anything is written.
+"""The plan of a run: make, reuse or refuse each part, and why, before anything is written.
 
 Fingerprints decide: a part whose seal is there is reused, one that is not is made. The plan also
 says how large the work is (partitions, bytes, memory of one task, S3 requests) and refuses what

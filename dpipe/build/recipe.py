@@ -280,7 +280,7 @@ def parse(text: str, where: str = "recipe", folder: Path | None = None) -> Recip
 
 
 def typed(text: str, where: str) -> Any:
-    """Return what a person typed in one line: YAML as in a recipe, or else the text itself.
+    """Return the value of one line of a person: YAML as in a recipe, or else the text itself.
 
     Parameters
     ----------
@@ -351,7 +351,7 @@ def _below(folder: Path | None, source: str) -> str:
 
 
 def _ordered(steps: Mapping[str, Step], node: Node) -> list[Step]:
-    """Put inputs before what is made of them."""
+    """Return the steps with every input before its users."""
     place = {name: i for i, name in enumerate(steps)}
     needs = {name: set(step.inputs.values()) & steps.keys() for name, step in steps.items()}
     users: dict[str, list[str]] = {name: [] for name in steps}

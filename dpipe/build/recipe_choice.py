@@ -1,4 +1,4 @@
-"""The recipe that a person means: a file, or what an earlier run was made of."""
+"""The recipe that a person means: a file, or that of an earlier run."""
 
 import json
 from collections.abc import Callable

@@ -106,7 +106,7 @@ def run(
 
 @contextlib.contextmanager
 def _begun() -> Iterator[None]:
-    """Say of what is refused in the middle of a run that the run had begun: its code is another."""
+    """Turn a refusal in the middle of a run into a StoreError: the run had begun."""
     try:
         yield
     except (UsageError, SchemaError, NotFoundError) as error:
@@ -226,7 +226,7 @@ class _Driver:
             self.objects.put_if_absent(seals.copy_key(job.plan.base), data)  # a kill came before it
 
     def fate(self, jobs: Sequence[Job]) -> int:
-        """Decide what a step ends in: its exit code."""
+        """Return the exit code of a step."""
         if any(job.bug for job in jobs):
             return BUG
         if not any(job.lost for job in jobs):
@@ -349,7 +349,7 @@ def _jobs(plan: StepPlan) -> list[Job]:
 def _outcome(
     plan: StepPlan, jobs: Sequence[Job], version: str = "", seconds: float = 0.0
 ) -> StepOutcome:
-    """Return what became of a step; by default of one of which nothing was to be made."""
+    """Return the outcome of a step; by default of one with nothing to make."""
     good = [job for job in jobs if not job.aside]
     reused = [job for job in good if job.plan.action == "reuse"]
     return StepOutcome(

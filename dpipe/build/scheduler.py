@@ -1,4 +1,4 @@
-"""One dataset's parts on workers: a bounded window, retries, what is put aside.
+"""One dataset's parts on workers: a bounded window, retries, parts put aside.
 
 Each part goes through ``init``, its partitions and ``finish`` as tasks. A damaged input is put
 aside with its reason and the rest goes on. A task that took its worker down flies again alone; if
@@ -105,7 +105,7 @@ class Job:
 
 
 class _Task(NamedTuple):
-    """What a worker is asked for: of a job, ``init``, a partition or ``finish``."""
+    """A task for a worker: ``init``, a partition or ``finish`` of a job."""
 
     job: Job
     what: str
@@ -201,7 +201,7 @@ class Scheduler:
                 return
 
     def _finished(self, task: _Task, done: Finished) -> int:
-        """Deal with a finished task; return by how much the work got less."""
+        """Take the result of a task; return the number of partitions that are done with it."""
         job, what = task.job, task.what
         if task.void:
             return 0
@@ -283,7 +283,7 @@ class Scheduler:
 
     @staticmethod
     def _end(job: Job, error: Exception) -> DpipeError:
-        """Return what ends the run; what a task calls a mistake is a fault of the store by now."""
+        """Return the error that ends the run; a task's mistake is a fault of the store by now."""
         if isinstance(error, NotFoundError):
             return StoreError(f"{error}; did somebody delete it? Run the same command again")
         if isinstance(error, DpipeError) and not isinstance(error, UsageError):

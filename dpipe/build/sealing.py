@@ -1,4 +1,4 @@
-"""The end of a part: what lies in the store is compared, listed and sealed."""
+"""The end of a part: its objects are listed and sealed, leftovers of older attempts deleted."""
 
 import base64
 import json
@@ -174,7 +174,7 @@ def sealed_part(seal: seals.Seal, digest: str, work: Written) -> SealedPart:
 
 
 def _sources(objects: Objects, base: str, part: Finished) -> seals.SourceTotals:
-    """Put the list of what was read of sources; return its digest and length.
+    """Put the list of sources that were read; return its digest and length.
 
     Raises
     ------

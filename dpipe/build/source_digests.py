@@ -13,7 +13,7 @@ from dpipe.storage import Objects
 
 
 def changed(objects: Objects, sealed: seals.Seal, now: Sequence[ItemFields] = ()) -> str:
-    """Hold the sources of a part against what was read of them when it was made.
+    """Return the first difference between the sources of a part and their digests in its seal.
 
     Parameters
     ----------
@@ -27,7 +27,7 @@ def changed(objects: Objects, sealed: seals.Seal, now: Sequence[ItemFields] = ()
     Returns
     -------
     str
-        What differs, "" if nothing does or nothing was recorded.
+        URI and difference, "" if there is none or nothing was recorded.
     """
     return next((f"{uri}: {text}" for uri, text in differences(objects, sealed, now)), "")
 
@@ -35,7 +35,7 @@ def changed(objects: Objects, sealed: seals.Seal, now: Sequence[ItemFields] = ()
 def differences(
     objects: Objects, sealed: seals.Seal, now: Sequence[ItemFields] = ()
 ) -> Iterator[tuple[str, str]]:
-    """Yield URI and what differs of each source that is not as it was read; see `changed`."""
+    """Yield URI and difference of each source that is not as it was read; see `changed`."""
     if not sealed.sources:
         return
     moved = _moved(sealed.provenance["origin"]["items"], now)
@@ -44,7 +44,7 @@ def differences(
 
 
 def compared(entries: Iterable[tuple[str, ledger.Entry]]) -> Iterator[tuple[str, str]]:
-    """Yield URI and what differs of each file that is not as a ledger has it."""
+    """Yield URI and difference of each file that is not as a ledger has it."""
     for uri, entry in entries:
         try:
             with sources.opened(uri) as file:

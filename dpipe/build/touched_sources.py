@@ -57,7 +57,7 @@ class Stamps:
         self._new = True
 
     def keep(self) -> None:
-        """Write what is new, if the cache can be written."""
+        """Write the stamps if there are new ones, and the cache can be written."""
         if not self._new:
             return
         beside = self._path.with_suffix(f".{os.getpid()}.tmp")

@@ -83,7 +83,7 @@ def write_cells(
     layout : PartLayout
         How the part is cut.
     ds : xarray.Dataset
-        What it will hold.
+        Its values, lazy.
     index : int
         Which partition.
     again : xarray.Dataset, optional

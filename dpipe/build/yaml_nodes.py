@@ -104,7 +104,7 @@ class Node:
         return RecipeError(f"{self.where}:{mark.line + 1}:{mark.column + 1}: {text}")
 
     def items(self) -> list[tuple[str, "Node"]]:
-        """Return the keys of a mapping and what each holds."""
+        """Return the keys and nodes of a mapping."""
         if not isinstance(self.node, yaml.MappingNode):
             raise self.error(f"expected a mapping; found {shown(self.value)}")
         if len(self.value) < len(self.node.value):  # such as 1 and 0x1
@@ -121,7 +121,7 @@ class Node:
                 raise self.error(unknown("key", str(key.value), names), key)
 
     def get(self, name: str) -> "Node | None":
-        """Return what a key holds, None without it."""
+        """Return the node of a key, None without it."""
         return dict(self.items()).get(name)
 
     def plain(self, name: str, kinds: type | tuple[type, ...], default: Any) -> Any:
@@ -136,7 +136,7 @@ class Node:
         return node.value
 
     def told(self, function: Any, *args: Any, **kwargs: Any) -> Any:
-        """Call a function; what it refuses is said with this place."""
+        """Call a function; its refusal gets this place."""
         try:
             return function(*args, **kwargs)
         except RecipeError as error:
@@ -146,7 +146,7 @@ class Node:
 
 
 def _bound(text: str, where: str) -> None:
-    """Refuse what nobody types, and what could grow, before anything is built of it."""
+    """Refuse YAML that nobody types, and YAML that could grow, before it is built."""
     depth = 0
     for event in yaml.parse(text, Loader=yaml.SafeLoader):
         depth += isinstance(event, yaml.CollectionStartEvent)

@@ -62,7 +62,7 @@ class Heartbeat:
         self._data = _FORM.write(sign)
 
     def beat(self) -> None:
-        """Say that the run lives; before a commit this is what makes its look at seals count."""
+        """Write the sign again; before a commit, so that its look at seals counts."""
         self._objects.put(self._key, self._data)
 
     def end(self) -> None:

@@ -1,4 +1,4 @@
-"""What a seal says of how a part came to be: software, machine and person.
+"""The provenance of a part in its seal: spec, software, machine and person.
 
 What does not change while a process lives is found once.
 """
@@ -51,7 +51,7 @@ class SpecFields(TypedDict):
 
 
 class Software(TypedDict):
-    """Which software made a part; "" for what cannot be known."""
+    """The software that made a part; "" for a version that cannot be known."""
 
     dpipe: str
     python: str
@@ -63,7 +63,7 @@ class Software(TypedDict):
 
 
 class Machine(TypedDict):
-    """On which machine a part was made; "" for what cannot be known."""
+    """The machine on which a part was made; "" for a name that cannot be known."""
 
     machine: str
     processor: str
@@ -154,7 +154,7 @@ def _digest(path: Path) -> str:
 
 
 def _sources() -> str:
-    """Return the digest of dpipe's own code: a commit says nothing of what was edited since."""
+    """Return the digest of dpipe's own code: a commit does not cover edits since."""
     whole = hashlib.sha256()
     for path in sorted(_ROOT.rglob("*.py")):
         whole.update(f"{path.relative_to(_ROOT).as_posix()} {_digest(path)}\n".encode())

@@ -39,7 +39,7 @@ class PicturesAside(TypedDict, total=False):
 
 
 class Summary(PicturesAside, total=False):
-    """What listings show of a part: its variables, sizes, dtype and so on.
+    """The summary of a part, for listings: its variables, sizes, dtype and so on.
 
     ``bytes`` are decoded ones, ``spacing`` is by axis, None where it is not known; ``notes`` are
     lines for people; ``several_values`` counts masks of a collection with more values than one.

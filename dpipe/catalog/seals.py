@@ -1,4 +1,4 @@
-"""The seal of a part: what makes it exist, opens it without a request, and proves its bytes.
+"""The seal of a part makes it exist, opens it without a request, and proves its bytes.
 
 ``parts/NAME/STEM-FINGERPRINT.json`` is written last. It holds every ``zarr.json`` and every small
 coordinate object, the provenance, and the digests of two lists that opening does not read:
@@ -52,7 +52,7 @@ class SourceTotals(TypedDict, total=False):
 
 @dataclass(frozen=True)
 class Seal:
-    """What a sealed part says of itself.
+    """The seal of a part: its documents, provenance and summary, and digests of its lists.
 
     Attributes
     ----------
@@ -176,12 +176,12 @@ def copy_key(base: str) -> str:
 
 
 def sources_key(base: str) -> str:
-    """Return the key of the list of what was read of a part's sources."""
+    """Return the key of the list of a part's sources."""
     return f"{base}.sources.json"
 
 
 def sources_of(objects: Objects, seal: Seal) -> Iterator[tuple[str, ledger.Entry]]:
-    """Yield URI and digests of what was read of each source of a part.
+    """Yield URI and ledger entry of each source of a part.
 
     Raises
     ------
@@ -200,7 +200,7 @@ def sources_of(objects: Objects, seal: Seal) -> Iterator[tuple[str, ledger.Entry
 
 
 def beside(objects: Objects, base: str) -> Iterator[Listed]:
-    """Yield every object of a part: its seal, what stands beside it, and what it holds.
+    """Yield every object of a part: its seal, the documents beside it, and its Zarr objects.
 
     A folder is not asked for names by how they begin: it would look at those of all parts.
     """

@@ -1,4 +1,4 @@
-"""Version files: what one says, how it lies in the store, and what stands beside it.
+"""Version files: their fields, how they lie in the store, and the copies beside them.
 
 ``datasets/NAME/000007.json`` names its parts, or pages of them, carries its own digest and that of
 its parent's object; beside it stands a copy whose name holds the digest, by which a version that
@@ -80,7 +80,7 @@ class PutAside(TypedDict):
 
 
 class Draft(TypedDict):
-    """What a version is to hold, before it has a number."""
+    """A version before it has a number."""
 
     parts: Sequence[PartRef]
     message: str
@@ -198,7 +198,7 @@ class History:
 
 @dataclass(frozen=True)
 class Beside:
-    """What stands in the folder of a dataset.
+    """The version files in the folder of a dataset, and their copies.
 
     Attributes
     ----------

@@ -241,5 +241,5 @@ def same_parts(parts: Sequence[PartRef], others: Sequence[PartRef]) -> bool:
 
 
 def by_stem(parts: Iterable[PartRef]) -> list[PartRef]:
-    """Return parts in the order of their stems: what is made of all of them depends on it."""
+    """Return parts in the order of their stems; operators of whole datasets depend on it."""
     return sorted(parts, key=lambda ref: natural_key(ref.stem))

@@ -1,4 +1,4 @@
-"""Whether the marks of a part that was begun are whole, and what they name is there."""
+"""Checks of a part that was begun: its marks are whole, and the objects that they name exist."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
@@ -9,7 +9,7 @@ from dpipe.storage import Listed, Objects, PutFields, documents
 
 
 def findings(objects: Objects, base: str, keys: Iterable[str]) -> Iterator[Finding]:
-    """Yield what is wrong with a part that was begun; what no mark names is not judged."""
+    """Yield the findings on a part that was begun; objects that no mark names are not judged."""
     for key in sorted(key for key in keys if key.startswith(f"{base}.marks/")):
         puts, problem = _puts(objects, key)
         if problem:

@@ -23,7 +23,7 @@ from dpipe.storage import Objects, chunking, documents, zarr
 
 @dataclass
 class Part:
-    """A sealed part that is to be mended.
+    """A damaged sealed part.
 
     Attributes
     ----------
@@ -43,7 +43,7 @@ class Part:
 
     @cached_property
     def ds(self) -> xr.Dataset:
-        """What it holds, lazily, from its sources or inputs."""
+        """Its Dataset, lazily, from its sources or inputs."""
         if self.origin.kind not in ("reader", "operator"):
             raise NotFoundError("it was saved from memory; nothing could make it again")
         if self.origin.kind == "reader":
@@ -97,7 +97,7 @@ class Part:
         raise NotFoundError("no level of it has such an object")
 
     def _coordinate(self, name: str) -> bytes:
-        """Return a large coordinate; what proved unreadable is told from what is stored."""
+        """Return a large coordinate; pictures that proved unreadable are told from stored flags."""
         data = self.outline.coordinates.get(name)
         if data is None:
             raise NotFoundError("nothing that is known of the part is called so")
@@ -149,7 +149,7 @@ class Part:
         raise NotFoundError("its list of objects cannot be made again with the digest sealed")
 
     def sources(self) -> str:
-        """Put the list of what was read of sources again; return why not, "" if done."""
+        """Put the list of sources again; return why not, "" if done."""
         try:
             with ledger.recording() as notes:
                 for _ in self.everything():

@@ -27,14 +27,14 @@ _WAY = "restore a backup, or say --accept-lost: it leaves its dataset, and a run
 
 @dataclass(frozen=True)
 class Repair:
-    """What became of one finding.
+    """A finding, and whether it was repaired.
 
     Attributes
     ----------
     key : str
         The object.
     problem : str
-        What was wrong with it.
+        Its problem.
     why_not : str
         Why it could not be brought back; "" if it was.
     """
@@ -57,7 +57,7 @@ def repair(
         Datasets or versions; none for the whole store.
     accept_lost : str, optional
         Who accepts that versions are lost which no copy brings back: a new version says so, holds
-        what the newest readable one holds, and commits go on after it. Parts whose seal and copy
+        the parts of the newest readable one, and commits go on after it. Parts whose seal and copy
         are lost leave their dataset, in a new version that says so; a run makes them again.
     progress : bool
         Show a bar on stderr.

@@ -1,4 +1,4 @@
-"""Checks: whether a store still holds, bit for bit, what was written.
+"""Checks: whether the objects of a store are, bit for bit, those that were written.
 
 Every document carries its digest, versions that of their parent, seals the digests of all objects
 of a part. What is not as it was written is a *finding*: which object, and what is wrong with it.
@@ -36,7 +36,7 @@ def verify(
     silent: list[str] | None = None,
     progress: bool = False,
 ) -> Iterator[Finding]:
-    """Check datasets against what was written.
+    """Check datasets against their digests.
 
     Parameters
     ----------
@@ -180,7 +180,7 @@ def listed(objects: Objects, sealed: seals.Seal) -> tuple[dict[str, seals.Object
 
 
 def _read_again(objects: Objects, ref: PartRef, silent: list[str]) -> Iterator[Finding]:
-    """Compare the sources of a part with what was read of them."""
+    """Compare the sources of a part with the digests in its seal."""
     try:
         sealed = seals.read(objects, ref.base)[0]
         if sealed.provenance["origin"]["kind"] != "reader":

@@ -9,7 +9,7 @@ from dpipe.storage import Objects, documents
 
 @dataclass(frozen=True)
 class Finding:
-    """Something that is not as it was written: which object, and what is wrong with it."""
+    """An object that is not as it was written, and the problem with it."""
 
     key: str
     problem: str
@@ -17,7 +17,7 @@ class Finding:
 
 @dataclass
 class Chain:
-    """The versions of a dataset, as far as they can be read, and what is wrong with them.
+    """The versions of a dataset, as far as they can be read, and the findings on them.
 
     Attributes
     ----------

@@ -105,7 +105,7 @@ def namespace(block: Any) -> ModuleType:
 
 
 def beside(block: Any) -> dict[str, Any]:
-    """Return what makes a creation function put its array on the device of a block.
+    """Return the argument by which a creation function puts its array on the device of a block.
 
     Parameters
     ----------
@@ -150,7 +150,7 @@ def to_device(block: np.ndarray, name: str) -> Any:
 
 
 def to_host(block: Any) -> np.ndarray:
-    """Bring a block back to NumPy; what is not on a GPU is returned as it is."""
+    """Bring a block back to NumPy; a block that is not on a GPU is returned as it is."""
     return block.get() if _is_cupy(block) else np.asarray(block)
 
 

@@ -1,4 +1,4 @@
-"""What lies behind a lazy array: how a region of it is read or computed without a graph.
+"""Readers behind lazy arrays: a region is read or computed without a graph.
 
 A graph costs some milliseconds a region, as much as the work itself. So arrays that ``blocks``
 made remember the function that gives any region of them; what was computed with since, or came
@@ -19,7 +19,7 @@ _ATTRIBUTE = "_dpipe_behind"
 
 
 class RegionReader:
-    """What ``da.from_array`` needs of an array, answered by a function that reads a region."""
+    """An array for ``da.from_array`` over a function that reads a region."""
 
     def __init__(self, read: Read, shape: tuple[int, ...], dtype: np.dtype) -> None:
         self.read, self.shape, self.dtype, self.ndim = read, shape, dtype, len(shape)
@@ -51,7 +51,7 @@ class Behind:
 
 
 def attach_reader(array: Any, read: Read, column: int | None = None) -> Any:
-    """Say what gives the regions of a lazy array; return the array."""
+    """Attach the reader of its regions to a lazy array; return the array."""
     setattr(array, _ATTRIBUTE, (array.name, Behind(read, column)))
     return array
 
@@ -65,7 +65,7 @@ def region_reader(array: Any) -> Behind | None:
 
 
 def at_once(cuts: Mapping[str, tuple[Any, Region]]) -> dict[str, np.ndarray] | None:
-    """Return a region of each array, what several share done once; None if one needs its graph."""
+    """Return a region of each array, shared work done once; None if one needs its graph."""
     lazy = {key: region_reader(array) for key, (array, _) in cuts.items() if hasattr(array, "dask")}
     if None in lazy.values():
         return None

@@ -1,4 +1,4 @@
-"""Keeping a store: sweep what nobody names, and tell how runs ended.
+"""Keeping a store: sweep parts that nobody names, and tell how runs ended.
 
 This module knows versions, plans and signs of life; it makes nothing.
 """
@@ -124,14 +124,14 @@ def _planned(objects: Objects, limit: float) -> set[str]:
 
 
 def runs(objects: Objects) -> list[dict[str, object]]:
-    """Return what is known of each run, newest first: its name, recipe, and how it ended."""
+    """Return a row for each run, newest first: its name, recipe, and how it ended."""
     entries = {entry.key for entry in objects.list("runs/")}
     names = sorted({key.split("/")[1] for key in entries if key.endswith("/plan.json")})
     return [_run(objects, name, f"runs/{name}/report.json" in entries) for name in reversed(names)]
 
 
 def _run(objects: Objects, name: str, has_ended: bool) -> dict[str, object]:
-    """Return what is known of a run; one that cannot be read hides no other."""
+    """Return the row of a run; one that cannot be read hides no other."""
     row: dict[str, object] = {"run": name}
     try:
         planned = plan.read_plan(objects, name)
@@ -199,7 +199,7 @@ def _lifted(parent: catalog.Version | None) -> catalog.Draft | None:
 
 
 def _lacking(sealed: seals.Seal) -> set[str]:
-    """Return what a seal says nothing of, by the names that people know."""
+    """Return the fields that a seal lacks, by the names that people know."""
     lacking = set() if sealed.has_copy else {"author", "host", "lock"}
     made_by = sealed.provenance.get("origin", {})
     if made_by.get("kind") == "reader" and not sealed.sources:

@@ -114,7 +114,7 @@ def one_uri(url: str | os.PathLike[str] | Sequence[str | os.PathLike[str]], what
 
 
 def scheme_of(text: str) -> str:
-    """Return what stands before ``:`` of a URL, "" for a path."""
+    """Return the scheme of a URL, "" for a path."""
     match = re.match(r"([A-Za-z][A-Za-z0-9+.-]+):", text)
     if not match or (not text.startswith(match[0] + "//") and Path(text).exists()):
         return ""

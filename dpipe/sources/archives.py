@@ -37,7 +37,7 @@ _versions: dict[str, tuple[int, str] | None] = {}
 
 
 class Member(NamedTuple):
-    """A file of an archive: its size, what changes when its bytes do, and where it lies.
+    """A file of an archive: its size, a tag that changes when its bytes do, and where it lies.
 
     Of a zip `start` is that of its header, `stop` where the next one begins at the latest, `packed`
     the bytes that are kept, `method` how, -1 for a method or password that is not known. Of a tar
@@ -87,7 +87,7 @@ def split(text: str, *, anew: bool = False) -> tuple[str, str] | None:
 
 
 def listed(place: str, inside: str) -> Iterator[tuple[str, str, int, str]]:
-    """List a file of an archive, or what lies below a folder of it."""
+    """List a file of an archive, or the files below a folder of it."""
     members = _opened(place)
     if inside in members:
         yield f"{place}/{inside}", inside.rpartition("/")[2], *members[inside][:2]
@@ -203,7 +203,7 @@ def stamp_of(place: str) -> str:
 
 @lru_cache(maxsize=4)
 def _open(place: str, size: int, changed: str, touched: str) -> dict[str, Member]:
-    """Read what an archive holds, once a process while it stays the same and nobody touched it."""
+    """Read the members of an archive, once a process while nobody touches it."""
     if not place.startswith("/"):
         if not place.lower().endswith(_ZIPS):
             raise InputError(f"{place}: {_IN_A_BUCKET}")
@@ -231,7 +231,7 @@ def _open(place: str, size: int, changed: str, touched: str) -> dict[str, Member
 
 
 def _onward(tar: tarfile.TarFile, place: str) -> Iterator[tarfile.TarInfo]:
-    """Yield what a tar holds; a size below 0 would lead back to an earlier file, for ever."""
+    """Yield the headers of a tar; a size below 0 would lead back to an earlier file, for ever."""
     for header in tar:
         if header.size < 0:
             raise InputError(

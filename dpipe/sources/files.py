@@ -21,7 +21,7 @@ from dpipe.sources.cache import cache_folder, fetch
 from dpipe.sources.http import ask_web
 from dpipe.sources.items import Item
 from dpipe.sources.listing import (
-    Found,
+    Entry,
     Oddities,
     fits,
     is_hidden,
@@ -101,7 +101,7 @@ def _walk(text: str, odd: Oddities) -> Iterator[Item]:
         raise UsageError(f"source {text}: {listing.nothing_at(text, oddities)}")
 
 
-def _item(entry: Found) -> Item:
+def _item(entry: Entry) -> Item:
     uri, path, size, etag, stamp = entry
     return Item(uri, path, size, etag, stamp=stamp)
 

@@ -105,7 +105,7 @@ def request(
 
 
 def _plain(text: str) -> str:
-    """Return what a server said as a part of one line."""
+    """Return the words of a server as a part of one line."""
     line = " ".join(text.split())
     return "".join(sign if sign.isprintable() else "?" for sign in line)[:200]
 
@@ -223,7 +223,7 @@ def _length(answer: Any) -> int | None:
 
 
 def _pour(answer: Any, file: BinaryIO, bar: Any, size: int | None) -> None:
-    """Write what comes; of a file whose size is known, little more than that."""
+    """Write the body to a file; of one whose size is known, little more than that."""
     while size is None or file.tell() <= size:
         try:
             block = answer.read1(2**20)  # what has arrived, so that nothing of it is lost
@@ -273,7 +273,7 @@ def _retry_after(text: str | None) -> float | None:
 
 
 def ask_web(text: str) -> Item:
-    """Return what a web server says of a file, without reading it."""
+    """Return the item of a file on a web server, without reading it."""
     url = urllib.parse.urlsplit(text)
     name = urllib.parse.unquote(url.path.rpartition("/")[2]) or "index"
     address = text.partition("#")[0]

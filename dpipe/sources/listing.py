@@ -20,13 +20,13 @@ from dpipe.sources.archives import bucket_of
 from dpipe.storage import Listed, Objects
 
 _ESCAPED = re.compile(r"\[([\[*?])\]")
-Found = tuple[str, str, int, str, str]
+Entry = tuple[str, str, int, str, str]
 """URI, path below the source, size, ETag, stamp."""
 
 
 @dataclass
 class Oddities:
-    """What is odd about a source on disk, though nothing of it is an input.
+    """Empty folders and dangling links of a source on disk, none of them an input.
 
     Attributes
     ----------
@@ -40,10 +40,10 @@ class Oddities:
     dangling: set[str] = field(default_factory=set)
 
 
-def list_folder(text: str, odd: Oddities) -> Iterator[Found]:
-    """List a file, a folder to its depth, what a glob matches on disk, or an archive's files.
+def list_folder(text: str, odd: Oddities) -> Iterator[Entry]:
+    """List a file, a folder to its depth, the matches of a glob, or an archive's files.
 
-    A glob with ``**`` may give a file twice. What is odd goes into `odd`.
+    A glob with ``**`` may give a file twice. Empty folders and dangling links go into `odd`.
     """
     if (inside := archives.split(text)) is not None:
         yield from list_archive(*inside)
@@ -58,8 +58,8 @@ def list_folder(text: str, odd: Oddities) -> Iterator[Found]:
             yield from _matched(match, "" if below == "." else below, text, odd)
 
 
-def _matched(match: str, below: str, pattern: str, odd: Oddities) -> Iterator[Found]:
-    """List what a glob matched: a folder's files, those of an archive that was asked for, or it."""
+def _matched(match: str, below: str, pattern: str, odd: Oddities) -> Iterator[Entry]:
+    """List a match of a glob: a folder's files, those of an archive that was asked for, or it."""
     base = f"{below}/" if below else ""
     if os.path.isdir(match):
         yield from _walk(match, base, frozenset(), odd)
@@ -71,7 +71,7 @@ def _matched(match: str, below: str, pattern: str, odd: Oddities) -> Iterator[Fo
         odd.dangling.add(match)
 
 
-def list_archive(place: str, inside: str, base: str = "") -> Iterator[Found]:
+def list_archive(place: str, inside: str, base: str = "") -> Iterator[Entry]:
     """List the files of an archive, or of a folder in it."""
     try:
         stamp = ""
@@ -82,7 +82,7 @@ def list_archive(place: str, inside: str, base: str = "") -> Iterator[Found]:
         raise UsageError(str(error)) from error
 
 
-def _walk(folder: str, base: str, above: frozenset[str], odd: Oddities) -> Iterator[Found]:
+def _walk(folder: str, base: str, above: frozenset[str], odd: Oddities) -> Iterator[Entry]:
     """List a folder to its depth; a link back to a folder above is not followed."""
     real = os.path.realpath(folder)
     if real in above:
@@ -107,17 +107,17 @@ def _walk(folder: str, base: str, above: frozenset[str], odd: Oddities) -> Itera
         odd.empty.add(folder)
 
 
-def _local(path: str, below: str) -> Found:
+def _local(path: str, below: str) -> Entry:
     return _found(os.path.abspath(path), below, os.stat(path))
 
 
-def _found(path: str, below: str, stat: os.stat_result) -> Found:
+def _found(path: str, below: str, stat: os.stat_result) -> Entry:
     stamp = f"{stat.st_ino:x}-{stat.st_ctime_ns:x}"
     return path, below, stat.st_size, str(stat.st_mtime_ns), stamp
 
 
-def list_bucket(text: str) -> Iterator[Found]:
-    """List an object, what is below a prefix, what a glob matches in a bucket, or a zip's files."""
+def list_bucket(text: str) -> Iterator[Entry]:
+    """List an object, a prefix, the matches of a glob in a bucket, or a zip's files."""
     if (inside := archives.split(text.rstrip("/"), anew=True)) is not None:
         yield from list_archive(*inside)
         return

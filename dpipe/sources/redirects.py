@@ -37,7 +37,7 @@ _EMBEDDING = tuple(ipaddress.ip_network(network) for network in ("::/96", "64:ff
 
 
 def inner(address: str) -> str:
-    """Say of what inner kind an address is: loopback, link-local, ...; "" for any other.
+    """Return the inner kind of an address: loopback, link-local, ...; "" for any other.
 
     Examples
     --------
@@ -69,7 +69,7 @@ def is_home(host: str | None) -> bool:
 
 
 def opener(url: str, is_safe: Callable[[str], bool]) -> urllib.request.OpenerDirector:
-    """Return what opens an address that a person typed, and follows its redirects.
+    """Return the opener of an address that a person typed, which follows its redirects.
 
     Parameters
     ----------

@@ -157,7 +157,7 @@ def _read(source: StoredArray, region: compute.Region) -> np.ndarray:
 
 
 def not_there(count: int, names: Sequence[str], total: int | None = None) -> str:
-    """Say how many chunks are missing, which, and what to do."""
+    """Return the message for missing chunks: how many, which, and a remedy."""
     listed = ", ".join(names[:5]) + (", ..." if count > 5 else "")
     number = str(count) if total is None else f"{count} of {total}"
     noun = "chunk" if max(count, total or 0) == 1 else "chunks"
@@ -166,7 +166,7 @@ def not_there(count: int, names: Sequence[str], total: int | None = None) -> str
 
 
 class Sealed(MemoryStore):
-    """Read-only Zarr store over objects; what it holds in memory costs no request.
+    """Read-only Zarr store over objects; those in memory cost no request.
 
     Zarr's pipeline asks ``get_sync`` where a store has one; the asynchronous methods that are not
     here are those of the memory. What is read of a `source`, which others wrote, is noted.

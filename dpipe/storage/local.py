@@ -125,7 +125,7 @@ def _listed(key: str, stat: os.stat_result) -> Listed:
 
 
 def _etag(stat: os.stat_result) -> str:
-    """Return what another file under the same name has not: a folder keeps no digest."""
+    """Return a tag that another file under the same name has not: a folder keeps no digest."""
     return f"{stat.st_ino:x}-{stat.st_mtime_ns:x}"
 
 

@@ -1,4 +1,4 @@
-"""How a sealed part is opened: what its documents say becomes a lazy Dataset."""
+"""Opening a sealed part: its documents become a lazy Dataset."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -1,4 +1,4 @@
-"""What a place is that holds bytes at keys, whatever lies behind it.
+"""A place that holds bytes at keys, whatever lies behind it.
 
 It names no library.
 """
@@ -26,7 +26,7 @@ class PutFields(TypedDict):
 
 @dataclass(frozen=True)
 class Put:
-    """What was written: the key, its size in bytes, sha256 and ETag ("" where there is none).
+    """An object that was written: key, size in bytes, sha256 and ETag ("" where there is none).
 
     The ETag of a folder is the file's inode and time of change: another file under the same name
     has another one.
@@ -44,7 +44,7 @@ class Put:
 
 @dataclass(frozen=True)
 class Listed:
-    """What a listing says: key, size in bytes, ETag ("" where none), seconds since 1970."""
+    """An entry of a listing: key, size in bytes, ETag ("" where none), seconds since 1970."""
 
     key: str
     size: int
@@ -54,7 +54,7 @@ class Listed:
 
 @dataclass(frozen=True)
 class Below:
-    """What lies right below a prefix: names of folders, and objects, each in order."""
+    """The folders (their names) and objects right below a prefix, each in order."""
 
     folders: tuple[str, ...]
     objects: tuple[Listed, ...]
@@ -124,7 +124,7 @@ class Objects(ABC):
 
     @abstractmethod
     def head(self, key: str) -> Listed:
-        """Return what is known of the bytes at a key; NotFoundError if there are none."""
+        """Return the entry of a key, as a listing has it; NotFoundError if there is none."""
 
     @abstractmethod
     def list(self, prefix: str = "") -> Iterator[Listed]:
@@ -171,7 +171,7 @@ class Objects(ABC):
             self.delete(key)
 
     def read_many(self, keys: Iterable[str]) -> Iterator[bytes | StoreError]:
-        """Yield the bytes at each key, in order; a NotFoundError in place of what is not there."""
+        """Yield the bytes at each key, in order; a NotFoundError where there are none."""
         return self.ask_many(self.read, keys)
 
     def ask_many[T](self, ask: Callable[[str], T], keys: Iterable[str]) -> Iterator[T | StoreError]:
@@ -188,7 +188,7 @@ class Objects(ABC):
 
 
 def answered[T](ask: Callable[[str], T], key: str) -> T | StoreError:
-    """Return what `ask` returns for a key, or the NotFoundError that it raises."""
+    """Return the answer of `ask` for a key, or the NotFoundError that it raises."""
     try:
         return ask(key)
     except NotFoundError as error:
@@ -196,5 +196,5 @@ def answered[T](ask: Callable[[str], T], key: str) -> T | StoreError:
 
 
 def put_of(key: str, data: bytes, etag: str = "") -> Put:
-    """Return what is known of bytes that were written at a key."""
+    """Return the Put of bytes that were written at a key."""
     return Put(key, len(data), hashlib.sha256(data).hexdigest(), etag)

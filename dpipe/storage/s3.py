@@ -1,4 +1,4 @@
-"""An S3 file system with patience: what may succeed the next time is asked up to ten times.
+"""An S3 file system with patience: a request that may succeed later is sent up to ten times.
 
 s3fs gives up a 500 at once, other faults after five tries, and nests one such loop in another. Here
 botocore and s3fs try once, and one loop of ours, with random pauses that grow, stands around each
@@ -163,7 +163,7 @@ def _no_bucket(error: FileNotFoundError, bucket: str, *, anonymous: bool) -> boo
 
 
 async def patiently(ask: Callable[[], Awaitable[Any]]) -> Any:
-    """Await what `ask` gives, again and again while its failure may pass."""
+    """Await the answer of `ask`, again and again while its failure may pass."""
     for attempt in range(TRIES):
         if attempt:
             await asyncio.sleep(retry.pause(attempt, first=FIRST_PAUSE, longest=LONGEST_PAUSE))

@@ -335,7 +335,7 @@ def _is_text(block: np.ndarray) -> bool:
 
 
 def _check_names(ds: xr.Dataset) -> None:
-    """Refuse what would come back under another name, or as something else."""
+    """Refuse variables that would come back under another name or kind."""
     for name, variable in ds.variables.items():
         text = str(name)
         safe = text and "/" not in text and not text.startswith(".") and text != "zarr.json"

@@ -1,4 +1,4 @@
-"""What stands in a ``zarr.json``: made by Zarr once for each kind of array, then filled in.
+"""Documents ``zarr.json``: made by Zarr once for each kind of array, then filled in.
 
 Zarr makes an array by way of an event loop, some milliseconds each, and a part has some ten; all
 that differs between two arrays of one kind is shape, dims and attributes.

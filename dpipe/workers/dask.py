@@ -120,7 +120,7 @@ class DaskWorkers(Workers):
 
     @contextmanager
     def _trouble(self) -> Iterator[None]:
-        """Say in one line what is wrong with the workers, and that nothing is lost."""
+        """Turn trouble with the workers into one line, which says that nothing is lost."""
         try:
             yield
         except TimeoutError:

@@ -1,4 +1,4 @@
-"""What workers are to those who give them tasks, whatever runs them."""
+"""Workers as those see them who give them tasks, whatever runs them."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 @dataclass(frozen=True)
 class Finished:
-    """What became of one task.
+    """The result of one task.
 
     Attributes
     ----------

@@ -1,4 +1,4 @@
-"""What happens inside a process that runs tasks; it knows nothing of Dask."""
+"""Running a task inside a worker process; it knows nothing of Dask."""
 
 import copy
 import importlib
