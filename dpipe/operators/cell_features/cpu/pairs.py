@@ -105,10 +105,10 @@ def corrected(
         code = codes[offset[r] :][:area]
         pair = 0
         for a in range(channels):
-            one = pixels[offset[r] * channels + a * area :][:area]
+            plane1 = pixels[offset[r] * channels + a * area :][:area]
             for b in range(a + 1, channels):
-                two = pixels[offset[r] * channels + b * area :][:area]
-                _correct(one, two, code, a, b, out[r, pair])
+                plane2 = pixels[offset[r] * channels + b * area :][:area]
+                _correct(plane1, plane2, code, a, b, out[r, pair])
                 pair += 1
 
 

@@ -28,15 +28,15 @@ def shared(
     nothing.
     """
     channels = out.shape[2]
-    most = max(1, (height * width).max())
+    largest = max(1, (height * width).max())
     slots = 1
-    while slots < 2 * most:
+    while slots < 2 * largest:
         slots *= 2
-    table = np.full(slots, -1, np.int64)  # place of a code in `known`
-    known, used = np.empty(most, np.int64), np.empty(most, np.int64)
-    sums, tops = np.empty((most, channels)), np.empty((most, channels))
-    counts = np.empty(most, np.int64)
-    own, top, size = np.empty(channels), np.empty(channels), np.empty(channels, np.int64)
+    table = np.full(slots, -1, np.int64)  # place of a code in `codes_seen`
+    codes_seen, used = np.empty(largest, np.int64), np.empty(largest, np.int64)
+    sums, tops = np.empty((largest, channels)), np.empty((largest, channels))
+    counts = np.empty(largest, np.int64)
+    own_sums, top, size = np.empty(channels), np.empty(channels), np.empty(channels, np.int64)
     for r in range(offset.size):
         area = np.int64(height[r]) * np.int64(width[r])
         code = codes[offset[r] :][:area]
@@ -45,36 +45,36 @@ def shared(
             code,
             channels,
             table,
-            known,
+            codes_seen,
             used,
             counts,
             sums,
             tops,
         )
         out[r], out[r, :, :, 2] = 0, -np.inf
-        own[:], top[:], size[:] = 0, -np.inf, 0
+        own_sums[:], top[:], size[:] = 0, -np.inf, 0
         for k in range(n):
             table[used[k]] = -1
             for c in range(channels):
-                if (known[k] >> c) & 1:
-                    own[c] += sums[k, c]
+                if (codes_seen[k] >> c) & 1:
+                    own_sums[c] += sums[k, c]
                     top[c] = max(top[c], tops[k, c])
                     size[c] += counts[k]
-            _meet(known[k], sums, tops, counts, k, out, r)
+            _meet(codes_seen[k], sums, tops, counts, k, out, r)
         for pair in range(out.shape[1]):
             for c in range(channels):
-                total, count, most = out[r, pair, c]
+                total, count, largest = out[r, pair, c]
                 here = out[r, pair, c]
                 if strict:
-                    here[0] = total / own[c]
-                    here[1] = (total / count) / (own[c] / size[c]) if count else np.nan
-                    here[2] = most / top[c] if count else np.nan
+                    here[0] = total / own_sums[c]
+                    here[1] = (total / count) / (own_sums[c] / size[c]) if count else np.nan
+                    here[2] = largest / top[c] if count else np.nan
                 else:
                     if count < area:  # the rest of the masked channel is 0
-                        most = max(most, 0.0)
-                    mean = own[c] / area + 1e-12
-                    here[0] = total / (own[c] + 1e-12)
-                    here[1], here[2] = total / area / mean, most / mean
+                        largest = max(largest, 0.0)
+                    mean = own_sums[c] / area + 1e-12
+                    here[0] = total / (own_sums[c] + 1e-12)
+                    here[1], here[2] = total / area / mean, largest / mean
 
 
 @numba.njit(nogil=True, cache=True)
