@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from dpipe.demo.truth import CellTruth, EventTruth, MarkTruth, MovieTruth, PhasesTruth
 from dpipe.errors import UsageError
 from dpipe.formats.imaris_scene_writer import FIRST_TRACK
 
@@ -116,20 +117,20 @@ _LIVING, _ROOM = ((0.5, 0.18), (0.5, 0.82)), (72.0, 96.0)
 """Where cells live that nobody marks, from the first frame to the last, if there is room."""
 
 
-def plant(said: Mapping[str, Any], number: int) -> dict[str, Any]:
-    """Let known cells die in a movie.
+def plant(movie: MovieTruth, number: int) -> MovieTruth:
+    """Plan cells that die in a movie.
 
     Parameters
     ----------
-    said : mapping
-        What `dpipe.demo.describe_movie` decided.
+    movie : MovieTruth
+        Of `dpipe.demo.describe_movie`.
     number : int
         Of the movie; odd and even ones have plans of their own.
 
     Returns
     -------
-    dict
-        `said`, with its cells of the dying cells' channel replaced: each has ``frames``, the
+    MovieTruth
+        `movie`, with its cells of the dying cells' channel replaced: each has ``frames``, the
         first and last in which it is drawn. Besides: ``deaths`` and ``debris`` (``cell``, its
         index; ``track`` in the scene; ``marks`` of each annotator: ``frames`` and ``places`` (z,
         y, x); deaths also ``frames`` that at least two marked, ``left_out``, and ``spot_frames``
@@ -142,52 +143,63 @@ def plant(said: Mapping[str, Any], number: int) -> dict[str, Any]:
     UsageError
         The movie is too short or too small for them.
     """
-    extent = np.asarray(said["size"]) * said["spacing"]
-    frames = len(said["cells"][0]["centres"])
+    extent = np.asarray(movie["size"]) * movie["spacing"]
+    frames = len(movie["cells"][0]["centres"])
     if frames < FRAMES or (extent < _EXTENT).any():
         raise UsageError(
             f"a movie of {frames} frames and {'x'.join(f'{e:g}' for e in extent)} micrometres has "
             f"no room for the planned deaths; expected at least {FRAMES} frames and "
             f"{'x'.join(f'{e:g}' for e in _EXTENT)}"
         )
-    rng = np.random.default_rng([*said["seed"], 0])
-    corner = np.asarray(said["origin"]) - np.asarray(said["spacing"]) / 2
-    made = dict(said) | {"cells": [c for c in said["cells"] if c["channel"] != CHANNEL]}
-    made |= {"annotators": list(ANNOTATORS), "deaths": [], "debris": [], "phases": []}
-    plan = _ODD if number % 2 else _EVEN
+    rng = np.random.default_rng([*movie["seed"], 0])
+    corner = np.asarray(movie["origin"]) - np.asarray(movie["spacing"]) / 2
+    planted = movie.copy()
+    planted["cells"] = [cell for cell in movie["cells"] if cell["channel"] != CHANNEL]
+    planted |= {"annotators": list(ANNOTATORS), "deaths": [], "debris": [], "phases": []}
     tracks = dict.fromkeys(ANNOTATORS, 0)
-    for cell in plan:
+    for cell in _ODD if number % 2 else _EVEN:
         radii, centres = _shape(rng, cell, extent, frames)
         places = _on_grid(corner) + centres
         marks = _marks(rng, cell, places)
         for who, mark in marks.items():
             mark["track"] = FIRST_TRACK + tracks[who]
             tracks[who] += 1
-        kind = "deaths" if cell.dies else "debris"
-        known: dict[str, Any] = {"cell": len(made["cells"]), "track": FIRST_TRACK + len(made[kind])}
+        events = planted["deaths"] if cell.dies else planted["debris"]
+        event: EventTruth = {"cell": len(planted["cells"]), "track": FIRST_TRACK + len(events)}
         if cell.dies:
-            known |= {"frames": _frames(*cell.frames, *cell.left_out)}
-            known |= {"left_out": list(cell.left_out)}
-            known |= {"spot_frames": _frames(*cell.frames, *cell.gap)}
+            event["frames"] = _frames(*cell.frames, *cell.left_out)
+            event["left_out"] = list(cell.left_out)
+            event["spot_frames"] = _frames(*cell.frames, *cell.gap)
         if cell.phases:
-            made["phases"].append(_phases(cell, len(made["deaths"]) if cell.dies else None))
-        drawn = {"channel": CHANNEL, "radii": radii.tolist(), "frames": list(cell.frames)}
-        made["cells"].append(drawn | {"centres": places.tolist()})
-        made[kind].append(known | {"marks": marks})
-    made["living"] = []
+            planted["phases"].append(_phases(cell, len(events) if cell.dies else None))
+        planted["cells"].append(_drawn(radii, cell.frames, places))
+        event["marks"] = marks
+        events.append(event)
+    planted["living"] = []
     for slot in _LIVING if (extent[1:] >= _ROOM).all() else ():
-        radii, centres = _shape(rng, _Cell(slot, (0, frames - 1), {}, dies=False), extent, frames)
-        made["living"].append(len(made["cells"]))
-        drawn = {"channel": CHANNEL, "radii": radii.tolist(), "frames": [0, frames - 1]}
-        made["cells"].append(drawn | {"centres": (_on_grid(corner) + centres).tolist()})
-    alone = sum(len(one["marks"]) for one in made["debris"])
-    made["lone_marks"] = []
+        living = _Cell(slot, (0, frames - 1), {}, dies=False)
+        radii, centres = _shape(rng, living, extent, frames)
+        planted["living"].append(len(planted["cells"]))
+        planted["cells"].append(_drawn(radii, living.frames, _on_grid(corner) + centres))
+    alone = sum(len(event["marks"]) for event in planted["debris"])
+    planted["lone_marks"] = []
     if not number % 2:
         slot, frame, who = _LONE
         place = _on_grid(corner + extent * (0.5, *slot))
-        made["lone_marks"] = [{"who": who, "frame": frame, "place": place.tolist()}]
-    found = len(made["deaths"]) + alone + len(made["lone_marks"])
-    return made | {"consensus_ratio": len(made["deaths"]) / found}
+        planted["lone_marks"] = [{"who": who, "frame": frame, "place": place.tolist()}]
+    count = len(planted["deaths"]) + alone + len(planted["lone_marks"])
+    planted["consensus_ratio"] = len(planted["deaths"]) / count
+    return planted
+
+
+def _drawn(radii: np.ndarray, frames: Sequence[int], places: np.ndarray) -> CellTruth:
+    """Return a cell of the dying cells' channel."""
+    return {
+        "channel": CHANNEL,
+        "radii": radii.tolist(),
+        "frames": list(frames),
+        "centres": places.tolist(),
+    }
 
 
 def _on_grid(values: Any) -> np.ndarray:
@@ -202,21 +214,21 @@ def _shape(
     rng: np.random.Generator, cell: _Cell, extent: np.ndarray, frames: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return radii, and centres above the volume's corner, one a frame, along z, y, x."""
-    most = np.minimum(extent / (2, 8, 8) - (_STRAY, 0, 0), (4.0, 7.0, 7.0))
-    radii = np.full(3, most.min()) if cell.round else most * rng.uniform(0.75, 1.0, 3)
+    largest = np.minimum(extent / (2, 8, 8) - (_STRAY, 0, 0), (4.0, 7.0, 7.0))
+    radii = np.full(3, largest.min()) if cell.round else largest * rng.uniform(0.75, 1.0, 3)
     radii = np.floor(radii / _GRID) * _GRID
     steps = rng.integers((-1, -2, -2), (2, 3, 3), (frames, 3)) * _GRID
     strayed = np.clip(np.cumsum(steps, axis=0), -_STRAY, _STRAY)
     return radii, _on_grid(extent * (0.5, *cell.slot)) + strayed
 
 
-def _marks(rng: np.random.Generator, cell: _Cell, places: np.ndarray) -> dict[str, dict[str, Any]]:
+def _marks(rng: np.random.Generator, cell: _Cell, places: np.ndarray) -> dict[str, MarkTruth]:
     """Let annotators err so that the mean of the closest two is the truth.
 
     Of those who marked a frame, the first two err by as much one way as the other, a third, or
     one alone, four times as far.
     """
-    marks: dict[str, dict[str, Any]] = {}
+    marks: dict[str, MarkTruth] = {}
     for who, span in cell.marks.items():
         marks[who] = {"frames": _frames(*span), "places": []}
     for frame, place in enumerate(places):
@@ -228,7 +240,7 @@ def _marks(rng: np.random.Generator, cell: _Cell, places: np.ndarray) -> dict[st
     return marks
 
 
-def _phases(cell: _Cell, death: int | None) -> dict[str, Any]:
+def _phases(cell: _Cell, death: int | None) -> PhasesTruth:
     """Return a row of the table of phases, and how annotators err on it, each in another frame.
 
     Ben lets the first phase last a frame longer, at the cost of the second; cleo begins the event

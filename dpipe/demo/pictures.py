@@ -7,10 +7,10 @@ channel (some empty), labels in a third.
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from dpipe.demo.truth import FolderTruth
 from dpipe.formats.ifc_writer import write_picture
 
 SAMPLES = ("Experiment_1/Donor_1/+SEA ", "Experiment_1/Donor_1/-SEA")
@@ -78,7 +78,7 @@ def write_ifc_tree(
     return root
 
 
-def describe_ifc_tree(pictures: int = 2000) -> dict[str, Any]:
+def describe_ifc_tree(pictures: int = 2000) -> dict[str, FolderTruth]:
     """Say what is true of a tree that `write_ifc_tree` writes, unless told otherwise.
 
     Parameters
@@ -94,20 +94,20 @@ def describe_ifc_tree(pictures: int = 2000) -> dict[str, Any]:
         ``empty_masks``, in the second channel; how many of each of the ``labels``, "-1" for none.
         All that can be read: the corrupt one has no place in the last two.
     """
-    said = {}
+    folders: dict[str, FolderTruth] = {}
     for k, sample in enumerate(SAMPLES):
         stem = _stem(sample)
         lost, bare = ([], []) if k else ([_CORRUPT], [_BARE])
         count = len(range(k, pictures, len(SAMPLES)))
-        there = [n for n in range(count) if n not in lost]
-        said[stem] = {
+        readable = [n for n in range(count) if n not in lost]
+        folders[stem] = {
             "pictures": count,
             "corrupt": [f"{stem}_{n}.h5" for n in lost if n < count],
             "without_mask": [f"{stem}_{n}.h5" for n in bare if n < count],
-            "empty_masks": sum(_empty(n) for n in there if n not in bare),
-            "labels": dict(sorted(Counter(_label(n) or "-1" for n in there).items())),
+            "empty_masks": sum(_empty(n) for n in readable if n not in bare),
+            "labels": dict(sorted(Counter(_label(n) or "-1" for n in readable).items())),
         }
-    return said
+    return folders
 
 
 def _stem(sample: str) -> str:

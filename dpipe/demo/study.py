@@ -2,7 +2,7 @@
 
 Knows how to draw cells with known places under known noise, and writes them beside a recipe. Knows
 nothing of readers or stores: what it writes is read like anybody's files. Who dies where, and what
-people say of it, is decided in ``_deaths.py`` and written by ``_annotations.py``. `write_imaris`
+people say of it, is decided in ``movies.py`` and written by ``annotations.py``. `write_imaris`
 also makes large movies for benchmarks, one frame at a time.
 """
 
@@ -19,6 +19,7 @@ import numpy as np
 from dpipe.demo.annotations import write_marks, write_scene, write_tables
 from dpipe.demo.movies import plant
 from dpipe.demo.pictures import describe_ifc_tree, write_ifc_tree
+from dpipe.demo.truth import CellTruth, ChannelTruth, MovieTruth, StudyTruth
 from dpipe.formats.imaris_writer import write_imaris
 
 __all__ = [
@@ -37,7 +38,6 @@ ORIGIN = (30.0, 1200.0, -850.0)
 INTERVAL = 30.0
 CHANNELS = ("neutrophils", "dying cells", "collagen")
 COLORS = ("00FF00", "FF0000", "3366FF")
-_STUDY: dict[str, Any] = {"movies": 4, "annotated": True, "cells": 2000}
 _CELLS = (6, 3, 4)
 _BRIGHTNESS = {"uint8": (20.0, 120.0, 4.0), "uint16": (400.0, 3000.0, 60.0)}
 """Background, brightness of a cell above it, and sigma of the noise, by dtype."""
@@ -162,16 +162,16 @@ def write_study(
     """
     root = Path(folder)
     (root / "raw").mkdir(parents=True, exist_ok=True)
-    truth: dict[str, Any] = {"seed": seed, "movies": {}}
+    truth: StudyTruth = {"seed": seed, "movies": {}}
     for number in range(1, movies + damaged + 1):
-        said = describe_movie(number, seed=seed, frames=frames, size=size)
+        movie = describe_movie(number, seed=seed, frames=frames, size=size)
         if annotated:
-            said = plant(said, number)
+            movie = plant(movie, number)
         path = write_imaris(
             root / "raw" / f"Neu{number}.h5",
-            partial(draw_frame, said),
+            partial(draw_frame, movie),
             shape=(frames, len(CHANNELS), *size),
-            dtype=said["dtype"],
+            dtype=movie["dtype"],
             spacing=SPACING,
             origin=ORIGIN,
             interval=INTERVAL,
@@ -179,14 +179,14 @@ def write_study(
             colors=COLORS,
         )
         if annotated:
-            said["surfaces"] = write_scene(path, said, modern=number % 2 == 1)
+            movie["surfaces"] = write_scene(path, movie, modern=number % 2 == 1)
         if number <= movies:
-            truth["movies"][f"Neu{number}"] = said
+            truth["movies"][f"Neu{number}"] = movie
         else:
             os.truncate(path, path.stat().st_size // 2)
     if annotated:
-        for stem, said in truth["movies"].items():
-            write_marks(root / "annotations", stem, said)
+        for stem, movie in truth["movies"].items():
+            write_marks(root / "annotations", stem, movie)
         truth["conditions"] = write_tables(root, truth["movies"])
     if cells:
         shutil.rmtree(root / "cells", ignore_errors=True)
@@ -213,7 +213,7 @@ def ensure_study(folder: str | os.PathLike[str]) -> Path:
         The recipe. It is written last: where it is, the rest is too.
     """
     recipe = Path(folder) / "recipe.yaml"
-    return recipe if recipe.exists() else write_study(folder, **_STUDY)
+    return recipe if recipe.exists() else write_study(folder, movies=4, annotated=True, cells=2000)
 
 
 def farewell(
@@ -262,7 +262,7 @@ def farewell(
 
 def describe_movie(
     number: int, *, seed: int = 0, frames: int = 12, size: Sequence[int] = (8, 192, 256)
-) -> dict[str, Any]:
+) -> MovieTruth:
     """Decide everything about a movie but its noise.
 
     Parameters
@@ -285,7 +285,7 @@ def describe_movie(
     rng = np.random.default_rng([seed, number])
     extent = np.asarray(size) * SPACING
     corner = np.asarray(ORIGIN) - np.asarray(SPACING) / 2
-    cells = []
+    cells = list[CellTruth]()
     for channel, count in enumerate(_CELLS):
         for _ in range(count):
             radii = np.minimum(rng.uniform((2.5, 4, 4), (4, 7, 7)), extent / 4)
@@ -299,7 +299,7 @@ def describe_movie(
                     "centres": centres.round(3).tolist(),
                 }
             )
-    channels = [
+    channels: list[ChannelTruth] = [
         {
             "name": name,
             "color": color,
@@ -323,12 +323,12 @@ def describe_movie(
     }
 
 
-def draw_frame(said: Mapping[str, Any], t: int, c: int, *, noise: bool = True) -> np.ndarray:
+def draw_frame(movie: MovieTruth, t: int, c: int, *, noise: bool = True) -> np.ndarray:
     """Draw one volume of a movie that `describe_movie` described.
 
     Parameters
     ----------
-    said : mapping
+    movie : MovieTruth
         The description.
     t, c : int
         Frame and channel.
@@ -340,14 +340,14 @@ def draw_frame(said: Mapping[str, Any], t: int, c: int, *, noise: bool = True) -
     numpy.ndarray, shape (z, y, x)
         Of the movie's dtype; the truth is float64.
     """
-    channel = said["channels"][c]
+    channel = movie["channels"][c]
     axes = [
         o + np.arange(n) * s
-        for o, n, s in zip(said["origin"], said["size"], said["spacing"], strict=True)
+        for o, n, s in zip(movie["origin"], movie["size"], movie["spacing"], strict=True)
     ]
     grid = np.meshgrid(*axes, indexing="ij", sparse=True)
-    image = np.zeros(said["size"])
-    for cell in said["cells"]:
+    image = np.zeros(movie["size"])
+    for cell in movie["cells"]:
         first, last = cell.get("frames", (t, t))
         if cell["channel"] == c and first <= t <= last:
             terms = zip(grid, cell["centres"][t], cell["radii"], strict=True)
@@ -356,9 +356,7 @@ def draw_frame(said: Mapping[str, Any], t: int, c: int, *, noise: bool = True) -
     image = channel["background"] + channel["brightness"] * image
     if not noise:
         return image
-    rng = np.random.default_rng([*said["seed"], t, c])
-    if channel["noise"]["kind"] == "poisson":
-        noisy = rng.poisson(image).astype(float)
-    else:
-        noisy = rng.normal(image, channel["noise"]["sigma"])
-    return np.clip(noisy.round(), 0, np.iinfo(said["dtype"]).max).astype(said["dtype"])
+    rng = np.random.default_rng([*movie["seed"], t, c])
+    sigma = channel["noise"]["sigma"]
+    noisy = rng.poisson(image).astype(float) if sigma is None else rng.normal(image, sigma)
+    return np.clip(noisy.round(), 0, np.iinfo(movie["dtype"]).max).astype(movie["dtype"])
