@@ -194,12 +194,12 @@ def find_series(
     files: dict[int, tuple[tuple[int, str], ...]] = {}
     for match in matches:
         frame, plane = _place(match)
-        planes_of = files.get(frame - first, ())
-        if any(plane in (_WHOLE, other) or other == _WHOLE for other, _ in planes_of):
+        planes_before = files.get(frame - first, ())
+        if any(plane in (_WHOLE, other) or other == _WHOLE for other, _ in planes_before):
             raise Unfit(
-                f"{planes_of[-1][1]} and {_name(match)} are of one frame; expected one of them"
+                f"{planes_before[-1][1]} and {_name(match)} are of one frame; expected one of them"
             )
-        files[frame - first] = (*planes_of, (plane, _name(match)))
+        files[frame - first] = (*planes_before, (plane, _name(match)))
     low, high = min(files), max(files)
     if low < 0:
         raise Unfit(f"frame {low + first} is before the first, {first}")

@@ -5,9 +5,12 @@ knows, which is refused.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, TypedDict
 
+import numpy as np
+
+from dpipe.errors import UsageError
 from dpipe.formats.tiff import Flaw
 from dpipe.schema import UNITLESS, Attributes, micrometres_in, seconds_in
 
@@ -17,6 +20,21 @@ class Quantity(NamedTuple):
 
     value: float | None = None
     doubt: str = ""
+
+
+def check_steps(spacing: Sequence[float] | None, interval: float | None) -> None:
+    """Refuse a voxel size or an interval that a person gives and that can be none.
+
+    Raises
+    ------
+    UsageError
+        Not three numbers above 0, or not one.
+    """
+    for what, value, count in (("spacing", spacing, 3), ("interval", interval, 1)):
+        values = np.atleast_1d(np.asarray([1.0] * count if value is None else value))
+        good = values.dtype.kind in "iuf" and values.shape == (count,)
+        if not good or not (np.isfinite(values) & (values > 0)).all():
+            raise UsageError(f"{what}: found {value!r}; expected {count} number(s) above 0")
 
 
 class HeaderFacts(TypedDict, total=False):

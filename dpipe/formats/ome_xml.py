@@ -1,8 +1,8 @@
 """OME-XML: what it says of the pixels of an image.
 
 Knows the elements and attributes of the schema, of any year. Which plane lies where stands in
-``_tiff_ome_planes.py``. Not believed: the stage positions, since writers differ in what they
-refer to.
+``dpipe.readers.tiff.ome_planes``. Not believed: the stage positions, since writers differ in
+what they refer to.
 """
 
 import itertools

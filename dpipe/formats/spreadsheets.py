@@ -2,7 +2,7 @@
 
 This module knows delimiters and numbers, names the line in every complaint, and remembers which
 columns nobody asked for. It knows nothing of what the columns mean. How bytes become text and
-text becomes rows stands in ``_text.py``.
+text becomes rows stands in ``text_rows.py``.
 """
 
 import math

@@ -127,21 +127,21 @@ def _header_facts(
 
 
 def _spacing(
-    sizes_told: Mapping[str, Quantity], sizes: Mapping[str, int], spacing: Sequence[float] | None
+    header_sizes: Mapping[str, Quantity], sizes: Mapping[str, int], spacing: Sequence[float] | None
 ) -> tuple[list[float], list[str]]:
     """Settle the voxel size, and say what was assumed of it."""
     if spacing is not None:
         return [float(step) for step in spacing], []
     reasons: dict[str, list[str]] = {}
     for dim in "zyx":
-        size = sizes_told.get(dim, Quantity())
+        size = header_sizes.get(dim, Quantity())
         if size.value is None and (dim != "z" or sizes["z"] > 1):
             reasons.setdefault(size.doubt, []).append(dim)
     lines = []
     for doubt, dims in reasons.items():
         way = f"{doubt}; say {_OPTIONS['spacing']}" if doubt else "the file is silent"
         lines.append(f"voxel size along {', '.join(dims)} is 1 micrometre: {way}")
-    values = [sizes_told.get(dim, Quantity()).value for dim in "zyx"]
+    values = [header_sizes.get(dim, Quantity()).value for dim in "zyx"]
     return [1.0 if value is None else value for value in values], lines
 
 

@@ -1,8 +1,8 @@
 """Formats of tracks in tables and JSON: Imaris, biotracks, btrack, dpipe, immunemap.
 
 Each function turns cells into `Rows`, in the units and with the frame base of the format. Knows
-nothing of files, movies or channels. TrackMate stands in ``_trackmate.py``, what else is told by
-its columns in ``_track_columns.py``.
+nothing of files, movies or channels. TrackMate stands in ``trackmate.py``, what else is told by
+its columns in ``track_columns.py``.
 """
 
 import json

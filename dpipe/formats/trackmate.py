@@ -61,8 +61,8 @@ def read_spots(cells: Table) -> Rows:
 
 def _bracketed(cells: Table, name: str, rows: int) -> str:
     """Return what stands in brackets in the rows below the header, "" for nothing."""
-    cells_of = cells.text(name)[:rows] if cells.has(name) else []
-    brackets = [m[1] for cell in cells_of if (m := re.fullmatch(r"\s*[(\[](.*)[)\]]\s*", cell))]
+    texts = cells.text(name)[:rows] if cells.has(name) else []
+    brackets = [m[1] for cell in texts if (m := re.fullmatch(r"\s*[(\[](.*)[)\]]\s*", cell))]
     return brackets[-1] if brackets else ""
 
 

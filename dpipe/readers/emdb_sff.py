@@ -1,9 +1,9 @@
 """Surfaces in EMDB-SFF files, as triangle meshes one after another.
 
 This module knows what a table of surfaces holds; the three forms of the format and how its
-numbers are kept stand in ``_sff.py``. The format knows no time: the frame and the track of a
-surface stand in the description of its segment (``frame=3 track=7 id=12``), as dpipe writes it,
-or the frame in the name of a file (``Neu1_t0003.sff``).
+numbers are kept stand in ``dpipe.formats.emdb_sff``. The format knows no time: the frame and the
+track of a surface stand in the description of its segment (``frame=3 track=7 id=12``), as dpipe
+writes it, or the frame in the name of a file (``Neu1_t0003.sff``).
 """
 
 import os

@@ -1,7 +1,7 @@
 """Published crops as labelled collections: TIFF of windows around cells, a file or folder an event.
 
 This module knows how crops of several files lie side by side. What names of files say stands in
-``_tiff_crop_names.py``. It does not know where in a movie a crop was cut: the files of the
+``file_names.py``. It does not know where in a movie a crop was cut: the files of the
 Leuko-Death study do not say it.
 """
 
@@ -17,6 +17,7 @@ from tifffile import TiffFile
 
 from dpipe import compute, schema
 from dpipe.errors import InputError, UsageError
+from dpipe.formats.measures import check_steps
 from dpipe.formats.tiff import Flaw, Layout, loose_pages, open_tiff_file, read_pages, survey
 from dpipe.formats.tiff_metadata import tiff_facts
 from dpipe.readers.crops.file_names import SUFFIXES, Name, events, name_of
@@ -181,11 +182,7 @@ def _check_options(
         letters = axes.upper()
         if set(letters) - set(_AXES) or len(set(letters)) != len(letters) or letters[-2:] != "YX":
             raise UsageError(f"axes={axes!r}: expected letters of T, C, Z, once each, then YX")
-    for what, value, count in (("spacing", spacing, 3), ("interval", interval, 1)):
-        values = np.atleast_1d(np.asarray([1.0] * count if value is None else value))
-        good = values.dtype.kind in "iuf" and values.shape == (count,)
-        if not good or not (np.isfinite(values) & (values > 0)).all():
-            raise UsageError(f"{what}: found {value!r}; expected {count} number(s) above 0")
+    check_steps(spacing, interval)
 
 
 def _short(uri: str) -> str:
@@ -352,9 +349,9 @@ def _volumes(
     """Yield some frames of a file whose pages are alike, each (c, z, y, x)."""
     letters = _dims(layout, axes)
     outer, inner = letters[: len(layout.outer)], letters[len(layout.outer) :]
-    planes_of = np.arange(int(np.prod(layout.outer))).reshape(layout.outer)
+    grid = np.arange(int(np.prod(layout.outer))).reshape(layout.outer)
     for k in numbers:
-        planes = planes_of.take([k], axis=outer.index("T")) if "T" in outer else planes_of
+        planes = grid.take([k], axis=outer.index("T")) if "T" in outer else grid
         pages = np.stack(list(read_pages(tif, layout, planes.ravel().tolist())))
         frame = pages.reshape(*planes.shape, *layout.page)
         if "T" in inner:

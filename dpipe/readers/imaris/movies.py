@@ -4,11 +4,10 @@ An Imaris 5.5 file is HDF5: one dataset ``Data(z, y, x)`` for each resolution le
 and channel, padded up to whole chunks, and a tree ``DataSetInfo`` of text attributes that says
 what the pixels are. This module knows what that tree says and turns it into dpipe's words: seconds
 after the first frame, micrometres, centres of voxels (Imaris gives the outer borders of the
-volume). Where pixels lie stands in ``_imaris_pixels.py``, when they were recorded in
-``_imaris_clock.py``.
+volume). Where pixels lie stands in ``pixels.py``, when they were recorded in ``clock.py``.
 
-How HDF5 is read safely and fast stands in ``_hdf5.py``. Spots and surfaces of the same files are
-read by ``_scene_spots.py`` and ``_scene_surfaces.py``.
+How HDF5 is read safely and fast stands in ``dpipe.formats.hdf5``. Spots and surfaces of the same
+files are read by ``spot_tables.py`` and ``surface_tables.py``.
 """
 
 import math
@@ -171,7 +170,7 @@ def _facts(
         described |= {attribute: values} if any(values) else {}
     levels = numbered(directory(h5, "DataSet"), "ResolutionLevel")
     attrs: schema.Attributes = {"format": "imaris", "resolution_levels": len(levels)}
-    values_of = {
+    optional = {
         "format_version": text(h5, "ImarisVersion"),
         "recording_date": text(image, "RecordingDate") or text(clocks, "TimePoint1"),
         "name": _said(image, "Name"),
@@ -183,7 +182,7 @@ def _facts(
         "assumed": [*assumed, *odd, *strange],
         "notes": [*pixels.notes, *_contradictions(h5, image, pixels)],
     }
-    attrs |= {key: value for key, value in values_of.items() if value}
+    attrs |= {key: value for key, value in optional.items() if value}
     facts: schema.MovieFacts = {
         "spacing": spacing,
         "origin": origin,

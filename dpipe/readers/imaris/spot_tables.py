@@ -1,7 +1,7 @@
 """Spots and their tracks in an Imaris file, as a table with one row a spot.
 
 This module knows what a table of spots holds; how the scene of a file is laid out stands in
-``_scene.py``. Meshes are read by ``_scene_surfaces.py``.
+``scene.py``. Meshes are read by ``surface_tables.py``.
 """
 
 import os

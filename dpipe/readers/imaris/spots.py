@@ -1,6 +1,6 @@
 """Spots and their tracks in an Imaris file, as a table with one row a spot.
 
-What is read, and how, stands in ``_scene_spots.py``.
+What is read, and how, stands in ``spot_tables.py``.
 """
 
 import os

@@ -1,7 +1,7 @@
 """Surfaces in an Imaris file, as triangle meshes one after another.
 
 This module knows what a table of surfaces holds; how the scene of a file is laid out stands in
-``_scene.py``. Numbers and frames are read on opening, vertices and triangles when computed.
+``scene.py``. Numbers and frames are read on opening, vertices and triangles when computed.
 """
 
 import os

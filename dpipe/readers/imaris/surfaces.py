@@ -1,6 +1,6 @@
 """Surfaces in an Imaris file, as triangle meshes one after another.
 
-What is read, and how, stands in ``_scene_surfaces.py``.
+What is read, and how, stands in ``surface_tables.py``.
 """
 
 import os

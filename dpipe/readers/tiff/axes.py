@@ -137,9 +137,9 @@ def cut(layout: Layout, axes: Axes, planes: int, torn: bool) -> tuple[str, dict[
         way = f"say whole_frames=true for the {number} frames that are whole, or "
         way *= bool(slow and 0 < number <= promised)
         raise Flaw(f"{planes} planes do not make {expected}; {way}correct axes=")
-    sizes_of = {a.lower(): number if a == counted else sizes[a] or 1 for a in outer}
+    outer_sizes = {a.lower(): number if a == counted else sizes[a] or 1 for a in outer}
     dims = axes.letters.replace("S", "C").lower()
-    return dims, sizes_of | dict(zip(dims[-layout.inner :], layout.page, strict=True))
+    return dims, outer_sizes | dict(zip(dims[-layout.inner :], layout.page, strict=True))
 
 
 def _example(layout: Layout) -> str:

@@ -1,7 +1,7 @@
 """TIFF as lazy movies: OME-TIFF, ImageJ hyperstacks, ScanImage, plain stacks, series of files.
 
 This module knows how files are grouped into movies by their names. What the names count stands in
-``_tiff_names.py``, how the planes of files make a movie in ``_tiff_open.py`` and what it calls,
+``names.py``, how the planes of files make a movie in ``opening.py`` and what it calls,
 and how a file is read safely in ``dpipe.formats.tiff``.
 """
 
@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 import xarray as xr
 
 from dpipe.readers.tiff.micromanager import METADATA
-from dpipe.readers.tiff.names import SUFFIXES, tagged
+from dpipe.readers.tiff.names import SUFFIXES, as_stem, folders_above, tagged
 from dpipe.readers.tiff.neighbours import numbered_neighbour
 from dpipe.readers.tiff.opening import BLOCK_BYTES, COMPANIONS, asked_for, open_movie
 from dpipe.sources import Item, Part, natural_key, stem_of, urls_of
@@ -109,20 +109,20 @@ def _group(folder: str, name: str, names: set[str]) -> tuple[tuple[str, ...], st
 
 def _folder_stem(folder: str, uri: str) -> str:
     """Name a folder of nothing but time points."""
-    above = (folder or uri.rpartition("/")[0]).rstrip("/").split("/")
+    above = folders_above(folder, uri)
     if above[-1].isdigit() and len(above) > 1 and above[-2]:
         return f"{above[-2]}_{above[-1]}"
-    return re.sub(r"[^\w.-]", "-", above[-1]) or "movie"
+    return as_stem(above[-1])
 
 
 def _acquisition(folder: str, uri: str, name: str) -> str:
     """Name what Micro-Manager keeps in a folder a position, below one an acquisition."""
-    above = (folder or uri.rpartition("/")[0]).rstrip("/").split("/")
+    above = folders_above(folder, uri)
     leaf = [] if above[-1] == "Default" and len(above) > 1 else above[-1:]
     parts = [*(above[-2:-1] if len(above) > 1 and above[-2] else []), *leaf]
     if more := _POSITION.sub("", name).strip("_"):
         parts.append(more)
-    return re.sub(r"[^\w.-]", "-", "_".join(parts)) or "movie"
+    return as_stem("_".join(parts))
 
 
 def open_tiff(

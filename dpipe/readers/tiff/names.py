@@ -294,6 +294,16 @@ def _numbered(uris: Sequence[str], dim: str, torn: bool) -> Named:
     return Named(listed([uri_of[n] for n in frames]), dim, [n - low for n in frames], tuple(lost))
 
 
+def folders_above(folder: str, uri: str) -> list[str]:
+    """Return the names of the folders of a file, its own last; `folder` may be ""."""
+    return (folder or uri.rpartition("/")[0]).rstrip("/").split("/")
+
+
+def as_stem(text: str) -> str:
+    """Return a text as the name of a part."""
+    return re.sub(r"[^\w.-]", "-", text) or "movie"
+
+
 def _split(uri: str) -> tuple[str, str, str]:
     """Return the folder with its slash, the name without its suffix, and that."""
     suffix = next((uri[-len(s) :] for s in SUFFIXES if uri.lower().endswith(s)), "")

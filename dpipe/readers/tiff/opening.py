@@ -8,13 +8,12 @@ import os
 import struct
 from collections.abc import Sequence
 
-import numpy as np
 import xarray as xr
 from tifffile import TiffFile
 
 from dpipe import compute, schema
 from dpipe.errors import InputError, SchemaError, UsageError
-from dpipe.formats.measures import HeaderFacts
+from dpipe.formats.measures import HeaderFacts, check_steps
 from dpipe.formats.ome_xml import parsed
 from dpipe.formats.tiff import Complaint, Flaw, complaints, open_tiff_file
 from dpipe.readers.tiff import micromanager, ome_planes, scanimage
@@ -47,11 +46,7 @@ def asked_for(
     UsageError
         One that cannot work.
     """
-    for what, value, count in (("spacing", spacing, 3), ("interval", interval, 1)):
-        values = np.atleast_1d(np.asarray([1.0] * count if value is None else value))
-        good = values.dtype.kind in "iuf" and values.shape == (count,)
-        if not good or not (np.isfinite(values) & (values > 0)).all():
-            raise UsageError(f"{what}: found {value!r}; expected {count} number(s) above 0")
+    check_steps(spacing, interval)
     whole = isinstance(series, int) and not isinstance(series, bool) and series >= 0
     if series is not None and not whole:
         raise UsageError(f"series={series!r}; expected a number from 0")

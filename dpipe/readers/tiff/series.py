@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 import xarray as xr
 
 from dpipe.errors import UsageError
-from dpipe.readers.tiff.names import SUFFIXES
+from dpipe.readers.tiff.names import SUFFIXES, as_stem, folders_above
 from dpipe.readers.tiff.opening import asked_for, open_movie
 from dpipe.sources import Item, Part, natural_key, stem_of
 
@@ -49,8 +49,7 @@ def find(items: Iterable[Item]) -> Iterator[Part]:
             key = (folder, stem[: match.start()], match[2], name[len(stem) :])
             groups.setdefault(key, []).append(item)
     for (folder, head, *_), group in groups.items():
-        above = (folder or group[0].uri.rpartition("/")[0]).rstrip("/").rpartition("/")[2]
-        stem = head.rstrip(" _.-") or re.sub(r"[^\w.-]", "-", above) or "movie"
+        stem = head.rstrip(" _.-") or as_stem(folders_above(folder, group[0].uri)[-1])
         yield Part(stem, tuple(sorted(group, key=lambda item: natural_key(item.path))))
 
 

@@ -209,20 +209,20 @@ def micromanager_set(uris: Sequence[str], asked: Asked) -> Movie:
             (t, c, z, p, file, page.get(int(place), -1))
             for c, z, t, p, place in head.stack.rows.tolist()
         ]
-    planes_index = np.array(rows, np.int64).reshape(-1, 6)
-    places = sorted(set(planes_index[:, 3].tolist()))
+    entries = np.array(rows, np.int64).reshape(-1, 6)
+    places = sorted(set(entries[:, 3].tolist()))
     if len(places) > 1 and asked.series is None:
         raise Flaw(f"{len(places)} positions inside; choose one with series=")
     if asked.series is not None and asked.series >= len(places):
         raise Flaw(f"no image {asked.series}; it holds {len(places)} positions")
-    planes_index = planes_index[planes_index[:, 3] == places[asked.series or 0]]
+    entries = entries[entries[:, 3] == places[asked.series or 0]]
     stack = heads[0].stack
     summary = stack.summary if stack is not None else {}
-    frames, channels, depth = (planes_index[:, :3].max(axis=0) + 1).tolist()
+    frames, channels, depth = (entries[:, :3].max(axis=0) + 1).tolist()
     if not 0 < frames * channels * depth <= MOST_PLANES:
         raise Flaw(f"its Micro-Manager index promises {frames} x {channels} x {depth} planes")
     table = np.full((frames, channels, depth, 2), -1, np.int64)
-    table[planes_index[:, 0], planes_index[:, 1], planes_index[:, 2]] = planes_index[:, 4:]
+    table[entries[:, 0], entries[:, 1], entries[:, 2]] = entries[:, 4:]
     gone = np.flatnonzero(~(table[..., 1] >= 0).all(axis=(1, 2))).tolist()
     lacking = f"{(table[..., 1] < 0).sum()} of {table[..., 1].size} planes are missing"
     whole = whole_frames(frames, gone, asked, lacking)

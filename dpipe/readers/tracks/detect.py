@@ -1,7 +1,7 @@
 """Files of tracks: how they are read, and by what their format is told.
 
 Knows suffixes, first characters and packages of several files. What the cells mean stands in
-``_track_formats.py``, ``_track_columns.py``, ``_track_texts.py`` and ``_trackmate.py``.
+``track_tables.py``, ``track_columns.py``, ``track_texts.py`` and ``trackmate.py``.
 """
 
 import json

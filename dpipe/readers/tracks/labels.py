@@ -2,7 +2,7 @@
 
 The tracks of the same folder are read by the reader ``tracks``: the number of a track is that of
 its label. This module makes places and times of numbers; how the images are found and read stands
-in ``_track_labels.py``.
+in ``dpipe.formats.cell_tracking_challenge``.
 """
 
 import os

@@ -1,8 +1,8 @@
 """Tracks of cells: spots over time, from Imaris, TrackMate and others.
 
 This module knows how files are grouped by movie, channel and annotator. How they are read stands
-in ``_track_files.py``, and how rows of any format become a table of spots in micrometres, seconds
-and frames from 0 in ``_track_table.py``.
+in ``detect.py``, and how rows of any format become a table of spots in micrometres, seconds
+and frames from 0 in ``table.py``.
 """
 
 import os
@@ -283,8 +283,8 @@ def _joined(tables: Sequence[xr.Dataset]) -> xr.Dataset:
     parents: dict[int, int] = {}
     for k, ds in enumerate(tables):
         none = xr.DataArray(np.full(ds.sizes["spot"], ""), dims="spot")
-        coords_of = {name: ds[name] if name in ds.coords else none for name in texts}
-        people = coords_of.get("annotator", none).values
+        texts_by_name = {name: ds[name] if name in ds.coords else none for name in texts}
+        people = texts_by_name.get("annotator", none).values
         track = ds["track"]
         shift = k * _SHIFT if taken & _tracks(people, track.values) else 0
         track = xr.where(track >= 0, track + shift, -1).astype(np.int64)
@@ -293,7 +293,7 @@ def _joined(tables: Sequence[xr.Dataset]) -> xr.Dataset:
             pairs = zip(ds["track_id"].values.tolist(), ds["track_parent"].values, strict=True)
             parents |= {child + shift: int(p) + shift if p >= 0 else -1 for child, p in pairs}
         coords = schema.TRACK.wrap(track.drop_vars(ds.coords, errors="ignore"))
-        for name, values in coords_of.items():
+        for name, values in texts_by_name.items():
             coords |= schema.VARIABLES[name].wrap(values.drop_vars(ds.coords, errors="ignore"))
         shaped.append(ds[common].drop_vars("track_id", errors="ignore").assign_coords(coords))
     lines_of = {

@@ -115,14 +115,14 @@ def write_classification(
     with whole_folder(to) as folder, tqdm(total=total, desc="crops", delay=2, disable=None) as bar:
         for stem, array in crops.items():
             events = _events(stem, parts[stem])
-            channels_of = _channels(stem, events, parts[stem], channels)
+            shown_channels = _channels(stem, events, parts[stem], channels)
             names = parts[stem]["c"].values.astype(str)
             shown = {row["event"]: _shown(row) for row in events}
             for i, (block,) in pieces("event", array):
                 row = events[i]
                 row["split"] = splits[row["movie"]]
-                row["channels"] = names[channels_of[i]].tolist()
-                picture = block[:, channels_of[i]]
+                row["channels"] = names[shown_channels[i]].tolist()
+                picture = block[:, shown_channels[i]]
                 for k, frame in enumerate(picture):
                     watch.look(frame, row["split"], f"{row['event']}, frame {k}")
                 alone = shown.get(row["like"], shown[row["event"]])
@@ -238,14 +238,14 @@ def _channels(stem: str, events: Sequence[_Row], ds: xr.Dataset, choice: Names) 
         return [chosen(stem, ds, choice)] * len(events)
     names = ds["c"].values.astype(str).tolist()
     try:
-        channels_of = [numbers(event["event_channel"], names)[:1] for event in events]
+        named = [numbers(event["event_channel"], names)[:1] for event in events]
     except SchemaError as error:
         raise SchemaError(f"{stem}: {error}") from error
-    usual = Counter(channels[0] for channels in channels_of if channels)
+    usual = Counter(channels[0] for channels in named if channels)
     if events and not usual:
         raise SchemaError(f"{stem}: no event says its channel; name channels instead")
     commonest = min(usual, key=lambda channel: (-usual[channel], channel), default=0)
-    return [channels or [commonest] for channels in channels_of]
+    return [channels or [commonest] for channels in named]
 
 
 def _cut(

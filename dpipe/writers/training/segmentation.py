@@ -108,13 +108,11 @@ def write_segmentation(
     ):
         if value not in choices:
             raise UsageError(f"{name}={value!r}; expected {choices[0]} or {choices[1]}")
-    channels_of = {stem: chosen(stem, ds, channels) for stem, ds in parts.items()}
-    if file == "png" and (dims == 3 or any(len(channels) > 1 for channels in channels_of.values())):
+    numbers = {stem: chosen(stem, ds, channels) for stem, ds in parts.items()}
+    if file == "png" and (dims == 3 or any(len(channels) > 1 for channels in numbers.values())):
         raise UsageError("PNG holds a plane of one channel; say dims=2 and channels=NAME")
     splits, watch, rows = settle(parts, split), Watch(), list[_Row]()
-    pairs = {
-        stem: _pair(stem, ds, image, channels_of[stem], dims, file) for stem, ds in parts.items()
-    }
+    pairs = {stem: _pair(stem, ds, image, numbers[stem], dims, file) for stem, ds in parts.items()}
     bar = tqdm(
         total=sum(labels.sizes["t"] for _, labels in pairs.values()),
         desc="frames", delay=2, disable=None,
@@ -124,9 +122,7 @@ def write_segmentation(
             (folder / name).mkdir(parents=True)
         for stem, pair in pairs.items():
             ds = parts[stem]
-            names = [
-                str(ds["c"].values[i]) if "c" in ds.coords else str(i) for i in channels_of[stem]
-            ]
+            names = [str(ds["c"].values[i]) if "c" in ds.coords else str(i) for i in numbers[stem]]
             for frame, (picture, labels) in pieces("t", *pair):
                 bar.update()
                 if not (empty or labels.any()):
