@@ -76,12 +76,16 @@ class WriterExample:
         Returns the Dataset.
     exact : bool
         Whether it writes the same bytes each time.
+    inverse : bool
+        Whether the reader of its name, if there is one, gives back what was written; if not, it
+        makes something else of the same files, but opens them.
     options_of : str
         Name of the writer to whose docstring its own refers for its options, if any.
     """
 
     data: Callable[[], xr.Dataset]
     exact: bool = True
+    inverse: bool = True
     options_of: str = ""
 
 

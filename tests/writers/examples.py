@@ -37,7 +37,7 @@ def cropped() -> xr.Dataset:
 EXAMPLES = {
     "anndata": WriterExample(table),
     "classification": WriterExample(cropped),
-    "coco": WriterExample(masked),
+    "coco": WriterExample(masked, inverse=False),  # frames of movies come back as pictures
     "csv": WriterExample(frame_table),
     "emdb-sff": WriterExample(meshes_of_movie),
     "ome-zarr": WriterExample(movie),
