@@ -79,7 +79,7 @@ def write_ifc_tree(
 
 
 def describe_ifc_tree(pictures: int = 2000) -> dict[str, FolderTruth]:
-    """Say what is true of a tree that `write_ifc_tree` writes, unless told otherwise.
+    """Return the truth about a tree of `write_ifc_tree`, as it is by default.
 
     Parameters
     ----------
@@ -127,7 +127,7 @@ def _empty(number: int) -> bool:
 
 
 def _strength(rng: np.random.Generator, channels: int, kind: str) -> np.ndarray:
-    """Return how bright each channel is: the later the brighter, and more where it is stained."""
+    """Return the brightness of each channel: the later the brighter, more where it is stained."""
     strength = (np.arange(1, channels + 1) * 400).astype(np.float32)
     for c in (4, 5, 6):
         if c < channels:

@@ -219,7 +219,7 @@ def ensure_study(folder: str | os.PathLike[str]) -> Path:
 def farewell(
     folder: str, problems: Sequence[object], aside: Sequence[Mapping[str, Any]] = ()
 ) -> list[str]:
-    """Say where the parts of the demonstration are, and what to try next.
+    """Return lines on the parts of the demonstration, and on what to try next.
 
     Parameters
     ----------

@@ -65,7 +65,7 @@ class Series:
     background: int = 0
 
     def segmented(self) -> np.ndarray:
-        """Tell which planes have a file: truth values, shape (frames, z)."""
+        """Return a truth value a plane, whether it has a file: shape (frames, z)."""
         present = np.zeros((self.frames, self.shape[0]), bool)
         for frame, files in self.files.items():
             for plane, _ in files:
@@ -142,7 +142,7 @@ def stems_of_folders(folders: Mapping[str, str]) -> dict[str, str]:
 
 
 def _kind(uri: str) -> str:
-    """Return what labels are besides their movie: ``GT_SEG``, ``RES``, ..., "" if not said."""
+    """Return the kind of labels in a folder: ``GT_SEG``, ``RES``, ..., "" if not said."""
     *above, last = ["", *uri.rstrip("/").split("/")]
     inside = [last] if last in _INSIDE else []
     match = _MADE_FROM.fullmatch(above[-1] if inside else last)

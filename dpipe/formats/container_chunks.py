@@ -103,7 +103,7 @@ class _Index(NamedTuple):
     checked: bool
 
     def inside(self, corner: Sequence[int], shape: Sequence[int]) -> tuple[int, ...]:
-        """Return how many chunks of a shard lie in a shape along each axis."""
+        """Return the number of chunks of a shard that lie in a shape, along each axis."""
         return tuple(
             max(0, -(-min(n - c * s, s) // k))
             for n, c, s, k in zip(shape, corner, self.shard, self.inner, strict=True)
@@ -161,7 +161,7 @@ def _keys_of(metadata: Mapping[str, Any]) -> _Keys:
 
 
 def _index_of(metadata: Mapping[str, Any]) -> _Index | None:
-    """Return how an array's shards are indexed; None without shards, or in another manner."""
+    """Return the index of an array's shards; None without shards, or of another kind."""
     codecs = metadata.get("codecs")
     first = codecs[0] if isinstance(codecs, list) and codecs else None
     if not isinstance(first, Mapping) or first.get("name") != "sharding_indexed":

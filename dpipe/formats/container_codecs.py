@@ -76,7 +76,7 @@ def _name(codec: Any) -> str:
 
 
 def unpacked(codec: str, data: bytes) -> int:
-    """Return how many bytes packed data say that they are, 0 where they do not.
+    """Return the unpacked size that packed data tell, 0 where they do not.
 
     Examples
     --------

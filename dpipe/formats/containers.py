@@ -120,7 +120,7 @@ def lazy_array(uri: str, path: str, *, fill_missing: bool = False) -> Any:
 
 
 def dimension_names(uri: str, path: str) -> list[str]:
-    """Return what an array of format 3 calls its dimensions; [] if it does not name all."""
+    """Return the names of the dimensions of an array of format 3; [] if not all have one."""
     _, metadata = _source(uri, path, fill=True)
     named = metadata.get("dimension_names")
     names = named if isinstance(named, list) else []
@@ -128,7 +128,7 @@ def dimension_names(uri: str, path: str) -> list[str]:
 
 
 def missing_chunks(uri: str, path: str, *, fill_missing: bool = False) -> str:
-    """Say how many chunks of an array are not there, and which; "" if none is missing.
+    """Return a note on the chunks of an array that are missing; "" if none is.
 
     They are found by the list of files and, where there are shards, by the index of each. In an
     archive the chunks inside of shards are not looked at. In a bucket that lets nobody list it,

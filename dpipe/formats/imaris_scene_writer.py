@@ -176,7 +176,7 @@ def records(rows: Sequence[Sequence[Any]], dtype: Any) -> np.ndarray:
 
 
 def offsets(frames: Sequence[int]) -> np.ndarray:
-    """Return which rows belong to each frame; rows of one frame follow each other."""
+    """Return the first and last row of each frame; rows of one frame follow each other."""
     distinct = sorted(set(frames))
     begins = [list(frames).index(frame) for frame in distinct]
     ends = [begin + list(frames).count(f) for f, begin in zip(distinct, begins, strict=True)]

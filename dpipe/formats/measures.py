@@ -145,7 +145,7 @@ def _measured(
 def _scale(
     word: str, what: str, scale_of: Callable[[str], float | None], option: str
 ) -> float | None:
-    """Return what a unit is worth, None for a word that counts; refuse one that nobody knows."""
+    """Return the value of a unit, None for a word that counts; refuse one that nobody knows."""
     plain = " ".join(word.split())
     scale = scale_of(plain)
     if scale is None:

@@ -98,7 +98,7 @@ def _told(element: Xml.Element, key: str, measure: Any, unit: str) -> Quantity:
 
 
 def _staged(pixels: Xml.Element) -> str:
-    """Say how far apart the stage says that planes lie, where PhysicalSizeZ is not there."""
+    """Return a doubt that quotes the stage's step of planes, where PhysicalSizeZ is missing."""
     places = dict[tuple[int, int], dict[int, tuple[float, str]]]()
     for plane in every(pixels, "Plane"):
         position, unit = number(plane.get("PositionZ")), plane.get("PositionZUnit") or ""

@@ -94,7 +94,7 @@ def grid(text: str) -> tuple[list[list[str]], bool]:
 
 
 def _delimiter(text: str) -> str:
-    """Return what parts the cells, "" for spaces."""
+    """Return the sign between cells, "" for spaces."""
     head = re.sub(r'"[^"]*"', '""', re.sub(_HASH, "", text[: 16 * _HEAD]))
     lines = [line for line in head.splitlines()[:_LINES] if line.strip()]
     scores = {}

@@ -73,7 +73,7 @@ class _Walker:
         self.known = len(head) == 8 and version in (42, 43)
 
     def first(self) -> int:
-        """Return where the first directory lies, 0 if there is none."""
+        """Return the place of the first directory, 0 if there is none."""
         if not self.known:
             return 0
         self.file.seek(8 if self.big else 4)

@@ -265,7 +265,7 @@ def _plane(tif: TiffFile) -> dict[str, Quantity]:
 
 
 def _metamorph(text: str) -> dict[str, str]:
-    """Return what MetaMorph's XML says of a plane; nothing where it cannot be parsed."""
+    """Return the properties of a plane in MetaMorph's XML; none where it cannot be parsed."""
     try:
         props = [prop for info in every(parsed(text), "PlaneInfo") for prop in every(info, "prop")]
     except Flaw:
@@ -334,7 +334,7 @@ def _date(page: TiffPage) -> str:
 
 
 def _shaped(tif: TiffFile, quantities: Sequence[str]) -> HeaderFacts:
-    """Read what programs hand tifffile for its JSON: in the words of ImageJ, or of OME."""
+    """Read tifffile's JSON, which programs fill with the words of ImageJ, or of OME."""
     description = dict((tif.shaped_metadata or ({},))[0])
     header: HeaderFacts = {}
     if "spacing" in quantities:

@@ -159,7 +159,7 @@ def told(names: Iterable[str]) -> str | None:
 
 
 def meaning(name: str) -> tuple[str, str]:
-    """Return what a column means by its name, "" unknown, and its unit, "" if none is said.
+    """Return the meaning of a column by its name, "" unknown, and its unit, "" without.
 
     Examples
     --------
@@ -310,7 +310,7 @@ def _chosen(names: Iterable[str], what: str) -> str:
 
 
 def _add_further(rows: Rows, cells: Table, columns: Mapping[str, str]) -> Rows:
-    """Read what a table may say of spots besides, and say what of it is not read."""
+    """Read the further columns of spots, and note those that are not read."""
     if columns.get("radius"):
         rows.radius = cells.floats(columns["radius"], finite=False)
     if columns.get("number"):

@@ -135,7 +135,7 @@ def read_table(
 
 
 def _of_movie(rows: Rows, movie: str | None) -> Rows:
-    """Say where frames may be counted through all movies of a table, of which this is one."""
+    """Note that frames may be counted through all movies of a table, of which this is one."""
     low = int(rows.frame.min()) if rows.frame is not None and rows.frame.size else rows.first
     if movie is not None and low > rows.first:
         rows.notes.append(
@@ -179,7 +179,7 @@ def _btrack(cells: Table) -> Rows:
 
 
 def _dpipe(cells: Table) -> Rows:
-    """Read what the writer ``csv`` made of a table of spots."""
+    """Read a table of spots of the writer ``csv``."""
     times = cells.floats("spot_t", finite=False) if cells.has("spot_t") else None
     rows = Rows(
         track=cells.wholes("track", empty=-1),

@@ -60,7 +60,7 @@ def read_spots(cells: Table) -> Rows:
 
 
 def _bracketed(cells: Table, name: str, rows: int) -> str:
-    """Return what stands in brackets in the rows below the header, "" for nothing."""
+    """Return the text in brackets in the rows below the header, "" for none."""
     texts = cells.text(name)[:rows] if cells.has(name) else []
     brackets = [m[1] for cell in texts if (m := re.fullmatch(r"\s*[(\[](.*)[)\]]\s*", cell))]
     return brackets[-1] if brackets else ""
@@ -130,7 +130,7 @@ def read_model(root: Xml.Element) -> Rows:
 
 
 def _left_out(model: Xml.Element, every: int, visible: int) -> list[str]:
-    """Say how many spots and tracks TrackMate's own filters leave out."""
+    """Return notes on the spots and tracks that TrackMate's own filters leave out."""
     lines = []
     if every > visible:
         lines.append(f"{every - visible} of {every} spots left out: TrackMate's filter hides them")

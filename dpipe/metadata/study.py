@@ -128,7 +128,7 @@ class Author(_Record):
         return names | super().to_mifa()
 
     def findings(self) -> list[str]:
-        """Say what is missing or malformed."""
+        """Return a line on each member that is missing or malformed."""
         name = ", ".join(filter(None, (self.author_last_name, self.author_first_name)))
         wrong = []
         if not self.author_last_name:
@@ -245,7 +245,7 @@ class Study(_Record):
         return mapping
 
     def findings(self) -> list[str]:
-        """Say what MIFA asks for and the record lacks.
+        """Return a line on each member that MIFA requires and the record lacks.
 
         Returns
         -------
@@ -302,7 +302,7 @@ class Version(_Record):
     previous_version: str = ""
 
     def findings(self) -> list[str]:
-        """Say what MIFA asks for and the record lacks."""
+        """Return a line on each member that MIFA requires and the record lacks."""
         lines = [] if self.version else ["no version; MIFA requires it"]
         try:
             offset = dt.datetime.fromisoformat(self.timestamp).tzinfo

@@ -229,7 +229,7 @@ def _opened(
 
 
 def _about_the_file(caught: Iterable[warnings.WarningMessage]) -> Iterator[Complaint]:
-    """Return what libraries warn of by Python's own means, but for what is about their code."""
+    """Yield the warnings that libraries give by Python's own means, but those on their code."""
     for warning in caught:
         if not issubclass(warning.category, _OF_CODE):
             library = warning.filename.rpartition("site-packages/")[2].partition("/")[0]

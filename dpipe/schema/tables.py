@@ -78,7 +78,7 @@ NOTES = ("notes", "assumed", "corrected", "verdict")
 
 
 def flag_note(what: str, flags: np.ndarray, meanings: Sequence[str]) -> list[str]:
-    """Say how many rows of a table are flagged and why, as a line for `NOTES`.
+    """Return a line for `NOTES` on the rows of a table that are flagged, and why.
 
     Parameters
     ----------
@@ -106,7 +106,7 @@ def flag_note(what: str, flags: np.ndarray, meanings: Sequence[str]) -> list[str
 
 
 def far_frames(frames: np.ndarray) -> np.ndarray:
-    """Tell which frames are so far beyond the others of a table that they may be mistyped.
+    """Return a truth value a frame: so far beyond the others that it may be mistyped.
 
     Parameters
     ----------

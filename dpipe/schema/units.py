@@ -74,7 +74,7 @@ UNITLESS = frozenset(
 
 
 def micrometres_in(unit: str) -> float | None:
-    """Return how many micrometres a unit of length is.
+    """Return the micrometres in a unit of length.
 
     Parameters
     ----------
@@ -95,7 +95,7 @@ def micrometres_in(unit: str) -> float | None:
 
 
 def seconds_in(unit: str) -> float | None:
-    """Return how many seconds a unit of time is; None for what is none that is known.
+    """Return the seconds in a unit of time; None for a word that is not known.
 
     Parameters
     ----------

@@ -47,7 +47,7 @@ VARIABLES: dict[str, Variable] = {
 
 
 def named(array: xr.DataArray) -> Variable | None:
-    """Return what the vocabulary says of an array by its name; None for a name of somebody's own.
+    """Return the variable of an array by its name; None for a name of somebody's own.
 
     Parameters
     ----------

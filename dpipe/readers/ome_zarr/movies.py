@@ -159,7 +159,7 @@ def open_ome_zarr(
 
 
 def _called(uri: str) -> str:
-    """Return what messages call a container: its folder, in an archive from the archive on."""
+    """Return the name of a container in messages: its folder, in an archive from that on."""
     parent = (_archive(uri) or uri).rpartition("/")[0]
     return uri.removeprefix(f"{parent}/")
 

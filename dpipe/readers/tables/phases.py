@@ -197,7 +197,7 @@ def _frames(cells: Table, name: str, first: int) -> np.ndarray:
 
 
 def _flag(row: np.ndarray, line: int) -> int:
-    """Say what is odd about one event, and refuse what makes no sense."""
+    """Return the oddities of one event; refuse an impossible one."""
     starts, ends = row[::2], row[1::2]
     for name, start, end in zip(("blebbing", "disruption"), starts, ends, strict=True):
         if np.isnan(start) != np.isnan(end):

@@ -93,7 +93,7 @@ def _companion(companions: Mapping[str, Item], stem: str) -> list[Item]:
 
 
 def _group(folder: str, name: str, names: set[str]) -> tuple[tuple[str, ...], str]:
-    """Return what the files of one part share, and what is left of the name."""
+    """Return the key that the files of one part share, and the rest of the name."""
     stem = stem_of(name, SUFFIXES)
     suffix = name[len(stem) :]
     base = _CONTINUED.sub("", stem)

@@ -34,7 +34,7 @@ def is_metadata(uri: str) -> bool:
 
 
 def read_metadata(uri: str) -> Attributes:
-    """Return what stands beside one file a plane; {} where nothing can be read of it."""
+    """Return the metadata beside one file a plane; {} where they cannot be read."""
     with opened(uri) as file:
         if isinstance(file, str):
             with open(file, "rb") as stream:

@@ -82,7 +82,7 @@ def whole_frames(frames: int, lost: Iterable[int], asked: Asked, defect: str) ->
 
 
 def left_out(frames: int, whole: Sequence[int]) -> str:
-    """Say which frames are left out."""
+    """Return a note on the frames that are left out."""
     gone = sorted(set(range(frames)) - set(whole))
     return f"{frames_named(gone)} of {frames} are not whole and left out"
 

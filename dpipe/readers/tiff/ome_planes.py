@@ -63,7 +63,7 @@ def is_spread(root: Xml.Element, name: str) -> bool:
 
 
 def spread(root: Xml.Element, image: int, pages: int) -> Spread:
-    """List where the planes of an image lie.
+    """List the file and page of each plane of an image.
 
     Parameters
     ----------

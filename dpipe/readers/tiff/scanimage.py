@@ -259,7 +259,7 @@ def _volume_3(head: Mapping[str, str]) -> tuple[int, int | None, int, int | None
 
 
 def planes_of(stack: Stack, inner: str) -> Planes:
-    """Return which page holds each plane; frames of a slice and volumes are frames of the movie."""
+    """Return the page of each plane; frames of a slice, and volumes, are frames of the movie."""
     per = len(stack.channels)
     volume = (stack.slices * stack.frames + stack.flyback) * per
     counts = (stack.volumes * stack.frames, per, stack.slices)

@@ -59,7 +59,7 @@ def ordered(uris: Sequence[str]) -> tuple[Files, list[str]]:
 
 
 def _kept(files: Files, layout: Layout) -> Layout:
-    """Return what of a layout travels: of several files each says itself where its pages lie."""
+    """Return a layout as it travels: without pages, if each of several files has its own."""
     return layout if len(files) == 1 else replace(layout, pages=b"")
 
 
@@ -118,7 +118,7 @@ def ome_set(uris: Sequence[str], asked: Asked, companion: str = "") -> Movie:
 
 
 def _image(root: Xml.Element, file_of: Mapping[ome.Home, int], asked: Asked) -> int:
-    """Return which image is meant: the one that was asked for, or that has planes in the files."""
+    """Return the number of the image: as asked for, or the one with planes in the files."""
     if asked.series is not None:
         return asked.series
     images = list(every(root, "Image"))

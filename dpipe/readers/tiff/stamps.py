@@ -36,7 +36,7 @@ def mean_step(tif: TiffFile, per: int, volumes: int) -> float | None:
 
 
 def uneven_times(tif: TiffFile, per: int, volumes: int, notes: list[str]) -> HeaderFacts:
-    """Return when all volumes began, if they are not evenly apart; else nothing.
+    """Return the times of all volumes, if they are not evenly apart; else nothing.
 
     Parameters
     ----------

@@ -191,7 +191,7 @@ def _least_step(seconds: np.ndarray, track: np.ndarray) -> float:
 
 
 def _off(seconds: np.ndarray, start: float, step: float, overrides: Overrides) -> int:
-    """Return which time is the first that is no multiple of the step, -1 for none."""
+    """Return the index of the first time that is no multiple of the step, -1 for none."""
     steps = (seconds - start) / step
     bad = np.flatnonzero(abs(steps - np.round(steps)) > (_SAID if overrides.interval else _WHOLE))
     return int(bad[0]) if bad.size else -1
@@ -248,7 +248,7 @@ def _rising(seconds: np.ndarray, frame: np.ndarray) -> tuple[float | None, list[
 
 
 def _overruled(rows: Rows, frame: np.ndarray, interval: float) -> list[str]:
-    """Say which times of the file a person overruled."""
+    """Return a note on the interval of the file, where a person overruled another one."""
     try:
         factor = seconds_in(rows.time_unit)
     except Unfit:
@@ -285,7 +285,7 @@ def _sparse(frame: np.ndarray, first: int) -> list[str]:
 
 
 def _branches(rows: Rows, frame: np.ndarray, first: int) -> str:
-    """Say which tracks have several spots in a frame, "" if none has."""
+    """Return a note on tracks with several spots in a frame, "" if none has."""
     people = np.zeros(frame.size, int)
     if rows.annotator is not None:
         people = np.unique(rows.annotator, return_inverse=True)[1]

@@ -120,7 +120,7 @@ class Placed:
 
 
 def place(box: Box, ds: xr.Dataset) -> Placed | None:
-    """Return where a box lies in the plane, or nothing if it lies outside.
+    """Return the place of a box in the plane, None if it lies outside.
 
     The depth counts where a movie has several planes.
     """

@@ -186,7 +186,7 @@ def _likes(ds: xr.Dataset) -> list[str]:
 
 
 def _times(ds: xr.Dataset) -> list[list[float | None]]:
-    """Return when each frame was in the movie, in seconds; nothing where that is not known."""
+    """Return the time of each frame in the movie, in seconds; None where it is not known."""
     frame = schema.CROP_FRAME.check(ds)
     times = np.full(frame.shape, np.nan)
     if schema.CROP_TIME.name in ds.variables:
@@ -196,7 +196,7 @@ def _times(ds: xr.Dataset) -> list[list[float | None]]:
 
 
 def _shown(event: _Row) -> list[bool]:
-    """Tell which frames of a crop are written alone: those that show what it is."""
+    """Return a truth value a frame, whether it is written alone: whether it shows the event."""
     dying = event["label"] != 0
     return [
         frame >= 0 and not (dying and phase == 0)

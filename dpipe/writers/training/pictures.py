@@ -84,7 +84,7 @@ def fitting(stem: str, array: xr.DataArray, file: str) -> xr.DataArray:
 
 
 def pieces(dim: str, *arrays: xr.DataArray) -> Iterator[tuple[int, tuple[np.ndarray, ...]]]:
-    """Yield what lies at each index along a dim, computing no more at a time than whole blocks."""
+    """Yield the arrays at each index along a dim, computing whole blocks at a time."""
     chunks = [array.chunksizes.get(dim, (1,)) for array in arrays]
     step = max(max(steps, default=1) for steps in chunks)
     for start in range(0, arrays[0].sizes[dim], step):
