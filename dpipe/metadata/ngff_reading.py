@@ -173,19 +173,19 @@ def assumed(ms: Multiscale, sizes: Mapping[str, int]) -> list[str]:
 def _axes(
     image: Mapping[str, Any], datasets: Sequence[Any], version: str, how: Reading
 ) -> list[_Axis]:
-    axes_listed = image.get("axes")
-    if version == "0.6" or axes_listed is None:
-        axes_listed = _own_axes(image, datasets) or axes_listed
-    if axes_listed is None and version in ("0.1", "0.2"):
-        axes_listed = list(_AXES)
+    axes_told = image.get("axes")
+    if version == "0.6" or axes_told is None:
+        axes_told = _own_axes(image, datasets) or axes_told
+    if axes_told is None and version in ("0.1", "0.2"):
+        axes_told = list(_AXES)
     if how.axes is not None:
-        return _given_axes(how.axes, axes_listed)
-    if not isinstance(axes_listed, list) or not axes_listed:
+        return _given_axes(how.axes, axes_told)
+    if not isinstance(axes_told, list) or not axes_told:
         raise InputError(
-            f"axes are {short(axes_listed)}; expected a list. Say what they are, as in "
+            f"axes are {short(axes_told)}; expected a list. Say what they are, as in "
             "option axes=czyx"
         )
-    axes = [_axis(axis) for axis in axes_listed]
+    axes = [_axis(axis) for axis in axes_told]
     names = [axis.name for axis in axes]
     if len(set(names)) != len(names) or not {"y", "x"} <= set(names):
         listed = ", ".join(axis.word[:20] for axis in axes)
@@ -196,7 +196,7 @@ def _axes(
     return axes
 
 
-def _given_axes(option: str, axes_listed: Any) -> list[_Axis]:
+def _given_axes(option: str, axes_told: Any) -> list[_Axis]:
     letters = option.lower()
     if (
         set(letters) - set(_AXES)
@@ -205,8 +205,8 @@ def _given_axes(option: str, axes_listed: Any) -> list[_Axis]:
     ):
         raise UsageError(f"axes={option!r}: expected letters of tczyx, each once, with y and x")
     axes = (
-        axes_listed
-        if isinstance(axes_listed, list) and len(axes_listed) == len(letters)
+        axes_told
+        if isinstance(axes_told, list) and len(axes_told) == len(letters)
         else [{}] * len(letters)
     )
     axes = [axis if isinstance(axis, Mapping) else {"name": axis} for axis in axes]
@@ -277,12 +277,10 @@ def _level(
 ) -> tuple[Level, list[tuple[str, str, str]]]:
     if not isinstance(dataset, Mapping) or not isinstance(dataset.get("path"), str):
         raise InputError(f"level {short(dataset)} has no path; it is damaged")
-    path, transformations = dataset["path"], listed(dataset.get("coordinateTransformations"))
+    path, entries = dataset["path"], listed(dataset.get("coordinateTransformations"))
     try:
-        level_map = composed(transformations, [axis.word for axis in axes])
-        sized = any(map(says_size, transformations)) or not np.array_equal(
-            whole.matrix, np.eye(len(axes))
-        )
+        level_map = composed(entries, [axis.word for axis in axes])
+        sized = any(map(says_size, entries)) or not np.array_equal(whole.matrix, np.eye(len(axes)))
     except InputError as error:
         raise InputError(f"level {short(path)}: {error}") from error
     with np.errstate(over="ignore", invalid="ignore"):  # what comes out is looked at
@@ -320,37 +318,27 @@ def _for_all_levels(
     """Return the map behind that of each level, its units, and notes on systems left out."""
     words = [axis.word for axis in axes]
     own_system, nothing = _own_system(datasets), composed((), words)
-    transformations = listed(image.get("coordinateTransformations"))
-    for_own = [
-        transformation for transformation in transformations if not end_of(transformation, "output")
-    ]
-    named = {
-        end_of(transformation, "output"): transformation
-        for transformation in transformations
-        if transformation not in for_own
-    }
-    named = {name: transformation for name, transformation in named.items() if name != own_system}
+    entries = listed(image.get("coordinateTransformations"))
+    for_own = [entry for entry in entries if not end_of(entry, "output")]
+    named = {end_of(entry, "output"): entry for entry in entries if entry not in for_own}
+    named = {name: entry for name, entry in named.items() if name != own_system}
     if system == NONE or (system is not None and system == own_system):
         return nothing, {}, []
     if system is not None and system not in named:
         names = short([name for name in (own_system, *named) if name])
         raise UsageError(f"system={system!r}: no such coordinate system. Found: {names}")
-    labels = [
-        f"{short(name)} ({kind_of(transformation)[:20]})" for name, transformation in named.items()
-    ][:_MOST_NAMED]
+    labels = [f"{short(name)} ({kind_of(entry)[:20]})" for name, entry in named.items()]
+    labels = labels[:_MOST_NAMED]
     if system is None and version == "0.6":  # these lead away from the image's own system
         away = [line for line in labels if not line.endswith("(identity)")]
         return nothing, {}, [f"coordinate systems left out: {', '.join(away)}"] if away else []
-    if (
-        system is None
-        and len({repr(_content(transformation)) for transformation in named.values()}) > 1
-    ):
+    if system is None and len({repr(_content(entry)) for entry in named.values()}) > 1:
         raise InputError(f"several coordinate systems: {', '.join(labels)}; say which, as in "
                          f"option system=NAME; {_WAY}")  # fmt: skip
     chosen = [named[system]] if system is not None else list(named.values())[:1]
     try:
-        for transformation in chosen:
-            _check_ends(transformation, words)
+        for entry in chosen:
+            _check_ends(entry, words)
         return composed(for_own + chosen, words), _units(chosen), []
     except InputError as error:
         raise InputError(f"{error}; {_WAY}") from error
@@ -359,10 +347,7 @@ def _for_all_levels(
 def _own_system(datasets: Sequence[Any]) -> str:
     """Return the name of the coordinate system that the levels lead to, "" for none."""
     first = datasets[0] if isinstance(datasets[0], Mapping) else {}
-    ends = [
-        end_of(transformation, "output")
-        for transformation in listed(first.get("coordinateTransformations"))
-    ]
+    ends = [end_of(entry, "output") for entry in listed(first.get("coordinateTransformations"))]
     return next(filter(None, ends), "")
 
 
@@ -383,8 +368,8 @@ def _check_ends(transformation: Mapping[str, Any], words: Sequence[str]) -> None
 def _units(transformations: Sequence[Mapping[str, Any]]) -> dict[str, str]:
     """Return the units of the axes that transformations lead to, where they say any."""
     unit_of: dict[str, str] = {}
-    for transformation in transformations:
-        system = transformation.get("output")
+    for entry in transformations:
+        system = entry.get("output")
         axes = listed(system.get("axes")) if isinstance(system, Mapping) else []
         unit_of |= {
             _text(a.get("name")): _text(a.get("unit")) for a in axes if isinstance(a, Mapping)
