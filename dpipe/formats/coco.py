@@ -149,6 +149,8 @@ def parse(data: bytes | memoryview) -> Annotations:
     """
     try:
         return _parse(data)
+    except RecursionError as error:
+        raise InputError("damaged: JSON nested too deeply; fetch the file again") from error
     except msgspec.DecodeError as error:
         mended = _NO_JSON.sub(b"null", bytes(data))
         if mended != data:

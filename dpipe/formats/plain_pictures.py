@@ -48,6 +48,11 @@ class Header:
     dtype: str
 
 
+def is_known(head: bytes) -> bool:
+    """Tell whether a file begins as one of these formats does."""
+    return head.startswith((_PNG, _JPEG, _BMP, *_TIFF))
+
+
 def look(file: BinaryIO) -> Header:
     """Return size and dtype of a picture; its pixels are not decoded.
 

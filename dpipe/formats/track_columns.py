@@ -172,7 +172,8 @@ def meaning(name: str) -> tuple[str, str]:
     match = _UNIT.fullmatch(name)
     if match is None:
         return "", ""
-    base, unit = (match["base"] or match["start"]).strip(), word_of(match["unit"] or match["end"])
+    base = (match["base"] or match["start"]).strip()
+    unit = word_of(match["unit"] or match["end"] or "")
     what = next((what for what, words in WORDS.items() if re.fullmatch(words, base)), "")
     if what == "frame" and unit in TIMES and match["base"]:
         what = "time"

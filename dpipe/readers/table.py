@@ -94,6 +94,9 @@ READERS: dict[str, Reader] = {
         version=2,
         alike=_later("alike:same_places"),
     ),
+    "cellomics": Reader(
+        _later("pictures.plates:find"), _later("pictures.plates:open_cellomics"), version=1
+    ),
     "coco": Reader(
         _later("annotations.coco:find"), _later("annotations.coco:open_coco"), version=1
     ),
@@ -148,6 +151,9 @@ READERS: dict[str, Reader] = {
         added=("unit",),
         alike=_later("alike:same_values"),
     ),
+    "instance-masks": Reader(
+        _later("pictures.folders:find"), _later("pictures.folders:open_instance_masks"), version=1
+    ),
     "ome-zarr": Reader(
         _later("ome_zarr.movies:find"),
         _later("ome_zarr.movies:open_ome_zarr"),
@@ -163,6 +169,9 @@ READERS: dict[str, Reader] = {
         _later("tables.phases:open_phases"),
         version=2,
         alike=_later("alike:same_values"),
+    ),
+    "pictures": Reader(
+        _later("pictures.folders:find"), _later("pictures.folders:open_pictures"), version=1
     ),
     "spillover": Reader(
         _later("tables.spillover:find"), _later("tables.spillover:open_spillover"), version=1

@@ -20,6 +20,15 @@ IMAGE_ID = Variable(
 LABEL_PIXELS = Variable(
     "label_pixels", ("block", "place"), "u", "1", "number of the object at each pixel, 0 none"
 )
+LABEL_FLAG = Variable(
+    "label_flag",
+    ("block", "slot"),
+    "u",
+    "1",
+    "what is odd of labels: sum of bits, in flag_meanings",
+)
+LABEL_FLAGS = ("unreadable", "negative_labels", "many_tiny_objects", "gone_or_changed")
+"""Meanings of the bits 1, 2, 4, ... of `LABEL_FLAG`."""
 PIXELS_LOST = Variable(
     "pixels_lost", ("block", "slot"), "u", "1", "pixels of objects that others lie on"
 )

@@ -2,6 +2,8 @@
 
 import contextlib
 import io
+import os
+import stat
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
@@ -70,10 +72,23 @@ def _read[T](uri: str, take: Callable[[BinaryIO], T]) -> T | InputError:
 
 
 def _on_disk(uri: str) -> io.FileIO | None:
-    """Open a file by its path, which is most of what `opened` does; None for all else."""
+    """Open a file by its path, which is most of what `opened` does; None for all else.
+
+    A pipe or a device, which may have no end, is left to `opened`, which refuses it.
+    """
+    if not uri.startswith("/"):
+        return None
     with contextlib.suppress(FileNotFoundError, NotADirectoryError):
-        return open(uri, "rb", buffering=0) if uri.startswith("/") else None
+        file = open(uri, "rb", buffering=0, opener=_without_waiting)  # noqa: SIM115 - who asks closes
+        if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            return file
+        file.close()
     return None
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    """Open a file; a pipe without waiting for who writes into it."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 @contextlib.contextmanager

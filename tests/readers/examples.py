@@ -5,6 +5,7 @@ from pathlib import Path
 import annotated
 import h5py
 import numpy as np
+import plain
 import pytest
 import scenes
 import tifffile
@@ -240,6 +241,7 @@ def one_picture() -> xr.Dataset:
 
 EXAMPLES = {
     "bioio": ReaderExample(write_bioio, movie, marks=(OF_BIOIO,)),
+    "cellomics": ReaderExample(plain.write_plate, plain.plate),
     "coco": ReaderExample(annotated.write_alone, annotated.dataset),
     "conditions": ReaderExample(write_conditions, conditions),
     "crops": ReaderExample(write_crops, cropped),
@@ -248,8 +250,10 @@ EXAMPLES = {
     "imaris": ReaderExample(write_imaris_movie, movie),
     "imaris-spots": ReaderExample(write_imaris_spots, spots_of_imaris),
     "imaris-surfaces": ReaderExample(write_imaris_surfaces, meshes_of_movie),
+    "instance-masks": ReaderExample(plain.write_masks, plain.masks),
     "ome-zarr": ReaderExample(write_ome_zarr, movie),
     "phases": ReaderExample(write_phases, phases),
+    "pictures": ReaderExample(plain.write_pictures, plain.pictures),
     "spillover": ReaderExample(write_spillover, spillover),
     "tiff": ReaderExample(write_tiff, movie),
     "tiff-series": ReaderExample(write_tiff_series, movie),

@@ -4,7 +4,6 @@ Every file of annotations is a part. Its pictures lie packed, in the order of th
 pictures among the sources the part holds the annotations and the sizes that the file gives.
 """
 
-import contextlib
 import mmap
 import os
 from collections.abc import Iterable, Iterator, Sequence
@@ -18,7 +17,8 @@ from dpipe.errors import InputError, UsageError
 from dpipe.formats import coco, plain_pictures
 from dpipe.readers import packing
 from dpipe.readers.annotations.named_pictures import NamedPictures
-from dpipe.readers.packing import Facts, Outcome, Rows
+from dpipe.readers.packing import Facts, Outcome
+from dpipe.readers.picture_rows import PictureRows, states_of
 from dpipe.sources import Item, Part, stem_of
 
 SUFFIXES = (".json",)
@@ -163,7 +163,9 @@ def dataset(
         coords[key] = ("record", values, attrs)
     variables: dict[str, xr.DataArray] = {}
     if len(pictures):
-        variables = Rows(uris, plan, _states(uris), _decode).variables()
+        files = [(uri,) for uri in uris]
+        rows = PictureRows(plan, files, plain_pictures.read, states_of(uris))
+        variables = rows.variables()
     found = xr.Dataset(variables, coords, _attributes(annotations))
     found = found.merge(objects_of(annotations, columns["image_id"], notes))
     return found.assign_attrs({"notes": notes} if notes else {})
@@ -293,22 +295,6 @@ def _pictures(
                 else Facts(header.height, header.width, header.channels, header.dtype)
             )
     return uris, outcomes
-
-
-def _states(uris: Sequence[str]) -> np.ndarray:
-    """Return a number of each picture on disk that changes when the file does."""
-    states = np.zeros(len(uris), np.int64)
-    for i, uri in enumerate(uris):
-        if uri.startswith("/"):
-            with contextlib.suppress(OSError):
-                stat = os.stat(uri)
-                told = packing.state_of(os.path.basename(uri), stat.st_size, str(stat.st_mtime_ns))
-                states[i] = int.from_bytes(told[:8], "big") >> 1
-    return states
-
-
-def _decode(data: bytes) -> tuple[np.ndarray, None]:
-    return plain_pictures.read(data), None
 
 
 def _other_sizes(images: Sequence[dict[str, Any]], outcomes: Sequence[Outcome]) -> list[str]:

@@ -25,7 +25,8 @@ from dpipe.readers import packing
 from dpipe.readers.ifc.duplicates import content
 from dpipe.readers.ifc.folders import SUFFIXES, state
 from dpipe.readers.ifc.picture_file import LARGEST, look, planes
-from dpipe.readers.packing import Facts, Outcome, Plan, Rows
+from dpipe.readers.ifc.rows import Rows
+from dpipe.readers.packing import Facts, Outcome, Plan
 from dpipe.sources import Item, natural_key
 
 __all__ = ["content", "guess", "open_ifc", "resume"]

@@ -18,7 +18,7 @@ from dpipe import schema, sources
 from dpipe.demo.study import write_ifc_tree
 from dpipe.errors import InputError, UsageError
 from dpipe.readers import packing
-from dpipe.readers.ifc import collection, folders
+from dpipe.readers.ifc import collection, folders, rows
 from dpipe.sources import Item
 from dpipe.storage import safe_key
 
@@ -580,8 +580,8 @@ def test_threads_do_not_take_rows_from_each_other(tmp_path, monkeypatch):
     root = write_ifc_tree(tmp_path / "t", 32, samples=["E/D/c"], channels=2, mean_size=9)
     ds = collection.open_ifc(root / "E/D/c", block=16)
     expected, names, filled = ds.compute(), list(ds.data_vars), []
-    fill = packing.Rows._fill
-    monkeypatch.setattr(packing.Rows, "_fill", lambda self, n: filled.append(n) or fill(self, n))
+    fill = rows.Rows.fill
+    monkeypatch.setattr(rows.Rows, "fill", lambda self, n: filled.append(n) or fill(self, n))
     for name in names:  # two threads by turns, each at its own block
         for block in (0, 1):
             monkeypatch.setattr(packing.threading, "get_ident", lambda block=block: block)

@@ -1,0 +1,1 @@
+"""Folders of plain pictures and of plates, with label images beside them."""
