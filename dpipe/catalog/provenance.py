@@ -18,7 +18,8 @@ from dpipe.sources import ItemFields
 from dpipe.storage import Json
 
 _LIBRARIES = ("dask", "distributed", "h5py", "numcodecs", "numpy", "scipy", "xarray", "zarr")
-_ROOT = Path(__file__).parent
+_ROOT = Path(__file__).parents[1]
+"""The folder of the package."""
 
 
 class InputFields(TypedDict):
