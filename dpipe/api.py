@@ -17,10 +17,10 @@ import xarray as xr
 
 from dpipe import catalog, compute, joins, operators, schema
 from dpipe.build import base_of, lineage, parameters, part_spec, parts
-from dpipe.catalog import heartbeat, seals
+from dpipe.catalog import heartbeat, opening, seals
 from dpipe.config import Settings
 from dpipe.errors import SchemaError, UsageError
-from dpipe.metadata import study as metadata_study
+from dpipe.metadata import collection_facts, image_facts
 from dpipe.operators import select, select_alike
 from dpipe.storage import Json, Objects
 
@@ -118,7 +118,7 @@ def _merged(
         by_stem = version.parts.by_stem
         refs = [by_stem[stem] for stem in stems if stem in by_stem]
         for ref, sealed in zip(refs, seals.named(objects, refs), strict=True):
-            ds = seals.open_sealed(objects, sealed, level if sealed.levels else 0)
+            ds = opening.open_sealed(objects, sealed, level if sealed.levels else 0)
             lineage.opened(ds, lineage.Input(version.label, ref.stem, ref.base, ref.seal))
             if ref.stem not in merged:
                 merged[ref.stem] = ds
@@ -142,7 +142,7 @@ def _table(objects: Objects, first: catalog.Version, version: catalog.Version) -
     rows = "movie" in ref.summary.get("sizes", {})
     if not rows and ref.stem in first.parts.by_stem:
         return None
-    ds = seals.open_named(objects, ref)
+    ds = opening.open_named(objects, ref)
     return joins.loaded(ds) if "movie" in ds.coords and ds["movie"].ndim == 1 else None
 
 
@@ -176,16 +176,20 @@ def facts(store: str, *names: str) -> dict[str, Json]:
         By stem, ``metadata.image_facts`` or ``metadata.collection_facts``; empty if the dataset
         holds neither.
     """
-    parts = catalog.resolve(catalog.open_store(store), names[0]).parts
-    kinds = {"image": metadata_study.image_facts, "pixels": metadata_study.collection_facts}
-    if not any(kinds.keys() & set(ref.summary.get("variables", [])) for ref in parts):
+    objects = catalog.open_store(store)
+    version = catalog.resolve(objects, names[0])
+    told = catalog.part_facts(objects, version)
+    if not told and told is not None:
         return {}
+    if told is not None and len(names) == 1:
+        return {stem: dict(facts) for stem, facts in told.items()}
+    parts = version.parts
     opened = open(store, *names)
     by_stem = {parts[0].stem: opened} if isinstance(opened, xr.Dataset) else as_parts(opened)
     return {
-        stem: dict(kinds[kind](ds))
+        stem: dict(tell(ds))
         for stem, ds in by_stem.items()
-        for kind in kinds
+        for kind, tell in (("image", image_facts), ("pixels", collection_facts))
         if kind in ds and (kind == "image" or "put_aside" in ds.coords)
     }
 

@@ -10,7 +10,7 @@ from typing import NotRequired, TypedDict
 import xarray as xr
 
 from dpipe import catalog, schema
-from dpipe.catalog import seals
+from dpipe.catalog import opening, seals
 from dpipe.errors import UsageError
 
 
@@ -53,7 +53,7 @@ def layers(store: str, name: str, part: str | None = None) -> list[Layer]:
     version = catalog.resolve(objects, name)
     ref = version.part(part) if part else version.parts[0]
     (sealed,) = seals.named(objects, [ref])
-    levels = [seals.open_sealed(objects, sealed, int(level)) for level in sealed.levels]
+    levels = [opening.open_sealed(objects, sealed, int(level)) for level in sealed.levels]
     if not levels:
         raise UsageError(f"{version.label}/{ref.stem}: holds no pixels; view shows images")
     return [_layer(levels, str(variable), ref.stem) for variable in levels[0].data_vars]

@@ -15,7 +15,7 @@ import numpy as np
 
 from dpipe import catalog, sources
 from dpipe.build.part_spec import PartSpec, is_older
-from dpipe.catalog import SpecFields, seals
+from dpipe.catalog import SpecFields, opening, seals
 from dpipe.errors import DamageError
 from dpipe.readers import Reader
 from dpipe.sources import Item, ItemFields, Part
@@ -133,7 +133,7 @@ def _stamps(parts: Iterable[catalog.PartRef | Item]) -> int:
 
 def _files(objects: Objects, seal: seals.Seal) -> dict[str, int]:
     """Return the state of each file that a part holds."""
-    ds = seals.open_sealed(objects, seal)
+    ds = opening.open_sealed(objects, seal)
     names, states = (np.asarray(ds[name].values).tolist() for name in ("file", "file_state"))
     return dict(zip(names, states, strict=True))
 

@@ -24,7 +24,7 @@ import xarray as xr
 from dpipe import compute, ledger, operators, readers, schema, sources
 from dpipe.build import growing_folders, parameters
 from dpipe.build.parameters import Params
-from dpipe.catalog import InputFields, PartRef, SpecFields, seals
+from dpipe.catalog import InputFields, PartRef, SpecFields, opening, seals
 from dpipe.errors import GoneError, InputError, StoreError, UsageError
 from dpipe.sources import ItemFields
 from dpipe.storage import Json, Objects
@@ -384,5 +384,5 @@ def _opened(objects: Objects, parts: Sequence[InputFields]) -> dict[str, xr.Data
     refs = [PartRef(p["stem"], p["fingerprint"], p["base"], p.get("seal", "")) for p in parts]
     sealed = seals.named(objects, refs)
     return {
-        ref.stem: seals.open_sealed(objects, seal) for ref, seal in zip(refs, sealed, strict=True)
+        ref.stem: opening.open_sealed(objects, seal) for ref, seal in zip(refs, sealed, strict=True)
     }

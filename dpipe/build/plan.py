@@ -25,7 +25,7 @@ from dpipe.build.recipe import Recipe, Step
 from dpipe.build.sealed_parts import Sealed, why_made
 from dpipe.build.stems import told_apart, wrong_name
 from dpipe.build.time_limit import in_time
-from dpipe.catalog import seals
+from dpipe.catalog import opening
 from dpipe.config import Settings
 from dpipe.errors import (
     DpipeError,
@@ -348,7 +348,7 @@ class Planner:
             return self._planned[base]()
         if base not in self._lazy:
             ref = catalog.PartRef(part["stem"], part["fingerprint"], base, part["seal"])
-            self._lazy[base] = seals.open_named(self.objects, ref)
+            self._lazy[base] = opening.open_named(self.objects, ref)
         return self._lazy[base]
 
 

@@ -14,7 +14,7 @@ from dpipe.build import marks, part_spec
 from dpipe.build.part_layout import base_of
 from dpipe.build.part_spec import PartSpec
 from dpipe.build.recipe import Step
-from dpipe.catalog import PartRef
+from dpipe.catalog import PartRef, opening
 from dpipe.catalog import seals as catalog_seals
 from dpipe.errors import InputError, SchemaError
 from dpipe.storage import Objects
@@ -108,7 +108,7 @@ def _is_of(objects: Objects, ref: PartRef, spec: PartSpec) -> bool:
     if reader.alike is None:
         return False
     try:
-        sealed = catalog_seals.open_named(objects, ref)
+        sealed = opening.open_named(objects, ref)
         return reader.alike(sealed, lambda: part_spec.read(spec))
     except (InputError, SchemaError):  # refused today: the plan says why
         return False

@@ -1,7 +1,8 @@
-from . import heartbeat, seals, version_files
+from . import heartbeat, opening, seals, version_files
 from .commits import add, commit
 from .display import Row, row, study_lines, text
 from .heartbeat import Heartbeat, beating
+from .part_facts import part_facts
 from .provenance import InputFields, Provenance, SpecFields, input_fields, provenance
 from .refs import PartRef, PicturesAside, Summary
 from .version_files import Draft, History, PutAside, StepFields, Version
@@ -45,6 +46,8 @@ __all__ = [
     "names",
     "newest",
     "open_store",
+    "opening",
+    "part_facts",
     "provenance",
     "resolve",
     "row",

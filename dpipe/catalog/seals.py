@@ -9,19 +9,16 @@ it: the seal is the one object that nothing else could bring back.
 This module knows one part; it knows nothing of versions, recipes or how parts are made.
 """
 
-import base64
 import contextlib
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Protocol, TypedDict
 
-import xarray as xr
-
 from dpipe import ledger
 from dpipe.catalog.provenance import Provenance
 from dpipe.catalog.refs import Summary
-from dpipe.errors import DamageError, NotFoundError, StoreError, UsageError
-from dpipe.storage import Listed, Objects, documents, zarr
+from dpipe.errors import DamageError, NotFoundError, StoreError
+from dpipe.storage import Json, Listed, Objects, documents
 
 _FORM = documents.Form("dpipe-seal", 2, "seal", unsigned=1)
 SOURCES = documents.Form("dpipe-sources", 1, "list of sources")
@@ -76,7 +73,7 @@ class Seal:
     suffix: str
     stem: str
     fingerprint: str
-    documents: dict[str, zarr.Document] = field(repr=False)
+    documents: dict[str, Json] = field(repr=False)
     inline: dict[str, str] = field(repr=False)
     objects: ObjectTotals
     provenance: Provenance = field(repr=False)
@@ -256,59 +253,3 @@ def named(objects: Objects, refs: Iterable[Named]) -> Iterator[Seal]:
         if seal.stem != ref.stem:
             raise DamageError(f"{where}: a version calls it {ref.stem!r}; it is {seal.stem!r}")
         yield seal
-
-
-def open_sealed(objects: Objects, seal: Seal, level: int = 0) -> xr.Dataset:
-    """Open a part lazily, with no further request.
-
-    Parameters
-    ----------
-    objects : Objects
-        The store.
-    seal : Seal
-        The part's seal.
-    level : int
-        Level of the pyramid; only 0 for a plain part.
-
-    Returns
-    -------
-    xarray.Dataset
-        Its Dask chunks are shards; ``attrs["stem"]`` is its stem.
-
-    Raises
-    ------
-    UsageError
-        There is no such level.
-    """
-    group = str(level) if seal.levels else ""
-    if (seal.levels and group not in seal.levels) or (not seal.levels and level):
-        levels = ", ".join(seal.levels) or "0"
-        raise UsageError(f"{seal.stem}: no level {level}; levels there: {levels}")
-    prefix = f"{group}/" if group else ""
-    inline = {
-        key: base64.b64decode(text) for key, text in seal.inline.items() if key.startswith(prefix)
-    }
-    ds = zarr.open_group(objects.url, seal.path, seal.documents, inline, group)
-    ds.attrs["stem"] = seal.stem
-    return ds
-
-
-def open_named(objects: Objects, ref: Named, level: int = 0) -> xr.Dataset:
-    """Open a part as a version names it; of a part without levels, `level` means nothing.
-
-    Parameters
-    ----------
-    objects : Objects
-        The store.
-    ref : PartRef
-        What the version says of it.
-    level : int
-        Level of the pyramid.
-
-    Returns
-    -------
-    xarray.Dataset
-        As `open_sealed` gives it.
-    """
-    (seal,) = named(objects, [ref])
-    return open_sealed(objects, seal, level if seal.levels else 0)

@@ -15,7 +15,7 @@ import xarray as xr
 
 from dpipe import compute, ledger
 from dpipe.build import PartLayout, PartSpec, check_unchanged, lay_out, lazy, note_rest, unreadable
-from dpipe.catalog import seals
+from dpipe.catalog import opening, seals
 from dpipe.checks import store as checks_store
 from dpipe.errors import DpipeError, NotFoundError
 from dpipe.storage import Objects, chunking, documents, zarr
@@ -104,7 +104,7 @@ class Part:
         if "picture_flag" not in self.ds:
             return data
         coordinate = name.partition("/")[0]
-        written = seals.open_sealed(self.objects, self.sealed)
+        written = opening.open_sealed(self.objects, self.sealed)
         flags = np.asarray(compute.compute(written["picture_flag"].data)[0])
         changed = unreadable(self.ds, flags)
         if coordinate not in changed:

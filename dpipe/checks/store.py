@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from dpipe import catalog, compute
 from dpipe.build import source_digests
-from dpipe.catalog import PartRef, seals
+from dpipe.catalog import PartRef, opening, seals
 from dpipe.checks import marks
 from dpipe.checks.versions import Chain, Finding, chain, lost_inputs
 from dpipe.errors import DamageError, NotFoundError, UsageError
@@ -232,7 +232,7 @@ def _compare(
 
 def _decode(objects: Objects, sealed: seals.Seal) -> Iterator[Finding]:
     for level in [int(name) for name in sealed.levels] or [0]:
-        ds = seals.open_sealed(objects, sealed, level)
+        ds = opening.open_sealed(objects, sealed, level)
         for name, variable in ds.data_vars.items():
             for region in compute.block_regions(variable):
                 try:

@@ -1,14 +1,15 @@
 """The facts of a movie that REMBI asks for, and those of a collection of pictures.
 
-It knows coordinates and attributes of Datasets; it reads no pixel and no file.
+They are told from a `Header`: names, sizes, attributes and coordinates. It reads no pixel and no
+file, and needs no Dataset.
 """
 
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, TypedDict, cast
 
 import numpy as np
-import xarray as xr
 
 from dpipe import schema
 
@@ -51,89 +52,108 @@ class CollectionFacts(TypedDict, total=False):
     reasons: dict[str, int]
 
 
-def image_facts(ds: xr.Dataset) -> ImageFacts:
-    """Return the facts of the images of a movie that REMBI asks for, as far as they are known.
+@dataclass(frozen=True)
+class ArrayHeader:
+    """An array without what it holds, or a coordinate with its values.
 
-    What a table of conditions says is known where the table was joined to the movie:
-    ``dpipe.open(store, "leuko", "leuko-conditions")``. In REMBI's terms ``organ`` belongs to the
-    biosample, ``stimulus`` to its extrinsic variables, ``channel_content``, ``fluorophores`` and
-    ``markers`` to the channels of the specimen's preparation, and ``objective`` to the
-    acquisition.
-
-    Parameters
+    Attributes
     ----------
-    ds : xarray.Dataset
-        A movie; its pixels are not read.
-
-
-    Returns
-    -------
-    ImageFacts
-        ``axes``, ``sizes`` by axis, ``dtype``, ``spacing`` (z, y, x in micrometres), ``interval``
-        (seconds; the median where frames are not regular), ``duration`` (seconds from the first
-        frame to the last), ``channels``. Where they are known: ``recording_date``, ``organ``,
-        ``stimulus``, ``markers``, ``fluorophores``, ``objective`` (texts as in the table), and
-        ``channel_content``, one text a channel, "" unknown.
-
-    Raises
-    ------
-    SchemaError
-        The Dataset is no movie.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> movie = schema.movie(np.zeros((3, 1, 2, 4, 4), "u2"), spacing=(2, 0.5, 0.5), interval=30)
-    >>> facts = image_facts(movie.assign_coords(organ="Spleen"))
-    >>> facts["spacing"], facts["interval"], facts["duration"], facts["sizes"]["t"], facts["organ"]
-    ([2.0, 0.5, 0.5], 30.0, 60.0, 3, 'Spleen')
+    dims : tuple of str
+        Its dims.
+    shape : tuple of int
+        Its size along each.
+    dtype : str
+        Name of its dtype.
+    attrs : mapping
+        Its attributes.
+    values : numpy.ndarray or None
+        Those of a coordinate.
     """
-    image = schema.IMAGE.check(ds)
-    times = ds["t"].values if "t" in ds.coords else range(image.sizes["t"])
+
+    dims: tuple[str, ...]
+    shape: tuple[int, ...]
+    dtype: str
+    attrs: Mapping[Any, Any]
+    values: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a part says of itself, without what it holds.
+
+    Attributes
+    ----------
+    arrays : dict of str to ArrayHeader
+        By name; coordinates have values.
+    attrs : mapping
+        Attributes of the part.
+    """
+
+    arrays: Mapping[str, ArrayHeader]
+    attrs: Mapping[Any, Any]
+
+    def values(self, name: str) -> np.ndarray | None:
+        """Return the values of a coordinate, None without it."""
+        array = self.arrays.get(name)
+        return None if array is None else array.values
+
+
+def facts_of(header: Header) -> ImageFacts | CollectionFacts | None:
+    """Return the facts of a movie or of a collection of pictures, None for anything else."""
+    if "image" in header.arrays:
+        return movie_facts(header)
+    if "pixels" in header.arrays and header.values("put_aside") is not None:
+        return picture_facts(header)
+    return None
+
+
+def movie_facts(header: Header) -> ImageFacts:
+    """Return the facts of a movie; see `image_facts`."""
+    image = header.arrays["image"]
+    sizes = dict(zip(image.dims, image.shape, strict=True))
+    times, channels = header.values("t"), header.values("c")
+    if times is None:
+        times = np.arange(sizes["t"])
     facts: ImageFacts = {
-        "axes": "".join(str(dim) for dim in image.dims),
-        "sizes": {str(dim): int(n) for dim, n in image.sizes.items()},
-        "dtype": str(image.dtype),
-        "spacing": [schema.spacing(ds, dim) for dim in schema.SPACE_DIMS],
-        "interval": schema.spacing(ds, "t"),
+        "axes": "".join(image.dims),
+        "sizes": {dim: int(n) for dim, n in sizes.items()},
+        "dtype": image.dtype,
+        "spacing": [_step(header, dim) for dim in schema.SPACE_DIMS],
+        "interval": _step(header, "t"),
         "duration": float(times[-1] - times[0]) if len(times) else 0.0,
-        "channels": [str(name) for name in ds["c"].values] if "c" in ds.coords else [],
+        "channels": [] if channels is None else [str(name) for name in channels],
     }
-    if date := str(ds.attrs.get("recording_date") or ""):
+    if date := str(header.attrs.get("recording_date") or ""):
         facts["recording_date"] = date
-    return facts | _conditions(ds)
+    return facts | _conditions(header)
 
 
-def collection_facts(ds: xr.Dataset) -> CollectionFacts:
-    """Return the facts of a packed collection of pictures; only its coordinates are read.
+def _step(header: Header, dim: str) -> float:
+    coordinate = header.arrays.get(dim)
+    if coordinate is None or coordinate.values is None:
+        return 1.0
+    return schema.step_of(coordinate.values, coordinate.attrs)
 
-    Parameters
-    ----------
-    ds : xarray.Dataset
-        Pictures over ``record``, as a reader gives them.
 
-    Returns
-    -------
-    CollectionFacts
-        ``pictures``, ``dtype``, ``channels``, ``height`` and ``width`` (least, median, largest),
-        ``labels`` (how many have one), ``masks_missing``, ``duplicates``, ``put_aside`` and the
-        most frequent ``reasons`` by number.
-    """
-    reasons = np.asarray(ds["put_aside"].values)
+def picture_facts(header: Header) -> CollectionFacts:
+    """Return the facts of a packed collection of pictures; see `collection_facts`."""
+    columns = {name: array.values for name, array in header.arrays.items()}
+    reasons = np.asarray(columns["put_aside"])
     sound = reasons == ""
     kinds = Counter(str(reason) for reason in reasons[~sound])
+    channels = columns.get("c")
     facts: CollectionFacts = {
         "pictures": len(reasons),
-        "dtype": str(ds["pixels"].dtype),
-        "channels": [str(name) for name in ds["c"].values],
+        "dtype": header.arrays["pixels"].dtype,
+        "channels": [] if channels is None else [str(name) for name in channels],
     }
     if sound.any():
-        facts["height"] = _spread(np.asarray(ds["height"].values)[sound])
-        facts["width"] = _spread(np.asarray(ds["width"].values)[sound])
-    if "set" in ds:
-        facts["labels"] = int((ds["set"].values == "labeled").sum())
-    if "mask_dtype" in ds:
-        facts["masks_missing"] = int((np.asarray(ds["mask_dtype"].values)[sound] == "").sum())
+        facts["height"] = _spread(np.asarray(columns["height"])[sound])
+        facts["width"] = _spread(np.asarray(columns["width"])[sound])
+    if (sets := columns.get("set")) is not None:
+        facts["labels"] = int((sets == "labeled").sum())
+    if (masks := columns.get("mask_dtype")) is not None:
+        facts["masks_missing"] = int((np.asarray(masks)[sound] == "").sum())
     return facts | {
         "duplicates": sum(n for reason, n in kinds.items() if reason.startswith("object ")),
         "put_aside": int((~sound).sum()),
@@ -146,16 +166,16 @@ def _spread(values: np.ndarray) -> list[int]:
     return [int(values.min()), int(np.median(values)), int(values.max())]
 
 
-def _conditions(ds: xr.Dataset) -> ImageFacts:
+def _conditions(header: Header) -> ImageFacts:
     """Return the conditions that a row of a table tells, as far as it tells any."""
     facts: schema.Attributes = {}
     for variable in schema.CONDITIONS:
-        text = ds.coords.get(variable.name)
-        if text is not None and not text.dims and str(text.values):
-            facts[variable.name] = str(text.values)
-    content = ds.coords.get(schema.CHANNEL_CONTENT.name)
-    if content is not None and any(content.values.tolist()):
-        facts[schema.CHANNEL_CONTENT.name] = [str(text) for text in content.values]
+        text = header.values(variable.name)
+        if text is not None and not text.shape and str(text):
+            facts[variable.name] = str(text)
+    content = header.values(schema.CHANNEL_CONTENT.name)
+    if content is not None and any(content.tolist()):
+        facts[schema.CHANNEL_CONTENT.name] = [str(text) for text in content]
     return cast(ImageFacts, facts)
 
 

@@ -17,7 +17,6 @@ from dataclasses import dataclass, fields
 from typing import Any, Self
 
 from dpipe.errors import UsageError, unknown
-from dpipe.metadata.facts import collection_facts, facts_line, image_facts
 from dpipe.schema import Attributes
 
 __all__ = [
@@ -27,9 +26,6 @@ __all__ = [
     "Publication",
     "Study",
     "Version",
-    "collection_facts",
-    "facts_line",
-    "image_facts",
 ]
 
 _EMAIL = re.compile(r"^\S+@[\S+.]+\S+$")

@@ -17,7 +17,7 @@ import xarray as xr
 
 from dpipe import catalog
 from dpipe.api import DataLike, as_parts
-from dpipe.catalog import seals
+from dpipe.catalog import opening
 from dpipe.compute import blocks
 from dpipe.plot import (
     crop_gallery,
@@ -275,7 +275,7 @@ def _timed(ref: catalog.PartRef) -> bool:
 
 
 def _read(objects: Objects, path: str, ref: catalog.PartRef) -> Any:
-    ds = seals.open_named(objects, ref)
+    ds = opening.open_named(objects, ref)
     names = [
         str(name)
         for name, variable in ds.data_vars.items()

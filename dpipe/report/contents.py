@@ -13,7 +13,7 @@ import numpy as np
 import xarray as xr
 
 from dpipe import catalog, compute, schema
-from dpipe.catalog import seals
+from dpipe.catalog import opening, seals
 from dpipe.errors import DpipeError, SchemaError
 from dpipe.plot import COLORS
 from dpipe.report.charts import PAPER, Chart, chart, legible, picture, scales
@@ -248,7 +248,7 @@ def _movie(
 def _read(objects: Objects, ref: catalog.PartRef, *names: str) -> tuple[xr.Dataset, seals.Seal]:
     """Load some variables of a part, by default all."""
     (sealed,) = seals.named(objects, [ref])
-    ds = seals.open_sealed(objects, sealed)
+    ds = opening.open_sealed(objects, sealed)
     chosen = [str(name) for name in ds.data_vars if not names or name in names]
     size = compute.source_bytes(ds[chosen])
     if size > _LARGEST:

@@ -13,7 +13,7 @@ import numpy as np
 import xarray as xr
 
 from dpipe import catalog, plot, schema
-from dpipe.catalog import seals
+from dpipe.catalog import opening
 from dpipe.storage import Objects
 
 if TYPE_CHECKING:
@@ -117,7 +117,7 @@ def _gallery(
     if not plot.available():
         problems += [_MISSING] if _MISSING not in problems else []
         return None
-    datasets = {ref.stem: seals.open_named(objects, ref) for ref in refs[:_MOST_ROWS]}
+    datasets = {ref.stem: opening.open_named(objects, ref) for ref in refs[:_MOST_ROWS]}
     datasets = {stem: ds for stem, ds in datasets.items() if ds.sizes["event"]}
     if not datasets:
         return None
@@ -136,7 +136,7 @@ def _masks(
     for version in versions:
         refs = [r for r in version.parts if r.stem in stems and _holds(r, schema.LABELS.name)]
         if refs:
-            datasets = {ref.stem: seals.open_named(objects, ref) for ref in refs}
+            datasets = {ref.stem: opening.open_named(objects, ref) for ref in refs}
             frames = [ds[schema.LABELS.name].isel(t=0) for ds in datasets.values() if ds.sizes["t"]]
             cost = _MOST_ROWS * _COLUMNS * max([frame.nbytes for frame in frames], default=0)
             return datasets if cost <= _MASK_BYTES else None

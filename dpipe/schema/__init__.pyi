@@ -168,7 +168,6 @@ from .movies import (
     QUALITY_FLAG,
     QUALITY_REASON,
     SEGMENTED,
-    SPACE_DIMS,
     THUMBNAIL,
     movie,
     revise,
@@ -197,6 +196,7 @@ from .pictures import (
     SPILLOVER,
     VALUES_IN_MASK,
 )
+from .steps import SPACE_DIMS, step_of
 from .surfaces import (
     FACE,
     FACE_COUNT,
@@ -539,6 +539,7 @@ __all__ = [
     "revise",
     "seconds_in",
     "spacing",
+    "step_of",
     "still_true",
     "units",
 ]

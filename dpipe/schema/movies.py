@@ -13,10 +13,10 @@ from dpipe.errors import SchemaError
 from dpipe.schema import tracks
 from dpipe.schema.facts import Attributes, MovieFacts
 from dpipe.schema.overrides import check_said, still_true
+from dpipe.schema.steps import SPACE_DIMS, step_of
 from dpipe.schema.variable import Variable
 
 MOVIE_DIMS = ("t", "c", "z", "y", "x")
-SPACE_DIMS = ("z", "y", "x")
 
 
 def _frame(name: str, unit: str, meaning: str, kinds: str = "f") -> Variable:
@@ -203,10 +203,7 @@ def spacing(ds: xr.Dataset | xr.DataArray, dim: str) -> float:
     coordinate = ds.coords.variables.get(dim)
     if coordinate is None:
         return 1.0
-    if "spacing" in coordinate.attrs:
-        return float(coordinate.attrs["spacing"])
-    values = np.asarray(coordinate.values)
-    return float(np.median(np.diff(values))) if values.size > 1 else 1.0
+    return step_of(coordinate.values, coordinate.attrs)
 
 
 def revise(ds: xr.Dataset, **said: Any) -> xr.Dataset:

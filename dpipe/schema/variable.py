@@ -4,11 +4,12 @@ This module knows how a variable is checked and described, not which variables t
 """
 
 from dataclasses import dataclass
-from typing import Any
-
-import xarray as xr
+from typing import TYPE_CHECKING, Any
 
 from dpipe.errors import SchemaError
+
+if TYPE_CHECKING:  # names are looked up where nothing is computed
+    import xarray as xr
 from dpipe.schema.facts import Attributes
 
 _KINDS = {"u": "unsigned integer", "i": "integer", "f": "float", "b": "boolean", "U": "text"}
@@ -41,7 +42,7 @@ class Variable:
     meaning: str
     flags: tuple[str, ...] = ()
 
-    def check(self, ds: xr.Dataset, name: str | None = None) -> xr.DataArray:
+    def check(self, ds: "xr.Dataset", name: str | None = None) -> "xr.DataArray":
         """Return the variable from a Dataset, or say what is wrong with it.
 
         Parameters
@@ -79,7 +80,7 @@ class Variable:
             raise SchemaError(f"variable {name!r} is {array.dtype}; expected {allowed}")
         return array.transpose(*self.dims)
 
-    def wrap(self, array: xr.DataArray, **attrs: Any) -> dict[str, xr.DataArray]:
+    def wrap(self, array: "xr.DataArray", **attrs: Any) -> "dict[str, xr.DataArray]":
         """Name a result: the array under this variable's name, with its unit and meaning.
 
         Parameters

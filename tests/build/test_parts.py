@@ -25,7 +25,7 @@ from yaozarrs import validate_zarr_store
 
 from dpipe import schema, sources
 from dpipe.build import base_of, lay_out, marked_parts, marks, part_spec, parts
-from dpipe.catalog import PartRef, seals
+from dpipe.catalog import PartRef, opening, seals
 from dpipe.checks import store as checks_store
 from dpipe.compute import blocks
 from dpipe.errors import DamageError, GoneError, InputError, NotFoundError, SchemaError, UsageError
@@ -86,7 +86,7 @@ def findings(objects: Objects, seal: str = "") -> list[checks_store.Finding]:
 
 
 def opened(objects: Objects, level: int = 0, base: str = BASE) -> xr.Dataset:
-    ds = seals.open_sealed(objects, seals.read(objects, base)[0], level)
+    ds = opening.open_sealed(objects, seals.read(objects, base)[0], level)
     return ds.drop_attrs(deep=False)
 
 

@@ -13,7 +13,7 @@ from faultproxy import FaultProxy
 
 from dpipe import api, catalog, schema
 from dpipe.build import base_of, lay_out, parts
-from dpipe.catalog import seals
+from dpipe.catalog import opening, seals
 from dpipe.checks import store as checks_store
 from dpipe.errors import DamageError, NotFoundError, StoreError, UsageError
 from dpipe.storage import Objects, open_objects, zarr
@@ -111,7 +111,7 @@ def test_every_bit_of_a_shard_is_guarded(memory: tuple[Objects, catalog.PartRef]
         data = bytearray(whole)
         data[place // 8] ^= 1 << place % 8
         objects.put(key, bytes(data))
-        ds = seals.open_sealed(objects, seals.read(objects, ref.base)[0])
+        ds = opening.open_sealed(objects, seals.read(objects, ref.base)[0])
         try:
             values = ds["image"].compute(scheduler="synchronous").values
         except DamageError:
@@ -184,15 +184,15 @@ def test_levels(memory: tuple[Objects, catalog.PartRef]) -> None:
     sealed, digest = seals.read(objects, ref.base)
     assert digest == ref.seal
     assert sealed.levels == ["0", "1"]
-    assert seals.open_sealed(objects, sealed, 1).sizes["x"] == 150
+    assert opening.open_sealed(objects, sealed, 1).sizes["x"] == 150
     with pytest.raises(UsageError, match="Neu1: no level 2; levels there: 0, 1"):
-        seals.open_sealed(objects, sealed, 2)
+        opening.open_sealed(objects, sealed, 2)
     plain = api.save({"a": xr.Dataset({"x": ("i", [1])})}, objects.url, "plain", message="m")
     sealed = seals.read(objects, plain.parts[0].base)[0]
     assert sealed.levels == []
-    assert seals.open_sealed(objects, sealed)["x"].values.tolist() == [1]
+    assert opening.open_sealed(objects, sealed)["x"].values.tolist() == [1]
     with pytest.raises(UsageError, match="a: no level 1; levels there: 0"):
-        seals.open_sealed(objects, sealed, 1)
+        opening.open_sealed(objects, sealed, 1)
 
 
 def test_a_seal_opens_without_a_request(
@@ -206,7 +206,7 @@ def test_a_seal_opens_without_a_request(
         monkeypatch.setattr(
             type(place), name, lambda self, *a, o=original, n=name: asked.append(n) or o(self, *a)
         )
-    ds = seals.open_sealed(place, found)
+    ds = opening.open_sealed(place, found)
     assert ds["t"].values.tolist() == [0, 30]
     assert asked == []
     ds["image"][0, 0, 0, 0, 0].compute(scheduler="synchronous")

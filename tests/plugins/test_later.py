@@ -51,6 +51,8 @@ def test_every_row_names_what_there_is() -> None:
         ("import dpipe", "numpy xarray dask zarr click numba"),
         ("import dpipe.cli.group", "numpy xarray dask zarr numba yaml"),
         ("import dpipe.cli.ls", "xarray dask zarr numba s3fs pandas"),
+        ("import dpipe.cli.show", "xarray dask zarr numba s3fs pandas"),
+        ("from dpipe import catalog; catalog.part_facts", "xarray dask zarr numba s3fs pandas"),
         ("import dpipe.cli.make", "dask.array numba s3fs distributed scipy h5py matplotlib jinja2"),
         ("from dpipe import readers; readers.resolve('tiff')", "tifffile h5py dask.array numba"),
         ("from dpipe import operators; operators.resolve('gate')", "dask.array numba scipy"),
