@@ -90,10 +90,14 @@ OPERATORS: dict[str, Operator] = {
         _later("tables.feature_statistics:feature_statistics"), version=2
     ),
     "feature-sums": Operator(_later("tables.feature_statistics:feature_sums"), version=2),
+    "flatten-background": Operator(
+        _later("pictures.flatten:flatten_background"), version=1, free=("block",)
+    ),
     "frame-quality": Operator(_later("frames.quality:frame_quality"), version=1, free=("t", "c")),
     "gate": Operator(_later("tables.gate:gate"), version=1, free=("record",)),
     "group-tests": Operator(_later("tables.group_tests:group_tests"), version=2, makes="table"),
     "mesh-masks": Operator(_later("surfaces.masks:mesh_masks"), version=1, free=("t", "z")),
+    "normalise": Operator(_later("pictures.normalise:normalise"), version=1, free=("block",)),
     "phase-tracks": Operator(_later("tracks.phases:phase_tracks"), version=2, makes="table"),
     "picture-quality": Operator(
         _later("pictures.quality:picture_quality"), version=1, free=("record",)

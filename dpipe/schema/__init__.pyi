@@ -175,6 +175,7 @@ from .movies import (
 )
 from .overrides import check_said, still_true
 from .pictures import (
+    BACKGROUND_ZEROS,
     CHANNEL_HISTOGRAM,
     CHANNEL_MAX,
     CHANNEL_MEAN,
@@ -183,6 +184,7 @@ from .pictures import (
     CHANNEL_PERCENTILE,
     CHANNEL_PIXELS,
     CHANNEL_STD,
+    CHANNELS_OF_ONE_VALUE,
     MASK_NAME,
     MASK_ON_BORDER,
     MASK_SHARE,
@@ -282,6 +284,7 @@ __all__ = [
     "ANNOTATION_ID",
     "ANNOTATOR",
     "ANNOTATOR_TRACK",
+    "BACKGROUND_ZEROS",
     "BLEBBING_END",
     "BLEBBING_START",
     "BOX_SIDES",
@@ -292,6 +295,7 @@ __all__ = [
     "CELL_COUNT",
     "CELL_DISTANCE",
     "CHANNEL",
+    "CHANNELS_OF_ONE_VALUE",
     "CHANNEL_CONTENT",
     "CHANNEL_HISTOGRAM",
     "CHANNEL_MAX",

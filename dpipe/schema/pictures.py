@@ -32,6 +32,12 @@ PICTURE_REASONS = (
 )
 """Meanings of the bits 1, 2, 4, ... of `PICTURE_REASON`."""
 
+CHANNELS_OF_ONE_VALUE = Variable(
+    "channels_of_one_value", ("block", "slot"), "u", "1", "channels whose percentiles are equal"
+)
+BACKGROUND_ZEROS = Variable(
+    "background_zeros", ("block", "slot"), "u", "1", "pixels whose background was 0"
+)
 MASK_NAME = Variable(
     "mask_name", ("mask",), "U", "1", "what each bit of a mask code is the mask of"
 )

@@ -81,6 +81,12 @@ def packed():
     return xr.Dataset(rows, over | {"block": [0], "c": ["BF", "CD3", "CD18"]})
 
 
+def grey():
+    """The same pictures in 8 bits."""
+    ds = packed()
+    return ds.assign(pixels=(ds.pixels % 251).astype("u1"))
+
+
 def cells():
     """Two pictures of 3 channels, the last without a mask, by integer arithmetic."""
     made = []
@@ -190,6 +196,9 @@ EXAMPLES = {
     "feature-sums": OperatorExample(
         table, version=2, digest="996107698aa86315d95b7fa553d0b84edf444d8ac6381b44a1071ffcb9b042fd"
     ),
+    "flatten-background": OperatorExample(
+        grey, version=1, digest="6cb4182af118d44f8584efd484120d74a8e02dacae8cbb0707a58993a6315ba3"
+    ),
     "frame-quality": OperatorExample(
         movie, version=1, digest="2d80ac9fb14ddc0f796e948e88431ce67822eeb8049d8ae8d1be502c8ebaf320"
     ),
@@ -211,6 +220,9 @@ EXAMPLES = {
         version=1,
         digest="d2aeca817c5c4a7b171c8fe8d971d8409b6010c35aa342bf6207462c108d9caa",
         on_host=True,
+    ),
+    "normalise": OperatorExample(
+        packed, version=1, digest="3112787becd288a45c942dc723e238e7e719e116881c5652345fcd992f463787"
     ),
     "phase-tracks": OperatorExample(
         lambda: (

@@ -15,7 +15,7 @@ from dpipe.compute import Stretch, map_blocks
 from dpipe.errors import SchemaError, UsageError
 from dpipe.operators.annotations.block_drawing import FIRST, LAST, SMALLEST, draw_block
 from dpipe.operators.parameters import check_choice
-from dpipe.operators.pictures.packed import layout, places
+from dpipe.operators.pictures.packed import layout, places, slots
 
 _RULES = {"last": LAST, "first": FIRST, "smallest": SMALLEST}
 _PIXELS = ("coco", "centre")
@@ -108,11 +108,11 @@ def polygon_masks(
         "label_dtype": dtype.name,
     }
     labels = map_blocks(_labels, place, sizes={"place": inputs["row"]}, dtype=dtype, **inputs)
-    slots = int(np.asarray(place["in_slot"].values).max(initial=0)) + 1
-    sizes = {"what": 2, "slot": slots}
+    count = slots(place)
+    sizes = {"what": 2, "slot": count}
     lost = map_blocks(
         _lost, place, sizes=sizes, dtype="u4", **inputs | {"columns": inputs["columns"] | {
-            "in_slot": np.asarray(place["in_slot"].values)}}, slots=slots,
+            "in_slot": np.asarray(place["in_slot"].values)}}, slots=count,
     )  # fmt: skip
     made = schema.LABEL_PIXELS.wrap(labels)
     made |= schema.PIXELS_LOST.wrap(lost.isel(what=0))

@@ -89,6 +89,13 @@ def places(ds: xr.Dataset) -> int:
     return int(ds["pixels"].sizes["value"]) // int(ds.sizes["c"])
 
 
+def slots(ds: xr.Dataset) -> int:
+    """Return how many pictures a block has at most."""
+    if "slot" in ds.sizes:
+        return int(ds.sizes["slot"])
+    return int(np.asarray(ds["in_slot"].values).max(initial=0)) + 1
+
+
 def channels(ds: xr.Dataset) -> list[str]:
     """Return the names of the channels."""
     return [str(name) for name in ds["c"].values]
