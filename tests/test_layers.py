@@ -25,7 +25,7 @@ OPEN = ("formats", "schema")
 """Packages whose files may be used by their own names: a codec a format, names an entity."""
 OPERATORS_USE = ("errors", "schema", "plugins", "compute", "expressions", "operators")
 BESIDE = {
-    "operators.annotations": {"operators.pictures"},
+    "operators.annotations": {"operators.cell_features", "operators.pictures"},
     "operators.cell_features": {"operators.pictures"},
     "operators.crops": {"operators.frames", "operators.surfaces"},
     "operators.tracks": {"operators.surfaces"},

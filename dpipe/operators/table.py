@@ -98,6 +98,9 @@ OPERATORS: dict[str, Operator] = {
     "group-tests": Operator(_later("tables.group_tests:group_tests"), version=2, makes="table"),
     "mesh-masks": Operator(_later("surfaces.masks:mesh_masks"), version=1, free=("t", "z")),
     "normalise": Operator(_later("pictures.normalise:normalise"), version=1, free=("block",)),
+    "object-measures": Operator(
+        _later("annotations.object_measures:object_measures"), version=1, makes="table"
+    ),
     "phase-tracks": Operator(_later("tracks.phases:phase_tracks"), version=2, makes="table"),
     "picture-quality": Operator(
         _later("pictures.quality:picture_quality"), version=1, free=("record",)

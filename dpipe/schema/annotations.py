@@ -57,6 +57,17 @@ OUTLINE_X = Variable("outline_x", ("point",), "f", "pixel", "columns from the le
 OUTLINE_Y = Variable("outline_y", ("point",), "f", "pixel", "rows from the upper border")
 RUN_LENGTH = Variable("run_length", ("run",), "u", "pixel", "pixels outside and inside, by turns")
 
+
+def _record(name: str, meaning: str, unit: str = "pixel") -> Variable:
+    return Variable(name, ("record",), "i", unit, meaning)
+
+
+OBJECT_LABEL = _record("object_label", "number of an object in its label image", "1")
+BOX_TOP = _record("box_top", "first row of an object")
+BOX_LEFT = _record("box_left", "first column of an object")
+BOX_HEIGHT = _record("box_height", "rows of an object")
+BOX_WIDTH = _record("box_width", "columns of an object")
+
 CATEGORY_ID = Variable("category_id", ("category",), "i", "1", "number of a class of objects")
 CATEGORY_NAME = Variable("category_name", ("category",), "U", "1", "name of a class of objects")
 SUPERCATEGORY = Variable("supercategory", ("category",), "U", "1", "what a class belongs to")

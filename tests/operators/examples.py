@@ -224,6 +224,12 @@ EXAMPLES = {
     "normalise": OperatorExample(
         packed, version=1, digest="3112787becd288a45c942dc723e238e7e719e116881c5652345fcd992f463787"
     ),
+    "object-measures": OperatorExample(
+        annotated.labelled,
+        version=1,
+        digest="d8ccf5c54fa0d0dab06b4822036a424402c8bb7e5202375cfdaf3789eaa98938",
+        on_host=True,
+    ),
     "phase-tracks": OperatorExample(
         lambda: (
             xr.DataTree.from_dict({"/table": phases().isel(event=slice(0, None, 3))}),

@@ -9,6 +9,7 @@ import imagecodecs
 import numpy as np
 import xarray as xr
 
+from dpipe.operators.annotations.polygon_masks import polygon_masks
 from dpipe.readers.annotations.coco import open_coco
 
 OUTLINES = (
@@ -77,3 +78,10 @@ def dataset() -> xr.Dataset:
     """What the reader makes of annotations without pictures."""
     with tempfile.TemporaryDirectory() as folder:
         return open_coco(str(write_alone(Path(folder)))).load()
+
+
+def labelled() -> xr.Dataset:
+    """Label images of the annotations, with pixels of their own."""
+    masks = polygon_masks(dataset()).compute()
+    pixels = np.arange(masks["label_pixels"].size).reshape(masks["label_pixels"].shape) * 7 % 251
+    return masks.assign(pixels=(("block", "value"), pixels.astype("u2")))
