@@ -47,6 +47,7 @@ class _Annotation(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     bbox: list[float | None] | None = None
     iscrowd: bool | int | None = None
     score: float | None = None
+    mask_score: float | None = None
     ignore: bool | int | None = None
 
 
@@ -72,7 +73,7 @@ class Objects:
         Number, picture and class of each; -1 where the file gives no number or class.
     crowd : array of int8
         Whether it stands for several.
-    area, score : array of float64
+    area, score, mask_score : array of float64
         As the file gives them, NaN where it does not.
     boxes : array of float64
         Four a piece: left, top, width, height; NaN where there is none.
@@ -92,6 +93,7 @@ class Objects:
     crowd: "array[int]" = field(default_factory=lambda: array("b"))
     area: "array[float]" = field(default_factory=lambda: array("d"))
     score: "array[float]" = field(default_factory=lambda: array("d"))
+    mask_score: "array[float]" = field(default_factory=lambda: array("d"))
     boxes: "array[float]" = field(default_factory=lambda: array("d"))
     ring_counts: "array[int]" = field(default_factory=lambda: array("q"))
     run_counts: "array[int]" = field(default_factory=lambda: array("q"))
@@ -118,6 +120,8 @@ class Annotations:
         As they stand there, None without.
     notes : list of str
         What was not taken, and what is odd, a line each.
+    bare : bool
+        Whether the file is a bare list of objects, as detections are written.
     """
 
     images: list[dict[str, Any]]
@@ -126,6 +130,7 @@ class Annotations:
     info: Any = None
     licenses: Any = None
     notes: list[str] = field(default_factory=list)
+    bare: bool = False
 
 
 def parse(data: bytes | memoryview) -> Annotations:
@@ -171,6 +176,7 @@ def _parse(data: bytes | memoryview) -> Annotations:
     found = Annotations(
         members.images or [], members.categories or [], Objects(), members.info, members.licenses
     )
+    found.bare = start == b"["
     if not memoryview(members.annotations):
         if members.images is None:
             raise InputError("no key images or annotations; expected a file as COCO has them")
@@ -318,6 +324,9 @@ def _extend(
     objects.crowd.extend([bool(one.iscrowd) for one in batch])
     objects.area.extend([math.nan if one.area is None else one.area for one in batch])
     objects.score.extend([math.nan if one.score is None else one.score for one in batch])
+    objects.mask_score.extend(
+        [math.nan if one.mask_score is None else one.mask_score for one in batch]
+    )
     objects.boxes.extend(itertools.chain.from_iterable(boxes))
     for column, values, kind in (
         (objects.ring_counts, rings, "i8"),

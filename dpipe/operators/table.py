@@ -57,6 +57,9 @@ def _later(name: str) -> Later:
 
 
 OPERATORS: dict[str, Operator] = {
+    "average-precision": Operator(
+        _later("annotations.average_precision:average_precision"), version=1, makes="table"
+    ),
     "cell-density": Operator(_later("frames.density:cell_density"), version=2, free=("t", "c")),
     "cell-features": Operator(
         _later("cell_features.features:cell_features"), version=3, free=("record",)

@@ -154,6 +154,9 @@ READERS: dict[str, Reader] = {
     "instance-masks": Reader(
         _later("pictures.folders:find"), _later("pictures.folders:open_instance_masks"), version=1
     ),
+    "livecell": Reader(
+        _later("annotations.livecell:find"), _later("annotations.livecell:open_livecell"), version=1
+    ),
     "ome-zarr": Reader(
         _later("ome_zarr.movies:find"),
         _later("ome_zarr.movies:open_ome_zarr"),

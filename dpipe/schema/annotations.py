@@ -17,6 +17,12 @@ from dpipe.schema.variable import Variable
 IMAGE_ID = Variable(
     "image_id", ("record",), "i", "1", "number of a picture in its file of annotations"
 )
+IMAGE_HEIGHT = Variable(
+    "image_height", ("record",), "i", "pixel", "rows of a picture by its file of annotations"
+)
+IMAGE_WIDTH = Variable(
+    "image_width", ("record",), "i", "pixel", "columns of a picture by its file of annotations"
+)
 LABEL_PIXELS = Variable(
     "label_pixels", ("block", "place"), "u", "1", "number of the object at each pixel, 0 none"
 )
@@ -47,6 +53,7 @@ OBJECT_CATEGORY = _object("object_category", "i", "1", "category_id of an object
 OBJECT_CROWD = _object("object_crowd", "b", "1", "whether an object stands for several")
 OBJECT_AREA = _object("object_area", "f", "pixel2", "area as the file gives it, NaN none")
 OBJECT_SCORE = _object("object_score", "f", "1", "how sure a detection is, NaN none")
+OBJECT_MASK_SCORE = _object("object_mask_score", "f", "1", "how sure a mask is, NaN none")
 OBJECT_BOX = Variable(
     "object_box", ("object", "side"), "f", "pixel", "left, top, width, height of a box, NaN none"
 )

@@ -140,6 +140,12 @@ def ratings():
 
 
 EXAMPLES = {
+    "average-precision": OperatorExample(
+        annotated.detected,
+        version=1,
+        digest="ccf37da595282de8bc1dc9070e4b77de1dae636c5f4bb842d0f7812293f22702",
+        on_host=True,
+    ),
     "cell-density": OperatorExample(
         movie, version=2, digest="68f7049a0993ba474907550bdf29fe47a140f09319fd3c4bc71746208c714f8f"
     ),
@@ -248,7 +254,7 @@ EXAMPLES = {
     "polygon-masks": OperatorExample(
         annotated.dataset,
         version=1,
-        digest="61971fae788fd74035941033871f837547daeaba186964a0dd6523b2c5547a12",
+        digest="72b12c373426cd74e481fa6c958e0d6c74385f3f90bb510ce84a14f09f180430",
         on_host=True,
     ),
     "projections": OperatorExample(

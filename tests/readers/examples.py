@@ -251,6 +251,7 @@ EXAMPLES = {
     "imaris-spots": ReaderExample(write_imaris_spots, spots_of_imaris),
     "imaris-surfaces": ReaderExample(write_imaris_surfaces, meshes_of_movie),
     "instance-masks": ReaderExample(plain.write_masks, plain.masks),
+    "livecell": ReaderExample(annotated.write_alone, annotated.dataset),
     "ome-zarr": ReaderExample(write_ome_zarr, movie),
     "phases": ReaderExample(write_phases, phases),
     "pictures": ReaderExample(plain.write_pictures, plain.pictures),

@@ -85,3 +85,12 @@ def labelled() -> xr.Dataset:
     masks = polygon_masks(dataset()).compute()
     pixels = np.arange(masks["label_pixels"].size).reshape(masks["label_pixels"].shape) * 7 % 251
     return masks.assign(pixels=(("block", "value"), pixels.astype("u2")))
+
+
+def detected() -> tuple[xr.DataTree, xr.DataTree]:
+    """The annotations, and detections that find all but one of them, one a little off."""
+    truth = dataset()
+    found = truth.isel(object=[0, 1, 2], ring=[0, 1, 2]).load()
+    found["object_score"] = ("object", [0.9, 0.5, 0.7])
+    found["outline_x"] = found["outline_x"] + 0.4
+    return xr.DataTree.from_dict({"/m": truth}), xr.DataTree.from_dict({"/net": found})

@@ -66,7 +66,7 @@ def object_measures(ds: xr.Dataset, labels: xr.Dataset | None = None) -> xr.Data
 
     Examples
     --------
-    >>> row = [[0, 7, 7, 0, 0, 7, 7, 3]]
+    >>> row = np.array([[0, 7, 7, 0, 0, 7, 7, 3]], "u1")
     >>> coords = {"c": ["Ch1"], "block": [0], "in_block": ("record", [0]),
     ...           "in_slot": ("record", [0]), "offset": ("record", [0]),
     ...           "height": ("record", [2]), "width": ("record", [4]), "file": ("record", ["a"])}

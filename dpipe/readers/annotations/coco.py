@@ -72,12 +72,13 @@ def open_coco(
     -------
     xarray.Dataset
         Pictures over ``record`` as the file lists them, packed as ``pixels(block, value)`` where
-        there are any, with ``image_id``, ``file`` and whatever else the file says of each
-        (``image_<key>``). Objects over ``object`` in the order of their pictures, outlines as
-        ``outline_x``, ``outline_y`` and ``run_length``; see `dpipe.schema.annotations`. Classes
-        over ``category``. ``attrs["notes"]`` says what could not be used. A picture that is
-        missing or damaged keeps its record and its objects, with height 0 and the reason in
-        ``put_aside``.
+        there are any, with ``image_id``, ``file``, ``image_height`` and ``image_width`` as the
+        file gives them, and whatever else it says of each (``image_<key>``); of a bare list of
+        detections ``image_id`` alone. Objects over ``object`` in the order of their pictures,
+        outlines as ``outline_x``, ``outline_y`` and ``run_length``; see
+        `dpipe.schema.annotations`. Classes over ``category``. ``attrs["notes"]`` says what could
+        not be used. A picture that is missing or damaged keeps its record and its objects, with
+        height 0 and the reason in ``put_aside``.
 
     Raises
     ------
@@ -127,6 +128,8 @@ def dataset(
     """Return pictures and annotations as one Dataset; see `open_coco`."""
     name = uri.rpartition("/")[2]
     notes = list(annotations.notes)
+    if annotations.bare:
+        return _detections(annotations, notes)
     images = []
     for image in annotations.images:
         if problem := coco.image_problem(image):
@@ -154,6 +157,8 @@ def dataset(
         "file": np.array(names, dtype=str),
         "put_aside": np.array(reasons, dtype=str),
         "image_id": np.array([image["id"] for image in images], np.int64),
+        "image_height": np.array([image["height"] for image in images], np.int64),
+        "image_width": np.array([image["width"] for image in images], np.int64),
     }
     columns |= _other_keys(images, notes)
     coords: dict[str, Any] = {"block": np.arange(plan.count), "c": np.array(called, dtype=str)}
@@ -169,6 +174,14 @@ def dataset(
     found = xr.Dataset(variables, coords, _attributes(annotations))
     found = found.merge(objects_of(annotations, columns["image_id"], notes))
     return found.assign_attrs({"notes": notes} if notes else {})
+
+
+def _detections(annotations: coco.Annotations, notes: list[str]) -> xr.Dataset:
+    """Return a bare list of objects: pictures are known by their numbers only."""
+    numbers = np.unique(np.array(annotations.objects.images, np.int64))
+    ds = xr.Dataset({}, schema.IMAGE_ID.wrap(xr.DataArray(numbers, dims="record")))
+    ds = ds.merge(objects_of(annotations, numbers, notes))
+    return ds.assign_attrs({"notes": notes} if notes else {})
 
 
 def objects_of(
@@ -206,6 +219,7 @@ def objects_of(
         schema.OBJECT_AREA: np.array(objects.area)[order],
         schema.OBJECT_SCORE: np.array(objects.score)[order],
         schema.OBJECT_BOX: np.array(objects.boxes).reshape(-1, 4)[order],
+        **_mask_scores(objects, order),
         schema.OUTLINE_X: np.frombuffer(objects.x, np.float64)[vertex_order],
         schema.OUTLINE_Y: np.frombuffer(objects.y, np.float64)[vertex_order],
         schema.RUN_LENGTH: np.frombuffer(objects.runs, np.uint32)[run_order],
@@ -229,6 +243,12 @@ def objects_of(
     ]
     sides = {"side": np.array(schema.BOX_SIDES)}
     return xr.Dataset(wrapped[0], wrapped[1] | sides)
+
+
+def _mask_scores(objects: coco.Objects, order: np.ndarray) -> dict[schema.Variable, np.ndarray]:
+    """Return scores of masks, where any object has one of its own."""
+    scores = np.array(objects.mask_score)[order]
+    return {} if np.isnan(scores).all() else {schema.OBJECT_MASK_SCORE: scores}
 
 
 def _by_picture(images: np.ndarray, image_ids: np.ndarray) -> tuple[np.ndarray, int]:
