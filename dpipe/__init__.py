@@ -13,7 +13,7 @@ in partitions that can be repeated. The **catalog** records what exists and how 
 The packages stand in an order, each uses only those before it. Vocabulary (``schema``,
 ``metadata``), machines (``compute``, ``workers``, ``storage``, ``sources``, ``formats``,
 ``expressions``), shelves (``operators``, ``readers``, ``writers``), service (``catalog``,
-``build``, ``checks``, ``api``, ``census``, ``service``), doors (``plot``, ``report``,
+``build``, ``checks``, ``doctor``, ``api``, ``census``, ``service``), doors (``plot``, ``report``,
 ``batches``, ``sklearn``, ``view``, ``demo``, ``cli``).
 """
 

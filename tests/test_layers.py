@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[1] / "dpipe"
 ORDER = """
 errors config redaction retry ledger plugins | schema metadata
 compute workers storage sources formats expressions | operators readers writers
-catalog build checks joins api census service
+catalog build checks doctor joins api census service
 plot report batches sklearn view demo blocks testing | __init__ cli __main__
 """.replace("|", " ").split()
 CALLS = ("import_module", "__import__", "find_spec", "Later")

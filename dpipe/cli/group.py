@@ -12,6 +12,7 @@ from dpipe.cli.exits import guarded
 
 VERBS = {
     "census": "Say what is in a SOURCE, from headers only.",
+    "check-annotations": "Find faults of annotations; exit 5 if there are any.",
     "demo": "Write a small study, run its recipe, verify it, and say where everything is.",
     "doc": "List readers, operators and writers; of one NAME, tell what it takes and gives.",
     "export": "Write datasets as foreign files.",
@@ -29,7 +30,7 @@ VERBS = {
     "verify": "Check datasets against their seals; exit 5 if anything is wrong.",
     "view": "Open a dataset in napari.",
 }
-"""First lines of all verbs, each the name of its file."""
+"""First lines of all verbs, each the name of its file, with ``_`` for ``-``."""
 
 
 class _Verbs(click.Group):
@@ -41,7 +42,8 @@ class _Verbs(click.Group):
     def get_command(self, _: click.Context, name: str) -> click.Command | None:
         if name not in VERBS:
             return None
-        command: click.Command = getattr(importlib.import_module(f"dpipe.cli.{name}"), name)
+        file = name.replace("-", "_")
+        command: click.Command = getattr(importlib.import_module(f"dpipe.cli.{file}"), file)
         return command
 
     def format_commands(self, _: click.Context, formatter: click.HelpFormatter) -> None:

@@ -10,7 +10,6 @@ Knows JSON and what its keys mean; knows no folders and no pixels.
 import itertools
 import math
 import re
-from array import array
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -21,6 +20,7 @@ import numpy as np
 
 from dpipe.errors import InputError
 from dpipe.formats import run_lengths
+from dpipe.formats.coco_columns import Annotations, Objects, Unusable
 from dpipe.formats.coco_outlines import PLAIN, parse_outlines
 
 IMAGE_KEYS = ("id", "width", "height", "file_name")
@@ -63,76 +63,6 @@ class _Members(msgspec.Struct):
     licenses: Any = None
 
 
-@dataclass
-class Objects:
-    """Columns of objects, in the order of the file.
-
-    Attributes
-    ----------
-    ids, images, categories : array of int64
-        Number, picture and class of each; -1 where the file gives no number or class.
-    crowd : array of int8
-        Whether it stands for several.
-    area, score, mask_score : array of float64
-        As the file gives them, NaN where it does not.
-    boxes : array of float64
-        Four a piece: left, top, width, height; NaN where there is none.
-    ring_counts, run_counts : array of int64
-        Rings and runs of each.
-    vertex_counts : array of int64
-        Vertices of each ring.
-    x, y : array of float64
-        Vertices, in pixels from the upper left corner.
-    runs : array of uint32
-        Run lengths.
-    """
-
-    ids: "array[int]" = field(default_factory=lambda: array("q"))
-    images: "array[int]" = field(default_factory=lambda: array("q"))
-    categories: "array[int]" = field(default_factory=lambda: array("q"))
-    crowd: "array[int]" = field(default_factory=lambda: array("b"))
-    area: "array[float]" = field(default_factory=lambda: array("d"))
-    score: "array[float]" = field(default_factory=lambda: array("d"))
-    mask_score: "array[float]" = field(default_factory=lambda: array("d"))
-    boxes: "array[float]" = field(default_factory=lambda: array("d"))
-    ring_counts: "array[int]" = field(default_factory=lambda: array("q"))
-    run_counts: "array[int]" = field(default_factory=lambda: array("q"))
-    vertex_counts: "array[int]" = field(default_factory=lambda: array("q"))
-    x: "array[float]" = field(default_factory=lambda: array("d"))
-    y: "array[float]" = field(default_factory=lambda: array("d"))
-    runs: "array[int]" = field(default_factory=lambda: array("I"))
-
-    def __len__(self) -> int:
-        return len(self.images)
-
-
-@dataclass
-class Annotations:
-    """What a file says.
-
-    Attributes
-    ----------
-    images, categories : list of dict
-        As they stand there.
-    objects : Objects
-        The annotations.
-    info, licenses
-        As they stand there, None without.
-    notes : list of str
-        What was not taken, and what is odd, a line each.
-    bare : bool
-        Whether the file is a bare list of objects, as detections are written.
-    """
-
-    images: list[dict[str, Any]]
-    categories: list[dict[str, Any]]
-    objects: Objects
-    info: Any = None
-    licenses: Any = None
-    notes: list[str] = field(default_factory=list)
-    bare: bool = False
-
-
 def parse(data: bytes | memoryview) -> Annotations:
     """Parse a file of annotations, or a bare list of detections.
 
@@ -157,12 +87,17 @@ def parse(data: bytes | memoryview) -> Annotations:
     except RecursionError as error:
         raise InputError("damaged: JSON nested too deeply; fetch the file again") from error
     except msgspec.DecodeError as error:
-        mended = _NO_JSON.sub(b"null", bytes(data))
+        mended = with_nulls(data)
         if mended != data:
             found = parse(mended)
             found.notes.insert(0, "NaN or Infinity in the file, which is no JSON: read as unknown")
             return found
         raise InputError(f"damaged: {_where(error, len(data))}") from error
+
+
+def with_nulls(data: bytes | memoryview) -> bytes:
+    """Return JSON with null instead of NaN and Infinity."""
+    return _NO_JSON.sub(b"null", bytes(data))
 
 
 def _parse(data: bytes | memoryview) -> Annotations:
@@ -193,14 +128,15 @@ def _fill(found: Annotations, raw: msgspec.Raw) -> None:
     for pieces in itertools.batched(_pieces(raw), _BATCH):
         try:
             batch = msgspec.json.decode(b"[" + b",".join(pieces) + b"]", type=list[_Annotation])
-            numbers = list(range(number, number + len(batch)))
+            numbered = list(enumerate(pieces, number))
         except msgspec.ValidationError:  # of one of them at least
             usable = [(k, unusable.decoded(k, piece)) for k, piece in enumerate(pieces, number)]
-            numbers = [k for k, one in usable if one is not None]
+            numbered = [(k, pieces[k - number]) for k, one in usable if one is not None]
             batch = [one for _, one in usable if one is not None]
-        _add(found.objects, batch, numbers, unusable)
+        _add(found.objects, batch, numbered, unusable)
         number += len(pieces)
     found.notes += unusable.notes()
+    found.unusable = unusable.wrong
 
 
 @dataclass
@@ -208,7 +144,7 @@ class _Unusable:
     """What was left out, to be said."""
 
     unknown: Counter[str] = field(default_factory=Counter)
-    wrong: list[str] = field(default_factory=list)
+    wrong: list[Unusable] = field(default_factory=list)
 
     def decoded(self, number: int, piece: msgspec.Raw) -> _Annotation | None:
         """Return an annotation by itself, without keys that are not known; None if it is none."""
@@ -216,12 +152,12 @@ class _Unusable:
             return msgspec.json.decode(piece, type=_Annotation)
         except msgspec.ValidationError as error:
             if not _UNKNOWN.search(str(error)):
-                self.wrong.append(f"annotation {number}: {error}")
+                self.wrong.append(Unusable(number, str(error), bytes(piece)))
                 return None
         try:
             one = msgspec.json.decode(piece, type=_Lenient)
         except msgspec.ValidationError as error:
-            self.wrong.append(f"annotation {number}: {error}")
+            self.wrong.append(Unusable(number, str(error), bytes(piece)))
             return None
         fields = msgspec.json.decode(piece, type=dict[str, msgspec.Raw])
         self.unknown.update(fields.keys() - set(_Annotation.__struct_fields__))
@@ -231,7 +167,8 @@ class _Unusable:
         """Say it, a line each kind."""
         lines = []
         if self.wrong:
-            shown = "; ".join(self.wrong[:_SHOWN]) + ("; ..." if len(self.wrong) > _SHOWN else "")
+            shown = "; ".join(f"annotation {k}: {what}" for k, what, _ in self.wrong[:_SHOWN])
+            shown += "; ..." if len(self.wrong) > _SHOWN else ""
             lines.append(f"{len(self.wrong)} annotations cannot be used: {shown}")
         return lines + [
             f"{count} annotations have the key {key!r}, which is not kept"
@@ -250,7 +187,10 @@ def _pieces(raw: msgspec.Raw) -> Iterator[msgspec.Raw]:
 
 
 def _add(
-    objects: Objects, batch: list[_Annotation], numbers: Sequence[int], unusable: _Unusable
+    objects: Objects,
+    batch: list[_Annotation],
+    numbered: Sequence[tuple[int, msgspec.Raw]],
+    unusable: _Unusable,
 ) -> None:
     """Add annotations to the columns; those that cannot be used are counted."""
     texts = [bytes(memoryview(one.segmentation)) for one in batch]
@@ -273,18 +213,20 @@ def _add(
                     outline = _outline_of(texts[k])
                 _extend(objects, [one], outline, [len(outline.sizes)], [len(outline.runs)])
             except InputError as error:
-                unusable.wrong.append(f"annotation {numbers[k]}: {error}")
+                number, piece = numbered[k]
+                unusable.wrong.append(Unusable(number, str(error), bytes(piece)))
         return
     _extend(objects, batch, _Outline(sizes, x, y, ()), rings, np.zeros(len(batch), np.int64))
 
 
 class _Outline(NamedTuple):
-    """Vertices of each ring, places of all vertices, run lengths."""
+    """Vertices of each ring, places of all vertices, run lengths, rows of their mask."""
 
     sizes: np.ndarray
     x: np.ndarray
     y: np.ndarray
     runs: Sequence[int]
+    height: int = 0
 
 
 def _outline_of(text: bytes) -> _Outline:
@@ -300,7 +242,7 @@ def _outline_of(text: bytes) -> _Outline:
     except msgspec.DecodeError as error:
         raise InputError(f"segmentation: {error}") from error
     if isinstance(given, _Runs):
-        return _Outline(np.empty(0), np.empty(0), np.empty(0), _runs_of(given))
+        return _Outline(np.empty(0), np.empty(0), np.empty(0), *_runs_of(given))
     rings = given or []
     for ring in rings:
         if len(ring) % 2:
@@ -331,6 +273,7 @@ def _extend(
     for column, values, kind in (
         (objects.ring_counts, rings, "i8"),
         (objects.run_counts, runs, "i8"),
+        (objects.run_heights, [outline.height] * len(batch), "i8"),
         (objects.vertex_counts, outline.sizes, "i8"),
         (objects.x, outline.x, "f8"),
         (objects.y, outline.y, "f8"),
@@ -349,15 +292,15 @@ def _box_of(one: _Annotation) -> Sequence[float]:
     return box if None not in box else [math.nan if side is None else side for side in box]  # type: ignore[return-value]
 
 
-def _runs_of(given: _Runs) -> list[int]:
-    """Return run lengths, of a list or of a text."""
+def _runs_of(given: _Runs) -> tuple[list[int], int]:
+    """Return run lengths, of a list or of a text, and the rows of their mask."""
     text = given.counts
     runs = run_lengths.decode(text).tolist() if isinstance(text, str) else text
     if any(not 0 <= run < 2**32 for run in runs):
         raise InputError("RLE: a run below 0 or too long")
     if given.size is not None and sum(runs) != given.size[0] * given.size[1]:
         raise InputError(f"RLE: {sum(runs)} pixels; its size is {given.size[0]} x {given.size[1]}")
-    return runs
+    return runs, 0 if given.size is None else given.size[0]
 
 
 def _where(error: msgspec.DecodeError, size: int) -> str:

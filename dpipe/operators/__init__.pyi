@@ -1,3 +1,4 @@
+from .annotations.drawing import inside_rings, inside_runs
 from .cell_features.features import NINE, cell_features
 from .crops.track_crops import track_crops
 from .frames.density import cell_density
@@ -65,6 +66,8 @@ __all__ = [
     "group_tests",
     "grouped",
     "inputs",
+    "inside_rings",
+    "inside_runs",
     "mesh_masks",
     "movie_means",
     "natural",

@@ -1,3 +1,4 @@
+from .annotations.named_pictures import NamedPictures
 from .bioio import open_bioio
 from .crops.crops import open_crops
 from .emdb_sff import open_emdb_sff
@@ -19,6 +20,7 @@ from .tracks.spots import open_tracks
 __all__ = [
     "READERS",
     "SUFFIXES",
+    "NamedPictures",
     "Reader",
     "find",
     "open_bioio",

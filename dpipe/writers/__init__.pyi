@@ -1,4 +1,5 @@
 from .anndata import write_anndata
+from .atomic import aside
 from .emdb_sff import write_emdb_sff
 from .ome_zarr import write_ome_zarr
 from .table import WRITERS, export, resolve
@@ -10,6 +11,7 @@ from .training.segmentation import write_segmentation
 
 __all__ = [
     "WRITERS",
+    "aside",
     "export",
     "resolve",
     "write_anndata",
