@@ -1,4 +1,13 @@
 from .annotations.drawing import inside_rings, inside_runs
+from .annotations.tracing import (
+    LabelOutlines,
+    LabelRuns,
+    label_outlines,
+    label_runs,
+    one_ring,
+    polygon_pixels,
+    run_lengths,
+)
 from .cell_features.features import NINE, cell_features
 from .crops.track_crops import track_crops
 from .frames.density import cell_density
@@ -43,6 +52,8 @@ __all__ = [
     "NINE",
     "OPERATORS",
     "Comparison",
+    "LabelOutlines",
+    "LabelRuns",
     "Operator",
     "cell_density",
     "cell_features",
@@ -68,19 +79,24 @@ __all__ = [
     "inputs",
     "inside_rings",
     "inside_runs",
+    "label_outlines",
+    "label_runs",
     "mesh_masks",
     "movie_means",
     "natural",
+    "one_ring",
     "optional",
     "phase_tracks",
     "picture_quality",
     "pictures",
+    "polygon_pixels",
     "projections",
     "quality_table",
     "rater_agreement",
     "rescale_intensity",
     "resolve",
     "row_dim",
+    "run_lengths",
     "sample_records",
     "segment_cells",
     "select",

@@ -1,12 +1,13 @@
 from .anndata import write_anndata
+from .annotations.label_png import write_label_png
 from .atomic import aside
+from .coco import write_coco
 from .emdb_sff import write_emdb_sff
 from .ome_zarr import write_ome_zarr
 from .table import WRITERS, export, resolve
 from .tables import write_csv, write_parquet
 from .tiff import write_tiff
 from .training.classification import write_classification
-from .training.coco import write_coco
 from .training.segmentation import write_segmentation
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "write_coco",
     "write_csv",
     "write_emdb_sff",
+    "write_label_png",
     "write_ome_zarr",
     "write_parquet",
     "write_segmentation",

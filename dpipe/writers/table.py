@@ -20,9 +20,10 @@ from dpipe.writers.study import write_study
 WRITERS: dict[str, Callable[..., list[str]]] = {
     "anndata": Later("dpipe.writers.anndata:write_anndata"),
     "classification": Later("dpipe.writers.training.classification:write_classification"),
-    "coco": Later("dpipe.writers.training.coco:write_coco"),
+    "coco": Later("dpipe.writers.coco:write_coco"),
     "csv": Later("dpipe.writers.tables:write_csv"),
     "emdb-sff": Later("dpipe.writers.emdb_sff:write_emdb_sff"),
+    "label-png": Later("dpipe.writers.annotations.label_png:write_label_png"),
     "ome-zarr": Later("dpipe.writers.ome_zarr:write_ome_zarr"),
     "parquet": Later("dpipe.writers.tables:write_parquet"),
     "segmentation": Later("dpipe.writers.training.segmentation:write_segmentation"),

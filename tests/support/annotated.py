@@ -10,6 +10,7 @@ import numpy as np
 import xarray as xr
 
 from dpipe.operators.annotations.polygon_masks import polygon_masks
+from dpipe.readers import READERS
 from dpipe.readers.annotations.coco import open_coco
 
 OUTLINES = (
@@ -94,3 +95,35 @@ def detected() -> tuple[xr.DataTree, xr.DataTree]:
     found["object_score"] = ("object", [0.9, 0.5, 0.7])
     found["outline_x"] = found["outline_x"] + 0.4
     return xr.DataTree.from_dict({"/m": truth}), xr.DataTree.from_dict({"/net": found})
+
+
+def opened(folder: Path) -> xr.Dataset:
+    """What the reader makes of the only file of annotations in a folder, and its pictures."""
+    (part,) = READERS["coco"].parts([str(folder)])
+    return open_coco([item.uri for item in part.items])
+
+
+def source(folder: Path, **changes: Any) -> xr.Dataset:
+    """Annotations and their pictures, written into a new folder and read."""
+    folder.mkdir()
+    write(folder, **changes)
+    return opened(folder)
+
+
+def odd_labels() -> np.ndarray:
+    """A frame with a hole, and far away two diagonal pixels of an object of a large number."""
+    labels = np.zeros((8, 9), "u4")
+    labels[1:6, 1:6] = 3
+    labels[2:5, 2:4] = 0
+    labels[6, 7] = labels[7, 8] = 700_000
+    return labels
+
+
+def collection(labels: np.ndarray) -> xr.Dataset:
+    """A packed collection of one label image and no picture."""
+    height, width = labels.shape
+    layout = {"in_block": 0, "in_slot": 0, "offset": 0, "height": height, "width": width}
+    known = layout | {"file": "a.png", "put_aside": ""}
+    coords: dict[str, Any] = {name: ("record", [value]) for name, value in known.items()}
+    row = labels.reshape(1, -1)
+    return xr.Dataset({"label_pixels": (("block", "place"), row)}, coords | {"block": [0]})

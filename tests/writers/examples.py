@@ -1,5 +1,6 @@
 """Examples of writers: a Dataset that each writes, and a row for each writer."""
 
+import annotated
 import numpy as np
 import xarray as xr
 from examples import WriterExample
@@ -40,6 +41,7 @@ EXAMPLES = {
     "coco": WriterExample(masked, inverse=False),  # frames of movies come back as pictures
     "csv": WriterExample(frame_table),
     "emdb-sff": WriterExample(meshes_of_movie),
+    "label-png": WriterExample(lambda: annotated.collection(annotated.odd_labels())),
     "ome-zarr": WriterExample(movie),
     "parquet": WriterExample(frame_table, options_of="csv"),
     "segmentation": WriterExample(masked),
