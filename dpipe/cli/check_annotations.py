@@ -1,5 +1,6 @@
 """``dpipe check-annotations``: the annotation doctor."""
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import click
 
 from dpipe import api, doctor
 from dpipe.cli import options
+from dpipe.cli.opening import settings_of
 from dpipe.cli.output import show_rows
 from dpipe.errors import UsageError
 
@@ -30,6 +32,7 @@ def check_annotations(
 ) -> None:
     """Find faults of annotations; exit 5 if there are any."""
     most = None if as_json else _SHOWN
+    store = store or _store_of(files)
     if store is None:
         reports = [
             doctor.check_annotations(
@@ -49,6 +52,13 @@ def check_annotations(
             click.echo(line)
     if not all(report.is_clean for report in reports):
         raise click.exceptions.Exit(5)
+
+
+def _store_of(words: Sequence[str]) -> str | None:
+    """Return the store of the settings, where nothing that is named can be a file."""
+    if any(Path(word).exists() or set(word) & set("*?[:/") for word in words):
+        return None
+    return settings_of().store or None
 
 
 def _rows(report: doctor.Report) -> list[dict[str, object]]:

@@ -17,12 +17,14 @@ from tqdm import tqdm
 from dpipe import sources
 from dpipe.doctor import objects, pictures
 from dpipe.doctor.cut_off import complete_part, is_cut_off
+from dpipe.doctor.events import report_phases, report_spots
 from dpipe.doctor.findings import Example, Finding, Findings
+from dpipe.doctor.labels import report_labels
 from dpipe.doctor.repair import Change, repaired
 from dpipe.doctor.table import AnnotationTable, table_of, table_of_dataset
 from dpipe.errors import InputError, UsageError
 from dpipe.formats import coco, plain_pictures
-from dpipe.readers import NamedPictures
+from dpipe.readers import NamedPictures, paired, resolve
 from dpipe.writers import aside
 
 _SUFFIX = ".json"
@@ -66,12 +68,14 @@ def check_annotations(
     examples: int | None = None,
     progress: bool = False,
 ) -> Report:
-    """Check files of annotations in the format of COCO.
+    """Check files of annotations in the format of COCO, and label images.
 
     Parameters
     ----------
     files : str, path, or sequence of these
-        Files, or folders and globs of files, that end in ``.json``.
+        Files, or folders and globs of files, that end in ``.json``. Of pictures there, those are
+        label images that are named so (``_mask``, ``_objects``, a folder ``masks``), or by
+        themselves.
     pictures_in : str, path, or sequence of these
         Folders of the pictures; without, only annotations are looked at.
     repaired_in : str or path, optional
@@ -103,7 +107,7 @@ def check_annotations(
     >>> [(finding.kind, finding.count) for finding in check_annotations(path).findings]
     [('empty_picture', 1)]
     """
-    uris = _files(files)
+    uris, label_images = _files(files)
     copies = _copies(uris, repaired_in)
     found = Findings(examples)
     tables: list[AnnotationTable] = []
@@ -125,6 +129,7 @@ def check_annotations(
         for uri in set(targets) - {uri for uri in targets if targets[uri].exists()}:
             raise InputError(f"{uri}: nothing of it can be read; leave it out of what is repaired")
     _compare(tables, pictures_in, found)
+    _check_label_images(label_images, found)
     report.findings = found.listed()
     return report
 
@@ -132,12 +137,13 @@ def check_annotations(
 def check_dataset(
     tree: xr.DataTree | xr.Dataset, name: str, *, examples: int | None = None
 ) -> Report:
-    """Check a dataset that the reader ``coco`` made.
+    """Check a dataset of annotated pictures, label images, phases or checked tracks.
 
     Parameters
     ----------
     tree : xarray.DataTree or Dataset
-        As `dpipe.open` gives it: a child a file of annotations.
+        As `dpipe.open` gives it: what the readers ``coco``, ``pictures``, ``instance-masks`` and
+        ``phases`` and the operators ``polygon-masks`` and ``track-checks`` make.
     name : str
         What examples call it.
     examples : int, optional
@@ -151,15 +157,23 @@ def check_dataset(
     Raises
     ------
     SchemaError
-        It holds no annotated pictures.
+        It holds nothing of this.
     """
     parts = {name: tree} if isinstance(tree, xr.Dataset) else {
         f"{name}/{stem}": child.to_dataset() for stem, child in tree.children.items()
     }  # fmt: skip
     found = Findings(examples)
-    tables = [table_of_dataset(ds, label) for label, ds in parts.items()]
-    for table in tables:
-        _check(table, found)
+    tables: list[AnnotationTable] = []
+    for label, ds in parts.items():
+        if "label_pixels" in ds:
+            report_labels(ds, label, found)
+        elif "phase_flag" in ds:
+            report_phases(ds, label, found)
+        elif "spot_flag" in ds:
+            report_spots(ds, label, found)
+        else:
+            tables.append(table_of_dataset(ds, label))
+            _check(tables[-1], found)
     _compare(tables, (), found)
     return Report(found.listed())
 
@@ -187,13 +201,35 @@ def _compare(
     pictures.report_counts(tables, found)
 
 
-def _files(files: Source | Sequence[Source]) -> list[str]:
+def _files(files: Source | Sequence[Source]) -> tuple[list[str], list[str]]:
+    """Return files of annotations, and label images."""
     where = [files] if isinstance(files, str | os.PathLike) else list(files)
-    uris = [item.uri for text in where for item in sources.list_items(text)]
-    uris = list(dict.fromkeys(uri for uri in uris if uri.lower().endswith(_SUFFIX)))
-    if not uris:
-        raise UsageError("no file of annotations (.json) there; name one, or a folder of them")
-    return uris
+    uris, label_images = list[str](), list[str]()
+    for text in where:
+        listed = [item.uri for item in sources.list_items(text)]
+        uris += [uri for uri in listed if uri.lower().endswith(_SUFFIX)]
+        listed = [uri for uri in listed if uri.lower().endswith(plain_pictures.SUFFIXES)]
+        pairs = paired(listed)
+        named = str(text).lower().endswith(plain_pictures.SUFFIXES)
+        label_images += listed if named else [*pairs.labels.values(), *pairs.alone]
+    if not uris and not label_images:
+        raise UsageError("no annotations (.json) and no label images there; name some")
+    return list(dict.fromkeys(uris)), list(dict.fromkeys(label_images))
+
+
+def _check_label_images(uris: Sequence[str], found: Findings) -> None:
+    """Add what is wrong with label images to the findings, folder by folder."""
+    by_folder: dict[str, list[str]] = {}
+    for uri in uris:
+        by_folder.setdefault(uri.rpartition("/")[0], []).append(uri)
+    for folder, mine in by_folder.items():
+        name = folder.rpartition("/")[2]
+        try:
+            ds = resolve("instance-masks").open(mine)
+        except InputError as error:  # of all of them
+            found.add("damaged_picture", [Example(name, detail=str(error))])
+        else:
+            report_labels(ds, name, found)
 
 
 def _copies(uris: Sequence[str], folder: str | os.PathLike[str] | None) -> dict[str, Path]:

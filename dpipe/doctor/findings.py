@@ -75,6 +75,19 @@ KINDS = {
         "draw it again; --repaired drops it",
     ),
     "no_area": Kind("an object without area", "drop it; --repaired does"),
+    "label_in_pieces": Kind(
+        "a number or colour of a label image that stands for objects far apart",
+        "number one of them anew",
+    ),
+    "smoothed_labels": Kind(
+        "a label image whose colours were smoothed", "export it again, without smoothing"
+    ),
+    "phases_out_of_order": Kind(
+        "an event whose phases overlap, leave a gap, lack the disruption or are far off",
+        "look at the row of its table",
+    ),
+    "track_jump": Kind("a spot far from the one before it", "look at its track"),
+    "odd_spot": Kind("a spot that does not fit its movie", "look at its track"),
 }
 """All kinds, in the order in which they are told."""
 

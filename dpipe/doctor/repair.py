@@ -57,16 +57,15 @@ def repaired(text: bytes, table: AnnotationTable, verdict: Verdict) -> tuple[byt
     pieces = _pieces(members.get("annotations", msgspec.Raw(b"[]")))
     place = np.full(len(pieces), -1)
     place[table.numbers] = np.arange(len(table))
-    usual = (verdict.fault == "") & (verdict.same_as < 0) & ~verdict.id_twice
-    usual &= ~np.isin(table.images, list(other_ids))
-    usual |= verdict.fault == "crossing_outline"
+    usual = np.isin(verdict.fault, ("", "crossing_outline"))
     usual &= (verdict.same_as < 0) & ~verdict.id_twice
+    usual &= ~np.isin(table.images, list(other_ids))
     next_id = int(table.ids.max(initial=0)) + 1
     kept: list[msgspec.Raw] = []
     for piece, i in zip(pieces, place.tolist(), strict=True):
         if i < 0:
             changes["annotations that cannot be read dropped"] += 1
-        elif usual[i] and int(table.images[i]) not in other_ids:
+        elif usual[i]:
             kept.append(piece)
         elif verdict.same_as[i] >= 0:
             changes["double objects dropped"] += 1

@@ -8,6 +8,7 @@ from .imaris.movies import open_imaris
 from .imaris.spots import open_imaris_spots
 from .imaris.surfaces import open_imaris_surfaces
 from .ome_zarr.movies import open_ome_zarr
+from .pictures.pairs import paired
 from .table import READERS, Reader, resolve
 from .tables.conditions import open_conditions
 from .tables.phases import open_phases
@@ -38,5 +39,6 @@ __all__ = [
     "open_tiff_series",
     "open_tracks",
     "open_tracks_labels",
+    "paired",
     "resolve",
 ]

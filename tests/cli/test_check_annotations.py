@@ -88,6 +88,23 @@ def test_a_dataset_of_a_store_has_the_faults_of_its_file(tmp_path):
         assert rows == of_file
 
 
+def test_parts_of_a_dataset_are_compared_with_each_other(tmp_path, monkeypatch):
+    for name in ("train", "test"):
+        made.write(tmp_path / "raw", made.clean(), f"{name}.json")
+    made_of = ["make", "cells", "--reader", "coco", "--source", tmp_path / "raw", "--workers", "0"]
+    made_of += ["--quiet", "--store", tmp_path / "store"]
+    assert CliRunner().invoke(group, list(map(str, made_of))).exit_code == 0
+    monkeypatch.setenv("DPIPE_STORE", str(tmp_path / "store"))
+    told = run("cells", "--json")
+    assert told.exit_code == 5
+    (row,) = json.loads(told.output)
+    assert (row["kind"], row["count"]) == ("in_two_files", made.PICTURES)
+    assert {row["examples"][0]["file"], row["examples"][0]["detail"]} in (
+        {"cells/train", "also in cells/test"},
+        {"cells/test", "also in cells/train"},
+    )
+
+
 @pytest.mark.parametrize(
     ("words", "code"),
     [
