@@ -28,6 +28,7 @@ bench: env
 	$(PYTHON) benchmarks/movies.py
 	$(PYTHON) benchmarks/cytometry.py
 	$(PYTHON) benchmarks/growth.py
+	$(PYTHON) benchmarks/masks.py
 	$(PYTHON) benchmarks/start.py
 
 env: $(STAMP)

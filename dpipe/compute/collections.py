@@ -37,11 +37,10 @@ class Stretch:
 
     def by_block(self) -> da.Array:
         """Return the stretches one after another, one lazy block each."""
-        values = self.values
-        if not isinstance(values, da.Array):
-            values = np.asarray(values)
         pieces = [
-            da.asarray(values[start:stop]).rechunk(-1)
+            self.values[start:stop].rechunk(-1)
+            if isinstance(self.values, da.Array)
+            else da.from_array(np.asarray(self.values[start:stop]), -1, name=False)  # no hashing
             for start, stop in zip(self.starts.tolist(), self.stops.tolist(), strict=True)
         ]
         return da.concatenate(pieces, allow_unknown_chunksizes=True)

@@ -11,7 +11,7 @@ import itertools
 import math
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -63,13 +63,15 @@ class _Members(msgspec.Struct):
     licenses: Any = None
 
 
-def parse(data: bytes | memoryview) -> Annotations:
+def parse(data: bytes | memoryview, release: Callable[[int], None] = lambda _: None) -> Annotations:
     """Parse a file of annotations, or a bare list of detections.
 
     Parameters
     ----------
     data : bytes
         JSON.
+    release : callable, optional
+        ``release(n)`` is told from time to time that the first n bytes are not looked at for now.
 
     Returns
     -------
@@ -83,7 +85,7 @@ def parse(data: bytes | memoryview) -> Annotations:
         It is no JSON, is cut off, or holds no annotations.
     """
     try:
-        return _parse(data)
+        return _parse(data, release)
     except RecursionError as error:
         raise InputError("damaged: JSON nested too deeply; fetch the file again") from error
     except msgspec.DecodeError as error:
@@ -100,7 +102,7 @@ def with_nulls(data: bytes | memoryview) -> bytes:
     return _NO_JSON.sub(b"null", bytes(data))
 
 
-def _parse(data: bytes | memoryview) -> Annotations:
+def _parse(data: bytes | memoryview, release: Callable[[int], None]) -> Annotations:
     start = bytes(data[:64]).lstrip()[:1]
     if start == b"[":
         members = _Members(annotations=msgspec.Raw(data), images=[], categories=[])
@@ -117,14 +119,15 @@ def _parse(data: bytes | memoryview) -> Annotations:
             raise InputError("no key images or annotations; expected a file as COCO has them")
         found.notes.append("no key annotations: a list of pictures only")
         return found
-    _fill(found, members.annotations)
+    release(len(data))
+    _fill(found, members.annotations, release)
     return found
 
 
-def _fill(found: Annotations, raw: msgspec.Raw) -> None:
+def _fill(found: Annotations, raw: msgspec.Raw, release: Callable[[int], None]) -> None:
     """Parse the annotations, some thousand at a time."""
     unusable = _Unusable()
-    number = 0
+    number = done = 0
     for pieces in itertools.batched(_pieces(raw), _BATCH):
         try:
             batch = msgspec.json.decode(b"[" + b",".join(pieces) + b"]", type=list[_Annotation])
@@ -135,6 +138,8 @@ def _fill(found: Annotations, raw: msgspec.Raw) -> None:
             batch = [one for _, one in usable if one is not None]
         _add(found.objects, batch, numbered, unusable)
         number += len(pieces)
+        done += sum(len(memoryview(piece)) for piece in pieces)
+        release(done)
     found.notes += unusable.notes()
     found.unusable = unusable.wrong
 

@@ -17,6 +17,7 @@ from dpipe.errors import InputError, UsageError
 from dpipe.formats import coco, plain_pictures
 from dpipe.readers import packing
 from dpipe.readers.annotations.named_pictures import NamedPictures
+from dpipe.readers.annotations.object_columns import objects_of, texts
 from dpipe.readers.packing import Facts, Outcome
 from dpipe.readers.picture_rows import PictureRows, states_of
 from dpipe.sources import Item, Part, stem_of
@@ -110,11 +111,18 @@ def read_annotations(uri: str) -> coco.Annotations:
         with open(file, "rb") as local, mmap.mmap(local.fileno(), 0, access=mmap.ACCESS_READ) as m:
             view = memoryview(m)
             try:
-                return coco.parse(view)
+                return coco.parse(view, lambda size: _released(m, size))
             except InputError as error:
                 raise InputError(f"{uri.rpartition('/')[2]}: {error}") from None
             finally:
                 view.release()
+
+
+def _released(mapped: mmap.mmap, size: int) -> None:
+    """Let go of the first pages of a file; they are read again where somebody looks at them."""
+    whole = size // mmap.PAGESIZE * mmap.PAGESIZE
+    if whole and hasattr(mmap, "MADV_DONTNEED"):
+        mapped.madvise(mmap.MADV_DONTNEED, 0, whole)
 
 
 def dataset(
@@ -184,110 +192,6 @@ def _detections(annotations: coco.Annotations, notes: list[str]) -> xr.Dataset:
     return ds.assign_attrs({"notes": notes} if notes else {})
 
 
-def objects_of(
-    annotations: coco.Annotations, image_ids: np.ndarray, notes: list[str]
-) -> xr.Dataset:
-    """Return objects in the order of their pictures, with the classes; odd things go into `notes`.
-
-    Parameters
-    ----------
-    annotations : Annotations
-        What a file says.
-    image_ids : numpy.ndarray
-        Numbers of the pictures, in their order.
-    notes : list of str
-        Gets a line for each kind of oddity.
-
-    Returns
-    -------
-    xarray.Dataset
-        Over ``object``, ``ring``, ``point``, ``run`` and ``category``.
-    """
-    objects = annotations.objects
-    images = np.array(objects.images, np.int64)
-    order, unknown = _by_picture(images, image_ids)
-    if unknown:
-        notes.append(f"{unknown} annotations are of pictures that the file does not list")
-    rings, vertices, runs = (
-        np.array(column, np.int64)
-        for column in (objects.ring_counts, objects.vertex_counts, objects.run_counts)
-    )
-    ring_order = _spread(rings, order)
-    vertex_order = _spread(vertices, ring_order)
-    run_order = _spread(runs, order)
-    lazy = {
-        schema.OBJECT_AREA: np.array(objects.area)[order],
-        schema.OBJECT_SCORE: np.array(objects.score)[order],
-        schema.OBJECT_BOX: np.array(objects.boxes).reshape(-1, 4)[order],
-        **_mask_scores(objects, order),
-        schema.OUTLINE_X: np.frombuffer(objects.x, np.float64)[vertex_order],
-        schema.OUTLINE_Y: np.frombuffer(objects.y, np.float64)[vertex_order],
-        schema.RUN_LENGTH: np.frombuffer(objects.runs, np.uint32)[run_order],
-    }
-    known = {
-        schema.ANNOTATION_ID: np.array(objects.ids, np.int64)[order],
-        schema.OBJECT_IMAGE: images[order],
-        schema.OBJECT_CATEGORY: np.array(objects.categories, np.int64)[order],
-        schema.OBJECT_CROWD: np.array(objects.crowd, bool)[order],
-        schema.RING_COUNT: rings[order],
-        schema.RING_POINTS: vertices[ring_order],
-        schema.RUN_COUNT: runs[order],
-    } | _categories(annotations.categories, notes)
-    wrapped = [
-        {
-            name: array
-            for variable, values in columns.items()
-            for name, array in variable.wrap(xr.DataArray(values, dims=variable.dims)).items()
-        }
-        for columns in (lazy, known)
-    ]
-    sides = {"side": np.array(schema.BOX_SIDES)}
-    return xr.Dataset(wrapped[0], wrapped[1] | sides)
-
-
-def _mask_scores(objects: coco.Objects, order: np.ndarray) -> dict[schema.Variable, np.ndarray]:
-    """Return scores of masks, where any object has one of its own."""
-    scores = np.array(objects.mask_score)[order]
-    return {} if np.isnan(scores).all() else {schema.OBJECT_MASK_SCORE: scores}
-
-
-def _by_picture(images: np.ndarray, image_ids: np.ndarray) -> tuple[np.ndarray, int]:
-    """Return the order of objects by their pictures, and how many have none; those are last."""
-    first = np.argsort(image_ids, kind="stable")
-    ordered = image_ids[first]
-    at = np.minimum(np.searchsorted(ordered, images), max(len(ordered) - 1, 0))
-    there = ordered[at] == images if len(ordered) else np.zeros(len(images), bool)
-    place = np.where(there, first[at], len(image_ids)) if len(ordered) else np.zeros(len(images))
-    return np.argsort(place, kind="stable"), int((~there).sum())
-
-
-def _spread(counts: np.ndarray, order: np.ndarray) -> np.ndarray:
-    """Return the order of the members of groups, from the order of the groups."""
-    starts = np.concatenate([[0], np.cumsum(counts)])[:-1]
-    chosen = counts[order]
-    before = np.repeat(np.cumsum(chosen) - chosen, chosen)
-    return np.arange(int(chosen.sum())) - before + np.repeat(starts[order], chosen)
-
-
-def _categories(
-    categories: Sequence[dict[str, Any]], notes: list[str]
-) -> dict[schema.Variable, np.ndarray]:
-    usable = [one for one in categories if isinstance(one.get("id"), int)]
-    if len(usable) < len(categories):
-        notes.append(f"{len(categories) - len(usable)} categories have no number")
-    keys = {key for one in usable for key in one} - {"id", "name", "supercategory"}
-    notes.extend(f"categories have the key {key!r}, which is not kept" for key in sorted(keys))
-    return {
-        schema.CATEGORY_ID: np.array([one["id"] for one in usable], np.int64),
-        schema.CATEGORY_NAME: _texts(one.get("name") for one in usable),
-        schema.SUPERCATEGORY: _texts(one.get("supercategory") for one in usable),
-    }
-
-
-def _texts(values: Iterable[Any]) -> np.ndarray:
-    return np.array(["" if value is None else str(value) for value in values], dtype=str)
-
-
 def _pictures(
     images: Sequence[dict[str, Any]], pictures: NamedPictures
 ) -> tuple[list[str], list[Outcome]]:
@@ -341,7 +245,7 @@ def _other_keys(images: Sequence[dict[str, Any]], notes: list[str]) -> dict[str,
         columns[f"image_{key}"] = (
             np.array(values)
             if all(type(value) is int and abs(value) < 2**63 for value in values)
-            else _texts(values)
+            else texts(values)
         )
     return columns
 
