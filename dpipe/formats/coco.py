@@ -11,7 +11,7 @@ import itertools
 import math
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -22,6 +22,7 @@ from dpipe.errors import InputError
 from dpipe.formats import run_lengths
 from dpipe.formats.coco_columns import Annotations, Objects, Unusable
 from dpipe.formats.coco_outlines import PLAIN, parse_outlines
+from dpipe.formats.json_pieces import pieces
 
 IMAGE_KEYS = ("id", "width", "height", "file_name")
 """What an image must say; other keys are kept as they are."""
@@ -29,7 +30,7 @@ _UNKNOWN = re.compile(r"Object contains unknown field `(.+)`")
 _NO_JSON = re.compile(rb"(?<=[\[:,\s])-?(?:NaN|Infinity)(?=[\],}\s])")
 _BYTE = re.compile(r"\(byte (\d+)\)")
 _SHOWN = 3
-_BATCH = 4096
+_BATCH = 1024
 _NO_BOX = (math.nan,) * 4
 
 
@@ -105,7 +106,8 @@ def with_nulls(data: bytes | memoryview) -> bytes:
 def _parse(data: bytes | memoryview, release: Callable[[int], None]) -> Annotations:
     start = bytes(data[:64]).lstrip()[:1]
     if start == b"[":
-        members = _Members(annotations=msgspec.Raw(data), images=[], categories=[])
+        whole = msgspec.json.decode(data, type=msgspec.Raw)
+        members = _Members(annotations=whole, images=[], categories=[])
     elif start == b"{":
         members = msgspec.json.decode(data, type=_Members)
     else:
@@ -127,19 +129,17 @@ def _parse(data: bytes | memoryview, release: Callable[[int], None]) -> Annotati
 def _fill(found: Annotations, raw: msgspec.Raw, release: Callable[[int], None]) -> None:
     """Parse the annotations, some thousand at a time."""
     unusable = _Unusable()
-    number = done = 0
-    for pieces in itertools.batched(_pieces(raw), _BATCH):
+    number = 0
+    for texts in itertools.batched(pieces(_checked(raw), release), _BATCH):
         try:
-            batch = msgspec.json.decode(b"[" + b",".join(pieces) + b"]", type=list[_Annotation])
-            numbered = list(enumerate(pieces, number))
+            batch = msgspec.json.decode(b"[" + b",".join(texts) + b"]", type=list[_Annotation])
+            numbered = list(enumerate(texts, number))
         except msgspec.ValidationError:  # of one of them at least
-            usable = [(k, unusable.decoded(k, piece)) for k, piece in enumerate(pieces, number)]
-            numbered = [(k, pieces[k - number]) for k, one in usable if one is not None]
+            usable = [(k, unusable.decoded(k, text)) for k, text in enumerate(texts, number)]
+            numbered = [(k, texts[k - number]) for k, one in usable if one is not None]
             batch = [one for _, one in usable if one is not None]
         _add(found.objects, batch, numbered, unusable)
-        number += len(pieces)
-        done += sum(len(memoryview(piece)) for piece in pieces)
-        release(done)
+        number += len(texts)
     found.notes += unusable.notes()
     found.unusable = unusable.wrong
 
@@ -151,7 +151,7 @@ class _Unusable:
     unknown: Counter[str] = field(default_factory=Counter)
     wrong: list[Unusable] = field(default_factory=list)
 
-    def decoded(self, number: int, piece: msgspec.Raw) -> _Annotation | None:
+    def decoded(self, number: int, piece: memoryview) -> _Annotation | None:
         """Return an annotation by itself, without keys that are not known; None if it is none."""
         try:
             return msgspec.json.decode(piece, type=_Annotation)
@@ -181,20 +181,20 @@ class _Unusable:
         ]
 
 
-def _pieces(raw: msgspec.Raw) -> Iterator[msgspec.Raw]:
-    """Yield the annotations of a list, or of an object by number, unparsed."""
-    if bytes(memoryview(raw)[:1]) == b"{":
-        yield from msgspec.json.decode(raw, type=dict[str, msgspec.Raw]).values()
-    elif bytes(memoryview(raw)[:1]) == b"[":
-        yield from msgspec.json.decode(raw, type=list[msgspec.Raw])
-    elif bytes(memoryview(raw)) != b"null":
-        raise InputError("annotations: expected a list, or an object by number")
+def _checked(raw: msgspec.Raw) -> memoryview:
+    """Return the text of the annotations: a list, or an object by number."""
+    view = memoryview(raw)
+    if bytes(view[:1]) in (b"[", b"{"):
+        return view
+    if bytes(view) == b"null":
+        return memoryview(b"[]")
+    raise InputError("annotations: expected a list, or an object by number")
 
 
 def _add(
     objects: Objects,
     batch: list[_Annotation],
-    numbered: Sequence[tuple[int, msgspec.Raw]],
+    numbered: Sequence[tuple[int, memoryview]],
     unusable: _Unusable,
 ) -> None:
     """Add annotations to the columns; those that cannot be used are counted."""
