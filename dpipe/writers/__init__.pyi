@@ -1,5 +1,7 @@
 from .anndata import write_anndata
+from .annotations.geojson import write_geojson
 from .annotations.label_png import write_label_png
+from .annotations.yolo import write_yolo
 from .atomic import aside
 from .coco import write_coco
 from .emdb_sff import write_emdb_sff
@@ -20,9 +22,11 @@ __all__ = [
     "write_coco",
     "write_csv",
     "write_emdb_sff",
+    "write_geojson",
     "write_label_png",
     "write_ome_zarr",
     "write_parquet",
     "write_segmentation",
     "write_tiff",
+    "write_yolo",
 ]

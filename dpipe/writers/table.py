@@ -23,11 +23,13 @@ WRITERS: dict[str, Callable[..., list[str]]] = {
     "coco": Later("dpipe.writers.coco:write_coco"),
     "csv": Later("dpipe.writers.tables:write_csv"),
     "emdb-sff": Later("dpipe.writers.emdb_sff:write_emdb_sff"),
+    "geojson": Later("dpipe.writers.annotations.geojson:write_geojson"),
     "label-png": Later("dpipe.writers.annotations.label_png:write_label_png"),
     "ome-zarr": Later("dpipe.writers.ome_zarr:write_ome_zarr"),
     "parquet": Later("dpipe.writers.tables:write_parquet"),
     "segmentation": Later("dpipe.writers.training.segmentation:write_segmentation"),
     "tiff": Later("dpipe.writers.tiff:write_tiff"),
+    "yolo": Later("dpipe.writers.annotations.yolo:write_yolo"),
 }
 """Every writer by its name on the command line."""
 

@@ -41,9 +41,11 @@ EXAMPLES = {
     "coco": WriterExample(masked, inverse=False),  # frames of movies come back as pictures
     "csv": WriterExample(frame_table),
     "emdb-sff": WriterExample(meshes_of_movie),
+    "geojson": WriterExample(lambda: annotated.collection(annotated.odd_labels())),
     "label-png": WriterExample(lambda: annotated.collection(annotated.odd_labels())),
     "ome-zarr": WriterExample(movie),
     "parquet": WriterExample(frame_table, options_of="csv"),
     "segmentation": WriterExample(masked),
     "tiff": WriterExample(movie, exact=False),  # a TIFF holds a fresh UUID
+    "yolo": WriterExample(lambda: annotated.collection(annotated.odd_labels())),
 }
