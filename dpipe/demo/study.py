@@ -18,6 +18,7 @@ import numpy as np
 
 from dpipe.demo.annotations import write_marks, write_scene, write_tables
 from dpipe.demo.movies import plant
+from dpipe.demo.nuclei import write_outlined, write_plate
 from dpipe.demo.pictures import describe_ifc_tree, write_ifc_tree
 from dpipe.demo.truth import CellTruth, ChannelTruth, MovieTruth, StudyTruth
 from dpipe.formats.imaris_writer import write_imaris
@@ -68,6 +69,15 @@ _PICTURES = """\
   cells: {reader: ifc, source: cells}
   cells-features: {operator: cell-features, input: cells}
 """
+_NUCLEI = """\
+  # a plate of nuclei with masks of a colour an object, and pictures that people outlined
+  nuclei: {reader: cellomics, source: plate}
+  nuclei-8bit: {operator: normalise, input: nuclei}
+  nuclei-measures: {operator: object-measures, input: nuclei}
+  outlined: {reader: livecell, source: outlined}
+  outlined-masks: {operator: polygon-masks, input: outlined}
+  outlined-measures: {operator: object-measures, input: {ds: outlined, labels: outlined-masks}}
+"""
 _ANNOTATED = """\
   leuko-density:
     operator: cell-density
@@ -113,6 +123,7 @@ def write_study(
     damaged: bool = False,
     annotated: bool = False,
     cells: int = 0,
+    nuclei: bool = False,
 ) -> Path:
     """Write a small study: movies, maybe pictures of cells, the truth about them, and a recipe.
 
@@ -141,6 +152,8 @@ def write_study(
         Let cells die, and write what people say of them.
     cells : int
         How many pictures of single cells stand beside the movies.
+    nuclei : bool
+        Whether a plate of nuclei (``plate/``) and outlined pictures (``outlined/``) stand beside.
 
     Returns
     -------
@@ -192,9 +205,13 @@ def write_study(
         shutil.rmtree(root / "cells", ignore_errors=True)
         write_ifc_tree(root / "cells", cells)
         truth["cells"] = describe_ifc_tree(cells)
+    if nuclei:
+        truth["plate"] = write_plate(root / "plate")
+        truth["outlined"] = write_outlined(root / "outlined")
     (root / "truth.json").write_text(json.dumps(truth, indent=1) + "\n", encoding="utf-8")
     recipe = root / "recipe.yaml"
     steps = _RECIPE + (_ANNOTATED if annotated else "") + (_PICTURES if cells else "")
+    steps += _NUCLEI if nuclei else ""
     recipe.write_text(steps, encoding="utf-8")
     return recipe
 
@@ -213,7 +230,9 @@ def ensure_study(folder: str | os.PathLike[str]) -> Path:
         The recipe. It is written last: where it is, the rest is too.
     """
     recipe = Path(folder) / "recipe.yaml"
-    return recipe if recipe.exists() else write_study(folder, movies=4, annotated=True, cells=2000)
+    if recipe.exists():
+        return recipe
+    return write_study(folder, movies=4, annotated=True, cells=2000, nuclei=True)
 
 
 def farewell(
@@ -242,6 +261,8 @@ def farewell(
         f"movies    {folder}/study/raw, and what is true of them in {folder}/study/truth.json",
         f"marks     {folder}/study/annotations: three annotators; phases.csv, conditions.csv",
         f"pictures  {folder}/study/cells: 2,000 cells of two samples, one file is corrupt",
+        f"plate     {folder}/study/plate: nuclei as .C01, with masks of a colour an object",
+        f"outlined  {folder}/study/outlined: pictures with outlines, two of which are wrong",
         f"recipe    {folder}/study/recipe.yaml",
         f"store     {folder}/store",
         f"verified  {verdict}",
@@ -250,6 +271,9 @@ def farewell(
         f"          dpipe show leuko-quality --store {folder}/store",
         f"          dpipe show cells --store {folder}/store",
         f"          dpipe export csv --input leuko-events --to {folder}/events "
+        f"--store {folder}/store",
+        f"          dpipe check-annotations outlined --store {folder}/store",
+        f"          dpipe export csv --input nuclei-measures --to {folder}/nuclei "
         f"--store {folder}/store",
         f"          dpipe export tiff --input leuko --to {folder}/tiff --store {folder}/store",
         "          dpipe export classification --input leuko-crops --input leuko-splits "

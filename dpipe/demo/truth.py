@@ -108,6 +108,29 @@ class MovieTruth(TypedDict, total=False):
     surfaces: list[SurfaceTruth]
 
 
+class FieldTruth(TypedDict):
+    """A field of a plate: pixels of each nucleus, by its colour as a number."""
+
+    well: str
+    field: int
+    nuclei: dict[str, int]
+
+
+class PlateTruth(TypedDict):
+    """A plate: micrometres of a pixel, and its fields by file."""
+
+    plate: str
+    spacing: float
+    fields: dict[str, FieldTruth]
+
+
+class OutlinesTruth(TypedDict):
+    """Outlined pictures: how many cells each has, and how often each fault was planted."""
+
+    cells: dict[str, int]
+    faults: dict[str, int]
+
+
 class StudyTruth(TypedDict, total=False):
     """The content of ``truth.json``."""
 
@@ -115,6 +138,8 @@ class StudyTruth(TypedDict, total=False):
     movies: dict[str, MovieTruth]
     conditions: dict[str, dict[str, str]]
     cells: dict[str, "FolderTruth"]
+    plate: PlateTruth
+    outlined: OutlinesTruth
 
 
 class FolderTruth(TypedDict):
