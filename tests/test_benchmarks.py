@@ -180,3 +180,12 @@ def test_a_section_of_results_is_replaced_and_others_stay(tmp_path, monkeypatch)
     assert (tmp_path / "RESULTS.md").read_text() == (
         "# What `make bench` found\n\n## Movies\n\n| c |\n\n- # two\n\n## Pictures\n\n| b |\n"
     )
+
+
+def test_annotations_print_every_line():
+    _, _, *rows = run_quick("masks.py")
+    assert [row[0] for row in rows] == [
+        "polygons to label images", "COCO JSON to arrays", "object-measures", "average-precision",
+        "peak memory, 1.6 million cells opened",
+    ]  # fmt: skip
+    assert all(float(row[2].split()[0]) > 0 for row in rows[:-1])
