@@ -38,8 +38,9 @@ def write_coco(
     Annotated pictures become ``<stem>.json`` each part, and ``images/`` with the pictures under
     their own names: the reader ``coco`` gives back the same Dataset. Numbers of outlines and runs
     are those that were read. Where there are only label images, each label is an object of the
-    class ``object``, with its number as ``label``. Pictures that were put aside are left out with
-    their objects; what else COCO cannot carry is counted in a warning.
+    class ``object``, with its number as ``label``; where there are only pictures, there are no
+    objects. Pictures that were put aside are left out with their objects; what else COCO cannot
+    carry is counted in a warning.
 
     Of a movie, a picture is a frame of one channel. A cell has one box: that of its label, with
     the mask as run lengths; else the extent of its surface; else a cube around its spot. A
@@ -120,7 +121,7 @@ def write_coco(
     if collections and len(collections) < len(parts):
         other = next(stem for stem in parts if stem not in collections)
         raise SchemaError(
-            f"{collections[0]} holds annotated pictures, {other} does not; write them apart"
+            f"{collections[0]} holds a collection of pictures, {other} does not; write them apart"
         )
     wrong = of_movies if collections else of_pictures
     if any(wrong.values()):

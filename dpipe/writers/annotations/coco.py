@@ -41,6 +41,8 @@ _OWN_COLUMNS = {
     *("file", "put_aside", "image_id", "record"),
 }
 """Columns of records that are not kept as keys of an image."""
+_FACTS = ("spacing", "wells", "field_count")
+"""What readers say of all pictures, and COCO has no place for."""
 _encode = msgspec.json.Encoder().encode
 
 
@@ -199,6 +201,12 @@ class _Document:
 def _columns(ds: xr.Dataset, losses: Losses) -> dict[str, list[Any]]:
     """Return what else is known of each picture, by key; None where a file said nothing."""
     columns: dict[str, list[Any]] = {}
+    unsaid = [key for key in _FACTS if key in ds.attrs]
+    named = [str(name) for name in ds["c"].values] if "c" in ds.coords else []
+    if named != [f"Ch{k + 1}" for k in range(len(named))]:
+        unsaid.append("names of channels")
+    if unsaid:
+        losses.counts[f"facts of all pictures are not written: {', '.join(unsaid)}"] += len(unsaid)
     for name, column in ds.coords.items():
         if column.dims != ("record",) or name in _OWN_COLUMNS:
             continue

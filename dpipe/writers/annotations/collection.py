@@ -91,8 +91,9 @@ class Outline(NamedTuple):
 
 
 def is_collection(ds: xr.Dataset) -> bool:
-    """Tell whether a Dataset holds annotated or labelled pictures, not a movie."""
-    return "record" in ds.dims and ("object_image" in ds.variables or "label_pixels" in ds)
+    """Tell whether a Dataset holds annotated, labelled or plain pictures, not a movie."""
+    packed = any(name in ds for name in ("label_pixels", "pixels"))
+    return "record" in ds.dims and (is_annotated(ds) or packed)
 
 
 def is_annotated(ds: xr.Dataset) -> bool:
@@ -101,24 +102,41 @@ def is_annotated(ds: xr.Dataset) -> bool:
 
 
 def check_collection(stem: str, ds: xr.Dataset) -> None:
-    """Refuse what is no packed collection of pictures with objects.
+    """Refuse what is no packed collection of pictures.
 
     Raises
     ------
     SchemaError
-        It has neither outlines nor labels, or does not say where its pictures lie.
+        It has neither outlines nor labels nor pixels, or does not say where its pictures lie.
     """
     if not is_collection(ds):
-        variables = ", ".join(map(str, ds.data_vars)) or "none"
-        raise SchemaError(
-            f"{stem}: no annotated pictures; expected outlines (reader coco) or label images "
-            f"(polygon-masks, or readers of pictures). Found: {variables}"
-        )
+        raise SchemaError(_none(stem, "pictures", ds))
     missing = [variable.name for variable in _LAYOUT if variable.name not in ds.variables]
     if missing:
         raise SchemaError(
             f"{stem}: no coordinate {missing[0]!r}; expected a packed collection of pictures"
         )
+
+
+def check_objects(stem: str, ds: xr.Dataset) -> None:
+    """Refuse what is no packed collection of pictures with objects.
+
+    Raises
+    ------
+    SchemaError
+        As of `check_collection`, or it has neither outlines nor labels.
+    """
+    if not (is_annotated(ds) or "label_pixels" in ds):
+        raise SchemaError(_none(stem, "objects", ds))
+    check_collection(stem, ds)
+
+
+def _none(stem: str, what: str, ds: xr.Dataset) -> str:
+    variables = ", ".join(map(str, ds.data_vars)) or "none"
+    return (
+        f"{stem}: no {what}; expected outlines (reader coco) or label images (polygon-masks, or "
+        f"readers of pictures). Found: {variables}"
+    )
 
 
 def sound_records(ds: xr.Dataset) -> np.ndarray:
@@ -266,7 +284,7 @@ class Categories(NamedTuple):
 def categories_of(ds: xr.Dataset) -> Categories:
     """Return the classes of a collection; one, ``object``, where it only has label images."""
     if not is_annotated(ds):
-        return Categories([1], ["object"], [""])
+        return Categories([1], ["object"], [""]) if "label_pixels" in ds else Categories([], [], [])
     ids = [int(number) for number in schema.CATEGORY_ID.check(ds).values]
     texts = [
         [str(text) for text in ds[variable.name].values] if variable.name in ds.variables else None

@@ -23,7 +23,7 @@ from dpipe.writers.annotations.collection import (
     Categories,
     Losses,
     categories_of,
-    check_collection,
+    check_objects,
     image_ids,
     is_annotated,
 )
@@ -82,7 +82,7 @@ def write_geojson(
     if per not in ("part", "picture"):
         raise UsageError(f"per={per!r}; expected part or picture")
     for stem, ds in parts.items():
-        check_collection(stem, ds)
+        check_objects(stem, ds)
     folder, written = Path(to).expanduser().absolute(), list[str]()
     with ExitStack() as stack:  # all files or none
         for stem, ds in parts.items():

@@ -53,7 +53,7 @@ def write_label_png(
     Raises
     ------
     SchemaError
-        A part has no label images, or a number is no colour.
+        A part has no label images (nor pictures, with `pictures`), or a number is no colour.
     UsageError
         A file is there already, or two would have one name.
 
@@ -67,7 +67,7 @@ def write_label_png(
             raise UsageError(f"{option}: found {value!r}; expected true or false")
     for stem, ds in parts.items():
         check_collection(stem, ds)
-        if "label_pixels" not in ds:
+        if "label_pixels" not in ds and not (pictures and "pixels" in ds):
             raise SchemaError(
                 f"{stem}: no label images; make them with polygon-masks and name that dataset too"
             )

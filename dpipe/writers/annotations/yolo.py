@@ -26,7 +26,7 @@ from dpipe.writers.annotations import files
 from dpipe.writers.annotations.collection import (
     Losses,
     categories_of,
-    check_collection,
+    check_objects,
     is_annotated,
     pictures_of,
 )
@@ -89,7 +89,7 @@ def write_yolo(
     if type(pictures) is not bool:
         raise UsageError(f"pictures: found {pictures!r}; expected true or false")
     for stem, ds in parts.items():
-        check_collection(stem, ds)
+        check_objects(stem, ds)
     folder, written = Path(to).expanduser().absolute(), list[str]()
     with ExitStack() as stack:  # all files or none
         config = folder / "data.yaml"

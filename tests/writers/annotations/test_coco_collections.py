@@ -9,7 +9,6 @@ import pytest
 import xarray as xr
 from pycocotools.coco import COCO
 
-import dpipe
 from dpipe import export, operators
 from dpipe.errors import SchemaError, UsageError
 from dpipe.operators.annotations.polygon_masks import polygon_masks
@@ -178,7 +177,7 @@ def test_two_pictures_of_one_name_are_refused(tmp_path):
     ds = annotated.source(tmp_path / "raw")
     with pytest.raises(UsageError, match=r"two files would be called cells_3\.tif"):
         export({"m": ds, "n": ds}, "coco", tmp_path / "out")
-    with pytest.raises(SchemaError, match="m holds annotated pictures, n does not"):
+    with pytest.raises(SchemaError, match="m holds a collection of pictures, n does not"):
         export({"m": ds, "n": xr.Dataset()}, "coco", tmp_path / "out")
 
 
@@ -207,7 +206,17 @@ def test_livecell_masks_come_back_as_polygons(shared_data, tmp_path):
     np.testing.assert_array_equal(found, labels)
 
 
-def test_a_plate_without_labels_says_so(shared_data, tmp_path):
+def test_a_plate_without_labels_is_a_list_of_pictures(shared_data, tmp_path):
     ds = open_cellomics(str(shared_data / "cellomics/ExampleHuman"))
-    with pytest.raises(SchemaError):
-        dpipe.export({"m": ds}, "coco", tmp_path / "out")
+    ds = ds.assign_coords(c=["DNA", "pH3", "actin"])
+    says = "m: 3 facts of all pictures are not written: wells, field_count, names of channels"
+    with pytest.warns(UserWarning, match=says):
+        path, picture = export({"m": ds}, "coco", tmp_path)
+    content = json.loads(Path(path).read_text())
+    assert (content["categories"], content["annotations"]) == ([], [])
+    (image,) = content["images"]
+    assert (image["well"], image["field"], image["id"]) == ("D03", 0, 1)
+    assert picture == str(tmp_path / "images" / image["file_name"])
+    found = annotated.opened(tmp_path)
+    assert found.sizes["c"] == 3
+    np.testing.assert_array_equal(found["pixels"], ds["pixels"])

@@ -90,7 +90,10 @@ def test_a_mask_in_colours_comes_back_pixel_for_pixel(shared_data, tmp_path):
         np.testing.assert_array_equal(np.asarray(found), np.asarray(expected.convert("RGB")))
 
 
-def test_a_published_plate_without_labels_is_refused(shared_data, tmp_path):
+def test_a_published_plate_without_labels_gives_its_pictures_alone(shared_data, tmp_path):
     ds = open_cellomics(str(shared_data / "cellomics/ExampleHuman"))
-    with pytest.raises(SchemaError, match="no annotated pictures"):
+    with pytest.raises(SchemaError, match="no label images"):
         export({"m": ds}, "label-png", tmp_path / "out")
+    (path,) = export({"m": ds}, "label-png", tmp_path / "out", pictures=True)
+    found = open_pictures(path)
+    np.testing.assert_array_equal(found["pixels"], ds["pixels"])
