@@ -99,6 +99,9 @@ OPERATORS: dict[str, Operator] = {
     "frame-quality": Operator(_later("frames.quality:frame_quality"), version=1, free=("t", "c")),
     "gate": Operator(_later("tables.gate:gate"), version=1, free=("record",)),
     "group-tests": Operator(_later("tables.group_tests:group_tests"), version=2, makes="table"),
+    "mask-polygons": Operator(
+        _later("annotations.mask_polygons:mask_polygons"), version=1, makes="table"
+    ),
     "mesh-masks": Operator(_later("surfaces.masks:mesh_masks"), version=1, free=("t", "z")),
     "normalise": Operator(_later("pictures.normalise:normalise"), version=1, free=("block",)),
     "object-measures": Operator(

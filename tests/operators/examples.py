@@ -221,6 +221,12 @@ EXAMPLES = {
         digest="55918b67d0b6a1b50f0bd51deb0e9b70a31fc93fc66baa16c64af78444f4ea1d",
         on_host=True,
     ),
+    "mask-polygons": OperatorExample(
+        annotated.labelled,
+        version=1,
+        digest="bf4fbffe3d9bb566e96de555884c5f36cd7577d9341883eeb4eef7285344362e",
+        on_host=True,
+    ),
     "mesh-masks": OperatorExample(
         lambda: (movie(), surfaces([box((1, 4, 3), (5, 21, 14))], [1])),
         version=1,
