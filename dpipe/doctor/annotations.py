@@ -6,8 +6,7 @@ Everything is looked at file by file; pictures are compared over all of them.
 import os
 from collections import Counter
 from collections.abc import Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -79,7 +78,8 @@ def check_annotations(
     pictures_in : str, path, or sequence of these
         Folders of the pictures; without, only annotations are looked at.
     repaired_in : str or path, optional
-        A folder that gets a repaired copy of each file; the files themselves are never touched.
+        A folder that gets a repaired copy of each file that can be read; the files themselves are
+        never touched.
     examples : int, optional
         How many are kept of each kind; all by default.
     progress : bool
@@ -112,22 +112,18 @@ def check_annotations(
     found = Findings(examples)
     tables: list[AnnotationTable] = []
     report = Report()
-    with ExitStack() as stack:
-        paths = stack.enter_context(aside(list(copies.values()))) if copies else []
-        targets = dict(zip(copies, paths, strict=True))
-        bar = tqdm(uris, desc="check", unit="file", delay=2, disable=None if progress else True)
-        for uri in bar:
-            reading = _read(uri, found)
-            if reading is None:
-                continue
-            tables.append(reading.table)
-            verdict = _check(reading.table, found)
-            if uri in targets:
-                text, changes = _mended(reading, verdict)
-                targets[uri].write_bytes(text)
-                report.changes += [Change(reading.table.file, *item) for item in changes.items()]
-        for uri in set(targets) - {uri for uri in targets if targets[uri].exists()}:
-            raise InputError(f"{uri}: nothing of it can be read; leave it out of what is repaired")
+    bar = tqdm(uris, desc="check", unit="file", delay=2, disable=None if progress else True)
+    for uri in bar:
+        reading = _read(uri, found)
+        if reading is None:
+            continue
+        tables.append(reading.table)
+        verdict = _check(reading.table, found)
+        if uri in copies:
+            text, changes = _mended(reading, verdict)
+            with aside([copies[uri]]) as (path,):
+                path.write_bytes(text)
+            report.changes += [Change(reading.table.file, *item) for item in changes.items()]
     _compare(tables, pictures_in, found)
     _check_label_images(label_images, found)
     report.findings = found.listed()
@@ -240,6 +236,9 @@ def _copies(uris: Sequence[str], folder: str | os.PathLike[str] | None) -> dict[
     twice = [path.name for path, count in Counter(copies.values()).items() if count > 1]
     if twice:
         raise UsageError(f"--repaired: several files are called {twice[0]}; repair one at a time")
+    for path in copies.values():
+        if path.exists():
+            raise UsageError(f"{path}: is there already; delete it, or choose another folder")
     return copies
 
 
@@ -278,9 +277,13 @@ def _read(uri: str, found: Findings) -> Reading | None:
 def _mended(reading: Reading, verdict: objects.Verdict) -> tuple[bytes, Counter[str]]:
     """Return the repaired text of a file, and what was changed, in as many rounds as it needs."""
     changes: Counter[str] = Counter()
-    if reading.table.cut:
-        changes["ends after what is complete"] += 1
     text, table = reading
+    if table.cut:
+        changes["ends after what is complete"] += 1
+        table = replace(
+            table, cut=not len(table.image_ids)
+        )  # so that annotations of lost pictures go
+        verdict = objects.judge(table)
     for _ in range(_ROUNDS):
         text, more = repaired(text, table, verdict)
         changes += more

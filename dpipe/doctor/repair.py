@@ -13,6 +13,7 @@ import numpy as np
 from dpipe.doctor.clipping import clipped_box, clipped_ring, ring_area
 from dpipe.doctor.objects import Verdict
 from dpipe.doctor.table import BOX, RUNS, AnnotationTable
+from dpipe.formats.json_pieces import pieces
 
 _LEAST = 6
 """Numbers of a ring."""
@@ -54,23 +55,23 @@ def repaired(text: bytes, table: AnnotationTable, verdict: Verdict) -> tuple[byt
     changes: Counter[str] = Counter()
     members = msgspec.json.decode(text, type=dict[str, msgspec.Raw])
     images, other_ids = _merged(members.get("images", msgspec.Raw(b"[]")), changes)
-    pieces = _pieces(members.get("annotations", msgspec.Raw(b"[]")))
-    place = np.full(len(pieces), -1)
+    texts = _texts(members)
+    place = np.full(len(texts), -1)
     place[table.numbers] = np.arange(len(table))
     usual = np.isin(verdict.fault, ("", "crossing_outline"))
     usual &= (verdict.same_as < 0) & ~verdict.id_twice
     usual &= ~np.isin(table.images, list(other_ids))
     next_id = int(table.ids.max(initial=0)) + 1
     kept: list[msgspec.Raw] = []
-    for piece, i in zip(pieces, place.tolist(), strict=True):
+    for annotation, i in zip(texts, place.tolist(), strict=True):
         if i < 0:
             changes["annotations that cannot be read dropped"] += 1
         elif usual[i]:
-            kept.append(piece)
+            kept.append(msgspec.Raw(annotation))
         elif verdict.same_as[i] >= 0:
             changes["double objects dropped"] += 1
         else:
-            one = _mended(msgspec.json.decode(piece), table, verdict, i, changes)
+            one = _mended(msgspec.json.decode(annotation), table, verdict, i, changes)
             if one is None:
                 continue
             if verdict.id_twice[i]:
@@ -83,11 +84,10 @@ def repaired(text: bytes, table: AnnotationTable, verdict: Verdict) -> tuple[byt
     return msgspec.json.encode(members | {"images": images, "annotations": kept}), changes
 
 
-def _pieces(raw: msgspec.Raw) -> list[msgspec.Raw]:
+def _texts(members: dict[str, msgspec.Raw]) -> list[memoryview]:
     """Return the annotations of a list, or of an object by number, unparsed."""
-    if bytes(memoryview(raw)[:1]) == b"{":
-        return list(msgspec.json.decode(raw, type=dict[str, msgspec.Raw]).values())
-    return msgspec.json.decode(raw, type=list[msgspec.Raw] | None) or []
+    raw = memoryview(members.get("annotations", msgspec.Raw(b"[]")))
+    return [] if bytes(raw) == b"null" else list(pieces(raw))
 
 
 def _merged(raw: msgspec.Raw, changes: Counter[str]) -> tuple[list[Any], dict[int, int]]:

@@ -144,7 +144,7 @@ def table_of(annotations: coco.Annotations, file: str) -> AnnotationTable:
             odd.append((image.get("id"), str(image.get("file_name", "")), problem))
         else:
             images.append(image)
-    categories = [one["id"] for one in annotations.categories if isinstance(one.get("id"), int)]
+    categories = [one["id"] for one in annotations.categories if coco.is_number(one.get("id"))]
     table = AnnotationTable(
         file, np.array([image["id"] for image in images], np.int64),
         [str(image["file_name"]) for image in images],

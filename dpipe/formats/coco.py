@@ -13,7 +13,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple, TypeGuard
 
 import msgspec
 import numpy as np
@@ -34,15 +34,20 @@ _BATCH = 1024
 _NO_BOX = (math.nan,) * 4
 
 
+_LARGEST = 2**62
+_Number = Annotated[int, msgspec.Meta(ge=-_LARGEST, le=_LARGEST)]
+"""A number that a column takes."""
+
+
 class _Runs(msgspec.Struct):
     counts: list[int] | str
-    size: tuple[int, int] | None = None
+    size: tuple[_Number, _Number] | None = None
 
 
 class _Annotation(msgspec.Struct, forbid_unknown_fields=True, gc=False):
-    image_id: int
-    id: int | None = None
-    category_id: int | None = None
+    image_id: _Number
+    id: _Number | None = None
+    category_id: _Number | None = None
     segmentation: msgspec.Raw = msgspec.Raw(b"")
     area: float | None = None
     bbox: list[float | None] | None = None
@@ -320,6 +325,11 @@ def rows_of(images: list[dict[str, Any]], key: str) -> list[Any]:
     return [image.get(key) for image in images]
 
 
+def is_number(value: Any) -> TypeGuard[int]:
+    """Tell whether a value is a whole number that a column takes."""
+    return isinstance(value, int) and not isinstance(value, bool) and abs(value) <= _LARGEST
+
+
 def image_problem(image: Mapping[str, Any]) -> str:
     """Return what is wrong with an image's entry, "" if nothing is."""
     for key in IMAGE_KEYS:
@@ -327,7 +337,7 @@ def image_problem(image: Mapping[str, Any]) -> str:
         if key == "file_name":
             if not isinstance(value, str) or not value:
                 return "an image without file_name"
-        elif not isinstance(value, int) or isinstance(value, bool):
+        elif not is_number(value):
             return f"image {image.get('file_name')!r}: {key} is {value!r}; expected a whole number"
         elif key != "id" and not 0 < value < 2**31:
             return f"image {image.get('file_name')!r}: {key} is {value}"

@@ -106,7 +106,7 @@ def _spread(counts: np.ndarray, order: Order) -> Order:
 def _categories(
     categories: Sequence[dict[str, Any]], notes: list[str]
 ) -> dict[schema.Variable, np.ndarray]:
-    usable = [one for one in categories if isinstance(one.get("id"), int)]
+    usable = [one for one in categories if coco.is_number(one.get("id"))]
     if len(usable) < len(categories):
         notes.append(f"{len(categories) - len(usable)} categories have no number")
     keys = {key for one in usable for key in one} - {"id", "name", "supercategory"}
