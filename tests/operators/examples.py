@@ -236,6 +236,12 @@ EXAMPLES = {
     "normalise": OperatorExample(
         packed, version=1, digest="3112787becd288a45c942dc723e238e7e719e116881c5652345fcd992f463787"
     ),
+    "object-crops": OperatorExample(
+        annotated.labelled,
+        version=1,
+        digest="f96a4e7b7e8543bd9ad3a8778534b2b28a71c1bc1aa0a5792129129e2766b906",
+        on_host=True,
+    ),
     "object-measures": OperatorExample(
         annotated.labelled,
         version=1,

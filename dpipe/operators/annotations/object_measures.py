@@ -4,7 +4,7 @@ It knows label images of packed pictures and of movies of one plane; the shapes 
 kernels of ``cell-features``.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,10 +12,9 @@ import numpy as np
 import xarray as xr
 
 from dpipe import schema
-from dpipe.errors import SchemaError
+from dpipe.operators.annotations.labelled_pictures import channels_of, labelled
 from dpipe.operators.annotations.object_boxes import boxes, cut_out, ranks
 from dpipe.operators.cell_features.cpu import hull, outline
-from dpipe.operators.pictures.packed import channels, pieces, planes
 
 SHAPES = {
     "area": 0, "bbox_area": 1, "convex_area": 2, "filled_area": 8, "extent": 6, "solidity": 24,
@@ -27,7 +26,6 @@ SHAPES = {
 BRIGHTNESS = {"mean_intensity": 11, "min_intensity": 12, "max_intensity": 10}
 _PLACES = ("centroid_y", "centroid_x")
 _WEIGHTED = ("weighted_centroid_y", "weighted_centroid_x")
-_WIDE = {"f": np.float64, "i": np.float64}
 
 
 def object_measures(ds: xr.Dataset, labels: xr.Dataset | None = None) -> xr.Dataset:
@@ -74,10 +72,11 @@ def object_measures(ds: xr.Dataset, labels: xr.Dataset | None = None) -> xr.Data
     >>> ds.object_label.values.tolist(), ds.feature.sel(name="area").values.tolist()
     ([3, 7], [1.0, 4.0])
     """
-    found = list(_of_movie(ds) if "labels" in ds else _of_collection(ds, labels))
+    found = [
+        measured(*one.told(), one.labels, one.shape, one.pixels) for one in labelled(ds, labels)
+    ]
     names = [*_PLACES, *SHAPES]
-    bright = _channels_of(ds)
-    for channel in bright:
+    for channel in channels_of(ds):
         names += [f"{name}_{channel}" for name in (*BRIGHTNESS, *_WEIGHTED)]
     rows = [one.features for one in found]
     features = np.concatenate(rows) if rows else np.empty((0, len(names)))
@@ -109,49 +108,6 @@ class Measured:
     numbers: np.ndarray
     box: np.ndarray
     features: np.ndarray
-
-
-def _channels_of(ds: xr.Dataset) -> list[str]:
-    if "labels" in ds:
-        return channels(ds) if "image" in ds else []
-    return channels(ds) if "pixels" in ds else []
-
-
-def _of_collection(ds: xr.Dataset, labels: xr.Dataset | None) -> Iterator[Measured]:
-    """Yield the objects of each packed picture, block by block."""
-    masks = ds if labels is None else labels
-    schema.LABEL_PIXELS.check(masks)
-    for name in ("in_block", "offset", "height", "width"):
-        if not np.array_equal(ds[name].values, masks[name].values):
-            raise SchemaError(f"the labels are of other pictures: {name} differs")
-    names = ds["file"].values if "file" in ds.coords else np.arange(ds.sizes["record"])
-    blocks = np.asarray(ds["in_block"].values)
-    total = ds.sizes["c"]
-    for block in np.unique(blocks):
-        records = np.flatnonzero(blocks == block)
-        row = np.ascontiguousarray(masks["label_pixels"].sel(block=block).values)
-        pixels = ds["pixels"].sel(block=block).values if "pixels" in ds else None
-        table = [np.asarray(ds[name].values)[records] for name in ("offset", "height", "width")]
-        for record, (place, shape) in zip(records, pieces(*table), strict=True):
-            if place.stop > place.start:
-                picture = None if pixels is None else planes(pixels, place, shape, total)
-                yield measured("file", names[record], row[place], shape, picture)
-
-
-def _of_movie(ds: xr.Dataset) -> Iterator[Measured]:
-    """Yield the objects of each frame."""
-    labels = schema.LABELS.check(ds)
-    if labels.sizes["z"] != 1:
-        raise SchemaError(
-            f"labels of {labels.sizes['z']} planes; objects are measured in one: select it by "
-            "isel(z=[...])"
-        )
-    image = schema.IMAGE.check(ds) if "image" in ds else None
-    shape = (labels.sizes["y"], labels.sizes["x"])
-    for t in range(labels.sizes["t"]):
-        row = np.ascontiguousarray(labels[t, 0].values.reshape(-1))
-        picture = None if image is None else image[t, :, 0].values
-        yield measured("frame", t, row, shape, picture)
 
 
 def measured(
