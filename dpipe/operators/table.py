@@ -104,6 +104,9 @@ OPERATORS: dict[str, Operator] = {
     ),
     "mesh-masks": Operator(_later("surfaces.masks:mesh_masks"), version=1, free=("t", "z")),
     "normalise": Operator(_later("pictures.normalise:normalise"), version=1, free=("block",)),
+    "object-counts": Operator(
+        _later("annotations.object_counts:object_counts"), version=1, makes="table"
+    ),
     "object-crops": Operator(
         _later("annotations.object_crops:object_crops"), version=1, makes="table"
     ),

@@ -87,6 +87,14 @@ def grey():
     return ds.assign(pixels=(ds.pixels % 251).astype("u1"))
 
 
+def counts():
+    """Reference counts of forty pictures, and counts that fall behind, by integer arithmetic."""
+    n = np.arange(40)
+    truth = 30 * n + n * 7 % 11
+    found = np.where(truth < 700, truth + n * 5 % 9, 700 + truth // 9)
+    return xr.Dataset({"reference": ("record", truth), "predicted": ("record", found)})
+
+
 def cells():
     """Two pictures of 3 channels, the last without a mask, by integer arithmetic."""
     made = []
@@ -235,6 +243,12 @@ EXAMPLES = {
     ),
     "normalise": OperatorExample(
         packed, version=1, digest="3112787becd288a45c942dc723e238e7e719e116881c5652345fcd992f463787"
+    ),
+    "object-counts": OperatorExample(
+        counts,
+        version=1,
+        digest="72686edab635b5ef43726ef36f91a0881aadb90fc48c7493fd0924f1a0a1babb",
+        on_host=True,
     ),
     "object-crops": OperatorExample(
         annotated.labelled,
