@@ -36,11 +36,12 @@ def write_coco(
     """Write annotated pictures, or frames of movies and the cells in them, in the format of COCO.
 
     Annotated pictures become ``<stem>.json`` each part, and ``images/`` with the pictures under
-    their own names: the reader ``coco`` gives back the same Dataset. Numbers of outlines and runs
-    are those that were read. Where there are only label images, each label is an object of the
-    class ``object``, with its number as ``label``; where there are only pictures, there are no
-    objects. Pictures that were put aside are left out with their objects; what else COCO cannot
-    carry is counted in a warning.
+    their own names: the reader ``coco`` gives back the same Dataset. Numbers of outlines and
+    runs are those that were read; label images beside them are not written. Where there are
+    only these, each label is an object of the class ``object``, with its number as ``label``;
+    where there are only pictures, there are no objects. Pictures that were put aside are left
+    out with their objects; what else COCO cannot carry is counted in a warning. A bare list of
+    detections becomes one.
 
     Of a movie, a picture is a frame of one channel. A cell has one box: that of its label, with
     the mask as run lengths; else the extent of its surface; else a cube around its spot. A

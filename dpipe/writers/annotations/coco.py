@@ -27,6 +27,7 @@ from dpipe.writers.annotations.collection import (
     check_collection,
     image_ids,
     is_annotated,
+    is_bare,
     objects_of_pictures,
     outlines_of,
     pictures_of,
@@ -56,7 +57,8 @@ def write_collections(
 ) -> list[str]:
     """Write annotated collections; see `dpipe.writers.coco.write_coco`."""
     for stem, ds in parts.items():
-        check_collection(stem, ds)
+        if not is_bare(ds):
+            check_collection(stem, ds)
     names = {stem: _names(ds, pictures) for stem, ds in parts.items()}
     if pictures:
         files.check_names("pictures", [n for stem in parts for n in names[stem].values()])
@@ -79,13 +81,15 @@ def write_collections(
                         if traced and picture.labels is not None:
                             document.write_labels(out, picture.record, picture.labels)
                         written += _saved(stack, to, names[stem], picture)
-                out.write(b"\n]}\n")
+                out.write(b"\n]\n" if is_bare(ds) else b"\n]}\n")
             losses.warn()
     return written
 
 
 def _names(ds: xr.Dataset, pictures: bool) -> dict[int, str]:
-    """Return the name of the picture of each record that is written."""
+    """Return the name of the picture of each record that is written; none of a bare list."""
+    if is_bare(ds):
+        return {}
     given = [str(name) for name in ds["file"].values]
     if not pictures or "pixels" not in ds:
         return {int(i): given[i] for i in sound_records(ds)}
@@ -112,14 +116,21 @@ class _Document:
         self.ds, self.names, self.losses = ds, names, losses
         self.as_text, self.as_polygons = runs == "text", outlines == "polygons"
         self.ids = image_ids(ds)
-        self.sizes = [
-            [int(height), int(width)]
-            for height, width in zip(ds["height"].values, ds["width"].values, strict=True)
-        ]
+        self.bare = is_bare(ds)
+        self.sizes: list[list[int]] = [] if self.bare else np.stack(
+            [np.asarray(ds[name].values, np.int64) for name in ("height", "width")], axis=1
+        ).tolist()  # fmt: skip
         self.count = 0
 
     def write_head(self, out: BinaryIO) -> None:
-        """Write all but the annotations."""
+        """Write all but the annotations; of a bare list there is nothing else."""
+        if self.bare:
+            out.write(b"[")
+            return
+        given = self.ds["file"].values
+        self.losses.counts["pictures have another name than the file they came from"] += sum(
+            name != str(given[i]) for i, name in self.names.items()
+        )
         out.write(b'{"info": ' + _encode(self.ds.attrs.get("info") or {}))
         out.write(b',\n"licenses": ' + _encode(self.ds.attrs.get("licenses") or []))
         kinds = zip(*categories_of(self.ds), strict=True)
@@ -151,17 +162,27 @@ class _Document:
             i, record = one.number, int(owners[one.number])
             category = categories[i] if categories[i] >= 0 else None
             losses.counts["objects are of no class (category_id null)"] += category is None
-            entry = {"id": numbers[i], "image_id": int(self.ids[record]), "category_id": category}
-            entry |= {"segmentation": self._segmentation(one, record)}
+            entry: dict[str, Any] = {
+                "id": numbers[i],
+                "image_id": int(self.ids[record]),
+                "category_id": category,
+            }
+            if self.bare and numbers[i] < 0:
+                del entry["id"]
+            if not self.bare or one.rings or len(one.runs):
+                entry |= {"segmentation": self._segmentation(one, record)}
             entry |= {} if math.isnan(one.area) else {"area": one.area}
             entry |= {} if np.isnan(one.box).all() else {"bbox": one.box.tolist()}
-            entry |= {"iscrowd": int(crowd[i])}
+            entry |= {} if self.bare and not crowd[i] else {"iscrowd": int(crowd[i])}
             entry |= {} if math.isnan(one.score) else {"score": one.score}
             self._add(out, entry)
 
     def _segmentation(self, one: Outline, record: int) -> Any:
         if not len(one.runs):
             return [ring.reshape(-1).tolist() for ring in one.rings]
+        if self.bare:
+            self.losses.counts["objects have runs whose height and width nobody knows"] += 1
+            return {"counts": self._counts(one.runs)}
         height, width = self.sizes[record]
         found = self._runs(one.runs, height, width)
         if int(one.runs.sum(dtype=np.int64)) != height * width:
@@ -170,8 +191,10 @@ class _Document:
         return found
 
     def _runs(self, runs: np.ndarray, height: int, width: int) -> dict[str, Any]:
-        counts = run_lengths.encode(runs) if self.as_text else runs.tolist()
-        return {"size": [height, width], "counts": counts}
+        return {"size": [height, width], "counts": self._counts(runs)}
+
+    def _counts(self, runs: np.ndarray) -> str | list[int]:
+        return run_lengths.encode(runs) if self.as_text else runs.tolist()
 
     def write_labels(self, out: BinaryIO, record: int, labels: np.ndarray) -> None:
         """Write each object of a label image."""
@@ -233,11 +256,11 @@ def _numbers(ds: xr.Dataset, wanted: np.ndarray, losses: Losses) -> list[int]:
     if "annotation_id" not in ds.variables:
         return list(range(1, len(wanted) + 1))
     numbers = np.array(schema.ANNOTATION_ID.check(ds).values, np.int64)
-    nameless = numbers < 0
+    nameless = (numbers < 0) & (not is_bare(ds))
     start = int(numbers.max(initial=0)) + 1
     numbers[nameless] = start + np.arange(int(nameless.sum()))
     losses.counts["objects had no number, and got one"] += int((nameless & wanted).sum())
-    used = numbers[wanted]
+    used = numbers[wanted & (numbers >= 0)]
     again = len(used) - len(np.unique(used))
     losses.counts["objects have the number of another one; some tools take one of them"] += again
     return [int(number) for number in numbers]

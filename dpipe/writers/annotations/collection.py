@@ -18,7 +18,8 @@ from dpipe import schema
 from dpipe.compute import compute
 from dpipe.errors import SchemaError
 
-_BATCH = 2048
+_BATCH = 1 << 22
+"""Numbers of outlines that are in memory at a time, about; a single object is never cut."""
 _LAYOUT = (
     *(schema.IN_BLOCK, schema.IN_SLOT, schema.OFFSET, schema.HEIGHT, schema.WIDTH),
     *(schema.PICTURE_FILE, schema.PUT_ASIDE),
@@ -101,6 +102,11 @@ def is_annotated(ds: xr.Dataset) -> bool:
     return "object_image" in ds.variables
 
 
+def is_bare(ds: xr.Dataset) -> bool:
+    """Tell whether a Dataset is a bare list of detections: its pictures are but numbers."""
+    return is_annotated(ds) and not {"height", "file"} & set(ds.variables)
+
+
 def check_collection(stem: str, ds: xr.Dataset) -> None:
     """Refuse what is no packed collection of pictures.
 
@@ -141,6 +147,8 @@ def _none(stem: str, what: str, ds: xr.Dataset) -> str:
 
 def sound_records(ds: xr.Dataset) -> np.ndarray:
     """Return the numbers of the records whose picture was not put aside."""
+    if is_bare(ds):
+        return np.arange(ds.sizes["record"])
     return np.flatnonzero(np.asarray(ds["height"].values) > 0)
 
 
@@ -200,7 +208,7 @@ _OF_POINTS = (schema.OUTLINE_X, schema.OUTLINE_Y)
 
 
 def outlines_of(ds: xr.Dataset, wanted: np.ndarray) -> Iterator[Outline]:
-    """Yield objects in their order, some thousand at a time in memory.
+    """Yield objects in their order, a batch at a time in memory.
 
     Parameters
     ----------
@@ -213,8 +221,11 @@ def outlines_of(ds: xr.Dataset, wanted: np.ndarray) -> Iterator[Outline]:
         np.concatenate([[0], np.cumsum(np.asarray(variable.check(ds).values, np.int64))])
         for variable in (schema.RING_COUNT, schema.RING_POINTS, schema.RUN_COUNT)
     )
-    for start in range(0, len(wanted), _BATCH):
-        stop = min(start + _BATCH, len(wanted))
+    weight = sizes[rings] + runs + np.arange(len(wanted) + 1)
+    stop = 0
+    while stop < len(wanted):
+        start = stop
+        stop = max(int(np.searchsorted(weight, weight[start] + _BATCH, "right")) - 1, start + 1)
         if not wanted[start:stop].any():
             continue
         point, run = (sizes[rings[start]], sizes[rings[stop]]), (runs[start], runs[stop])

@@ -38,6 +38,59 @@ def test_pictures_and_annotations_come_back(tmp_path):
     same(annotated.opened(tmp_path / "out"), ds)
 
 
+def test_blocks_and_the_order_of_records_do_not_matter(tmp_path):
+    annotated.source(tmp_path / "raw")
+    (part,) = READERS["coco"].parts([str(tmp_path / "raw")])
+    ds = open_coco([item.uri for item in part.items], block=1).isel(record=[1, 0])
+    export({"m": ds}, "coco", tmp_path / "out")
+    found = annotated.opened(tmp_path / "out")
+    assert found["image_id"].values.tolist() == [7, 3]
+    assert found["annotation_id"].values.tolist() == [100, 101, 102, 103]
+    for i, number in enumerate((7, 3)):
+        height, width = annotated.SIZES[number]
+        begin = int(found["offset"].values[i])
+        pixels = found["pixels"].values[0, begin : begin + height * width].reshape(height, width)
+        np.testing.assert_array_equal(pixels, annotated.picture(number))
+
+
+@pytest.mark.parametrize("few", [1, 5, 1 << 22])
+def test_batches_of_objects_do_not_matter(tmp_path, few, monkeypatch):
+    monkeypatch.setattr("dpipe.writers.annotations.collection._BATCH", few)
+    ds = annotated.source(tmp_path / "raw")
+    export({"m": ds}, "coco", tmp_path / "out")
+    same(annotated.opened(tmp_path / "out"), ds)
+
+
+def test_a_picture_of_another_format_becomes_png_and_is_said(tmp_path):
+    images = [
+        image | {"file_name": f"{image['id']}.jpg"} for image in annotated.content()["images"]
+    ]
+    (tmp_path / "raw").mkdir()
+    annotated.write(tmp_path / "raw", images=images)
+    for number in (3, 7):
+        path = tmp_path / f"raw/images/A172/cells_{number}.png"
+        path.rename(path.with_name(f"{number}.jpg"))
+    ds = annotated.opened(tmp_path / "raw")
+    with pytest.warns(UserWarning, match="2 pictures have another name than the file"):
+        _, *pictures = export({"m": ds}, "coco", tmp_path / "out")
+    assert [Path(path).name for path in pictures] == ["3.png", "7.png"]
+    found = annotated.opened(tmp_path / "out")
+    assert found["file"].values.tolist() == ["3.png", "7.png"]
+    np.testing.assert_array_equal(found["pixels"], ds["pixels"])
+
+
+def test_floats_and_many_channels_become_tiff(tmp_path):
+    ds = annotated.source(tmp_path / "raw")
+    floats = ds.assign(pixels=ds["pixels"].astype("f4") / 7)
+    export({"m": floats}, "coco", tmp_path / "a")
+    np.testing.assert_array_equal(annotated.opened(tmp_path / "a")["pixels"], floats["pixels"])
+    five = np.arange(5 * ds["pixels"].size).reshape(1, -1).astype("u2")
+    wide = ds.drop_vars(["pixels", "c"]).assign(pixels=(("block", "value"), five))
+    wide = wide.assign_coords(c=[f"Ch{k}" for k in range(1, 6)])
+    export({"m": wide}, "coco", tmp_path / "b")
+    np.testing.assert_array_equal(annotated.opened(tmp_path / "b")["pixels"], five)
+
+
 @pytest.mark.parametrize("runs", ["list", "text"])
 def test_without_pictures_annotations_come_back(tmp_path, runs):
     ds = annotated.source(tmp_path / "raw")
@@ -101,6 +154,22 @@ def test_what_an_object_lacks_is_said_and_stays_unknown(tmp_path):
     found = annotated.opened(tmp_path / "out")
     assert np.isnan(found["object_area"]).all()
     assert np.isnan(found["object_box"]).all()
+
+
+def test_a_bare_list_of_detections_comes_back(tmp_path):
+    found = [
+        {"image_id": 7, "category_id": 2, "bbox": [1.5, 2.0, 3.0, 4.0], "score": 0.5},
+        {"image_id": 3, "category_id": 1, "segmentation": [[0.0, 0.0, 2.0, 0.0, 2.0, 2.0]],
+         "bbox": [0.0, 0.0, 2.0, 2.0], "score": 0.25},
+    ]  # fmt: skip
+    (tmp_path / "results.json").write_text(json.dumps(found))
+    ds = open_coco(str(tmp_path / "results.json"))
+    (path,) = export({"m": ds}, "coco", tmp_path / "out")
+    assert json.loads(Path(path).read_text()) == found[::-1]  # by pictures
+    same(open_coco(path), ds)
+    annotated.write(tmp_path, pictures=False)
+    truth = loaded(str(tmp_path / "m.json"))
+    assert len(truth.loadRes(path).anns) == 2
 
 
 def test_texts_and_numbers_of_pictures_come_back(tmp_path):
