@@ -133,6 +133,9 @@ OPERATORS: dict[str, Operator] = {
         _later("tables.sample_records:sample_records"), version=2, makes="table"
     ),
     "segment-cells": Operator(_later("pictures.segment:segment_cells"), version=2, free=("block",)),
+    "semantic-scores": Operator(
+        _later("annotations.semantic_scores:semantic_scores"), version=1, makes="table"
+    ),
     "split-movies": Operator(_later("tables.split_movies:split_movies"), version=1, makes="table"),
     "split-records": Operator(
         _later("tables.split_records:split_records"), version=2, makes="table"

@@ -313,6 +313,12 @@ EXAMPLES = {
     "segment-cells": OperatorExample(
         four, version=2, digest="b8c4a6f6c4991d30e3ecc44a448546ce5648f741a151acb4e7dc6ecda10c38d0"
     ),
+    "semantic-scores": OperatorExample(
+        lambda: (annotated.labelled(), annotated.labelled()),
+        version=1,
+        digest="3cd3e5a90bc9f799a9be69eddc902726460767eab5b26d96b2a6886bd9e9e11c",
+        on_host=True,
+    ),
     "split-movies": OperatorExample(
         lambda: xr.DataTree.from_dict({f"/Neu{i}": movie() for i in range(9)}),
         version=1,
