@@ -28,6 +28,12 @@ from dpipe.writers import aside
 
 _SUFFIX = ".json"
 _ROUNDS = 5
+_REPORTS = {
+    "label_pixels": report_labels,
+    "phase_flag": report_phases,
+    "spot_flag": report_spots,
+}
+"""What is looked at where a dataset has a variable."""
 Source = str | os.PathLike[str]
 
 
@@ -161,13 +167,10 @@ def check_dataset(
     found = Findings(examples)
     tables: list[AnnotationTable] = []
     for label, ds in parts.items():
-        if "label_pixels" in ds:
-            report_labels(ds, label, found)
-        elif "phase_flag" in ds:
-            report_phases(ds, label, found)
-        elif "spot_flag" in ds:
-            report_spots(ds, label, found)
-        else:
+        reports = [report for variable, report in _REPORTS.items() if variable in ds]
+        for report in reports:
+            report(ds, label, found)
+        if not reports or "object_image" in ds:
             tables.append(table_of_dataset(ds, label))
             _check(tables[-1], found)
     _compare(tables, (), found)

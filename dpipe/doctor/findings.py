@@ -27,7 +27,7 @@ KINDS = {
         "an entry that says something impossible", "mend it; --repaired drops annotations of it"
     ),
     "missing_picture": Kind("an entry without a file", "bring the picture, or drop its entry"),
-    "damaged_picture": Kind("a picture that cannot be decoded", "fetch the picture again"),
+    "damaged_picture": Kind("a picture that cannot be read", "fetch it again if it is damaged"),
     "other_size": Kind(
         "a picture of another size than its entry", "find the picture that was annotated"
     ),

@@ -122,3 +122,31 @@ def test_another_dataset_is_refused():
     movie = schema.movie(np.zeros((1, 1, 1, 8, 8), "u1"))
     with pytest.raises(SchemaError, match="no annotated pictures"):
         doctor.check_dataset(movie, "leuko")
+
+
+def holes(seed):
+    """Blobs with holes and with several parts, numbered."""
+    rng = np.random.default_rng(seed)
+    coarse = rng.integers(0, 5, (24, 30)) * (rng.random((24, 30)) < 0.7)
+    return np.kron(coarse, np.ones((3, 3), int)).astype("u1")
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_outlines_that_dpipe_makes_of_labels_have_no_fault(tmp_path, seed):
+    for k in range(2):
+        save(tmp_path / f"p{k}.png", holes(10 * seed + k))
+    labels = dpipe.readers.resolve("instance-masks").open([str(tmp_path)])
+    outlines = dpipe.operators.resolve("mask-polygons").function(labels)
+    table = counts(doctor.check_dataset(outlines.drop_vars("label_pixels", errors="ignore"), "a"))
+    assert table == {}
+
+
+def test_annotated_pictures_with_labels_are_checked_as_both(tmp_path):
+    path = made.write(tmp_path, made.planted("a vertex moved"))
+    annotated = dpipe.readers.resolve("coco").open([str(path)])
+    masks = dpipe.operators.resolve("polygon-masks").function(annotated)
+    row = masks["label_pixels"].values
+    row[row == 25] = 1
+    both = annotated.assign(label_pixels=(masks["label_pixels"].dims, row))
+    found = counts(doctor.check_dataset(both, "both"))
+    assert found == {"box_disagrees": 1, "label_in_pieces": made.PICTURES}
