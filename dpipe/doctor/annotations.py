@@ -120,16 +120,11 @@ def check_annotations(
     report = Report()
     bar = tqdm(uris, desc="check", unit="file", delay=2, disable=None if progress else True)
     for uri in bar:
-        reading = _read(uri, found)
-        if reading is None:
-            continue
-        tables.append(reading.table)
-        verdict = _check(reading.table, found)
-        if uri in copies:
-            text, changes = _mended(reading, verdict)
-            with aside([copies[uri]]) as (path,):
-                path.write_bytes(text)
-            report.changes += [Change(reading.table.file, *item) for item in changes.items()]
+        if (reading := _read(uri, found)) is not None:
+            tables.append(reading.table)
+            verdict = _check(reading.table, found)
+            if uri in copies:
+                report.changes += _write_copy(copies[uri], reading, verdict)
     _compare(tables, pictures_in, found)
     _check_label_images(label_images, found)
     report.findings = found.listed()
@@ -275,6 +270,14 @@ def _read(uri: str, found: Findings) -> Reading | None:
     table.cut = cut
     unsure = b"NaN" in text or b"Infinity" in text
     return Reading(coco.with_nulls(text) if unsure else text, table)
+
+
+def _write_copy(target: Path, reading: Reading, verdict: objects.Verdict) -> list[Change]:
+    """Write the repaired copy of a file, and return what was changed in it."""
+    text, changes = _mended(reading, verdict)
+    with aside([target]) as (path,):
+        path.write_bytes(text)
+    return [Change(reading.table.file, *item) for item in changes.items()]
 
 
 def _mended(reading: Reading, verdict: objects.Verdict) -> tuple[bytes, Counter[str]]:

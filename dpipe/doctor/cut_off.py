@@ -32,7 +32,7 @@ def complete_part(data: bytes | memoryview) -> tuple[bytes, int]:
     Examples
     --------
     >>> complete_part(b'{"images": [{"id": 1}, {"id')
-    (b'{"images": [{"id": 1}]}', 22)
+    (b'{"images": [{"id": 1}]}', 21)
     """
     _, end, first, second = _scan(np.frombuffer(data, np.uint8))
     if not end:

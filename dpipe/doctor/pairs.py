@@ -66,14 +66,21 @@ def picture_pairs(
             xs, ys = np.array([left, right, right, left]), np.array([top, top, bottom, bottom])
             found, buffer = inside_rings(xs, ys, lone, height, width, False, buffer)
         at = begins[k]
-        if at + found.size > places.size:
-            grown = np.empty(2 * (at + found.size), np.int64)
-            grown[:at] = places[:at]
-            places = grown
+        places = _grown(places, at, found.size)
         places[at : at + found.size] = found
         begins[k + 1] = at + found.size
         pixels[i] = found[1::2].sum() - found[0::2].sum()
     return _pairs(objects, begins, places, pixels, extents, least)
+
+
+@numba.njit(cache=True, nogil=True)
+def _grown(places: np.ndarray, filled: int, more: int) -> np.ndarray:
+    """Return an array with room for more entries behind those that are filled."""
+    if filled + more <= places.size:
+        return places
+    grown = np.empty(2 * (filled + more), np.int64)
+    grown[:filled] = places[:filled]
+    return grown
 
 
 @numba.njit(cache=True, nogil=True)
