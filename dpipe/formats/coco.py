@@ -20,7 +20,7 @@ import numpy as np
 
 from dpipe.errors import InputError
 from dpipe.formats import run_lengths
-from dpipe.formats.coco_columns import Annotations, Objects, Unusable
+from dpipe.formats.coco_columns import Annotations, Entry, Objects, Unusable
 from dpipe.formats.coco_outlines import PLAIN, parse_outlines
 from dpipe.formats.json_pieces import pieces
 
@@ -63,8 +63,8 @@ class _Lenient(_Annotation, forbid_unknown_fields=False):
 
 class _Members(msgspec.Struct):
     annotations: msgspec.Raw = msgspec.Raw(b"")
-    images: list[dict[str, Any]] | None = None
-    categories: list[dict[str, Any]] | None = None
+    images: list[Entry] | None = None
+    categories: list[Entry] | None = None
     info: Any = None
     licenses: Any = None
 
@@ -320,7 +320,7 @@ def _where(error: msgspec.DecodeError, size: int) -> str:
     return f"no JSON ({error}); fetch the file again"
 
 
-def rows_of(images: list[dict[str, Any]], key: str) -> list[Any]:
+def rows_of(images: list[Entry], key: str) -> list[Any]:
     """Return one key of all images, None where it is missing."""
     return [image.get(key) for image in images]
 

@@ -4,6 +4,9 @@ from array import array
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+Entry = dict[str, Any]
+"""An image or a class of objects of a file, with whatever keys it has."""
+
 
 @dataclass
 class Objects:
@@ -79,8 +82,8 @@ class Annotations:
         The annotations that were left out.
     """
 
-    images: list[dict[str, Any]]
-    categories: list[dict[str, Any]]
+    images: list[Entry]
+    categories: list[Entry]
     objects: Objects
     info: Any = None
     licenses: Any = None

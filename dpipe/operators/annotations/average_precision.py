@@ -6,7 +6,7 @@ what goes in and which means are taken of what comes out.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypedDict
 
 import hotcoco
 import numpy as np
@@ -24,6 +24,35 @@ AREAS = {
 _KINDS = {"masks": "segm", "boxes": "bbox"}
 _ALL = 1e10
 _NEEDED = (schema.OBJECT_IMAGE, schema.OBJECT_CATEGORY)
+
+
+class _Image(TypedDict):
+    """A picture as COCO has it."""
+
+    id: int
+    height: int
+    width: int
+    file_name: str
+
+
+class _Category(TypedDict):
+    """A class of objects as COCO has it."""
+
+    id: int
+    name: str
+
+
+class _Object(TypedDict, total=False):
+    """An object, or a detection, as COCO has it."""
+
+    id: int
+    image_id: int
+    category_id: int
+    iscrowd: int
+    area: float
+    score: float
+    bbox: list[float]
+    segmentation: Any
 
 
 def average_precision(
@@ -202,7 +231,7 @@ class _Evaluation:
             one for one in _objects(self.found, self.kind, scored=True) if one["image_id"] in listed
         ]
         self.results = results
-        self.loaded = self.annotated.loadRes(results) if results else None
+        self.loaded = self.annotated.loadRes([dict(one) for one in results]) if results else None
 
     def numbers(self, images: list[int]) -> dict[str, float]:
         """Return precision and recall over some pictures."""
@@ -261,7 +290,7 @@ def _mean(values: np.ndarray) -> float:
     return float(told.mean()) if told.size else float("nan")
 
 
-def _images(ds: xr.Dataset) -> list[dict[str, Any]]:
+def _images(ds: xr.Dataset) -> list[_Image]:
     sizes = [
         ds[name if name in ds.coords else name.removeprefix("image_")].values.tolist()
         for name in ("image_height", "image_width")
@@ -273,12 +302,12 @@ def _images(ds: xr.Dataset) -> list[dict[str, Any]]:
     ]
 
 
-def _categories(*parts: xr.Dataset) -> list[dict[str, Any]]:
+def _categories(*parts: xr.Dataset) -> list[_Category]:
     numbers = sorted({int(n) for ds in parts for n in np.unique(ds["object_category"].values)})
     return [{"id": number, "name": str(number)} for number in numbers or [1]]
 
 
-def _objects(ds: xr.Dataset, kind: str, *, scored: bool) -> Iterator[dict[str, Any]]:
+def _objects(ds: xr.Dataset, kind: str, *, scored: bool) -> Iterator[_Object]:
     """Yield objects as COCO has them, with what is compared and nothing else."""
     columns = {
         name: ds[name].values.tolist()
@@ -300,7 +329,7 @@ def _objects(ds: xr.Dataset, kind: str, *, scored: bool) -> Iterator[dict[str, A
             point = ring_ends[k]
         ring += rings
         image = columns["object_image"][i]
-        one: dict[str, Any] = {"image_id": image, "category_id": columns["object_category"][i]}
+        one: _Object = {"image_id": image, "category_id": columns["object_category"][i]}
         if scored:
             one["score"] = scores[i]
         else:
@@ -324,7 +353,7 @@ def _objects(ds: xr.Dataset, kind: str, *, scored: bool) -> Iterator[dict[str, A
         yield one
 
 
-def _sized(ds: xr.Dataset) -> list[dict[str, Any]]:
+def _sized(ds: xr.Dataset) -> list[_Image]:
     return _images(ds) if "image_height" in ds.coords or "height" in ds.coords else []
 
 

@@ -151,7 +151,7 @@ def _packed(crops: list[_Crop], names: list[str]) -> xr.Dataset:
         values[row, in_slot[n]] = 1
     bits = [1 << k for k in range(len(schema.PICTURE_FLAGS))]
     told = {"flag_masks": bits, "flag_meanings": " ".join(schema.PICTURE_FLAGS)}
-    arrays: dict[str, Any] = {}
+    arrays: schema.Attributes = {}
     for variable, array, attrs in (
         (schema.PIXELS, pixels, {}), (schema.MASK_CODE, codes, {}),
         (schema.MASK_VALUE, values, {}), (schema.PICTURE_FLAG, flags, told),
@@ -167,7 +167,7 @@ def _packed(crops: list[_Crop], names: list[str]) -> xr.Dataset:
         schema.PUT_ASIDE: np.full(count, "", "U1"),
         schema.PICTURE_LABEL: np.array([crop.label for crop in crops], dtype=str),
     }  # fmt: skip
-    coords: dict[str, Any] = {"block": np.arange(rows), "c": np.array(names, dtype=str)}
+    coords: schema.Attributes = {"block": np.arange(rows), "c": np.array(names, dtype=str)}
     for variable, column in known.items():
         coords |= variable.wrap(xr.DataArray(column, dims="record"))
     key = crops[0].key if crops else "file"

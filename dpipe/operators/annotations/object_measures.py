@@ -172,7 +172,7 @@ def _shapes(
     return shapes[:, 0], centres[:, 0]
 
 
-def _coordinates(found: Sequence[Measured]) -> dict[str, Any]:
+def _coordinates(found: Sequence[Measured]) -> schema.Attributes:
     """Return what is known of each object besides its numbers."""
     counts = [len(one.numbers) for one in found]
     key = found[0].key if found else "file"

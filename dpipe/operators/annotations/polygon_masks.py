@@ -98,7 +98,7 @@ def polygon_masks(
     objects = _Range.around(first, end, at, int(place.sizes["block"]))
     most = int((end - first).max(initial=0))
     dtype = np.dtype("u2" if most < 2**16 else "u4")
-    inputs: dict[str, Any] = {
+    inputs: schema.Attributes = {
         "need": (),
         "columns": {"first": first - objects.starts[at], "end": end - objects.starts[at]},
         "stretches": _stretches(ds, objects, crowd=crowd),

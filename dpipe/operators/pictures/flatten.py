@@ -85,7 +85,7 @@ def flatten_background(
             f"pixels are {pixels.dtype}; expected uint8: operator normalise brings them to 8 bits"
         )
     count = slots(ds)
-    params: dict[str, Any] = {
+    params: schema.Attributes = {
         "total": len(channels(ds)), "window": window_of(scale),
         "fluorescence": fluorescence, "invert": invert,
     }  # fmt: skip

@@ -76,7 +76,7 @@ def normalise(
         raise UsageError(f"stretch: found {stretch!r}; expected true or false")
     total = len(channels(ds))
     count = slots(ds)
-    params: dict[str, Any] = {"total": total, "low": low, "high": high, "stretch": stretch}
+    params: schema.Attributes = {"total": total, "low": low, "high": high, "stretch": stretch}
     scaled = map_blocks(
         _normalise,
         ds,

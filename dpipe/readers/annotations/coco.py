@@ -7,7 +7,6 @@ pictures among the sources the part holds the annotations and the sizes that the
 import mmap
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -15,6 +14,7 @@ import xarray as xr
 from dpipe import schema, sources
 from dpipe.errors import InputError, UsageError
 from dpipe.formats import coco, plain_pictures
+from dpipe.formats.coco_columns import Entry
 from dpipe.readers import packing
 from dpipe.readers.annotations.named_pictures import NamedPictures
 from dpipe.readers.annotations.object_columns import objects_of, texts
@@ -169,7 +169,7 @@ def dataset(
         "image_width": np.array([image["width"] for image in images], np.int64),
     }
     columns |= _other_keys(images, notes)
-    coords: dict[str, Any] = {"block": np.arange(plan.count), "c": np.array(called, dtype=str)}
+    coords: schema.Attributes = {"block": np.arange(plan.count), "c": np.array(called, dtype=str)}
     for key, values in columns.items():
         described = schema.VARIABLES.get(key)
         attrs = {"long_name": described.meaning, "units": described.unit} if described else {}
@@ -192,9 +192,7 @@ def _detections(annotations: coco.Annotations, notes: list[str]) -> xr.Dataset:
     return ds.assign_attrs({"notes": notes} if notes else {})
 
 
-def _pictures(
-    images: Sequence[dict[str, Any]], pictures: NamedPictures
-) -> tuple[list[str], list[Outcome]]:
+def _pictures(images: Sequence[Entry], pictures: NamedPictures) -> tuple[list[str], list[Outcome]]:
     """Return address and facts of each picture, or why it cannot be used."""
     if not len(pictures):
         sizes = [Facts(image["height"], image["width"], 1, "|u1") for image in images]
@@ -221,7 +219,7 @@ def _pictures(
     return uris, outcomes
 
 
-def _other_sizes(images: Sequence[dict[str, Any]], outcomes: Sequence[Outcome]) -> list[str]:
+def _other_sizes(images: Sequence[Entry], outcomes: Sequence[Outcome]) -> list[str]:
     """Say which pictures have another size than the file of annotations gives."""
     unlike = [
         f"{image['file_name']} is {one.height} x {one.width}, not {image['height']} x "
@@ -234,7 +232,7 @@ def _other_sizes(images: Sequence[dict[str, Any]], outcomes: Sequence[Outcome]) 
     return [f"{len(unlike)} pictures have another size than their entry: the first: {unlike[0]}"]
 
 
-def _other_keys(images: Sequence[dict[str, Any]], notes: list[str]) -> dict[str, np.ndarray]:
+def _other_keys(images: Sequence[Entry], notes: list[str]) -> dict[str, np.ndarray]:
     """Return what else the file says of its pictures: texts and numbers, by ``image_<key>``."""
     columns: dict[str, np.ndarray] = {}
     for key in dict.fromkeys(key for image in images for key in image if key not in _KEPT):
@@ -258,7 +256,7 @@ def _channels(given: str | Sequence[str] | None, count: int) -> list[str]:
     return names
 
 
-def _attributes(annotations: coco.Annotations) -> dict[str, Any]:
+def _attributes(annotations: coco.Annotations) -> schema.Attributes:
     return {
         key: value
         for key, value in (("info", annotations.info), ("licenses", annotations.licenses))

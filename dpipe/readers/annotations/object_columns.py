@@ -8,6 +8,7 @@ import xarray as xr
 
 from dpipe import schema
 from dpipe.formats import coco
+from dpipe.formats.coco_columns import Entry
 
 Order = np.ndarray | slice
 """An order of things, as an index; a slice of all where they stand in it already."""
@@ -103,9 +104,7 @@ def _spread(counts: np.ndarray, order: Order) -> Order:
     return np.arange(int(chosen.sum())) - before + np.repeat(starts[order], chosen)
 
 
-def _categories(
-    categories: Sequence[dict[str, Any]], notes: list[str]
-) -> dict[schema.Variable, np.ndarray]:
+def _categories(categories: Sequence[Entry], notes: list[str]) -> dict[schema.Variable, np.ndarray]:
     usable = [one for one in categories if coco.is_number(one.get("id"))]
     if len(usable) < len(categories):
         notes.append(f"{len(categories) - len(usable)} categories have no number")

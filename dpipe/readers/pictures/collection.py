@@ -6,7 +6,7 @@ names and no folders.
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import numpy as np
 import xarray as xr
@@ -140,7 +140,7 @@ def collection(
         "file": np.array(names, dtype=str),
         "put_aside": np.array(reasons, dtype=str),
     } | dict(columns)
-    coords: dict[str, Any] = {
+    coords: schema.Attributes = {
         "block": np.arange(plan.count),
         "c": np.array(channel_names(channels, plan.channels), dtype=str),
     }
