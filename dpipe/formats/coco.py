@@ -7,6 +7,7 @@ millions of objects take little more than their vertices.
 Knows JSON and what its keys mean; knows no folders and no pixels.
 """
 
+import codecs
 import itertools
 import math
 import re
@@ -31,6 +32,13 @@ _NO_JSON = re.compile(rb"(?<=[\[:,\s])-?(?:NaN|Infinity)(?=[\],}\s])")
 _BYTE = re.compile(r"\(byte (\d+)\)")
 _SHOWN = 3
 _BATCH = 1024
+_OTHER = (
+    (b"\x1f\x8b", "packed by gzip: unpack it"),
+    (b"PK\3\4", "a zip: name the file inside"),
+    (codecs.BOM_UTF16_LE, "UTF-16: save it as UTF-8"),
+    (codecs.BOM_UTF16_BE, "UTF-16: save it as UTF-8"),
+)
+"""How files begin that are no JSON, and what to do with them."""
 _NO_BOX = (math.nan,) * 4
 
 
@@ -90,8 +98,12 @@ def parse(data: bytes | memoryview, release: Callable[[int], None] = lambda _: N
     InputError
         It is no JSON, is cut off, or holds no annotations.
     """
+    if bytes(data[:3]) == codecs.BOM_UTF8:
+        data = data[3:]
     try:
         return _parse(data, release)
+    except msgspec.ValidationError as error:
+        raise InputError(f"{error}; expected a file of annotations as COCO has them") from error
     except RecursionError as error:
         raise InputError("damaged: JSON nested too deeply; fetch the file again") from error
     except msgspec.DecodeError as error:
@@ -116,7 +128,9 @@ def _parse(data: bytes | memoryview, release: Callable[[int], None]) -> Annotati
     elif start == b"{":
         members = msgspec.json.decode(data, type=_Members)
     else:
-        raise InputError("no JSON object; expected a file of annotations as COCO has them")
+        head = bytes(data[:4])
+        how = next((f"; it is {form}" for begin, form in _OTHER if head.startswith(begin)), "")
+        raise InputError(f"no JSON object{how}; expected a file of annotations as COCO has them")
     found = Annotations(
         members.images or [], members.categories or [], Objects(), members.info, members.licenses
     )
@@ -155,20 +169,25 @@ class _Unusable:
 
     unknown: Counter[str] = field(default_factory=Counter)
     wrong: list[Unusable] = field(default_factory=list)
+    as_text: int = 0
+    flat: int = 0
 
     def decoded(self, number: int, piece: memoryview) -> _Annotation | None:
         """Return an annotation by itself, without keys that are not known; None if it is none."""
         try:
             return msgspec.json.decode(piece, type=_Annotation)
         except msgspec.ValidationError as error:
-            if not _UNKNOWN.search(str(error)):
+            strict = bool(_UNKNOWN.search(str(error)))
+        try:
+            one = msgspec.json.decode(piece, type=_Lenient, strict=strict)
+        except msgspec.ValidationError:
+            try:
+                one = msgspec.json.decode(piece, type=_Lenient, strict=False)
+            except msgspec.ValidationError as error:
                 self.wrong.append(Unusable(number, str(error), bytes(piece)))
                 return None
-        try:
-            one = msgspec.json.decode(piece, type=_Lenient)
-        except msgspec.ValidationError as error:
-            self.wrong.append(Unusable(number, str(error), bytes(piece)))
-            return None
+            strict = False
+        self.as_text += not strict
         fields = msgspec.json.decode(piece, type=dict[str, msgspec.Raw])
         self.unknown.update(fields.keys() - set(_Annotation.__struct_fields__))
         return one
@@ -180,6 +199,10 @@ class _Unusable:
             shown = "; ".join(f"annotation {k}: {what}" for k, what, _ in self.wrong[:_SHOWN])
             shown += "; ..." if len(self.wrong) > _SHOWN else ""
             lines.append(f"{len(self.wrong)} annotations cannot be used: {shown}")
+        if self.as_text:
+            lines.append(f"{self.as_text} annotations have whole numbers as texts or with a point")
+        if self.flat:
+            lines.append(f"{self.flat} outlines are lists of numbers, read as one ring each")
         return lines + [
             f"{count} annotations have the key {key!r}, which is not kept"
             for key, count in sorted(self.unknown.items())
@@ -220,7 +243,7 @@ def _add(
                     inside = slice(vertices[a], vertices[b])
                     outline = _Outline(sizes[a:b], x[inside], y[inside], ())
                 else:
-                    outline = _outline_of(texts[k])
+                    outline = _outline_of(texts[k], unusable)
                 _extend(objects, [one], outline, [len(outline.sizes)], [len(outline.runs)])
             except InputError as error:
                 number, piece = numbered[k]
@@ -239,8 +262,8 @@ class _Outline(NamedTuple):
     height: int = 0
 
 
-def _outline_of(text: bytes) -> _Outline:
-    """Return an outline that is not plain.
+def _outline_of(text: bytes, unusable: _Unusable) -> _Outline:
+    """Return an outline that is not plain; a list of numbers is one ring, and counted.
 
     Raises
     ------
@@ -250,7 +273,11 @@ def _outline_of(text: bytes) -> _Outline:
     try:
         given = msgspec.json.decode(text, type=list[list[float | None]] | _Runs | None)
     except msgspec.DecodeError as error:
-        raise InputError(f"segmentation: {error}") from error
+        try:
+            given = [msgspec.json.decode(text, type=list[float | None])]
+        except msgspec.DecodeError:
+            raise InputError(f"segmentation: {error}") from error
+        unusable.flat += 1
     if isinstance(given, _Runs):
         return _Outline(np.empty(0), np.empty(0), np.empty(0), *_runs_of(given))
     rings = given or []

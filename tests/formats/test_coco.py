@@ -1,5 +1,6 @@
 """Files of annotations: what is parsed, what is left out and said, what is refused."""
 
+import gzip
 import json
 from pathlib import Path
 
@@ -134,9 +135,30 @@ def test_unknown_vertices_are_kept():
     np.testing.assert_array_equal(found.objects.x, [1, np.nan, 4])
 
 
+def test_numbers_as_texts_or_with_a_point_are_numbers():
+    found = parsed(annotations=[annotation(), annotation(image_id=7.0), annotation(image_id="7")])
+    assert list(found.objects.images) == [3, 7, 7]
+    assert found.notes == ["2 annotations have whole numbers as texts or with a point"]
+
+
+def test_a_list_of_numbers_is_one_ring():
+    found = parsed(annotations=[annotation(segmentation=[1, 2, 3, 4, 5, 6]), annotation()])
+    assert list(found.objects.x) == [1, 3, 5]
+    assert list(found.objects.ring_counts) == [1, 0]
+    assert found.notes == ["1 outlines are lists of numbers, read as one ring each"]
+
+
+def test_a_mark_of_utf_8_at_the_beginning_is_no_matter():
+    data = b"\xef\xbb\xbf" + json.dumps(annotated.content()).encode()
+    assert len(coco.parse(data).objects) == 4
+
+
 @pytest.mark.parametrize(
     ("data", "problem"),
     [
+        (gzip.compress(b"{}"), "packed by gzip: unpack it"),
+        ("{}".encode("utf-16"), "UTF-16: save it as UTF-8"),
+        (b'{"images": "x"}', r"Expected `array \| null`, got `str`.*as COCO has them"),
         (b"", "no JSON object"),
         (b"P5 12", "no JSON object"),
         (b'{"a": 1}', "no key images or annotations"),

@@ -104,18 +104,17 @@ def open_coco(
 def read_annotations(uri: str) -> coco.Annotations:
     """Read a file of annotations; one on disk is mapped, not copied."""
     with sources.opened(uri) as file:
-        if not isinstance(file, str):
-            return coco.parse(file.read())
-        if not os.path.getsize(file):
-            raise InputError(f"{uri}: an empty file; fetch it again")
-        with open(file, "rb") as local, mmap.mmap(local.fileno(), 0, access=mmap.ACCESS_READ) as m:
-            view = memoryview(m)
-            try:
-                return coco.parse(view, lambda size: _released(m, size))
-            except InputError as error:
-                raise InputError(f"{uri.rpartition('/')[2]}: {error}") from None
-            finally:
-                view.release()
+        try:
+            if not isinstance(file, str):
+                return coco.parse(file.read())
+            if not os.path.getsize(file):
+                raise InputError("an empty file; fetch it again")
+            with open(file, "rb") as local:
+                mapped = mmap.mmap(local.fileno(), 0, access=mmap.ACCESS_READ)
+            # it is closed when nothing looks into it any more
+            return coco.parse(memoryview(mapped), lambda size: _released(mapped, size))
+        except InputError as error:
+            raise InputError(f"{uri.rpartition('/')[2]}: {error}") from None
 
 
 def _released(mapped: mmap.mmap, size: int) -> None:

@@ -140,6 +140,21 @@ def test_a_cut_file_is_named(tmp_path):
         opened(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("data", "problem"),
+    [
+        (b'\xef\xbb\xbf{"images": [', r"m\.json: damaged: the JSON ends"),
+        (b'{"images": [], "annotations": 3}', r"m\.json: annotations: expected a list"),
+        (b'{"images": 3}', r"m\.json: Expected `array"),
+        (b"\x1f\x8b", r"m\.json: no JSON object; it is packed by gzip"),
+    ],
+)
+def test_what_is_no_file_of_annotations_is_named(tmp_path, data, problem):
+    (tmp_path / "m.json").write_bytes(data)
+    with pytest.raises(InputError, match=problem):
+        opened(tmp_path)
+
+
 def test_an_empty_file_is_named(tmp_path):
     (tmp_path / "m.json").write_bytes(b"")
     with pytest.raises(InputError, match="an empty file"):
