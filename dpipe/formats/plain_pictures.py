@@ -62,6 +62,8 @@ def look(file: BinaryIO) -> Header:
         It is damaged, another format, of several pages, or too large; the text does not name it.
     """
     head = file.read(_HEAD)
+    if not head:
+        raise InputError("an empty file; fetch it again")
     try:
         if head.startswith(_PNG):
             found = _png(head)

@@ -84,7 +84,7 @@ def test_jpeg_as_pillow_decodes_it(progressive):
 @pytest.mark.parametrize(
     ("data", "problem"),
     [
-        (b"", "no PNG, JPEG, BMP or TIFF"),
+        (b"", "an empty file"),
         (b"GIF89a", "no PNG, JPEG, BMP or TIFF"),
         (CASES["grey"][0][:20], "the header cannot be read"),
         (CASES["grey"][0][:60], "pixels cannot be decoded"),

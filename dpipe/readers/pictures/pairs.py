@@ -30,7 +30,7 @@ def paired(uris: Iterable[str]) -> Pairs:
 
     A label image has the name of its picture and one of the endings of `label_images.SUFFIXES`
     behind it, in any folder, or lies in a folder of `label_images.FOLDERS` beside that of the
-    pictures.
+    pictures, or in it.
 
     Examples
     --------
@@ -58,6 +58,7 @@ def paired(uris: Iterable[str]) -> Pairs:
         candidates = [by_place.get((folder, short), "")] if short != stem else []
         if inside:
             beside = folder.rpartition("/")[0]
+            candidates += [by_place.get((beside, name), "") for name in (short, stem)]
             candidates += by_name.get((beside, short), []) + by_name.get((beside, stem), [])
         fitting = [one for one in candidates if one and one != uri and not _is_mask_folder(one)]
         if not fitting and short != stem:  # in another folder, if only one picture has that name

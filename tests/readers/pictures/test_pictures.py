@@ -56,6 +56,15 @@ def test_masks_in_a_folder_of_their_own(tmp_path):
     np.testing.assert_array_equal(labels_of(ds, 0), LABELS)
 
 
+def test_masks_in_a_folder_inside(tmp_path):
+    png(tmp_path / "p/a.png", GREY)
+    png(tmp_path / "p/masks/a_mask.png", LABELS)
+    (part,) = READERS["pictures"].parts([str(tmp_path)])
+    ds = open_pictures([item.uri for item in part.items])
+    assert (part.stem, ds.sizes["record"]) == ("p", 1)
+    np.testing.assert_array_equal(labels_of(ds, 0), LABELS)
+
+
 def test_pairs_across_folders():
     found = paired(["raw/x.C01", "raw/x.png", "ann/x_objects.png", "raw/y.png", "ann/z_mask.png"])
     assert found.labels == {"raw/x.C01": "ann/x_objects.png"}
