@@ -25,7 +25,7 @@ from dpipe.formats.coco_columns import Annotations, Entry, Objects, Unusable
 from dpipe.formats.coco_outlines import PLAIN, parse_outlines
 from dpipe.formats.json_pieces import pieces
 
-IMAGE_KEYS = ("id", "width", "height", "file_name")
+IMAGE_KEYS = ("file_name", "id", "width", "height")
 """What an image must say; other keys are kept as they are."""
 _UNKNOWN = re.compile(r"Object contains unknown field `(.+)`")
 _NO_JSON = re.compile(rb"(?<=[\[:,\s])-?(?:NaN|Infinity)(?=[\],}\s])")
@@ -104,6 +104,8 @@ def parse(data: bytes | memoryview, release: Callable[[int], None] = lambda _: N
         return _parse(data, release)
     except msgspec.ValidationError as error:
         raise InputError(f"{error}; expected a file of annotations as COCO has them") from error
+    except UnicodeDecodeError as error:
+        raise InputError(f"no UTF-8 ({error.reason}); save it as UTF-8") from error
     except RecursionError as error:
         raise InputError("damaged: JSON nested too deeply; fetch the file again") from error
     except msgspec.DecodeError as error:
@@ -355,6 +357,16 @@ def rows_of(images: list[Entry], key: str) -> list[Any]:
 def is_number(value: Any) -> TypeGuard[int]:
     """Tell whether a value is a whole number that a column takes."""
     return isinstance(value, int) and not isinstance(value, bool) and abs(value) <= _LARGEST
+
+
+def with_number(image: Entry) -> Entry:
+    """Return an image whose number is a text of digits, or has a point, with the number."""
+    number = image.get("id")
+    if isinstance(number, str) and number.isascii() and number.isdecimal():
+        return image | {"id": int(number)}
+    if isinstance(number, float) and number.is_integer():
+        return image | {"id": int(number)}
+    return image
 
 
 def image_problem(image: Mapping[str, Any]) -> str:

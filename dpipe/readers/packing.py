@@ -6,6 +6,7 @@ variables of a block at once. Knows neither formats nor folders.
 
 import hashlib
 import threading
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -15,7 +16,7 @@ import numpy as np
 import xarray as xr
 
 from dpipe import compute, schema
-from dpipe.errors import InputError
+from dpipe.errors import InputError, UsageError
 
 MOST, ROW_BYTES = 1024, 96 << 20
 """Pictures of a block: a power of two, at most so many, at most so many bytes of pixels."""
@@ -204,7 +205,22 @@ def _common(masks: Sequence[str]) -> str:
     return common.str
 
 
-class BlockRows:
+def channel_names(given: Sequence[str] | str | None, count: int) -> list[str]:
+    """Return names of channels as they were given, or Ch1, Ch2, ...
+
+    Raises
+    ------
+    UsageError
+        Another number of names, or one twice.
+    """
+    parts = given.split(",") if isinstance(given, str) else given or []
+    names = [str(part).strip() for part in parts] or [f"Ch{i + 1}" for i in range(count)]
+    if len(names) != count or len(set(names)) != count:
+        raise UsageError(f"channels: {', '.join(names)}; the pictures have {count} channels")
+    return names
+
+
+class BlockRows(ABC):
     """Variables of packed pictures, read block by block: all of one block at once.
 
     Who inherits it says which variables there are (`rows`) and fills those of a block (`fill`).
@@ -219,13 +235,13 @@ class BlockRows:
     plan: Plan
     _blocks: dict[int, tuple[int, dict[str, np.ndarray]]]
 
+    @abstractmethod
     def rows(self) -> dict[schema.Variable, tuple[str, int]]:
         """Return dtype and length of a row of each variable."""
-        raise NotImplementedError
 
+    @abstractmethod
     def fill(self, number: int) -> dict[str, np.ndarray]:
         """Return the rows of one block by the names of their variables."""
-        raise NotImplementedError
 
     def __getstate__(self) -> dict[str, object]:
         return vars(self) | {"_blocks": {}}

@@ -29,6 +29,7 @@ from .annotations import (
     RING_COUNT,
     RING_POINTS,
     RUN_COUNT,
+    RUN_HEIGHT,
     RUN_LENGTH,
     SUPERCATEGORY,
 )
@@ -484,6 +485,7 @@ __all__ = [
     "RING_COUNT",
     "RING_POINTS",
     "RUN_COUNT",
+    "RUN_HEIGHT",
     "RUN_LENGTH",
     "SAMPLED",
     "SEGMENTED",

@@ -59,6 +59,7 @@ OBJECT_BOX = Variable(
 )
 RING_COUNT = _object("ring_count", "i", "1", "number of rings of an outline")
 RUN_COUNT = _object("run_count", "i", "1", "number of runs of an object, 0 if it has rings")
+RUN_HEIGHT = _object("run_height", "i", "pixel", "rows of the mask that runs fill, 0 unknown")
 RING_POINTS = Variable("ring_points", ("ring",), "i", "1", "number of vertices of a ring")
 OUTLINE_X = Variable("outline_x", ("point",), "f", "pixel", "columns from the left border")
 OUTLINE_Y = Variable("outline_y", ("point",), "f", "pixel", "rows from the upper border")

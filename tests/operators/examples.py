@@ -232,7 +232,7 @@ EXAMPLES = {
     "mask-polygons": OperatorExample(
         annotated.labelled,
         version=1,
-        digest="bf4fbffe3d9bb566e96de555884c5f36cd7577d9341883eeb4eef7285344362e",
+        digest="62077b14c5a2ea249606f1a38898d041b59f4db55621200b6bb4c620eea17c80",
         on_host=True,
     ),
     "mesh-masks": OperatorExample(

@@ -6,7 +6,7 @@ what goes in and which means are taken of what comes out.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, TypedDict
+from typing import Any, Literal
 
 import hotcoco
 import numpy as np
@@ -14,6 +14,7 @@ import xarray as xr
 
 from dpipe import schema
 from dpipe.errors import SchemaError, UsageError
+from dpipe.operators.annotations.coco_objects import categories, images, objects, scores
 from dpipe.operators.parameters import check_choice, check_whole
 
 AREAS = {
@@ -24,35 +25,6 @@ AREAS = {
 _KINDS = {"masks": "segm", "boxes": "bbox"}
 _ALL = 1e10
 _NEEDED = (schema.OBJECT_IMAGE, schema.OBJECT_CATEGORY)
-
-
-class _Image(TypedDict):
-    """A picture as COCO has it."""
-
-    id: int
-    height: int
-    width: int
-    file_name: str
-
-
-class _Category(TypedDict):
-    """A class of objects as COCO has it."""
-
-    id: int
-    name: str
-
-
-class _Object(TypedDict, total=False):
-    """An object, or a detection, as COCO has it."""
-
-    id: int
-    image_id: int
-    category_id: int
-    iscrowd: int
-    area: float
-    score: float
-    bbox: list[float]
-    segmentation: Any
 
 
 def average_precision(
@@ -82,7 +54,8 @@ def average_precision(
     kind : {"masks", "boxes"}
         What is compared. Masks have the size class of their pixels, whatever box a file gives.
     max_detections : sequence of int
-        Detections of a picture that count, the surest; rising. Precision is told for the last.
+        Detections of a picture that count, the surest; rising, also by commas. Precision is told
+        for the last.
     areas : {"livecell", "coco"}
         Where classes of size begin: at 18^2 and 31^2 pixels, or at 32^2 and 96^2.
     categories : bool
@@ -107,7 +80,8 @@ def average_precision(
     SchemaError
         Parts without annotations.
     UsageError
-        A parameter that is none, no picture in common, or detections without scores.
+        A parameter that is none, no picture in common, detections without scores, none with a
+        mask (or a box) to compare, or run lengths of another size than their picture.
 
     Notes
     -----
@@ -136,15 +110,10 @@ def average_precision(
     """
     check_choice("kind", kind, tuple(_KINDS))
     check_choice("areas", areas, tuple(AREAS))
-    limits: list[int] = (
-        list(max_detections) if isinstance(max_detections, list | tuple) else [max_detections]  # type: ignore[list-item]
-    )
-    for limit in limits:
-        check_whole("max_detections", limit, 1)
-    if not limits or limits != sorted(set(limits)):
-        raise UsageError(f"max_detections: found {max_detections!r}; expected numbers, rising")
+    limits = _limits(max_detections)
     if type(categories) is not bool:
         raise UsageError(f"categories: found {categories!r}; expected true or false")
+    notes: list[str] = []
     rows: list[dict[str, float]] = []
     keys: list[tuple[str, str, str]] = []
     for detector, found in _parts(detections, "detections"):
@@ -154,9 +123,10 @@ def average_precision(
             if found.sizes["object"] and not shared.any():
                 continue
             evaluation = _Evaluation(annotated, found, kind, areas, limits, categories)
-            for group, images in _groups(annotated, by):
+            notes += evaluation.notes(f"{detector} on {truth}", int(shared.sum()))
+            for group, numbers in _groups(annotated, by):
                 rows.append(
-                    evaluation.numbers(images) | {"detections_unmatched": int((~shared).sum())}
+                    evaluation.numbers(numbers) | {"detections_unmatched": int((~shared).sum())}
                 )
                 keys.append((detector, truth, group))
     if not rows:
@@ -171,7 +141,20 @@ def average_precision(
         name: ("record", np.array([key[k] for key in keys], dtype=str))
         for k, name in enumerate(("detector", "truth", "group"))
     }
-    return xr.Dataset(schema.FEATURE.wrap(array), {**coords, "name": np.array(names, dtype=str)})
+    ds = xr.Dataset(schema.FEATURE.wrap(array), {**coords, "name": np.array(names, dtype=str)})
+    return ds.assign_attrs({"notes": notes} if notes else {})
+
+
+def _limits(given: Any) -> list[int]:
+    """Return limits of detections, given as numbers or by commas; they rise."""
+    if isinstance(given, str):
+        given = [int(n) if n.strip().isdecimal() else n for n in given.split(",")]
+    limits = list(given) if isinstance(given, list | tuple) else [given]
+    for limit in limits:
+        check_whole("max_detections", limit, 1)
+    if not limits or limits != sorted(set(limits)):
+        raise UsageError(f"max_detections: found {given!r}; expected numbers, rising")
+    return limits
 
 
 def _parts(tree: xr.DataTree, what: str) -> Iterator[tuple[str, xr.Dataset]]:
@@ -183,17 +166,8 @@ def _parts(tree: xr.DataTree, what: str) -> Iterator[tuple[str, xr.Dataset]]:
         yield stem, ds
 
 
-def _scores(ds: xr.Dataset, kind: str) -> np.ndarray:
-    """Return how sure detections are; of a mask its own score, where it has one."""
-    scores = np.asarray(ds["object_score"].values)
-    if kind != "masks" or "object_mask_score" not in ds:
-        return scores
-    own = np.asarray(ds["object_mask_score"].values)
-    return np.where(np.isnan(own), scores, own)
-
-
 def _check_scores(stem: str, ds: xr.Dataset, kind: str) -> None:
-    if ds.sizes["object"] and bool(np.isnan(_scores(ds, kind)).any()):
+    if ds.sizes["object"] and bool(np.isnan(scores(ds, kind)).any()):
         raise UsageError(f"{stem}: detections without a score; each needs one")
 
 
@@ -220,18 +194,40 @@ class _Evaluation:
     categories: bool
 
     def __post_init__(self) -> None:
-        content = {
-            "images": _images(self.truth),
-            "annotations": list(_objects(self.truth, self.kind, scored=False)),
-            "categories": _categories(self.truth, self.found),
+        content: dict[str, Any] = {
+            "images": images(self.truth),
+            "categories": categories(self.truth, self.found),
         }
+        sizes = {image["id"]: (image["height"], image["width"]) for image in content["images"]}
+        content["annotations"] = list(objects(self.truth, self.kind, sizes, scored=False))
+        self.annotations = len(content["annotations"])
         self.annotated = hotcoco.COCO(content)
-        listed = set(self.truth["image_id"].values.tolist())
-        results = [
-            one for one in _objects(self.found, self.kind, scored=True) if one["image_id"] in listed
-        ]
+        results = list(objects(self.found, self.kind, sizes, scored=True))
         self.results = results
         self.loaded = self.annotated.loadRes([dict(one) for one in results]) if results else None
+
+    def notes(self, name: str, detections: int) -> list[str]:
+        """Say what could not be compared.
+
+        Raises
+        ------
+        UsageError
+            No detection has what is compared.
+        """
+        what, other = ("mask", "boxes") if self.kind == "masks" else ("box", "masks")
+        if detections and not self.results:
+            raise UsageError(
+                f"{name}: none of {detections} detections has a {what}; compare kind={other}"
+            )
+        lines = []
+        if not detections:
+            lines.append(f"{name}: no detections")
+        if lost := detections - len(self.results):
+            lines.append(f"{name}: {lost} detections have no {what} and do not count")
+        annotated = np.isin(self.truth["object_image"].values, self.truth["image_id"].values).sum()
+        if lost := int(annotated) - self.annotations:
+            lines.append(f"{name}: {lost} annotated objects have no {what} and do not count")
+        return lines
 
     def numbers(self, images: list[int]) -> dict[str, float]:
         """Return precision and recall over some pictures."""
@@ -288,81 +284,3 @@ def _mean(values: np.ndarray) -> float:
     """Return the mean; -1 stands for nothing there and is left out."""
     told = values[values > -1]
     return float(told.mean()) if told.size else float("nan")
-
-
-def _images(ds: xr.Dataset) -> list[_Image]:
-    sizes = [
-        ds[name if name in ds.coords else name.removeprefix("image_")].values.tolist()
-        for name in ("image_height", "image_width")
-    ]
-    numbers = ds["image_id"].values.tolist()
-    return [
-        {"id": number, "height": height, "width": width, "file_name": str(number)}
-        for number, height, width in zip(numbers, *sizes, strict=True)
-    ]
-
-
-def _categories(*parts: xr.Dataset) -> list[_Category]:
-    numbers = sorted({int(n) for ds in parts for n in np.unique(ds["object_category"].values)})
-    return [{"id": number, "name": str(number)} for number in numbers or [1]]
-
-
-def _objects(ds: xr.Dataset, kind: str, *, scored: bool) -> Iterator[_Object]:
-    """Yield objects as COCO has them, with what is compared and nothing else."""
-    columns = {
-        name: ds[name].values.tolist()
-        for name in ("object_image", "object_category", "object_crowd", "ring_count", "run_count")
-    }
-    x, y = ds["outline_x"].values, ds["outline_y"].values
-    ring_ends = np.cumsum(ds["ring_points"].values).tolist()
-    runs = ds["run_length"].values
-    scores = _scores(ds, kind).tolist() if scored else []
-    boxes = ds["object_box"].values.tolist() if kind == "boxes" else []
-    areas = ds["object_area"].values.tolist() if "object_area" in ds else []
-    sizes = {image["id"]: (image["height"], image["width"]) for image in _sized(ds)}
-    ring = run = point = 0
-    for i in range(ds.sizes["object"]):
-        rings, count = columns["ring_count"][i], columns["run_count"][i]
-        outline = []
-        for k in range(ring, ring + rings):
-            outline.append(np.column_stack([x[point : ring_ends[k]], y[point : ring_ends[k]]]))
-            point = ring_ends[k]
-        ring += rings
-        image = columns["object_image"][i]
-        one: _Object = {"image_id": image, "category_id": columns["object_category"][i]}
-        if scored:
-            one["score"] = scores[i]
-        else:
-            one |= {"id": i + 1, "iscrowd": int(columns["object_crowd"][i])}
-        if kind == "boxes":
-            one["bbox"] = boxes[i]
-        elif count:
-            one["segmentation"] = {
-                "size": sizes.get(image),
-                "counts": runs[run : run + count].tolist(),
-            }
-        else:
-            one["segmentation"] = [places.reshape(-1).tolist() for places in outline]
-        if not scored:
-            one["area"] = (
-                areas[i]
-                if areas and np.isfinite(areas[i])
-                else _area(outline, runs[run : run + count])
-            )
-        run += count
-        yield one
-
-
-def _sized(ds: xr.Dataset) -> list[_Image]:
-    return _images(ds) if "image_height" in ds.coords or "height" in ds.coords else []
-
-
-def _area(outline: Sequence[np.ndarray], runs: np.ndarray) -> float:
-    """Return the area of an object: of its outline, or the pixels of its runs."""
-    if len(runs):
-        return float(runs[1::2].sum())
-    total = 0.0
-    for places in outline:
-        x, y = places.T
-        total += abs(float(np.dot(x, np.roll(y, -1)) - np.dot(y, np.roll(x, -1)))) / 2
-    return total

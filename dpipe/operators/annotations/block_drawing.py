@@ -21,6 +21,7 @@ def draw_block(
     ring_sizes: np.ndarray,
     vertices: np.ndarray,
     runs: np.ndarray,
+    run_heights: np.ndarray,
     left_out: np.ndarray,
     x: np.ndarray,
     y: np.ndarray,
@@ -40,6 +41,8 @@ def draw_block(
         Its objects.
     rings, vertices, runs : numpy.ndarray, shape (object + 1,)
         Where the rings, the vertices and the runs of each object begin.
+    run_heights : numpy.ndarray, shape (object,)
+        Rows of the mask that the runs of each object fill, 0 unknown.
     ring_sizes : numpy.ndarray
         Vertices of each ring.
     left_out : numpy.ndarray, shape (object,)
@@ -75,7 +78,9 @@ def draw_block(
                 n = first + k
                 if left_out[n]:
                     continue
-                if runs[n + 1] > runs[n]:
+                if runs[n + 1] > runs[n] and run_heights[n] not in (0, height):
+                    places = buffer[:0]  # of a mask of another size
+                elif runs[n + 1] > runs[n]:
                     places = inside_runs(run_lengths[runs[n] : runs[n + 1]], height, width)
                 else:
                     a, b = vertices[n], vertices[n + 1]

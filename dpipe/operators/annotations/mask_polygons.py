@@ -78,6 +78,7 @@ def mask_polygons(ds: xr.Dataset, *, category: str = "object") -> xr.Dataset:
         "object_crowd": np.zeros(count, bool),
         "object_score": np.full(count, np.nan),
         "run_count": np.zeros(count, np.int64),
+        "run_height": np.zeros(count, np.int64),
         "run_length": np.zeros(0, np.uint32),
         "category_id": np.array([_CATEGORY]),
         "category_name": np.array([category]),

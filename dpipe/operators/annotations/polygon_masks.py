@@ -117,7 +117,33 @@ def polygon_masks(
     made = schema.LABEL_PIXELS.wrap(labels)
     made |= schema.PIXELS_LOST.wrap(lost.isel(what=0))
     made |= schema.OBJECTS_LOST.wrap(lost.isel(what=1))
-    return xr.Dataset(made, coords)
+    notes = _notes(ds, place, first, end, crowd=crowd)
+    return xr.Dataset(made, coords, {"notes": notes} if notes else {})
+
+
+def _notes(
+    ds: xr.Dataset, place: xr.Dataset, first: np.ndarray, end: np.ndarray, *, crowd: bool
+) -> list[str]:
+    """Say how many objects of the pictures cannot be drawn, as far as counts alone tell it."""
+    count = ds.sizes["object"]
+    owner = np.full(count, -1)
+    for record, (begin, stop) in enumerate(zip(first.tolist(), end.tolist(), strict=True)):
+        owner[begin:stop] = record
+    shown = (owner >= 0) & (crowd | ~np.asarray(ds["object_crowd"].values, bool))
+    shown &= np.asarray(place["height"].values)[owner] > 0
+    rings = np.asarray(ds["ring_count"].values, np.int64)
+    closed = np.asarray(ds["ring_points"].values) > 2
+    sound = np.zeros(count, np.int64)
+    np.add.at(sound, np.repeat(np.arange(count), rings), closed)
+    runs = np.asarray(ds["run_count"].values) > 0
+    rows = _run_heights(ds)
+    other = shown & runs & (rows > 0) & (rows != np.asarray(place["height"].values)[owner])
+    lines = []
+    if none := int((shown & ~runs & (sound == 0)).sum()):
+        lines.append(f"{none} objects have neither runs nor a ring of three vertices: not drawn")
+    if wrong := int(other.sum()):
+        lines.append(f"{wrong} objects have runs of a mask of another size: not drawn")
+    return lines
 
 
 class _Range(NamedTuple):
@@ -153,11 +179,19 @@ def _stretches(ds: xr.Dataset, objects: _Range, *, crowd: bool) -> dict[str, Str
         "left_out": Stretch(left_out, *objects),
         "ring_count": Stretch(rings, *objects),
         "run_count": Stretch(runs, *objects),
+        "run_heights": Stretch(_run_heights(ds), *objects),
         "ring_sizes": Stretch(ring_sizes, *ring_range),
         "x": Stretch(ds["outline_x"].data, *vertex_range),
         "y": Stretch(ds["outline_y"].data, *vertex_range),
         "run_lengths": Stretch(ds["run_length"].data, *run_range),
     }
+
+
+def _run_heights(ds: xr.Dataset) -> np.ndarray:
+    """Return the rows of the masks that runs fill; 0 where nobody says."""
+    if "run_height" not in ds.variables:
+        return np.zeros(ds.sizes["object"], np.int64)
+    return np.asarray(ds["run_height"].values, np.int64)
 
 
 _NEEDED = (
@@ -244,6 +278,7 @@ def _drawn(
     left_out: np.ndarray,
     ring_count: np.ndarray,
     run_count: np.ndarray,
+    run_heights: np.ndarray,
     ring_sizes: np.ndarray,
     x: np.ndarray,
     y: np.ndarray,
@@ -260,9 +295,9 @@ def _drawn(
     out = np.zeros(row, label_dtype)
     lost = draw_block(
         out, offsets, heights, widths, first, end, rings, np.asarray(ring_sizes, np.int64),
-        sizes[rings], runs, np.asarray(left_out, bool), np.ascontiguousarray(x, np.float64),
-        np.ascontiguousarray(y, np.float64), np.ascontiguousarray(run_lengths, np.uint32),
-        rule, centre,
+        sizes[rings], runs, np.asarray(run_heights, np.int64), np.asarray(left_out, bool),
+        np.ascontiguousarray(x, np.float64), np.ascontiguousarray(y, np.float64),
+        np.ascontiguousarray(run_lengths, np.uint32), rule, centre,
     )  # fmt: skip
     return out, lost
 

@@ -137,15 +137,17 @@ def dataset(
     notes = list(annotations.notes)
     if annotations.bare:
         return _detections(annotations, notes)
-    images = []
-    for image in annotations.images:
-        if problem := coco.image_problem(image):
-            notes.append(f"not used: {problem}")
-        else:
-            images.append(image)
-    if not images:
-        raise InputError(f"{name}: lists no pictures (images); nothing to read")
+    images = [coco.with_number(image) for image in annotations.images]
     uris, outcomes = _pictures(images, pictures)
+    images = [_sized(image, one) for image, one in zip(images, outcomes, strict=True)]
+    problems = [coco.image_problem(image) for image in images]
+    notes += [f"not used: {problem}" for problem in problems if problem]
+    usable = [i for i, problem in enumerate(problems) if not problem]
+    if not usable:
+        why = next(filter(None, problems), "lists no pictures (images)")
+        raise InputError(f"{name}: {why}; nothing to read")
+    images, uris = [images[i] for i in usable], [uris[i] for i in usable]
+    outcomes = _once(images, [outcomes[i] for i in usable])
     names = [str(image["file_name"]) for image in images]
     try:
         kept, reasons = packing.judge(outcomes, names)
@@ -153,7 +155,7 @@ def dataset(
     except InputError as error:
         raise InputError(f"{name}: {error}") from None
     notes += _other_sizes(images, outcomes)
-    called = _channels(channels, plan.channels)
+    called = packing.channel_names(channels, plan.channels)
     numbers = np.arange(len(images))
     columns: dict[str, np.ndarray] = {
         "in_block": numbers // plan.block,
@@ -194,13 +196,16 @@ def _detections(annotations: coco.Annotations, notes: list[str]) -> xr.Dataset:
 def _pictures(images: Sequence[Entry], pictures: NamedPictures) -> tuple[list[str], list[Outcome]]:
     """Return address and facts of each picture, or why it cannot be used."""
     if not len(pictures):
-        sizes = [Facts(image["height"], image["width"], 1, "|u1") for image in images]
-        return ["" for _ in images], list(sizes)
+        sizes = [(image.get("height"), image.get("width")) for image in images]
+        return ["" for _ in images], [
+            Facts(height, width, 1, "|u1") if coco.is_number(height) and coco.is_number(width)
+            else InputError("no size") for height, width in sizes
+        ]  # fmt: skip
     uris: list[str] = []
     outcomes: list[Outcome] = []
     for image in images:
         try:
-            uris.append(pictures.find(str(image["file_name"])))
+            uris.append(pictures.find(str(image.get("file_name", ""))))
         except InputError as error:
             uris.append("")
             outcomes.append(error)
@@ -216,6 +221,25 @@ def _pictures(images: Sequence[Entry], pictures: NamedPictures) -> tuple[list[st
                 else Facts(header.height, header.width, header.channels, header.dtype)
             )
     return uris, outcomes
+
+
+def _sized(image: Entry, outcome: Outcome) -> Entry:
+    """Return an entry with the size of its picture, where it gives none."""
+    if isinstance(outcome, InputError) or {"height", "width"} <= image.keys():
+        return image
+    return {"height": outcome.height, "width": outcome.width} | image
+
+
+def _once(images: Sequence[Entry], outcomes: Sequence[Outcome]) -> list[Outcome]:
+    """Put aside all but the first of several pictures of one number: objects name it by that."""
+    names: dict[int, str] = {}
+    once: list[Outcome] = []
+    for image, outcome in zip(images, outcomes, strict=True):
+        number, name = image["id"], image["file_name"]
+        again = InputError(f"image id {number} again; it is that of {names.get(number)} too")
+        once.append(again if number in names else outcome)
+        names.setdefault(number, name)
+    return once
 
 
 def _other_sizes(images: Sequence[Entry], outcomes: Sequence[Outcome]) -> list[str]:
@@ -245,14 +269,6 @@ def _other_keys(images: Sequence[Entry], notes: list[str]) -> dict[str, np.ndarr
             else texts(values)
         )
     return columns
-
-
-def _channels(given: str | Sequence[str] | None, count: int) -> list[str]:
-    parts = given.split(",") if isinstance(given, str) else given or []
-    names = [str(part).strip() for part in parts] or [f"Ch{i + 1}" for i in range(count)]
-    if len(names) != count or len(set(names)) != count:
-        raise UsageError(f"channels: {', '.join(names)}; the pictures have {count} channels")
-    return names
 
 
 def _attributes(annotations: coco.Annotations) -> schema.Attributes:

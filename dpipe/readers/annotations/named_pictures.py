@@ -4,6 +4,7 @@ Names in such files are bare, with a folder or with another suffix than the pict
 flat or in folders by class. One is found by the path that fits best, else it is missing.
 """
 
+import unicodedata
 from collections.abc import Iterable, Sequence
 
 from dpipe.errors import InputError
@@ -24,7 +25,7 @@ class NamedPictures:
         self._by_name: dict[str, list[str]] = {}
         self._by_stem: dict[str, list[str]] = {}
         for uri in uris:
-            name = uri.rpartition("/")[2]
+            name = _composed(uri.rpartition("/")[2])
             self._by_name.setdefault(name, []).append(uri)
             self._by_stem.setdefault(_stem(name), []).append(uri)
 
@@ -39,7 +40,7 @@ class NamedPictures:
         InputError
             None fits, or several do.
         """
-        path = file_name.replace("\\", "/")
+        path = _composed(file_name).replace("\\", "/")
         name = path.rpartition("/")[2]
         candidates = self._by_name.get(name) or self._by_stem.get(_stem(name), [])
         if len(candidates) > 1:
@@ -50,6 +51,11 @@ class NamedPictures:
             shown = ", ".join(sorted(candidates)[:3])
             raise InputError(f"{len(candidates)} pictures of this name: {shown}; name one folder")
         return candidates[0]
+
+
+def _composed(name: str) -> str:
+    """Return a name with its accents composed: macOS writes them apart."""
+    return unicodedata.normalize("NFC", name)
 
 
 def _stem(name: str) -> str:

@@ -62,6 +62,7 @@ def objects_of(
         schema.RING_COUNT: rings[order],
         schema.RING_POINTS: vertices[ring_order],
         schema.RUN_COUNT: runs[order],
+        schema.RUN_HEIGHT: np.frombuffer(objects.run_heights, np.int64)[order],
     } | _categories(annotations.categories, notes)
     wrapped = [
         {

@@ -142,7 +142,7 @@ def collection(
     } | dict(columns)
     coords: schema.Attributes = {
         "block": np.arange(plan.count),
-        "c": np.array(channel_names(channels, plan.channels), dtype=str),
+        "c": np.array(packing.channel_names(channels, plan.channels), dtype=str),
     }
     for key, values in known.items():
         described = schema.VARIABLES.get(key)
@@ -150,21 +150,6 @@ def collection(
         coords[key] = ("record", values, attrs)
     odd = [*notes, *lines]
     return xr.Dataset(rows.variables(), coords, {"notes": odd} if odd else {})
-
-
-def channel_names(given: Sequence[str] | str | None, count: int) -> list[str]:
-    """Return names of channels as they were given, or Ch1, Ch2, ...
-
-    Raises
-    ------
-    UsageError
-        Another number of names, or one twice.
-    """
-    parts = given.split(",") if isinstance(given, str) else given or []
-    names = [str(part).strip() for part in parts] or [f"Ch{i + 1}" for i in range(count)]
-    if len(names) != count or len(set(names)) != count:
-        raise UsageError(f"channels: {', '.join(names)}; the pictures have {count} channels")
-    return names
 
 
 LabelHeaders = dict[str, label_images.LabelHeader | InputError]

@@ -163,6 +163,68 @@ def test_a_mask_has_its_own_score(tmp_path):
     assert first > table.feature.sel(name="precision_0.50").item()
 
 
+def bare(tmp_path, results, name="net"):
+    """What the reader makes of a bare list of detections."""
+    path = tmp_path / f"{name}.json"
+    path.write_text(json.dumps(results))
+    return xr.DataTree.from_dict({f"/{name}": READERS["coco"].open(str(path))})
+
+
+def test_bare_lists_of_run_lengths_are_those_of_polygons(study, tmp_path):
+    content, results, (truth, found) = study
+    sizes = {image["id"]: (image["height"], image["width"]) for image in content["images"]}
+    packed = copy.deepcopy(results)
+    for one in packed:
+        pieces = coco_mask.frPyObjects(one["segmentation"], *sizes[one["image_id"]])
+        runs = coco_mask.merge(pieces)
+        one["segmentation"] = {"size": runs["size"], "counts": runs["counts"].decode()}
+    table = average_precision(truth, bare(tmp_path, packed))
+    xr.testing.assert_identical(table.feature, average_precision(truth, found).feature)
+
+
+def test_detections_of_boxes_alone(study, tmp_path):
+    _, results, (truth, found) = study
+    boxes = [{k: v for k, v in one.items() if k != "segmentation"} for one in results]
+    with pytest.raises(UsageError, match=r"none of \d+ detections has a mask; compare kind=boxes"):
+        average_precision(truth, bare(tmp_path, boxes))
+    table = average_precision(truth, bare(tmp_path, boxes), kind="boxes")
+    xr.testing.assert_identical(
+        table.feature, average_precision(truth, found, kind="boxes").feature
+    )
+    mixed = average_precision(truth, bare(tmp_path, [*results[:-1], boxes[-1]]))
+    assert mixed.attrs["notes"] == ["net on val: 1 detections have no mask and do not count"]
+
+
+def test_a_box_that_nobody_gives_is_that_of_the_mask(tmp_path):
+    truth = xr.DataTree.from_dict({"/m": annotated.dataset()})
+    square = [[2, 1, 6, 1, 6, 5, 2, 5]]
+    runs = {"size": [8, 11], "counts": [17, 4, 4, 4, 4, 4, 4, 4, 43]}
+    tables = [
+        average_precision(
+            truth,
+            bare(tmp_path, [{"image_id": 7, "category_id": 1, "score": 1, "segmentation": shape}]),
+            kind="boxes",
+        )
+        for shape in (square, runs)
+    ]
+    xr.testing.assert_identical(tables[0], tables[1])
+
+
+def test_run_lengths_of_another_size_are_refused(tmp_path):
+    truth = xr.DataTree.from_dict({"/m": annotated.dataset()})
+    runs = {"size": [11, 8], "counts": [17, 4, 67]}
+    one = {"image_id": 7, "category_id": 1, "score": 1, "segmentation": runs}
+    with pytest.raises(UsageError, match="of 88 pixels in 11 rows; their picture has 8 x 11"):
+        average_precision(truth, bare(tmp_path, [one]))
+
+
+def test_no_detections_are_said(tmp_path):
+    truth = xr.DataTree.from_dict({"/m": annotated.dataset()})
+    table = average_precision(truth, bare(tmp_path, []), max_detections="1,10")
+    assert table.attrs["notes"] == ["net on m: no detections"]
+    assert table.feature.sel(name="AR_10").item() == 0
+
+
 def test_nothing_found_and_nothing_to_find():
     truth = annotated.dataset()
     found = truth.isel(object=[0], ring=[0, 1]).load()

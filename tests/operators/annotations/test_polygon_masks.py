@@ -78,7 +78,18 @@ def _by_kernel(rings, height, width):
     out = np.zeros(height * width, "u2")
     table = [np.array([n]) for n in (0, height, width, 0, 1)]
     ends = [np.array([0, len(rings)]), sizes, np.array([0, sizes.sum()]), np.zeros(2, int)]
-    draw_block(out, *table, *ends, np.zeros(1, bool), x, y, np.zeros(0, "u4"), LAST, False)
+    draw_block(
+        out,
+        *table,
+        *ends,
+        np.zeros(1, int),
+        np.zeros(1, bool),
+        x,
+        y,
+        np.zeros(0, "u4"),
+        LAST,
+        False,
+    )
     return out.reshape(height, width)
 
 
@@ -172,6 +183,25 @@ def test_a_million_vertices(tmp_path):
     ring = np.column_stack([30 + 20 * np.cos(angle), 30 + 20 * np.sin(angle)])
     labels, _ = drawn(tmp_path, [[ring.ravel().tolist()]], 60, 60)
     assert abs(labels.sum() - np.pi * 400) < 12
+
+
+def test_runs_of_a_mask_of_another_shape_are_not_drawn(tmp_path):
+    """As many pixels, but rows for columns: drawn, they would be scattered."""
+    runs = {"size": [9, 6], "counts": [9, 3, 42]}
+    labels, masks = drawn(tmp_path, [runs], 6, 9)
+    assert not labels.any()
+    assert masks["objects_lost"].values.tolist() == [[1]]
+    assert masks.attrs["notes"] == ["1 objects have runs of a mask of another size: not drawn"]
+    labels, masks = drawn(tmp_path, [runs | {"size": [6, 9]}], 6, 9)
+    assert labels.sum() == 3
+    assert "notes" not in masks.attrs
+
+
+def test_objects_without_an_outline_are_said(tmp_path):
+    _, masks = drawn(tmp_path, [[], [[1, 1, 4, 4]], [[1, 1, 4, 1, 4, 4]]], 9, 9)
+    assert masks.attrs["notes"] == [
+        "2 objects have neither runs nor a ring of three vertices: not drawn"
+    ]
 
 
 def test_crowds_are_left_out_unless_asked_for(tmp_path):

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import unicodedata
 from pathlib import Path
 
 import annotated
@@ -89,6 +90,41 @@ def test_a_picture_of_another_size_than_its_entry_is_said(tmp_path):
     ]
 
 
+def test_a_number_that_two_pictures_have_is_that_of_the_first(tmp_path):
+    images = annotated.content()["images"]
+    annotated.write(tmp_path, images=[*images, images[0] | {"file_name": "cells_7.tif"}])
+    ds = opened(tmp_path)
+    assert ds["put_aside"].values.tolist() == [
+        "", "", "image id 3 again; it is that of cells_3.tif too"
+    ]  # fmt: skip
+    assert ds["height"].values.tolist() == [10, 8, 0]
+
+
+def test_numbers_of_pictures_as_texts_or_with_a_point(tmp_path):
+    images = annotated.content()["images"]
+    annotated.write(tmp_path, images=[images[0] | {"id": "3"}, images[1] | {"id": 7.0}])
+    assert opened(tmp_path)["image_id"].values.tolist() == [3, 7]
+
+
+def test_an_entry_without_a_size_has_that_of_its_picture(tmp_path):
+    images = [{"id": i["id"], "file_name": i["file_name"]} for i in annotated.content()["images"]]
+    annotated.write(tmp_path, images=images)
+    ds = opened(tmp_path)
+    assert ds["image_height"].values.tolist() == [10, 8]
+    assert ds["image_width"].values.tolist() == [12, 11]
+
+
+@pytest.mark.parametrize("forms", [("NFC", "NFD"), ("NFD", "NFC")])
+def test_accents_apart_and_composed_are_one_name(tmp_path, forms):
+    listed, on_disk = (unicodedata.normalize(form, "zellk\u00f6rper") for form in forms)
+    images = annotated.content()["images"]
+    images[0]["file_name"] = f"{listed}.tif"
+    annotated.write(tmp_path, images=images)
+    folder = tmp_path / "images/A172"
+    (folder / "cells_3.png").rename(folder / f"{on_disk}.png")
+    assert opened(tmp_path)["put_aside"].values.tolist() == ["", ""]
+
+
 def test_of_two_pictures_of_one_name_that_in_the_folder_named_is_taken(tmp_path):
     images = annotated.content()["images"]
     images[0] |= {"file_name": "A172/cells_3.png"}
@@ -117,7 +153,7 @@ def test_objects_of_pictures_that_are_not_listed_stand_last_and_are_said(tmp_pat
 def test_an_entry_without_a_size_is_left_out_and_said(tmp_path):
     images = annotated.content()["images"]
     del images[1]["height"]
-    annotated.write(tmp_path, images=images)
+    annotated.write(tmp_path, pictures=False, images=images)
     ds = opened(tmp_path)
     assert ds.sizes["record"] == 1
     assert "height is None; expected a whole number" in ds.attrs["notes"][0]
@@ -125,7 +161,10 @@ def test_an_entry_without_a_size_is_left_out_and_said(tmp_path):
 
 @pytest.mark.parametrize(
     ("changes", "problem"),
-    [({"images": []}, "m.json: lists no pictures"), ({"images": [{"id": 1}]}, "lists no pictures")],
+    [
+        ({"images": []}, "m.json: lists no pictures"),
+        ({"images": [{"id": 1}]}, "m.json: an image without file_name; nothing to read"),
+    ],
 )
 def test_a_file_without_pictures_is_refused(tmp_path, changes, problem):
     annotated.write(tmp_path, **changes)
