@@ -3,6 +3,7 @@
 Everything is looked at file by file; pictures are compared over all of them.
 """
 
+import codecs
 import os
 from collections import Counter
 from collections.abc import Sequence
@@ -244,12 +245,13 @@ def _read(uri: str, found: Findings) -> Reading | None:
     """Read a file as far as it is whole; add to the findings what keeps it from being read."""
     with sources.opened(uri) as file:
         data = Path(file).read_bytes() if isinstance(file, str) else file.read()
+    data = data.removeprefix(codecs.BOM_UTF8)
     name = uri.rpartition("/")[2]
     text, cut = data, False
     try:
         annotations = coco.parse(text)
     except InputError as error:
-        cut = is_cut_off(data)
+        cut = data[:64].lstrip()[:1] in (b"{", b"[") and is_cut_off(data)
         text, kept = complete_part(data) if cut else (b"", 0)
         try:
             annotations = coco.parse(text)

@@ -18,7 +18,7 @@ from dpipe.readers.packing import BlockRows, Plan, state_of
 
 Labels = tuple[np.ndarray, int]
 """A label image (height, width), and the bits of its flag."""
-UNREADABLE, NEGATIVE, TINY, GONE = (1 << i for i in range(len(schema.LABEL_FLAGS)))
+UNREADABLE, NEGATIVE, TINY, GONE, NONE = (1 << i for i in range(len(schema.LABEL_FLAGS)))
 """Bits of `dpipe.schema.LABEL_FLAG`."""
 
 
@@ -77,6 +77,9 @@ class PictureRows(BlockRows):
         if any(self.files):
             self._fill_pixels(block, first, records)
         if self.label_dtype:
+            flags = block[schema.LABEL_FLAG.name]
+            for i in records:
+                flags[i - first] |= 0 if self.labels[i] else NONE
             self._fill_labels(block, first, [i for i in records if self.labels[i]])
         return block
 

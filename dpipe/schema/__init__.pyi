@@ -32,6 +32,7 @@ from .annotations import (
     RUN_HEIGHT,
     RUN_LENGTH,
     SUPERCATEGORY,
+    UNLABELLED,
 )
 from .collections import (
     CONDITION,
@@ -540,6 +541,7 @@ __all__ = [
     "TRACK_SPOTS",
     "TRACK_STRAIGHTNESS",
     "UNITLESS",
+    "UNLABELLED",
     "UNREADABLE",
     "VALUES_IN_MASK",
     "VARIABLES",

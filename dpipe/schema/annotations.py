@@ -33,8 +33,13 @@ LABEL_FLAG = Variable(
     "1",
     "what is odd of labels: sum of bits, in flag_meanings",
 )
-LABEL_FLAGS = ("unreadable", "negative_labels", "many_tiny_objects", "gone_or_changed")
+LABEL_FLAGS = (
+    *("unreadable", "negative_labels", "many_tiny_objects", "gone_or_changed"),
+    "no_label_image",
+)
 """Meanings of the bits 1, 2, 4, ... of `LABEL_FLAG`."""
+UNLABELLED = 1 | 8 | 16
+"""The bits of a picture of which nobody knows the objects: its labels are 0, which says nothing."""
 PIXELS_LOST = Variable(
     "pixels_lost", ("block", "slot"), "u", "1", "pixels of objects that others lie on"
 )

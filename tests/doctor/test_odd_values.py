@@ -1,9 +1,11 @@
 """Whatever a file says, the doctor finds words for it, and mends what it says it mends."""
 
 import copy
+import gzip
 import json
 import random
 
+import annotated
 import faulty_annotations as made
 import pytest
 
@@ -86,3 +88,21 @@ def test_an_object_by_number_that_says_a_number_twice_is_read_and_repaired(tmp_p
     mended = json.loads((tmp_path / "copies" / "m.json").read_bytes())["annotations"]
     assert [one["id"] for one in mended] == [31, 32]
     assert mended[0]["area"] > 200
+
+
+def test_a_file_with_a_mark_of_utf_8_is_repaired(tmp_path):
+    path = tmp_path / "m.json"
+    path.write_bytes(b"\xef\xbb\xbf" + json.dumps(annotated.content()).encode())
+    doctor.check_annotations([str(path)], repaired_in=str(tmp_path / "mended"))
+    assert json.loads((tmp_path / "mended/m.json").read_bytes())["images"]
+
+
+@pytest.mark.parametrize(
+    "data", [gzip.compress(b"{}", mtime=0), b"\x7b\xf6\x7d"], ids=["gzip", "latin-1"]
+)
+def test_what_is_packed_or_of_another_code_is_not_cut_off(tmp_path, data):
+    path = tmp_path / "m.json"
+    path.write_bytes(data)
+    assert [finding.kind for finding in doctor.check_annotations([str(path)]).findings] == [
+        "unreadable_file"
+    ]

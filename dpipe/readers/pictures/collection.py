@@ -34,11 +34,14 @@ class Record:
         URIs: one, or one a channel; none where there are only labels.
     labels : str
         URI of its label image, "" without.
+    problem : str
+        Why it cannot be used, whatever its files say; "" if it can.
     """
 
     name: str
     files: tuple[str, ...]
     labels: str = ""
+    problem: str = ""
 
 
 @dataclass(frozen=True)
@@ -175,7 +178,9 @@ def _outcomes(
         facts = [next(answers) for _ in record.files]
         wrong = next((one for one in facts if isinstance(one, InputError)), None)
         sound = [one for one in facts if isinstance(one, Facts)]
-        if wrong is not None:
+        if record.problem:
+            outcomes.append(InputError(record.problem))
+        elif wrong is not None:
             outcomes.append(wrong)
         elif not record.files:
             header = label_headers[record.labels]

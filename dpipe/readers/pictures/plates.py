@@ -77,9 +77,10 @@ def open_cellomics(
         ``pixels(block, value)``, packed, a record a field, in the order of wells and fields, with
         ``plate``, ``well``, ``plate_row``, ``plate_column`` and ``field`` over ``record``, labels
         as of the reader ``pictures``; ``attrs`` say ``wells`` (96, 384 or 1,536: the smallest
-        plate that has them all), ``field_count`` (the most fields of a well) and ``spacing`` (y,
-        x in micrometres) where the files do. A field with fewer channels than the others, or
-        that cannot be read, keeps its record, with height 0 and the reason in ``put_aside``.
+        plate that has them all), ``field_count`` (the most fields that a well has, or has by the
+        numbers in the names) and ``spacing`` (y, x in micrometres) where the files agree on it. A
+        field with fewer channels than the others, or that cannot be read or is there twice, keeps
+        its record, with height 0 and the reason in ``put_aside``.
 
     Raises
     ------
@@ -108,6 +109,11 @@ def open_cellomics(
         notes.append(f"{len(more)} files have more behind their names, and are left out: {name}")
     keys = sorted(fields, key=lambda key: (len(key[1]), key[1:]))
     records, odd = _records(keys, fields, pairs.labels)
+    if "wells" not in _plate_of(keys):
+        last = max(keys, key=lambda key: (_row_number(key[1]), int(key[2])))
+        odd.append(
+            f"well {last[1]}{last[2]} is on no plate of {', '.join(map(str, _PLATES))} wells"
+        )
     columns = {
         name: np.array([key[i] for key in keys])
         for i, name in enumerate(("plate", "plate_row", "plate_column", "field"))
@@ -117,7 +123,9 @@ def open_cellomics(
         records, _FORMAT, what=plates[0], columns=columns, channels=channels, block=block,
         notes=[*notes, *odd],
     )  # fmt: skip
-    return ds.assign_attrs(_plate_of(keys) | _spacing_of([r.files[0] for r in records if r.files]))
+    spacing, unlike = _spacing_of([r.files[0] for r in records])
+    lines = [*ds.attrs.get("notes", ()), *unlike]
+    return ds.assign_attrs(_plate_of(keys) | spacing | ({"notes": lines} if lines else {}))
 
 
 Key = tuple[str, str, str, int]
@@ -140,36 +148,43 @@ def _records(
 ) -> tuple[list[Record], list[str]]:
     """Return a record a field, and lines on what is odd."""
     usual = Counter(tuple(sorted(fields[key])) for key in keys).most_common(1)[0][0]
-    records, unlike, twice = [], [], []
+    records, unlike, formats = [], [], []
     for key in keys:
         channels = fields[key]
-        files = tuple(_preferred(channels[channel]) for channel in sorted(channels))
-        twice += [uri for uris in channels.values() for uri in uris if uri not in files]
+        chosen = [_preferred(channels[channel]) for channel in sorted(channels)]
+        files = tuple(uris[0] for uris in chosen)
         label = next(
             (labels[uri] for uris in channels.values() for uri in uris if uri in labels), ""
         )
+        several = next((uris for uris in chosen if len(uris) > 1), [])
+        problem = f"{len(several)} pictures of this field: {', '.join(several)}; name one of them"
+        formats += [uri for channel in sorted(channels) for uri in channels[channel]]
+        formats = [uri for uri in formats if not any(uri in uris for uris in chosen)]
         name = files[0].rpartition("/")[2]
         if tuple(sorted(channels)) != usual:
             unlike.append(name)
-        records.append(Record(name, files, label))
+        records.append(Record(name, files, label, problem if several else ""))
     lines = []
     if unlike:
         lines.append(
             f"{len(unlike)} fields have other channels than most ({', '.join(map(str, usual))}): "
             f"{', '.join(unlike[:_SHOWN])}"
         )
-    if twice:
+    if formats:
         lines.append(
-            f"{len(twice)} pictures are there in several formats; taken is the microscope's own: "
-            f"not {twice[0].rpartition('/')[2]}"
+            f"{len(formats)} pictures are there in another format too; taken is the microscope's "
+            f"own: not {formats[0].rpartition('/')[2]}"
         )
     return records, lines
 
 
-def _preferred(uris: Sequence[str]) -> str:
-    """Return that of several files of one picture which the microscope wrote."""
-    order = [[s for s in SUFFIXES if uri.lower().endswith(s)] for uri in uris]
-    return min(zip(order, uris, strict=True), key=lambda pair: SUFFIXES.index(pair[0][0]))[1]
+def _preferred(uris: Sequence[str]) -> list[str]:
+    """Return those of several files of one picture whose format is nearest to the microscope's."""
+    rank = {
+        uri: min(k for k, suffix in enumerate(SUFFIXES) if uri.lower().endswith(suffix))
+        for uri in uris
+    }
+    return [uri for uri in uris if rank[uri] == min(rank.values())]
 
 
 def _plate_of(keys: Sequence[Key]) -> dict[str, int]:
@@ -187,13 +202,19 @@ def _row_number(row: str) -> int:
     return ord(row) - 65 if len(row) == 1 else 26 * (ord(row[0]) - 64) + ord(row[1]) - 65
 
 
-def _spacing_of(uris: Sequence[str]) -> dict[str, list[float]]:
-    """Return the size of a pixel, where the first file says it."""
-    own = [uri for uri in uris if uri.lower().endswith(cellomics.SUFFIXES)][:1]
-    for header in sources.read_many(own, cellomics.look):
-        if isinstance(header, cellomics.Header) and header.spacing:
-            return {"spacing": list(header.spacing)}
-    return {}
+def _spacing_of(uris: Sequence[str]) -> tuple[dict[str, list[float]], list[str]]:
+    """Return the size of a pixel where the files agree on it, and a line where they do not."""
+    own = [uri for uri in uris if uri.lower().endswith(cellomics.SUFFIXES)]
+    sizes = Counter(
+        header.spacing
+        for header in sources.read_many(own, cellomics.look)
+        if isinstance(header, cellomics.Header) and header.spacing
+    )
+    if len(sizes) > 1:
+        told = ", ".join(f"{y:g} x {x:g}" for y, x in sorted(sizes))
+        return {}, [f"pixels of unlike size ({told} micrometer): none is told for the plate"]
+    (size,) = sizes or [None]
+    return {} if size is None else {"spacing": list(size)}, []
 
 
 def _look(file: BinaryIO) -> Facts:

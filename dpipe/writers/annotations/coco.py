@@ -127,6 +127,9 @@ class _Document:
         if self.bare:
             out.write(b"[")
             return
+        if not is_annotated(self.ds):
+            aside = int((np.asarray(self.ds["height"].values) <= 0).sum())
+            self.losses.counts["pictures that were put aside are left out"] += aside
         given = self.ds["file"].values
         self.losses.counts["pictures have another name than the file they came from"] += sum(
             name != str(given[i]) for i, name in self.names.items()

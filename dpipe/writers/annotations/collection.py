@@ -146,10 +146,23 @@ def _none(stem: str, what: str, ds: xr.Dataset) -> str:
 
 
 def sound_records(ds: xr.Dataset) -> np.ndarray:
-    """Return the numbers of the records whose picture was not put aside."""
+    """Return the numbers of the records whose picture was not put aside.
+
+    Where label images say which objects there are, a picture without one that can be used is left
+    out too: it would go out as one without objects.
+    """
     if is_bare(ds):
         return np.arange(ds.sizes["record"])
-    return np.flatnonzero(np.asarray(ds["height"].values) > 0)
+    return np.flatnonzero((np.asarray(ds["height"].values) > 0) & ~_unlabelled(ds))
+
+
+def _unlabelled(ds: xr.Dataset) -> np.ndarray:
+    """Tell of each record whether nobody knows its objects."""
+    if is_annotated(ds) or not {"label_pixels", "label_flag"} <= set(ds.variables):
+        return np.zeros(ds.sizes["record"], bool)
+    rows = ds["block"].to_index().get_indexer(pd.Index(ds["in_block"].values))
+    flags = np.asarray(ds["label_flag"].values)[rows, np.asarray(ds["in_slot"].values)]
+    return (flags & schema.UNLABELLED) > 0
 
 
 def image_ids(ds: xr.Dataset) -> np.ndarray:
@@ -181,6 +194,11 @@ def pictures_of(
     )
     rows = ds["block"].to_index().get_indexer(pd.Index(blocks))
     records = sound_records(ds)
+    if labels:
+        sound = np.asarray(ds["height"].values) > 0
+        losses.counts["pictures without a label image that can be used are left out"] += int(
+            sound.sum() - len(records)
+        )
     channels = ds.sizes.get("c", 1)
     for row in dict.fromkeys(rows[records].tolist()):
         arrays = compute(*(ds[name].isel(block=row).data for name in [*names, *flags]))

@@ -42,7 +42,7 @@ def test_a_folder_with_label_images_beside(tmp_path):
     assert not labels_of(ds, 0).any()
     expected = np.where(LABELS == 1, 7 << 16 | 255, 0) + np.where(LABELS == 300, 1 << 8 | 2, 0)
     np.testing.assert_array_equal(labels_of(ds, 1), expected)
-    assert ds["label_flag"].values.tolist() == [[0, 0, 0]]
+    assert ds["label_flag"].values.tolist() == [[16, 0, 16]]  # two have no label image
 
 
 def test_masks_in_a_folder_of_their_own(tmp_path):

@@ -76,7 +76,43 @@ def test_of_a_picture_in_two_formats_that_of_the_microscope_is_taken(tmp_path):
     (tmp_path / "P_A01f00d0.png").write_bytes(imagecodecs.png_encode(small))
     ds = open_cellomics(str(tmp_path))
     assert ds["file"].values.tolist() == ["P_A01f00d0.C01"]
-    assert "in several formats" in ds.attrs["notes"][0]
+    assert "in another format too" in ds.attrs["notes"][0]
+
+
+@pytest.mark.parametrize("other", ["b/P_A01f00d0", "a/P_A01"])
+def test_of_two_pictures_of_one_field_none_is_guessed(tmp_path, other):
+    for name in ("a/P_A01f00d0", other, "a/P_A01f01d0"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        write(tmp_path, name)
+    ds = open_cellomics(str(tmp_path))
+    assert ds["height"].values.tolist() == [0, 10]
+    assert ds["put_aside"].values[0].startswith("2 pictures of this field: ")
+    assert ds["put_aside"].values[0].endswith("; name one of them")
+
+
+def test_the_same_picture_in_two_folders_and_formats(tmp_path):
+    for folder in ("raw", "png"):
+        (tmp_path / folder).mkdir()
+    write(tmp_path / "raw", "P_A01f00d0")
+    (tmp_path / "png/P_A01f00d0.png").write_bytes(imagecodecs.png_encode(FIELD))
+    ds = open_cellomics(str(tmp_path))
+    assert ds["file"].values.tolist() == ["P_A01f00d0.C01"]
+    assert ds["put_aside"].values.tolist() == [""]
+
+
+def test_fields_of_unlike_scale_have_none(tmp_path):
+    write(tmp_path, "P_A01f00d0", spacing=0.65)
+    write(tmp_path, "P_A01f01d0", spacing=1.3)
+    ds = open_cellomics(str(tmp_path))
+    assert "spacing" not in ds.attrs
+    assert "pixels of unlike size (0.65" in ds.attrs["notes"][0]
+
+
+def test_a_well_that_no_plate_has_is_said(tmp_path):
+    write(tmp_path, "P_Z99f00d0")
+    ds = open_cellomics(str(tmp_path))
+    assert "wells" not in ds.attrs
+    assert ds.attrs["notes"] == ["well Z99 is on no plate of 96, 384, 1536 wells"]
 
 
 def test_damaged_files_keep_their_record(tmp_path):
